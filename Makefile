@@ -1,0 +1,29 @@
+.PHONY: help install test heavy lint docs check bench
+
+help: ## print this help
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: ## install for development into the current environment
+	pip install -c constraints.txt -e '.[test]'
+
+test: ## run the default tests (minutes)
+	pytest
+
+heavy: ## run the long tests: crashes, real speech end to end
+	pytest -m heavy
+
+lint: ## style, types, and whether man pages and completions are fresh
+	ruff check .
+	ruff format --check .
+	mypy
+	python tools/make_docs.py --check
+
+docs: ## write man pages and completions from the program
+	python tools/make_docs.py
+
+check: ## what has to pass before a change lands
+	bash .ci/run
+
+bench: ## measure against plain PyTorch
+	python benchmarks/epoch.py
+	python benchmarks/bp.py

@@ -1,0 +1,1 @@
+complete --command speechscope --arguments "(env _SPEECHSCOPE_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS=(commandline -cp) speechscope)" --condition "env _SPEECHSCOPE_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=is-args _TYPER_COMPLETE_ARGS=(commandline -cp) speechscope"

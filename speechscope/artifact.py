@@ -1,0 +1,272 @@
+"""The file format: a Zarr v3 group that is complete, checked and knows its parents.
+
+Layout of an artifact folder
+    ``zarr.json``            root group; its attribute ``speechscope`` is the record
+    ``NAME/zarr.json``       one folder per array, with ``dimension_names`` and attributes
+    ``NAME/c/…``             chunks, Zstandard with a content checksum
+
+The record holds, beside what `speechscope.provenance` says, ``contents``: for every array the
+number of its chunk files, their size and the SHA-256 over names and bytes; and ``digest``, the
+SHA-256 of the root's own metadata without that one entry. So opening an artifact finds a missing,
+added or truncated chunk and any change of metadata at the price of listing the folder; reading
+finds a flipped bit in what is read, by the checksum in the chunk; `verify` with ``deep`` reads all.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from speechscope import provenance
+from speechscope.errors import ArtifactError
+from speechscope.provenance import FORMAT_VERSION, Parent, Record
+
+METADATA = "zarr.json"
+
+
+class Artifact:
+    """An artifact opened for reading; opening it verifies everything but the chunks' bytes.
+
+    Parameters
+    ----------
+    path
+        The artifact's folder.
+    kind
+        The kind it has to be of, or None for any.
+
+    Raises
+    ------
+    ArtifactError
+        It is missing, foreign, damaged, of another kind or from another format version.
+    """
+
+    def __init__(self, path: Path, kind: str | None = None) -> None:
+        self.path = path
+        root = _read_root(path)
+        self.record = _checked_record(path, root)
+        self.digest: str = root["attributes"]["speechscope"]["digest"]
+        if kind is not None and self.kind != kind:
+            raise ArtifactError(f"{path} is a {self.kind}; a {kind} is needed here")
+        _check_contents(path, self.contents)
+        try:
+            self._group = zarr.open_group(path, mode="r")
+        except Exception as error:
+            raise ArtifactError(f"{path}: metadata cannot be read ({error})") from error
+
+    @property
+    def kind(self) -> str:
+        """What the artifact is, such as corpus or inversion."""
+        return self.record["kind"]
+
+    @property
+    def contents(self) -> dict[str, dict[str, Any]]:
+        """Per array: ``chunks``, ``bytes``, ``digest`` and the digest of its ``metadata``."""
+        return cast("dict[str, dict[str, Any]]", cast("dict[str, Any]", self.record)["contents"])
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.contents
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.contents)
+
+    def array(self, name: str) -> zarr.Array[Any]:
+        """Return an array's handle (shape, attributes, dimension names); `read` reads it."""
+        if name not in self.contents:
+            raise ArtifactError(f"{self.path} has no array {name!r}; it has {', '.join(self)}")
+        return cast("zarr.Array[Any]", self._group[name])
+
+    def read(self, name: str, selection: Any = ()) -> NDArray[Any]:
+        """Read part of an array: `selection` is a basic index (slices and integers).
+
+        Raises
+        ------
+        ArtifactError
+            A chunk is damaged.
+        """
+        array = self.array(name)
+        try:
+            return np.asarray(array[selection if selection != () else ...])
+        except (IndexError, TypeError):
+            raise
+        except Exception as error:
+            raise ArtifactError(
+                f"{self.path}/{name}: a chunk is damaged ({_one_line(error)}); "
+                f"`speechscope check --deep {self.path}` names it; make the artifact again"
+            ) from error
+
+    def read_items(self, name: str, items: NDArray[np.integer[Any]]) -> NDArray[Any]:
+        """Read rows of the first dimension in any order, each chunk once.
+
+        Parameters
+        ----------
+        items : (N,) indices, repeats allowed.
+
+        Returns
+        -------
+        (N, …) array of the array's type.
+        """
+        array = self.array(name)
+        step = array.chunks[0]
+        out = np.empty((len(items), *array.shape[1:]), dtype=array.dtype)
+        order = np.argsort(items, kind="stable")
+        ordered = np.asarray(items)[order]
+        bounds = np.flatnonzero(np.diff(ordered // step)) + 1
+        for rows in np.split(order, bounds) if len(order) else []:
+            wanted = np.asarray(items)[rows]
+            low, high = int(wanted.min()), int(wanted.max()) + 1
+            out[rows] = self.read(name, slice(low, high))[wanted - low]
+        return out
+
+    def attributes(self, name: str) -> Mapping[str, Any]:
+        """Return an array's attributes, such as ``units`` and ``flag_meanings``."""
+        return cast("Mapping[str, Any]", self.array(name).attrs.asdict())
+
+    def flags(self, name: str) -> tuple[str, ...]:
+        """Return the names behind an integer label (CF ``flag_meanings``), in order of value."""
+        return tuple(str(self.attributes(name)["flag_meanings"]).split(" "))
+
+    def verify(self) -> None:
+        """Read every chunk and compare its bytes with what was written.
+
+        Raises
+        ------
+        ArtifactError
+            A chunk differs; the message names it.
+        """
+        for name, expected in self.contents.items():
+            actual = array_contents(self.path / name)
+            if actual["digest"] == expected["digest"]:
+                continue
+            bad = next(_damaged_chunks(self.array(name), self.path / name), None)
+            where = f"{self.path}/{name}" if bad is None else str(bad)
+            raise ArtifactError(f"{where}: the bytes are not those that were written")
+
+
+def open_record(path: Path) -> Record:
+    """Read an artifact's record without listing its chunks."""
+    return _checked_record(path, _read_root(path))
+
+
+def is_artifact(path: Path) -> bool:
+    """Say whether a folder is one of ours, damaged or not; a replaced output has to be."""
+    try:
+        root = json.loads((path / METADATA).read_text())
+        return "speechscope" in root["attributes"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def root_digest(root: Mapping[str, Any]) -> str:
+    """Return the digest of the root metadata, the digest's own entry left out."""
+    record = {k: v for k, v in root["attributes"]["speechscope"].items() if k != "digest"}
+    return provenance.digest_of(
+        {**root, "attributes": {**root["attributes"], "speechscope": record}}
+    )
+
+
+def array_contents(folder: Path) -> dict[str, Any]:
+    """Describe an array's files: ``chunks``, ``bytes``, ``digest``, ``metadata``."""
+    digest = hashlib.sha256()
+    count = size = 0
+    for chunk in _chunk_files(folder):
+        data = chunk.read_bytes()
+        digest.update(f"{chunk.relative_to(folder).as_posix()}\0{len(data)}\0".encode())
+        digest.update(data)
+        count += 1
+        size += len(data)
+    return {
+        "chunks": count,
+        "bytes": size,
+        "digest": f"sha256:{digest.hexdigest()}",
+        "metadata": provenance.file_digest(folder / METADATA),
+    }
+
+
+def _chunk_files(folder: Path) -> list[Path]:
+    return sorted(path for path in (folder / "c").rglob("*") if path.is_file())
+
+
+def _damaged_chunks(array: "zarr.Array[Any]", folder: Path) -> Iterator[Path]:
+    """Yield the files of the chunks that do not decode."""
+    steps = [range(0, size, step) for size, step in zip(array.shape, array.chunks, strict=True)]
+    for corner in np.ndindex(*(len(s) for s in steps)):
+        start = [s[i] for s, i in zip(steps, corner, strict=True)]
+        region = tuple(slice(b, b + c) for b, c in zip(start, array.chunks, strict=True))
+        try:
+            array[region]
+        except Exception:
+            yield folder.joinpath("c", *(str(i) for i in corner))
+
+
+def _read_root(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        raise ArtifactError(f"{path} does not exist; name the artifact or run the stage before")
+    try:
+        text = (path / METADATA).read_bytes()
+    except OSError as error:
+        raise ArtifactError(f"{path} is not a speechscope artifact (no {METADATA})") from error
+    try:
+        root = json.loads(text)
+        record = root["attributes"]["speechscope"]
+        if not isinstance(record, dict):
+            raise TypeError
+    except (ValueError, KeyError, TypeError) as error:
+        raise ArtifactError(
+            f"{path}/{METADATA} is damaged or not written by speechscope; make the artifact again"
+        ) from error
+    return cast("dict[str, Any]", root)
+
+
+def _checked_record(path: Path, root: Mapping[str, Any]) -> Record:
+    record = root["attributes"]["speechscope"]
+    check_version(path, record)
+    if record.get("digest") != root_digest(root):
+        raise ArtifactError(f"{path}/{METADATA} was changed after it was written; make it again")
+    return cast("Record", record)
+
+
+def check_version(path: Path, record: Mapping[str, Any]) -> None:
+    """Refuse a format this program does not know, by name."""
+    version = record.get("format_version")
+    if version != FORMAT_VERSION:
+        raise ArtifactError(
+            f"{path} has format version {version}; this speechscope reads {FORMAT_VERSION}; "
+            "use the release that wrote it or make it again"
+        )
+
+
+def _check_contents(path: Path, contents: Mapping[str, Mapping[str, Any]]) -> None:
+    for name, expected in contents.items():
+        folder = path / name
+        count = size = 0
+        for base, _, files in os.walk(folder / "c"):
+            count += len(files)
+            size += sum((Path(base) / file).stat().st_size for file in files)
+        if count != expected["chunks"]:
+            raise ArtifactError(
+                f"{folder}: {count} of {expected['chunks']} chunks are there; make it again"
+            )
+        if size != expected["bytes"]:
+            raise ArtifactError(
+                f"{folder}: {size} bytes where {expected['bytes']} were written; make it again"
+            )
+        if (
+            not (folder / METADATA).is_file()
+            or provenance.file_digest(folder / METADATA) != expected["metadata"]
+        ):
+            raise ArtifactError(f"{folder}/{METADATA} was changed after it was written")
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:120] or type(error).__name__
+
+
+def parents_of(record: Record) -> list[Parent]:
+    """Return the artifacts this one was made from, nearest first."""
+    return record["parents"]

@@ -1,0 +1,102 @@
+"""Checkpoints (``.pt``): tensors and plain types in one file, verified before they are used."""
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from speechscope import provenance
+from speechscope.artifact import check_version
+from speechscope.errors import ArtifactError
+from speechscope.provenance import Record
+
+_PLAIN = (str, bytes, int, float, bool, type(None))
+
+
+class Checkpoint:
+    """A checkpoint read from disk: its record, its values, its digest.
+
+    Raises
+    ------
+    ArtifactError
+        The file is missing, foreign, damaged, of another kind or format version.
+    """
+
+    def __init__(self, path: Path, kind: str | None = None) -> None:
+        self.path = path
+        values = _load(path)
+        record = values.get("speechscope")
+        if not isinstance(record, dict) or "kind" not in record:
+            raise ArtifactError(f"{path} was not written by speechscope")
+        check_version(path, record)
+        self.record = cast("Record", record)
+        self.values: dict[str, Any] = values
+        if kind is not None and self.kind != kind:
+            raise ArtifactError(f"{path} is a {self.kind}; a {kind} is needed here")
+
+    @property
+    def kind(self) -> str:
+        """What the checkpoint is: model or decoder."""
+        return self.record["kind"]
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the file."""
+        return provenance.file_digest(self.path)
+
+
+def write(path: Path, record: Record, values: Mapping[str, Any]) -> None:
+    """Write a checkpoint's bytes at `path`; `speechscope.staging` makes that safe.
+
+    Parameters
+    ----------
+    values
+        Tensors, numbers, strings, and lists, tuples and dictionaries of these.
+
+    Raises
+    ------
+    TypeError
+        A value is of another type: it could not be loaded with ``weights_only``.
+    """
+    content = {"speechscope": dict(record), **values}
+    _check_plain(content, "checkpoint")
+    torch.save(content, path)
+
+
+def _check_plain(value: object, where: str) -> None:
+    if isinstance(value, torch.Tensor) or type(value) in _PLAIN:
+        return
+    if isinstance(value, Mapping):
+        for key, entry in value.items():
+            _check_plain(entry, f"{where}[{key!r}]")
+    elif isinstance(value, list | tuple):
+        for index, entry in enumerate(value):
+            _check_plain(entry, f"{where}[{index}]")
+    else:
+        raise TypeError(f"{where} is a {type(value).__name__}, which no checkpoint may hold")
+
+
+def _load(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ArtifactError(f"{path} does not exist; name the checkpoint or run the stage before")
+    try:
+        # torch.load does not compare the CRCs that stand in the file.
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise ArtifactError(f"{path}: {damaged} is damaged; make the checkpoint again")
+        values = torch.load(path, map_location="cpu", weights_only=True)
+    except ArtifactError:
+        raise
+    except OSError as error:
+        raise ArtifactError(f"{path} cannot be read: {error.strerror or error}") from error
+    except Exception as error:
+        reason = " ".join(str(error).split())[:100]
+        raise ArtifactError(
+            f"{path} is damaged or not a checkpoint of tensors and plain types ({reason})"
+        ) from error
+    if not isinstance(values, dict):
+        raise ArtifactError(f"{path} was not written by speechscope")
+    return values

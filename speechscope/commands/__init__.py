@@ -1,0 +1,1 @@
+"""One thin file per subcommand, and the options they share."""

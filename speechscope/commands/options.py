@@ -1,0 +1,101 @@
+"""Options that mean the same in every command, defined once."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from speechscope import recipes
+from speechscope.errors import SpeechscopeError
+
+COMMON, SETTINGS = "Common options", "Settings"
+
+
+def variable(flag: str) -> str:
+    """Return the environment variable that stands for a flag."""
+    return "SPEECHSCOPE_" + flag.split("/")[0].lstrip("-").replace("-", "_").upper()
+
+
+def setting(flag: str, text: str, key: str, **more: Any) -> Any:
+    """Declare an option whose default is the recipe's value `key` (``section.name``)."""
+    section, name = key.split(".")
+    value = recipes.table(recipes.DEFAULT, section)[name]
+    names = value.choices
+    if names:
+        text = f"{text} One of {', '.join(names)}."
+        more["autocompletion"] = lambda: list(names)
+    return typer.Option(
+        flag,
+        help=f"{text} [dim]\\[{recipes.shown(key)}][/dim]",
+        envvar=variable(flag),
+        rich_help_panel=SETTINGS,
+        show_default=False,
+        show_envvar=False,
+        **more,
+    )
+
+
+def common(flags: str, text: str, **more: Any) -> Any:
+    """Declare an option that many commands share."""
+    names = flags.split()
+    return typer.Option(
+        *names,
+        help=text,
+        envvar=variable(names[0]),
+        show_envvar=False,
+        rich_help_panel=COMMON,
+        **more,
+    )
+
+
+Recipe = Annotated[
+    str, common("--recipe", "The paper.", autocompletion=lambda: list(recipes.RECIPES))
+]
+Output = Annotated[Path | None, common("--output -o", "Where to write.", show_default=False)]
+Force = Annotated[bool, common("--force -f", "Replace an existing output.")]
+Device = Annotated[str, common("--device", "auto, cpu, cuda or cuda:N.")]
+Seed = Annotated[int, common("--seed", "Seed of everything drawn.", min=0)]
+Workers = Annotated[int, common("--workers", "Processes to use.", min=1)]
+Quiet = Annotated[bool, common("--quiet -q", "No progress, no notes.")]
+Verbose = Annotated[bool, common("--verbose -v", "More notes on standard error.")]
+Json = Annotated[bool, common("--json", "One JSON object on standard output.")]
+Csv = Annotated[bool, common("--csv", "Comma-separated values on standard output.")]
+SkipBad = Annotated[bool, common("--skip-bad", "Accept left-out items: exit 0, not 4.")]
+CorpusPath = Annotated[
+    Path | None, common("--corpus", "The corpus it came from, if it moved.", show_default=False)
+]
+CheckpointPath = Annotated[
+    Path | None,
+    common("--checkpoint", "The model or decoder it came from, if it moved.", show_default=False),
+]
+
+
+def input_path(value: str) -> Path:
+    """Return the path an INPUT argument means; ``-`` reads one from standard input.
+
+    Raises
+    ------
+    SpeechscopeError
+        Standard input is empty: the stage before failed.
+    """
+    if value != "-":
+        return Path(value)
+    line = typer.get_text_stream("stdin").readline().strip()
+    if not line:
+        raise SpeechscopeError("no path on standard input: the stage before failed")
+    return Path(line)
+
+
+def output_path(output: Path | None, default: str) -> Path:
+    """Return where to write: the path given, or the default name in the working directory."""
+    return output if output is not None else Path(default)
+
+
+def split_list(values: list[str] | None) -> list[str]:
+    """Return the entries of a list option, comma-separated or repeated."""
+    return [part.strip() for value in values or [] for part in value.split(",") if part.strip()]
+
+
+def joined(values: list[str] | None) -> str | None:
+    """Return the entries of a list option as one comma-separated text; None if none was given."""
+    return ",".join(split_list(values)) or None

@@ -1,0 +1,52 @@
+"""``speechscope score``: the table of an artifact's scores."""
+
+from typing import Annotated
+
+import typer
+
+from speechscope.commands import options, output
+from speechscope.errors import UsageProblem
+
+
+def command(
+    artifacts: Annotated[
+        list[str], typer.Argument(metavar="ARTIFACT…", help="Models, decoders, inversions; - one.")
+    ],
+    corpus: options.CorpusPath = None,
+    checkpoint: options.CheckpointPath = None,
+    device: options.Device = "auto",
+    as_json: options.Json = False,
+    as_csv: options.Csv = False,
+) -> None:
+    """Print the scores of artifacts as a table.
+
+    A model: accuracy on the test split over the classes and the folded classes. A decoder: its
+    error in the units of the spectrogram, beside that of silence. An inversion: Euclidean
+    distance, mxcorr2 of spectrograms and mxcorr of waveforms by method and layer, beside the
+    round trip of the representation itself and the threshold of the average waveform.
+
+    Example: speechscope score inversion.zarr --csv
+    """
+    if as_json and as_csv:
+        raise UsageProblem("--json and --csv exclude each other")
+
+    from speechscope import tables
+    from speechscope.scorecards import scorecard
+
+    moved = {"corpus": corpus, "model": checkpoint, "decoder": checkpoint}
+    paths = {kind: path for kind, path in moved.items() if path is not None}
+    cards = [
+        scorecard(options.input_path(value), device=device, moved=paths) for value in artifacts
+    ]
+    if as_json:
+        output.data(tables.as_json([row for card in cards for row in card]))
+        return
+    text = tables.as_csv if as_csv else tables.as_text
+    # Tables of different kinds have different columns: one after the other.
+    groups: list[list[tables.Row]] = []
+    for card in cards:
+        if groups and card and list(groups[-1][0]) == list(card[0]):
+            groups[-1] += card
+        else:
+            groups.append(list(card))
+    output.data("\n".join(text(group) for group in groups))

@@ -1,0 +1,163 @@
+"""``speechscope train``: a phone classifier."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from speechscope import recipes
+from speechscope.commands import options, output
+
+
+def command(
+    corpus: Annotated[
+        str, typer.Argument(metavar="[CORPUS]", help="The prepared corpus; - reads its path.")
+    ] = "corpus.zarr",
+    recipe: options.Recipe = recipes.DEFAULT,
+    network: Annotated[
+        str | None, options.setting("--network", "Architecture.", "train.network")
+    ] = None,
+    epochs: Annotated[
+        int | None, options.setting("--epochs", "Epochs.", "train.epochs", min=1)
+    ] = None,
+    per_class: Annotated[
+        int | None,
+        options.setting("--per-class", "Items a class and epoch.", "train.per_class", min=1),
+    ] = None,
+    batch: Annotated[
+        int | None, options.setting("--batch", "Items a batch.", "train.batch", min=1)
+    ] = None,
+    lr: Annotated[
+        float | None, options.setting("--lr", "AdaGrad's master step size.", "train.lr")
+    ] = None,
+    l2: Annotated[
+        float | None, options.setting("--l2", "Weight of the L2 penalty.", "train.l2", min=0.0)
+    ] = None,
+    dropout: Annotated[
+        float | None,
+        options.setting(
+            "--dropout", "Share of hidden units left out.", "train.dropout", min=0.0, max=0.99
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a stopped or a finished run.")
+    ] = False,
+    destination: options.Output = None,
+    force: options.Force = False,
+    device: options.Device = "auto",
+    seed: options.Seed = 0,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+    as_json: options.Json = False,
+) -> None:
+    """Train a network to name phones, on classes resampled to equal numbers.
+
+    The model keeps the weights of the best epoch and of the last one. After every epoch the state
+    is kept beside the output, and --resume goes on from it with the same result as without the
+    stop.
+
+    Example: speechscope train corpus.zarr --network freq-overlap-padded --epochs 20
+    """
+    flags = {
+        "network": network,
+        "epochs": epochs,
+        "per_class": per_class,
+        "batch": batch,
+        "lr": lr,
+        "l2": l2,
+        "dropout": dropout,
+    }
+    chosen = recipes.resolve(recipe, "train", flags)
+    source, path = options.input_path(corpus), options.output_path(destination, "model.pt")
+
+    from speechscope import checkpoint, provenance
+    from speechscope.corpus.store import Corpus
+    from speechscope.device import choose
+    from speechscope.lineage import entry
+    from speechscope.networks.saved import build, model_values
+    from speechscope.progress import bar
+    from speechscope.staging import staged
+    from speechscope.training.loop import TrainSettings, train
+    from speechscope.training.resume import ResumeFile
+    from speechscope.training.source import CorpusSource
+
+    where = choose(device)
+    data = Corpus(source)
+    data.items("train"), data.items("test")  # both are needed: say so before any work
+    settings = TrainSettings(
+        epochs=chosen["epochs"],
+        per_class=chosen["per_class"],
+        test_per_class=chosen["test_per_class"],
+        batch=chosen["batch"],
+        lr=chosen["lr"],
+        l2=chosen["l2"],
+        dropout=chosen["dropout"],
+        seed=seed,
+    )
+    net = build(chosen["network"], data.input_shape, len(data.classes)).to(where)
+    record = provenance.new_record(
+        "model",
+        config={"recipe": recipe, **chosen},
+        seed=seed,
+        device=str(where),
+        parents=[entry(source, "corpus", path)],
+    )
+    unfinished = ResumeFile(path, record)
+    with (
+        staged(path, force=force or resume, directory=False) as partial,
+        bar("train", quiet=quiet) as progress,
+    ):
+        state = unfinished.load(path) if resume else None
+
+        def on_epoch(now: dict[str, object]) -> None:
+            unfinished.save(now)
+            if verbose:
+                output.note(_line(now["history"][-1]))  # type: ignore[index]
+
+        done = train(
+            net,
+            CorpusSource(data, ("train", "dev", "test"), where),
+            settings,
+            state=state,
+            on_epoch=on_epoch,
+            progress=progress,
+        )
+        values = {
+            **model_values(
+                net,
+                chosen["network"],
+                weights=done.best,
+                classes=data.classes,
+                classes_folded=data.classes_folded,
+                fold=data.fold,
+                mean=data.mean,
+            ),
+            "history": [asdict(epoch) for epoch in done.history],
+            "best_epoch": done.best_epoch,
+            "selected_on": done.selected_on,
+            "state": done.state,
+        }
+        checkpoint.write(partial, record, values)
+    unfinished.clear()
+    best, last = done.history[done.best_epoch - 1], done.history[-1]
+    output.note(
+        f"{_line(asdict(last))}\nbest epoch {done.best_epoch} (chosen on {done.selected_on}): "
+        f"{best.balanced_folded:.1%} class-balanced over the folded classes",
+        quiet=quiet,
+    )
+    facts = {
+        "network": chosen["network"],
+        "best_epoch": done.best_epoch,
+        "selected_on": done.selected_on,
+        "last": asdict(last),
+        "best": asdict(best),
+    }
+    output.wrote(path, "model", as_json=as_json, facts=facts)
+
+
+def _line(epoch: dict[str, float]) -> str:
+    return (
+        f"epoch {epoch['epoch']}: loss {epoch['loss']:.3f}, test accuracy "
+        f"{epoch['accuracy']:.1%} of the classes, {epoch['accuracy_folded']:.1%} folded, "
+        f"{epoch['balanced_folded']:.1%} class-balanced ({epoch['seconds']:.1f} s)"
+    )

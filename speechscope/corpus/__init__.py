@@ -1,0 +1,1 @@
+"""Corpora: their layouts, phone sets and labels, and the prepared artifact."""

@@ -1,0 +1,123 @@
+"""Running each task in a process of its own.
+
+For libraries whose results depend on what the process did before. The processes are forked from a
+server that has imported the libraries and used none of them.
+"""
+
+import multiprocessing
+import signal
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing import forkserver, resource_tracker
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Generic, TypeVar
+
+from speechscope.errors import SpeechscopeError
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+def fresh_map(
+    function: Callable[[Task], Result],
+    tasks: Iterable[Task],
+    workers: int,
+    imports: Sequence[str] = (),
+) -> Generator[Result, None, None]:
+    """Yield ``function(task)`` for every task as it is done, each from a new process.
+
+    Parameters
+    ----------
+    function
+        Importable by name, from a module that is light to import.
+    tasks
+        Taken one by one, when a process is free.
+    workers
+        Processes at a time.
+    imports
+        Modules that the processes need, imported once.
+
+    Raises
+    ------
+    SpeechscopeError
+        A task raised an error, or its process died.
+    """
+    context = multiprocessing.get_context("forkserver")
+    # Without __main__ among them, every process would run the program's main module again.
+    context.set_forkserver_preload(["__main__", *imports])
+    _start_server()
+    running: dict[object, tuple[Connection, BaseProcess]] = {}
+    waiting = iter(tasks)
+    try:
+        while True:
+            while len(running) < max(workers, 1):
+                task = next(waiting, None)
+                if task is None:
+                    break
+                receiver, sender = context.Pipe(duplex=False)
+                process: BaseProcess = context.Process(
+                    target=_run, args=(sender, function, task), daemon=True
+                )
+                process.start()
+                sender.close()
+                running[receiver] = receiver, process
+            if not running:
+                return
+            for ready in wait([receiver for receiver, _ in running.values()]):
+                outcome: _Outcome[Result] = _outcome(*running.pop(ready))
+                if outcome.error is not None:
+                    raise SpeechscopeError(outcome.error)
+                yield from outcome.results
+    finally:
+        for receiver, process in running.values():
+            process.terminate()
+            process.join()
+            receiver.close()
+
+
+def _start_server() -> None:
+    """Start the fork server deaf to interrupts from the keyboard, which reach every process.
+
+    It would meet them with a traceback while it imports. The parent ends its processes.
+    """
+    # Were it not running yet, the server's start would start it, and unblock interrupts.
+    resource_tracker.ensure_running()
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+@dataclass(frozen=True)
+class _Outcome(Generic[Result]):
+    """What a process sends back: one result, or none and the error."""
+
+    results: tuple[Result, ...]
+    error: str | None = None
+
+
+def _run(sender: Connection, function: Callable[[Task], Result], task: Task) -> None:
+    # The server may have been started by others, and hear interrupts.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    outcome: _Outcome[Result]
+    try:
+        outcome = _Outcome((function(task),))
+    except Exception as error:
+        text = str(error) if isinstance(error, SpeechscopeError) else repr(error)
+        outcome = _Outcome((), text)
+    with suppress(BrokenPipeError):  # the parent has ended
+        sender.send(outcome)
+
+
+def _outcome(receiver: Connection, process: BaseProcess) -> _Outcome[Result]:
+    try:
+        outcome: _Outcome[Result] = receiver.recv()
+    except EOFError:
+        process.join()
+        outcome = _Outcome((), f"a process ended with exit code {process.exitcode}")
+    process.join()
+    receiver.close()
+    return outcome

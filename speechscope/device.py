@@ -1,0 +1,31 @@
+"""Where the arithmetic runs: the CPU, or a CUDA device."""
+
+import torch
+
+from speechscope.errors import UsageProblem
+
+
+def choose(name: str) -> torch.device:
+    """Return the device that ``--device`` names.
+
+    Parameters
+    ----------
+    name
+        ``auto`` (CUDA when there is one, else the CPU), ``cpu``, ``cuda`` or ``cuda:N``.
+
+    Raises
+    ------
+    UsageProblem
+        The name is unknown, or there is no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cpu":
+        return torch.device("cpu")
+    kind, _, number = name.partition(":")
+    if kind != "cuda" or (number and not number.isdigit()):
+        raise UsageProblem(f"--device {name}: choose auto, cpu, cuda or cuda:N")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if int(number or 0) >= count:
+        raise UsageProblem(f"--device {name}: this machine has {count} CUDA devices")
+    return torch.device(name)

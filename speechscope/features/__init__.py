@@ -1,0 +1,1 @@
+"""Representations of a speech signal: what the networks see."""

@@ -1,0 +1,86 @@
+"""What a reconstruction method is given, and what it gives back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from speechscope.inversion.objective import Objective, make_objective
+from speechscope.networks.decoders import Decoder
+from speechscope.networks.layers import Network
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Reconstruct inputs of a network from the activations of one layer.
+
+    Parameters
+    ----------
+    network
+        The network, with its weights as they are to stay.
+    layer
+        Number of the layer.
+    target
+        Its activations (B, …), one row an item.
+    seeds
+        One seed an item, for methods that draw random numbers.
+    l2
+        λ of the objective ½ ‖Y* − Y‖² + λ/2 ‖X‖².
+    decoder
+        A decoder for the layer, for methods that decode.
+    """
+
+    network: Network
+    layer: int
+    target: Tensor
+    seeds: Sequence[int]
+    l2: float
+    decoder: Decoder | None = None
+
+    def objective(self) -> Objective:
+        """Return the objective of the items."""
+        return make_objective(self.network, self.layer, self.target, self.l2)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a method found.
+
+    Parameters
+    ----------
+    x
+        Reconstructions (B, C, F, T).
+    objective
+        E (B, most steps + 1) in float64: of the start, then after each step; NaN after an item's
+        last.
+    steps
+        Steps of each item (B,).
+    """
+
+    x: Tensor
+    objective: Tensor
+    steps: Tensor
+
+    def then(self, following: "Found") -> "Found":
+        """Return this and a method that began where this ended as one.
+
+        The histories follow each other; the second's start is the best of the first.
+        """
+        steps = self.steps + following.steps
+        width = int(steps.max()) + 1 if len(steps) else 1
+        joined = self.objective.new_full((len(steps), width), torch.nan)
+        for item, (first, second) in enumerate(
+            zip(self.steps.tolist(), following.steps.tolist(), strict=True)
+        ):
+            joined[item, : first + 1] = self.objective[item, : first + 1]
+            joined[item, first + 1 : first + second + 1] = following.objective[item, 1 : second + 1]
+        return Found(following.x, joined, steps)
+
+
+class Method(Protocol):
+    """A way to reconstruct."""
+
+    def __call__(self, problem: Problem, start: Tensor | None) -> Found:
+        """Reconstruct every item, from `start` (B, C, F, T) or from the method's own start."""

@@ -1,0 +1,1 @@
+"""Classifiers as tables, the layers that run them, and the decoders that invert them."""

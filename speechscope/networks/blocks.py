@@ -1,0 +1,149 @@
+"""Convolution, ReLU and pooling in their fastest differentiable forms.
+
+Arrays are (B, C, F, T) as everywhere; in memory they keep the maps of a bin together, and
+bins (or frames of bins) apart, as `kernels` needs them, so no copy is made between blocks.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from speechscope.networks.kernels import FrequencyConvolution, time_band
+from speechscope.networks.pooling import FrequencyPool, TimePool, fold_max, unfold_max
+
+Pads = tuple[int, int, int, int]
+Pool = tuple[tuple[int, int], tuple[int, int]]
+"""Size and stride, each over (frequency, time)."""
+
+
+def convolution_block(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    pads: Pads,
+    pool: Pool | None = None,
+    *,
+    relu: bool = False,
+    repeat: int = 1,
+) -> Tensor:
+    """Convolve, and then pool and rectify where asked.
+
+    y = max_pool(relu(w ∗ x + b)), stride 1; bias and ReLU are applied after the pooling, with
+    which they commute.
+
+    Parameters
+    ----------
+    x
+        Input (B, C, F, T).
+    weight, bias
+        Kernel (maps, C, kf, kt) and bias (maps,).
+    pads
+        Zeros before and after in frequency, then in time.
+    pool
+        Regions that do not overlap in time.
+    relu
+        Whether to rectify.
+    repeat
+        How often each frame of x counts, as if x were x.repeat_interleave(repeat, dim=3); the
+        repeated frames are added up in the kernel instead.
+
+    Raises
+    ------
+    Unsupported
+        The pooling regions overlap in time.
+    """
+    batch, channels, frequency, frames = x.shape
+    maps, _, taps, width = weight.shape
+    top, bottom, left, right = pads
+    f_out = frequency + top + bottom - taps + 1
+    t_out = frames * repeat + left + right - width + 1
+    banded = width > 1 or frames == 1
+    (size, time_size), (stride, time_stride) = pool or ((1, 1), (1, 1))
+    time = TimePool(time_size, time_stride, t_out, maps, columns=banded)
+    if banded:
+        rows = x.permute(0, 2, 3, 1).reshape(batch, frequency, frames * channels)
+        kernel = time_band(weight, frames * repeat, left, t_out)
+        if repeat > 1:
+            kernel = kernel.view(taps, frames, repeat, channels, -1).sum(2).flatten(1, 2)
+        if time.reorders:
+            kernel = kernel[..., time.columns]
+    else:
+        if repeat > 1:
+            x = x.repeat_interleave(repeat, dim=3)
+            frames *= repeat
+        rows = x.permute(0, 3, 2, 1).reshape(batch * frames, frequency, channels)
+        kernel = weight[..., 0].permute(2, 1, 0)
+    y: Tensor = _Convolve.apply(rows, kernel, top, f_out)  # type: ignore[no-untyped-call]
+    if not banded:
+        y = y.view(batch, frames, f_out, maps)
+    if pool is not None:
+        y = _Pool.apply(y, time, FrequencyPool(size, stride, f_out))  # type: ignore[no-untyped-call]
+    y = y + (bias.repeat(time.out) if banded else bias)
+    if relu:
+        y = functional.relu(y)
+    if banded:
+        return y.view(batch, -1, time.out, maps).permute(0, 3, 1, 2)
+    return y.permute(0, 3, 2, 1)
+
+
+class _Convolve(torch.autograd.Function):
+    """Convolution of rows (R, F, K) with a kernel (taps, K, maps) along F."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, kernel: Tensor, top: int, f_out: int) -> Tensor:
+        # Products narrower than a few vector registers waste them.
+        group = 2 if kernel.shape[2] <= 16 else 1
+        taps = kernel.shape[0]
+        shape = FrequencyConvolution(taps, kernel.shape[1], kernel.shape[2], f_out, group)
+        padded = shape.buffer(len(x), x)
+        padded[:, top : top + x.shape[1]] = x
+        matrix = shape.matrix(kernel)
+        out = x.new_empty(len(x), shape.rows, kernel.shape[2])
+        shape.forward(padded, matrix, out)
+        ctx.save_for_backward(padded, matrix)
+        ctx.shape, ctx.top, ctx.frequency = shape, top, x.shape[1]
+        return out[:, :f_out]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        padded, matrix = ctx.saved_tensors
+        shape: FrequencyConvolution = ctx.shape
+        grad = functional.pad(grads[0], (0, 0, 0, shape.rows - shape.f_out))
+        dx = dkernel = None
+        if ctx.needs_input_grad[0]:
+            buffer = shape.buffer(len(padded), padded)
+            shape.backward(grad, matrix, buffer)
+            dx = buffer[:, ctx.top : ctx.top + ctx.frequency]
+        if ctx.needs_input_grad[1]:
+            dkernel = shape.kernel_gradient(shape.weight_gradient(padded, grad))
+        return dx, dkernel, None, None
+
+
+class _Pool(torch.autograd.Function):
+    """Max-pooling of rows over time, then over frequency."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, time: TimePool, frequency: FrequencyPool) -> Tensor:
+        parts = time.parts(x)
+        running = fold_max(parts)
+        ctx.time, ctx.frequency, ctx.parts, ctx.running = time, frequency, parts, running
+        ctx.like = x.shape
+        return frequency.forward(running[-1])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        (grad,) = grads
+        out = grad.new_empty(ctx.like)
+        targets = ctx.time.parts(out)
+        if len(targets) == 1:
+            ctx.frequency.backward(grad, targets[0])
+            return out, None, None
+        if ctx.time.leaves_frames:
+            out.zero_()
+        pooled = torch.empty_like(ctx.running[-1])
+        ctx.frequency.backward(grad, pooled)
+        for target, share in zip(targets, unfold_max(pooled, ctx.parts, ctx.running), strict=True):
+            target.copy_(share)
+        return out, None, None

@@ -1,0 +1,271 @@
+"""A network is a readable table of rows; `Network` runs any part of it and counts its layers.
+
+Layers are counted as Churchman 2015 does (sec. 7): convolution, ReLU, pooling and fully
+connected layers each count from 1; dropout does not.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import prod
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from speechscope.errors import SpeechscopeError, UsageProblem
+from speechscope.networks.blocks import convolution_block
+
+Shape: TypeAlias = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Conv:
+    """A convolution over frequency and time, stride 1 (Churchman 2015, sec. 2.1.1).
+
+    `kernel` is (frequency, time). "valid" loses kernel − 1 positions on an axis; "same" pads
+    (kernel − 1) // 2 zeros before and kernel // 2 after, and keeps the size (sec. 2.1.7).
+    """
+
+    maps: int
+    kernel: tuple[int, int]
+    padding: Literal["valid", "same"] = "valid"
+
+    @property
+    def pads(self) -> tuple[int, int, int, int]:
+        """Zeros (before, after) in frequency, then (before, after) in time."""
+        if self.padding == "valid":
+            return 0, 0, 0, 0
+        frequency, time = self.kernel
+        return (frequency - 1) // 2, frequency // 2, (time - 1) // 2, time // 2
+
+
+@dataclass(frozen=True)
+class ReLU:
+    """Rectified linear units, max(0, x) (Churchman 2015, sec. 2.1.2)."""
+
+
+@dataclass(frozen=True)
+class MaxPool:
+    """Max-pooling over (frequency, time) without padding (Churchman 2015, sec. 2.1.3).
+
+    Elements beyond the last whole pooling region are left out.
+    """
+
+    size: tuple[int, int]
+    stride: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A fully connected layer (Churchman 2015, sec. 2.1.5).
+
+    `units` None means one unit per class. In training, `dropout` is the share of this layer's
+    inputs set to zero, the others being scaled by 1 / (1 − dropout) (sec. 2.1.4).
+    """
+
+    units: int | None
+    dropout: float = 0.0
+
+
+Row: TypeAlias = Conv | ReLU | MaxPool | Linear
+Table: TypeAlias = tuple[Row, ...]
+
+_STEMS: dict[type, str] = {Conv: "conv", ReLU: "relu", MaxPool: "pool", Linear: "fc"}
+
+
+class Network(nn.Module):
+    """A feed-forward network built from a table.
+
+    Parameters
+    ----------
+    table
+        Rows, first layer first.
+    input_shape
+        (C, F, T) of one item: channels, frequency bins, time frames.
+    classes
+        Units of a `Linear(None)` row.
+
+    Attributes
+    ----------
+    names
+        One name a layer: conv1, relu1, pool1, …, fc4.
+    shapes
+        The output shape of one item at every layer, (C, F, T) or (units,).
+    dropout
+        The rate applied to the input of each fully connected layer in training, by name;
+        it starts as the table says and may be changed.
+
+    Parameters are named as the layers (`conv1.weight` (maps, in, frequency, time),
+    `fc1.weight` (out, in), the inputs of the first fully connected layer in C, F, T order).
+
+    Raises
+    ------
+    SpeechscopeError
+        When a row does not fit what comes before it.
+    """
+
+    def __init__(self, table: Table, input_shape: Shape = (1, 201, 16), classes: int = 48) -> None:
+        super().__init__()
+        self.table = tuple(table)
+        self.input_shape = tuple(input_shape)
+        self.classes = classes
+        self.names = _names(self.table)
+        self.shapes = output_shapes(self.table, self.input_shape, classes)
+        self.dropout: dict[str, float] = {}
+        before = self.input_shape
+        for name, row, shape in zip(self.names, self.table, self.shapes, strict=True):
+            if isinstance(row, Conv):
+                self.add_module(name, nn.Conv2d(before[0], row.maps, row.kernel))
+            elif isinstance(row, Linear):
+                self.add_module(name, nn.Linear(prod(before), shape[0]))
+                self.dropout[name] = row.dropout
+            before = shape
+        self.reset_parameters()
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw weights from N(0, 2 / fan-in) and set biases to 0 (He et al. 2015, for ReLUs)."""
+        for name in self.names:
+            if name.startswith(("conv", "fc")):
+                weight, bias = self.parameters_of(name)
+                fan_in = weight[0].numel()
+                with torch.no_grad():
+                    weight.normal_(0.0, (2.0 / fan_in) ** 0.5, generator=generator)
+                    bias.zero_()
+
+    def parameters_of(self, name: str) -> tuple[Tensor, Tensor]:
+        """Return the weight and bias of the layer called `name`."""
+        module = self.get_submodule(name)
+        weight, bias = module.weight, module.bias
+        assert isinstance(weight, Tensor) and isinstance(bias, Tensor)
+        return weight, bias
+
+    def resolve(self, layer: int | str) -> int:
+        """Return the 1-based number of a layer given by number or name.
+
+        Raises UsageProblem when the network has no such layer.
+        """
+        if isinstance(layer, str) and layer in self.names:
+            return self.names.index(layer) + 1
+        try:
+            number = int(layer)
+        except ValueError:
+            number = 0
+        if not 1 <= number <= len(self.names):
+            raise UsageProblem(
+                f"layer {layer}: expected 1 to {len(self.names)} or one of {', '.join(self.names)}"
+            )
+        return number
+
+    def shape_before(self, layer: int | str) -> Shape:
+        """Return the per-item shape that enters a layer."""
+        number = self.resolve(layer)
+        return self.shapes[number - 2] if number > 1 else self.input_shape
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits (B, classes) of inputs (B, C, F, T)."""
+        return self.activation(x, len(self.names))
+
+    def activation(self, x: Tensor, layer: int | str, start: int | str = 0) -> Tensor:
+        """Return the output of one layer, (B, C, F, T) or (B, units).
+
+        `start` 0: x is the input; otherwise x is the output of layer `start`.
+        """
+        number = self.resolve(layer)
+        return self._run(x, {number}, start)[number]
+
+    def activations(
+        self, x: Tensor, layers: Iterable[int | str], start: int | str = 0
+    ) -> dict[int, Tensor]:
+        """Return the outputs of several layers in one pass, by layer number."""
+        return self._run(x, {self.resolve(layer) for layer in layers}, start)
+
+    def _run(self, x: Tensor, wanted: set[int], start: int | str) -> dict[int, Tensor]:
+        first = 0 if start == 0 else self.resolve(start)
+        if wanted and min(wanted) <= first:
+            raise SpeechscopeError(f"layer {min(wanted)} lies before the start, layer {first}")
+        expected = self.shapes[first - 1] if first else self.input_shape
+        if tuple(x.shape[1:]) != expected:
+            raise SpeechscopeError(
+                f"layer {first + 1} takes items of shape {expected}, found {tuple(x.shape[1:])}"
+            )
+        found: dict[int, Tensor] = {}
+        last, end = first, max(wanted, default=0)
+        while last < end:
+            block = self._block(last, end, wanted)
+            x = self._run_block(x, block)
+            last = block[-1]
+            if last in wanted:
+                found[last] = x
+        return found
+
+    def _block(self, last: int, end: int, wanted: set[int]) -> range:
+        """Return the numbers of the layers after `last` that run as one."""
+        number = last + 1
+        seen: set[type] = set()
+        while number < end and number not in wanted and isinstance(self.table[last], Conv):
+            row = self.table[number]
+            overlaps = (
+                isinstance(row, MaxPool)
+                and row.size[1] > row.stride[1]
+                and self.shapes[number][2] > 1
+            )
+            if not isinstance(row, ReLU | MaxPool) or type(row) in seen or overlaps:
+                break
+            seen.add(type(row))
+            number += 1
+        return range(last + 1, number + 1)
+
+    def _run_block(self, x: Tensor, block: range) -> Tensor:
+        row, *rest = (self.table[number - 1] for number in block)
+        name = self.names[block[0] - 1]
+        if isinstance(row, Conv):
+            pool = next(((r.size, r.stride) for r in rest if isinstance(r, MaxPool)), None)
+            relu = any(isinstance(r, ReLU) for r in rest)
+            return convolution_block(x, *self.parameters_of(name), row.pads, pool, relu=relu)
+        if isinstance(row, ReLU):
+            return functional.relu(x)
+        if isinstance(row, MaxPool):
+            return functional.max_pool2d(x, row.size, row.stride)
+        x = x.flatten(1)
+        if self.training and self.dropout[name] > 0:
+            x = functional.dropout(x, self.dropout[name])
+        return functional.linear(x, *self.parameters_of(name))
+
+
+def output_shapes(table: Table, input_shape: Shape, classes: int) -> tuple[Shape, ...]:
+    """Return the per-item output shape of every row of a table.
+
+    Raises SpeechscopeError where a row does not fit the shape it is given.
+    """
+    shapes: list[Shape] = []
+    shape = tuple(input_shape)
+    for number, row in enumerate(table, start=1):
+        if isinstance(row, Conv | MaxPool):
+            if len(shape) != 3:
+                raise SpeechscopeError(f"layer {number}: {row} cannot follow a shape {shape}")
+            channels, frequency, time = shape
+            if isinstance(row, Conv):
+                pads = row.pads
+                channels = row.maps
+                frequency += pads[0] + pads[1] - row.kernel[0] + 1
+                time += pads[2] + pads[3] - row.kernel[1] + 1
+            else:
+                frequency = (frequency - row.size[0]) // row.stride[0] + 1
+                time = (time - row.size[1]) // row.stride[1] + 1
+            if frequency < 1 or time < 1:
+                raise SpeechscopeError(f"layer {number}: {row} does not fit in {shape}")
+            shape = (channels, frequency, time)
+        elif isinstance(row, Linear):
+            shape = (classes if row.units is None else row.units,)
+        shapes.append(shape)
+    return tuple(shapes)
+
+
+def _names(table: Table) -> tuple[str, ...]:
+    counts = dict.fromkeys(_STEMS, 0)
+    names = []
+    for row in table:
+        counts[type(row)] += 1
+        names.append(f"{_STEMS[type(row)]}{counts[type(row)]}")
+    return tuple(names)

@@ -1,0 +1,101 @@
+"""Inverses of pooling and convolution for decoders: blind unpooling, the convolution transpose."""
+
+import torch
+from torch import Tensor
+
+
+def region_weights(size: int, stride: int, length: int) -> Tensor:
+    """Return the matrix (length, regions) that averages the regions each element belongs to.
+
+    weights[e, i] = 1 / #P(e) where element e lies in region i, P(e) = {i : i·stride ≤ e < i·stride
+    + size}. Riemens 2015, B.8.3 assumes that every element belonged to a region. Elements past the
+    last whole region (or between regions) belonged to none; they take the value of the nearest
+    region, the earlier one of two equally near.
+
+    Source: Riemens 2015, B.8.3, along one axis.
+    """
+    regions = (length - size) // stride + 1
+    elements = torch.arange(length)[:, None]
+    first = torch.arange(regions)[None, :] * stride
+    # Elements between e and the region, 0 inside it.
+    distance = torch.maximum(first - elements, elements - (first + size - 1)).clamp(min=0)
+    nearest = torch.zeros_like(distance).scatter_(1, distance.argmin(1, keepdim=True), 1)
+    member = torch.where((distance == 0).any(1, keepdim=True), distance == 0, nearest == 1)
+    return member / member.sum(1, keepdim=True)
+
+
+class BlindUnpooling(torch.nn.Module):
+    """Blind unpooling over frequency and time.
+
+    Y[i', j'] = (1 / (#P(i') #Q(j'))) Σ_{i ∈ P(i')} Σ_{j ∈ Q(j')} X[i, j]: each element takes the
+    average of the maxima of all regions it belongs to. Source: Riemens 2015, B.8.3; Churchman
+    2015, sec. 6.5.2.
+
+    Parameters
+    ----------
+    size, stride
+        Of the pooling to invert, each (frequency, time).
+    shape
+        (F', T') before that pooling; elements that belonged to no region as in `region_weights`.
+
+    Attributes
+    ----------
+    repeat
+        How often each time frame is merely repeated, where time unpooling is no more than that
+        (regions that touch and cover everything), else 0.
+    """
+
+    frequency: Tensor
+    time: Tensor
+
+    def __init__(
+        self, size: tuple[int, int], stride: tuple[int, int], shape: tuple[int, int]
+    ) -> None:
+        super().__init__()
+        for name, axis in (("frequency", 0), ("time", 1)):
+            weights = region_weights(size[axis], stride[axis], shape[axis])
+            self.register_buffer(name, weights, persistent=False)
+        regions = self.time.shape[1]
+        repeats = shape[1] // regions
+        plain = torch.eye(regions).repeat_interleave(repeats, dim=0)
+        self.repeat = repeats if torch.equal(plain, self.time) else 0
+
+    def over_frequency(self, x: Tensor) -> Tensor:
+        """Unpool (B, C, F, T) over frequency only."""
+        batch, channels, regions, frames = x.shape
+        rows = x.permute(0, 2, 3, 1).reshape(batch, regions, frames * channels)
+        unpooled = torch.matmul(self.frequency, rows)
+        return unpooled.view(batch, -1, frames, channels).permute(0, 3, 1, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (B, C, F', T') for (B, C, F, T)."""
+        x = self.over_frequency(x)
+        if self.repeat:
+            return x.repeat_interleave(self.repeat, dim=3)
+        return torch.einsum("bcft,st->bcfs", x, self.time)
+
+
+def transpose_kernel(weight: Tensor) -> Tensor:
+    """Return the convolution transpose (C, maps, kf, kt) of a kernel (maps, C, kf, kt).
+
+    [T(F)]_{i,j,k,d} = F_{H−i+1,W−j+1,d,k}: flipped along both axes, input and output swapped.
+    Source: Riemens 2015, B.8.1.
+    """
+    return weight.transpose(0, 1).flip(2, 3)
+
+
+def transpose_pads(
+    kernel: tuple[int, int], pads: tuple[int, int, int, int]
+) -> tuple[int, int, int, int]:
+    """Return the padding with which the transposed kernel restores the size before a convolution.
+
+    Each side's zeros become kernel − 1 − zeros: none become full padding, and "same" stays "same"
+    with its sides exchanged. Both paddings are (before, after) in frequency, then in time.
+    """
+    frequency, time = kernel
+    return (
+        frequency - 1 - pads[0],
+        frequency - 1 - pads[1],
+        time - 1 - pads[2],
+        time - 1 - pads[3],
+    )

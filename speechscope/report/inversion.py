@@ -1,0 +1,107 @@
+"""The grid of reconstructions (Churchman 2015, fig. B.1): methods down, layers across."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from speechscope.artifact import Artifact
+from speechscope.errors import SpeechscopeError, UsageProblem
+
+LIMIT = 12  # items in one picture: more cannot be read
+RANGE_DB = 60.0  # softer than this below the loudest point is drawn as silence (chosen)
+
+
+def grid(
+    path: Path, output: Path, *, file_format: str, items: list[int] | None = None, dpi: int = 150
+) -> int:
+    """Draw originals and reconstructions of an inversion and write them as one picture.
+
+    Drawn is the modulus, in dB below the loudest point of each spectrogram: reconstructions from
+    deep layers are much softer than their originals (sec. 7.1.1), and a common scale would hide
+    them.
+
+    Parameters
+    ----------
+    path
+        ``inversion.zarr``.
+    output
+        The file to write.
+    file_format
+        ``png`` or ``pdf``.
+    items
+        Positions in the artifact; by default the first `LIMIT`.
+    dpi
+        Resolution of a PNG [dots per inch].
+
+    Returns
+    -------
+    int
+        Items drawn.
+
+    Raises
+    ------
+    UsageProblem
+        An item is not in the artifact.
+    SpeechscopeError
+        matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise SpeechscopeError(
+            "drawing needs matplotlib; pip install 'speechscope[plot]'"
+        ) from error
+
+    artifact = Artifact(path, "inversion")
+    count = artifact.array("original").shape[0]
+    chosen = list(range(min(count, LIMIT))) if items is None else items
+    for item in chosen:
+        if not 0 <= item < count:
+            raise UsageProblem(f"{path} has items 0 to {count - 1}, not {item}")
+    names = artifact.flags("label")
+    labels = artifact.read("label")
+    methods, layers = artifact.flags("method"), artifact.read("layer").tolist()
+    frequency, time = artifact.read("frequency"), artifact.read("time")
+    extent = (1e3 * time[0], 1e3 * time[-1], frequency[0] / 1e3, frequency[-1] / 1e3)
+
+    rows, columns = len(chosen) * len(methods), 1 + len(layers)
+    figure = Figure(figsize=(1.35 * columns + 0.8, 1.25 * rows + 0.5), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    for block, item in enumerate(chosen):
+        original = artifact.read("original", item)[0]
+        for row, method in enumerate(methods, start=block * len(methods)):
+            pictures = [original]
+            pictures += [
+                artifact.read("reconstruction", (row - block * len(methods), index, item))[0]
+                for index in range(len(layers))
+            ]
+            for axis, values in zip(axes[row], pictures, strict=True):
+                axis.imshow(
+                    _decibels(values),
+                    origin="lower",
+                    aspect="auto",
+                    extent=extent,
+                    cmap="magma",
+                    vmin=-RANGE_DB,
+                    vmax=0,
+                )
+                axis.tick_params(labelsize=6)
+            axes[row][0].set_ylabel(f"[{names[labels[item]]}] {method}\nkHz", fontsize=7)
+    for axis, title in zip(
+        axes[0], ["original", *(f"layer {layer}" for layer in layers)], strict=True
+    ):
+        axis.set_title(title, fontsize=8)
+    for axis in axes[-1]:
+        axis.set_xlabel("ms", fontsize=7)
+    figure.savefig(output, format=file_format, dpi=dpi)
+    return len(chosen)
+
+
+def _decibels(values: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
+    size = np.abs(values)
+    loudest = size.max()
+    if loudest == 0:
+        return np.full(size.shape, -RANGE_DB)
+    scaled: np.ndarray[Any, Any] = 20 * np.log10(np.maximum(size / loudest, 1e-6))
+    return scaled

@@ -1,0 +1,151 @@
+"""The table that `score` prints for each kind of artifact."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from speechscope import scoring
+from speechscope.artifact import Artifact
+from speechscope.corpus.store import Corpus
+from speechscope.errors import UsageProblem
+from speechscope.lineage import ancestor, record_at
+from speechscope.tables import Row
+
+BLOCK = 256  # items read at a time: about 3 MB of spectrograms
+
+
+def scorecard(path: Path, *, device: str, moved: Mapping[str, Path] | None = None) -> list[Row]:
+    """Return the rows for one artifact.
+
+    A model gives its accuracies on the test split; a decoder its errors against the zero
+    spectrogram; an inversion its distances and correlations by method and layer.
+
+    Parameters
+    ----------
+    path
+        ``model.pt``, ``decoder.pt`` or ``inversion.zarr``.
+    device
+        Where the network runs.
+    moved
+        Parents that moved, by kind.
+
+    Raises
+    ------
+    ArtifactError
+        The artifact or its parent is missing, damaged or another.
+    UsageProblem
+        There is nothing to score in this kind.
+    """
+    kind = record_at(path)["kind"]
+    if kind == "model":
+        return list(_model(path, device, moved or {}))
+    if kind == "decoder":
+        return list(_decoder(path))
+    if kind == "inversion":
+        return list(_inversion(Artifact(path, "inversion")))
+    raise UsageProblem(f"{path} is a {kind}; score takes a model, a decoder or an inversion")
+
+
+def _model(path: Path, device: str, moved: Mapping[str, Path]) -> Iterator[Row]:
+    from speechscope.device import choose
+    from speechscope.networks.saved import load_model
+    from speechscope.training.evaluation import predict
+
+    model = load_model(path)
+    corpus = Corpus(ancestor(path, model.checkpoint.record, "corpus", moved))
+    items = corpus.items("test")
+    predicted = predict(model.network, corpus, items, choose(device))
+    labels = corpus.labels[items]
+    for measure, score in (
+        ("accuracy", scoring.accuracy),
+        ("class-balanced accuracy", scoring.balanced_accuracy),
+    ):
+        for found, wanted in ((predicted, labels), (model.fold[predicted], model.fold[labels])):
+            classes = len(model.classes if found is predicted else model.classes_folded)
+            yield {
+                "artifact": path.name,
+                "network": model.name,
+                "split": "test",
+                "measure": measure,
+                "classes": classes,
+                "occurring": len(np.unique(wanted)),
+                "items": len(items),
+                "value": score(wanted, found),
+            }
+
+
+def _decoder(path: Path) -> Iterator[Row]:
+    from speechscope.checkpoint import Checkpoint
+
+    for row in Checkpoint(path, "decoder").values["scores"]:
+        yield {"artifact": path.name, **row}
+
+
+def _inversion(artifact: Artifact) -> Iterator[Row]:
+    methods, layers = artifact.flags("method"), artifact.read("layer").tolist()
+    count = artifact.array("original").shape[0]
+    sound = "waveform" in artifact
+    limit = _threshold(artifact) if sound else None
+    if sound:
+        yield _row(artifact, "round trip", None, limit, _compare(artifact, None, count))
+    for m, method in enumerate(methods):
+        for index, layer in enumerate(layers):
+            values = _compare(artifact, (m, index), count)
+            yield _row(artifact, method, int(layer), limit, values)
+
+
+def _row(
+    artifact: Artifact,
+    method: str,
+    layer: int | None,
+    limit: float | None,
+    values: dict[str, NDArray[Any]],
+) -> Row:
+    waveform = values.get("waveform")
+    return {
+        "artifact": artifact.path.name,
+        "method": method,
+        "layer": layer,
+        "items": len(values["euclidean"]),
+        "euclidean": float(values["euclidean"].mean()),
+        "mxcorr2": float(values["mxcorr2"].mean()),
+        "mxcorr": None if waveform is None else float(waveform.mean()),
+        "mxcorr_median": None if waveform is None else float(np.median(waveform)),
+        "threshold": limit,
+    }
+
+
+def _compare(
+    artifact: Artifact, where: tuple[int, int] | None, count: int
+) -> dict[str, NDArray[Any]]:
+    """Compare reconstructions with originals, item by item; `where` None is the round trip."""
+    parts: list[dict[str, NDArray[Any]]] = []
+    for start in range(0, count, BLOCK):
+        items = slice(start, min(count, start + BLOCK))
+        original = artifact.read("original", items)
+        found = original if where is None else artifact.read("reconstruction", (*where, items))
+        part = {
+            "euclidean": scoring.euclidean(original, found),
+            "mxcorr2": scoring.max_cross_correlation(original, found),
+        }
+        if "waveform" in artifact:
+            name = "waveform_round_trip" if where is None else "waveform"
+            waveform = artifact.read(name, items if where is None else (*where, items))
+            true = artifact.read("waveform_original", items)
+            part["waveform"] = scoring.max_cross_correlation(true, waveform)
+        parts.append(part)
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _threshold(artifact: Artifact) -> float:
+    count = artifact.array("waveform_original").shape[0]
+    average = artifact.read("waveform_average")
+    totals = [
+        len(waveforms) * scoring.threshold(average, waveforms)
+        for start in range(0, count, BLOCK)
+        for waveforms in [artifact.read("waveform_original", slice(start, start + BLOCK))]
+    ]
+    return float(sum(totals) / count)

@@ -1,0 +1,300 @@
+"""Training a classifier: resampled epochs, AdaGrad, and a state to go on from.
+
+Churchman 2015, sec. 3.3 (resampling, mini-batches of 128), sec. 5.1 (the next epoch is loaded
+while this one is trained on), sec. 5.2 (AdaGrad), sec. 5.3 (L2), sec. 2.1.4 (dropout).
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from speechscope import scoring
+from speechscope.networks.layers import Network
+from speechscope.training.resampling import resample
+
+EVALUATION_BATCH = 1024
+
+AHEAD_BATCHES = 64
+"""Batches of a corpus on disk that are read at once: 105 MB of spectrograms, twice."""
+
+
+class Source(Protocol):
+    """Items by split, as training needs them."""
+
+    fold: NDArray[np.int64]
+    held: bool
+
+    def labels(self, split: str) -> NDArray[np.int64]:
+        """Return the class of every item of a split, (n,)."""
+
+    def fetch(self, split: str, positions: NDArray[np.integer]) -> Tensor:
+        """Return centred inputs, (n, C, F, T), by position within the split."""
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Settings of classifier training; `speechscope.recipes` holds the defaults.
+
+    Parameters
+    ----------
+    epochs
+        Passes over a resampled set.
+    per_class, test_per_class
+        Items a class and epoch (Churchman 2015, sec. 3.3: 500 and 200).
+    batch
+        Items a batch (sec. 3.3: 128).
+    lr
+        Master step size η of AdaGrad.
+    l2
+        Weight of the L2 penalty.
+    dropout
+        Share of the inputs of every fully connected layer after the first that is set to zero.
+    seed
+        For weights, samples and dropout.
+    """
+
+    epochs: int
+    per_class: int
+    test_per_class: int
+    batch: int
+    lr: float
+    l2: float
+    dropout: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch gave.
+
+    `loss` and `train_accuracy` are means over the batches as they were trained on, with dropout.
+    `accuracy` and `accuracy_folded` are over the resampled test set, as in the paper;
+    `balanced_folded` is the mean recall over the folded classes of all test items.
+    """
+
+    epoch: int
+    loss: float
+    train_accuracy: float
+    test_loss: float
+    accuracy: float
+    accuracy_folded: float
+    balanced_folded: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """A finished training.
+
+    Parameters
+    ----------
+    best
+        The weights of the epoch with the highest class-balanced accuracy on `selected_on`.
+    best_epoch
+        That epoch, from 1.
+    selected_on
+        The split it was chosen on: dev where there is one, else test.
+    history
+        One entry an epoch.
+    state
+        Everything the rest of the training would depend on: tensors and plain types.
+    """
+
+    best: dict[str, Tensor]
+    best_epoch: int
+    selected_on: str
+    history: tuple[Epoch, ...]
+    state: dict[str, Any]
+
+
+def train(
+    network: Network,
+    source: Source,
+    settings: TrainSettings,
+    *,
+    state: Mapping[str, Any] | None = None,
+    on_epoch: Callable[[dict[str, Any]], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> TrainResult:
+    """Train a network to name the class of its input.
+
+    Minimises the softmax log-loss (Churchman 2015, sec. 2.1.6), averaged over a batch.
+
+    Parameters
+    ----------
+    network
+        The network, on the device to train on; its weights are drawn anew from the seed.
+    source
+        Its splits "train" and "test", and "dev" where that has items.
+    settings
+        How to train.
+    state
+        What `on_epoch` was last given, to go on from there: the result is the same as without
+        the interruption.
+    on_epoch
+        Called after every epoch with the state.
+    progress
+        Called with (batches done, batches in all).
+    """
+    run = _Run(network, source, settings)
+    if state is not None:
+        run.load(state)
+    for epoch in range(len(run.history), settings.epochs):
+        run.epoch(epoch, progress)
+        if on_epoch is not None:
+            on_epoch(run.state())
+    return TrainResult(
+        best=run.best["weights"],
+        best_epoch=run.best["epoch"],
+        selected_on=run.selected_on,
+        history=tuple(run.history),
+        state=run.state(),
+    )
+
+
+class _Run:
+    """Training between two epochs."""
+
+    def __init__(self, network: Network, source: Source, settings: TrainSettings) -> None:
+        self.network, self.source, self.settings = network, source, settings
+        self.device = next(network.parameters()).device
+        network.cpu().reset_parameters(torch.Generator().manual_seed(settings.seed))
+        network.to(self.device)
+        for name in list(network.dropout)[1:]:
+            network.dropout[name] = settings.dropout
+        self.optimizer = torch.optim.Adagrad(
+            network.parameters(), lr=settings.lr, weight_decay=settings.l2, fused=True
+        )
+        self.labels = source.labels("train")
+        self.selected_on = "dev" if len(source.labels("dev")) else "test"
+        self.history: list[Epoch] = []
+        self.best: dict[str, Any] = {"epoch": 0, "score": -1.0, "weights": self._weights()}
+
+    def _weights(self) -> dict[str, Tensor]:
+        weights = self.network.state_dict()
+        return {name: value.detach().cpu().clone() for name, value in weights.items()}
+
+    def state(self) -> dict[str, Any]:
+        """Return everything the rest of the training depends on."""
+        return {
+            "weights": self._weights(),
+            "optimizer": self.optimizer.state_dict(),
+            "best": dict(self.best),
+            "history": [asdict(epoch) for epoch in self.history],
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go back to a state."""
+        self.network.load_state_dict(state["weights"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.best = dict(state["best"])
+        self.history = [Epoch(**epoch) for epoch in state["history"]]
+
+    def epoch(self, number: int, progress: Callable[[int, int], None] | None) -> None:
+        """Train on one resampled set and measure the network."""
+        begun = time.perf_counter()
+        loss, accuracy = self._train(number, progress)
+        logits_loss, predicted = self._answers("test")
+        labels, fold = self.source.labels("test"), self.source.fold
+        rng = np.random.default_rng([self.settings.seed, number, 1])
+        sample = resample(labels, self.settings.test_per_class, rng)
+        balanced = scoring.balanced_accuracy(fold[labels], fold[predicted])
+        self.history.append(
+            Epoch(
+                epoch=number + 1,
+                loss=loss,
+                train_accuracy=accuracy,
+                test_loss=float(logits_loss[sample].mean()),
+                accuracy=scoring.accuracy(labels[sample], predicted[sample]),
+                accuracy_folded=scoring.accuracy(fold[labels[sample]], fold[predicted[sample]]),
+                balanced_folded=balanced,
+                seconds=time.perf_counter() - begun,
+            )
+        )
+        score = balanced
+        if self.selected_on == "dev":
+            wanted = fold[self.source.labels("dev")]
+            score = scoring.balanced_accuracy(wanted, fold[self._answers("dev")[1]])
+        if score > self.best["score"]:
+            self.best = {"epoch": number + 1, "score": score, "weights": self._weights()}
+
+    def positions(self, number: int) -> NDArray[np.int64]:
+        """Return the shuffled training items of an epoch."""
+        rng = np.random.default_rng([self.settings.seed, number, 0])
+        return rng.permutation(resample(self.labels, self.settings.per_class, rng))
+
+    def _train(
+        self, number: int, progress: Callable[[int, int], None] | None
+    ) -> tuple[float, float]:
+        positions = self.positions(number)
+        targets = torch.from_numpy(self.labels[positions]).to(self.device)
+        loss_sum = torch.zeros((), device=self.device)
+        hits = torch.zeros((), device=self.device, dtype=torch.int64)
+        batches = -(-len(positions) // self.settings.batch)
+        self.network.train()
+        cuda = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=cuda):
+            torch.manual_seed(_torch_seed(self.settings.seed, number))
+            for index, (start, x) in enumerate(self._inputs(positions)):
+                wanted = targets[start : start + len(x)]
+                logits = self.network(x)
+                loss = functional.cross_entropy(logits, wanted)
+                self.optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                self.optimizer.step()
+                # Summed on the device: asking for the number would wait for every batch.
+                loss_sum += loss.detach() * len(x)
+                hits += (logits.detach().argmax(1) == wanted).sum()
+                if progress is not None:
+                    progress(number * batches + index + 1, self.settings.epochs * batches)
+        self.network.eval()
+        return float(loss_sum) / len(positions), float(hits) / len(positions)
+
+    def _inputs(self, positions: NDArray[np.int64]) -> Iterator[tuple[int, Tensor]]:
+        """Yield (first, inputs) of every batch."""
+        size = self.settings.batch
+        if self.source.held:
+            for start in range(0, len(positions), size):
+                yield start, self.source.fetch("train", positions[start : start + size])
+            return
+        # A corpus on disk is read a stretch of batches ahead, in order of its chunks.
+        stretch = size * AHEAD_BATCHES
+        with ThreadPoolExecutor(1) as pool:
+            pending: Future[Tensor] | None = None
+            for start in range(0, len(positions) + stretch, stretch):
+                ready, pending = pending, None
+                if start < len(positions):
+                    part = positions[start : start + stretch]
+                    pending = pool.submit(self.source.fetch, "train", part)
+                if ready is None:
+                    continue
+                inputs = ready.result()
+                for first in range(0, len(inputs), size):
+                    yield start - stretch + first, inputs[first : first + size]
+
+    def _answers(self, split: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Return the loss and the prediction of every item of a split."""
+        labels = self.source.labels(split)
+        losses = np.empty(len(labels), dtype=np.float32)
+        predicted = np.empty(len(labels), dtype=np.int64)
+        with torch.inference_mode():
+            for start in range(0, len(labels), EVALUATION_BATCH):
+                part = np.arange(start, min(start + EVALUATION_BATCH, len(labels)))
+                logits = self.network(self.source.fetch(split, part))
+                wanted = torch.from_numpy(labels[part]).to(self.device)
+                loss = functional.cross_entropy(logits, wanted, reduction="none")
+                losses[part] = loss.cpu().numpy()
+                predicted[part] = logits.argmax(1).cpu().numpy()
+        return losses, predicted
+
+
+def _torch_seed(seed: int, epoch: int) -> int:
+    return int(np.random.SeedSequence([seed, epoch, 2]).generate_state(1, np.uint64)[0] >> 1)

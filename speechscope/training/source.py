@@ -1,0 +1,56 @@
+"""Feeding a corpus to training: labels in memory, inputs read when they are asked for."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from speechscope.corpus.store import Corpus
+
+HELD_BYTES = 1_500_000_000
+"""Inputs up to this size are kept in memory; a larger corpus is read again every epoch."""
+
+
+class CorpusSource:
+    """The items of a corpus as training asks for them.
+
+    Parameters
+    ----------
+    corpus
+        The prepared corpus.
+    splits
+        The splits that will be asked for.
+    device
+        Where the inputs are wanted.
+    """
+
+    def __init__(self, corpus: Corpus, splits: Sequence[str], device: torch.device) -> None:
+        self._corpus = corpus
+        self._device = device
+        self._items = {
+            split: np.flatnonzero(corpus.splits == index)
+            for index, split in enumerate(("train", "dev", "test"))
+            if split in splits
+        }
+        self.fold = corpus.fold
+        size = 4 * int(np.prod(corpus.input_shape)) * len(corpus.splits)
+        self.held = size <= HELD_BYTES
+        self._kept: dict[str, Tensor] = {}
+
+    def labels(self, split: str) -> NDArray[np.int64]:
+        """Return the class of every item of a split, (n,)."""
+        return self._corpus.labels[self._items[split]]
+
+    def fetch(self, split: str, positions: NDArray[np.integer]) -> Tensor:
+        """Return centred inputs, (n, C, F, T), by position within the split."""
+        if not self.held:
+            return torch.from_numpy(self._corpus.centred(self._items[split][positions])).to(
+                self._device
+            )
+        if split not in self._kept:
+            everything = self._corpus.centred(self._items[split])
+            self._kept[split] = torch.from_numpy(everything).to(self._device)
+        rows = torch.from_numpy(np.asarray(positions, dtype=np.int64)).to(self._device)
+        return self._kept[split][rows]

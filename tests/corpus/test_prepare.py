@@ -1,0 +1,157 @@
+from pathlib import Path
+
+import corpora
+import numpy as np
+import oracles
+import pytest
+
+from speechscope import artifact_writer, provenance
+from speechscope.corpus.phones import PHONES_48
+from speechscope.corpus.prepare import Settings, Summary, class_of, longest_kept, prepare
+from speechscope.corpus.store import Corpus
+from speechscope.corpus.timit import scan
+from speechscope.features.stft import Stft
+
+PAPER = Stft(samples=2554, window=267, overlap=122, points=400, rate=16000)
+SETTINGS = Settings(PAPER, "real", "none", 2554, True, ("q",), 0.0, 0)
+
+
+def run(
+    root: Path, path: Path, settings: Settings = SETTINGS, workers: int = 1
+) -> tuple[Corpus, Summary]:
+    config = {
+        "features": settings.features,
+        "stft": {"window": 267, "overlap": 122, "points": 400, "rate": 16000},
+    }
+    record = provenance.new_record("corpus", config=config, seed=0, device="cpu")
+    with artifact_writer.create(path, "test", record, force=False) as writer:
+        summary = prepare(root, writer, settings, workers=workers)
+    return Corpus(path), summary
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return corpora.timit(tmp_path_factory.mktemp("corpus") / "timit")
+
+
+@pytest.fixture(scope="module")
+def corpus(root: Path) -> Corpus:
+    return run(root, root.parent / "corpus.zarr")[0]
+
+
+def test_segments_labels_and_splits(corpus: Corpus) -> None:
+    # 16 recordings of 12,800 samples in 8 phones of 1,600; one of them is q, which is dropped.
+    assert len(corpus.labels) == 16 * 7
+    assert [corpus.classes[i] for i in corpus.labels[:7]] == [
+        *("sil", "aa", "s", "cl", "t", "iy", "sil")
+    ]
+    folded = [corpus.classes_folded[i] for i in corpus.labels_folded[:7]]
+    assert folded == ["sil", "aa", "s", "sil", "t", "iy", "sil"]
+    assert len(corpus.items("train")) == 3 * 4 * 7
+    assert len(corpus.items("test")) == 4 * 7
+    np.testing.assert_array_equal(corpus.fold[corpus.labels], corpus.labels_folded)
+    start, stop = corpus.artifact.read("start"), corpus.artifact.read("stop")
+    assert (start[1], stop[1]) == (1600, 3200)
+
+
+def test_input_is_the_transform_of_the_padded_segment(corpus: Corpus, root: Path) -> None:
+    import soundfile
+
+    samples, _ = soundfile.read(root / "TRAIN/DR1/FAB00/SX1.WAV", dtype="float32")
+    padded = np.zeros((1, 2554))
+    padded[0, 477:2077] = samples[1600:3200]
+    item = 7 + 1  # the second phone of the second utterance
+    expected = oracles.stft(padded, window=267, hop=145, points=400).real
+    np.testing.assert_allclose(corpus.artifact.read("input", item)[0], expected[0], atol=1e-4)
+    np.testing.assert_array_equal(corpus.waveforms(np.array([item]))[0], padded[0].astype("f4"))
+
+
+def test_the_mean_is_that_of_the_training_split(corpus: Corpus) -> None:
+    values = corpus.artifact.read("input")
+    expected = values[corpus.items("train")].mean(axis=0, dtype=np.float64)
+    np.testing.assert_allclose(corpus.mean, expected, atol=1e-6)
+    items = np.array([5, 100, 5])
+    np.testing.assert_array_equal(corpus.centred(items), values[items] - corpus.mean)
+
+
+def test_the_arrays_do_not_depend_on_the_number_of_workers(
+    corpus: Corpus, root: Path, tmp_path: Path
+) -> None:
+    other, _ = run(root, tmp_path / "two.zarr", workers=2)
+    for name in corpus.artifact:
+        np.testing.assert_array_equal(other.artifact.read(name), corpus.artifact.read(name))
+
+
+def test_bad_items_are_named_and_the_rest_is_kept(tmp_path: Path) -> None:
+    root = corpora.timit(tmp_path / "timit", speakers=1)
+    folder = root / "TRAIN/DR1/FAB00"
+    truncated = folder / "SX0.WAV"
+    truncated.write_bytes(truncated.read_bytes()[:9000])
+    (folder / "SX1.PHN").write_text("0 1600 aa\n1600 1600 s\n1600 3200 xyz\n")
+    (folder / "SX2.PHN").write_text("0 1600 aa\n1600 99999 s\n")
+    corpus, summary = run(root, tmp_path / "c.zarr")
+    reasons = [line.split(": ", 1)[1] for line in summary.skipped]
+    assert reasons == [
+        "is truncated: 4478 of the 12800 samples in its header",
+        "1600-1600 s: holds no samples",
+        "1600-3200: unknown phone 'xyz'",
+        "is truncated: 12800 samples, but its labels reach 99999",
+    ]
+    assert len(corpus.items("train")) == 1 + 7  # one phone of SX1, all of SX3
+
+
+def test_sa_sentences_and_long_segments_are_dropped_and_counted(tmp_path: Path) -> None:
+    root = corpora.timit(tmp_path / "timit", speakers=1, sentences=1)
+    corpora.utterance(root / "TRAIN/DR1/FAB00", "SA1")
+    (root / "TRAIN/DR1/FAB00/SX0.PHN").write_text("0 2554 aa\n2554 5109 s\n")
+    _, summary = run(root, tmp_path / "c.zarr")
+    assert summary.items == 1 + 7
+    assert summary.dropped["SA sentences"] == 1
+    assert summary.dropped["longer than 2554 samples"] == 1  # 2555; 2554 itself is kept
+    assert summary.skipped == []
+
+
+def test_a_percentile_is_taken_of_the_training_segments(root: Path) -> None:
+    settings = Settings(PAPER, "real", "none", "95%", True, ("q",), 0.0, 0)
+    assert longest_kept(scan(root).utterances, settings) == 1600
+
+
+def test_dev_speakers_are_drawn_from_the_training_ones(root: Path, tmp_path: Path) -> None:
+    settings = Settings(PAPER, "real", "none", 2554, True, ("q",), 0.34, 0)
+    corpus, _ = run(root, tmp_path / "dev.zarr", settings)
+    speakers = corpus.artifact.read("speaker")
+    by_split = [set(speakers[corpus.items(s)].tolist()) for s in ("train", "dev", "test")]
+    assert [len(s) for s in by_split] == [2, 1, 1]
+    assert not by_split[0] & by_split[1]
+
+
+def test_gain_normalisation_makes_loud_and_soft_recordings_alike(tmp_path: Path) -> None:
+    import soundfile
+
+    root = corpora.timit(tmp_path / "timit", speakers=1, sentences=1)
+    soft = root / "TRAIN/DR1/FAB00/SX0.WAV"
+    samples, rate = soundfile.read(soft)
+    loud = root / "TRAIN/DR1/FAB00/SX1.WAV"
+    soundfile.write(loud, 4 * samples, rate, subtype="PCM_16")
+    (loud.with_suffix(".PHN")).write_text(soft.with_suffix(".PHN").read_text())
+    settings = Settings(PAPER, "sqrt-magnitude", "gain", 2554, True, ("q",), 0.0, 0)
+    corpus, _ = run(root, tmp_path / "c.zarr", settings)
+    values = corpus.artifact.read("input")
+    # What is left is the rounding of the file's 16 bits.
+    np.testing.assert_allclose(values[:7], values[7:14], atol=0.02)
+    stored = corpus.artifact.read("waveform")[: 7 * 1600]
+    assert 0.5 < 10 * np.sqrt(np.mean(stored**2)) < 1.5
+
+
+@pytest.mark.parametrize(
+    ("label", "name"),
+    [("AH0", "ah"), ("h#", "sil"), ("kcl", "cl"), ("ux", "uw"), ("vcl", "vcl"), ("SIL", "sil")],
+)
+def test_labels_of_several_phone_sets(label: str, name: str) -> None:
+    index = class_of(label)
+    assert index is not None and PHONES_48[index] == name
+
+
+@pytest.mark.parametrize("label", ["q", "", "xx", "1"])
+def test_unknown_labels(label: str) -> None:
+    assert class_of(label) is None

@@ -1,0 +1,161 @@
+import json
+import shutil
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from speechscope import artifact_writer, provenance
+from speechscope.artifact import Artifact
+from speechscope.artifact_writer import CHUNK_BYTES, chunk_shape
+from speechscope.errors import ArtifactError
+
+ROWS = 700
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("artifact") / "corpus.zarr"
+    record = provenance.new_record("corpus", config={"recipe": "x"}, seed=3, device="cpu")
+    values = np.random.default_rng(0).normal(size=(ROWS, 1, 201, 16)).astype(np.float32)
+    with artifact_writer.create(path, "A test", record, force=False) as writer:
+        stream = writer.stream(
+            "input", (1, 201, 16), np.float32, ("item", "channel", "frequency", "time")
+        )
+        for start in range(0, ROWS, 97):
+            stream.append(values[start : start + 97])
+        writer.put("label", np.arange(ROWS, dtype=np.int16) % 5, ("item",))
+        writer.put("frequency", np.arange(201) * 40.0, ("frequency",), {"units": "Hz"})
+    return path
+
+
+@pytest.fixture
+def copy(original: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "corpus.zarr"
+    shutil.copytree(original, path)
+    return path
+
+
+def expected() -> Any:
+    return np.random.default_rng(0).normal(size=(ROWS, 1, 201, 16)).astype(np.float32)
+
+
+def chunks(path: Path, name: str) -> list[Path]:
+    return sorted(p for p in (path / name / "c").rglob("*") if p.is_file())
+
+
+def test_what_was_streamed_is_read_back(original: Path) -> None:
+    artifact = Artifact(original, "corpus")
+    np.testing.assert_array_equal(artifact.read("input"), expected())
+    assert artifact.record["seed"] == 3
+    artifact.verify()
+
+
+def test_items_are_read_in_any_order_and_repeated(original: Path) -> None:
+    items = np.array([699, 0, 311, 310, 309, 0, 5, 620])
+    found = Artifact(original).read_items("input", items)
+    np.testing.assert_array_equal(found, expected()[items])
+
+
+def test_xarray_opens_it_without_a_warning(original: Path) -> None:
+    import xarray
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        dataset = xarray.open_zarr(original)
+        assert dataset["input"].dims == ("item", "channel", "frequency", "time")
+        assert dataset["frequency"].attrs["units"] == "Hz"
+        assert dataset.attrs["Conventions"] == "CF-1.11"
+        np.testing.assert_array_equal(dataset["input"][5].values, expected()[5])
+
+
+def test_a_missing_chunk_is_found_on_opening(copy: Path) -> None:
+    chunks(copy, "input")[1].unlink()
+    with pytest.raises(ArtifactError, match=r"input: 2 of 3 chunks"):
+        Artifact(copy)
+
+
+def test_a_truncated_chunk_is_found_on_opening(copy: Path) -> None:
+    chunk = chunks(copy, "input")[1]
+    chunk.write_bytes(chunk.read_bytes()[:-1])
+    with pytest.raises(ArtifactError, match="bytes where"):
+        Artifact(copy)
+
+
+def test_a_flipped_bit_is_found_when_read_and_named_by_verify(copy: Path) -> None:
+    chunk = chunks(copy, "input")[1]
+    data = bytearray(chunk.read_bytes())
+    data[len(data) // 2] ^= 1
+    chunk.write_bytes(data)
+    artifact = Artifact(copy)
+    with pytest.raises(ArtifactError, match="a chunk is damaged"):
+        artifact.read("input")
+    np.testing.assert_array_equal(artifact.read("input", slice(0, 10)), expected()[:10])
+    with pytest.raises(ArtifactError, match=str(chunk)):
+        artifact.verify()
+
+
+def test_every_byte_of_every_metadata_file_counts(copy: Path) -> None:
+    for path in [copy / "zarr.json", copy / "input" / "zarr.json"]:
+        whole = path.read_bytes()
+        for position in range(0, len(whole), max(1, len(whole) // 60)):
+            data = bytearray(whole)
+            data[position] ^= 1
+            path.write_bytes(data)
+            try:
+                changed = json.loads(data) != json.loads(whole)
+            except ValueError:
+                changed = True
+            if changed:  # a space turned into another white space changes nothing
+                with pytest.raises(ArtifactError):
+                    Artifact(copy)
+        path.write_bytes(whole)
+    Artifact(copy).verify()
+
+
+def test_another_kind_a_missing_one_and_a_foreign_one_are_refused(
+    copy: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ArtifactError, match="is a corpus; a inversion is needed"):
+        Artifact(copy, "inversion")
+    with pytest.raises(ArtifactError, match="does not exist"):
+        Artifact(tmp_path / "nothing.zarr")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ArtifactError, match="not a speechscope artifact"):
+        Artifact(tmp_path / "empty")
+
+
+def test_a_format_from_the_future_is_refused_by_name(copy: Path) -> None:
+    root = json.loads((copy / "zarr.json").read_text())
+    root["attributes"]["speechscope"]["format_version"] = 99
+    (copy / "zarr.json").write_text(json.dumps(root))
+    with pytest.raises(ArtifactError, match="format version 99"):
+        Artifact(copy)
+
+
+def test_an_array_never_filled_is_not_finished(tmp_path: Path) -> None:
+    record = provenance.new_record("corpus", config={}, seed=0, device="cpu")
+    with (
+        pytest.raises(ArtifactError, match="0 of 1 chunks"),
+        artifact_writer.create(tmp_path / "x.zarr", "t", record, force=False) as writer,
+    ):
+        writer.create("input", (4,), np.float32, ("item",))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("shape", "itemsize", "chunks"),
+    [
+        ((34222, 1, 201, 16), 4, (310, 1, 201, 16)),  # 12,864 bytes an item
+        ((2, 5, 96, 1, 201, 16), 4, (1, 3, 96, 1, 201, 16)),  # 1.2 MB a layer
+        ((10,), 8, (10,)),
+        ((0, 3), 4, (1, 3)),
+    ],
+)
+def test_chunks_hold_whole_trailing_dimensions(
+    shape: tuple[int, ...], itemsize: int, chunks: tuple[int, ...]
+) -> None:
+    assert chunk_shape(shape, itemsize) == chunks
+    assert np.prod(chunks) * itemsize <= CHUNK_BYTES

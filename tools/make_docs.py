@@ -1,0 +1,133 @@
+"""Write man/ and completions/ from the program itself; --check only compares (exit 1 if stale)."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from speechscope.cli import COMMANDS, app
+
+ROOT = Path(__file__).resolve().parents[1]
+SHELLS = {"bash": "speechscope.bash", "zsh": "_speechscope", "fish": "speechscope.fish"}
+EXIT_CODES = (
+    ("0", "Done."),
+    ("1", "Failed."),
+    ("2", "Wrong usage: a flag, a variable or speechscope.toml."),
+    ("3", "A damaged, foreign or mismatched artifact."),
+    ("4", "Done and written, but some items were left out; each is named."),
+    ("130", "Interrupted."),
+    ("143", "Terminated."),
+)
+
+
+def escape(text: str) -> str:
+    """Return text safe for roff, without the markup meant for the terminal."""
+    plain = re.sub(r"(?<!\\)\[/?[a-z]+\]", "", text).replace("\\[", "[")
+    quoted = plain.replace("\\", "\\e").replace("-", "\\-")
+    return "\n".join(f"\\&{line}" if line[:1] in ".'" else line for line in quoted.splitlines())
+
+
+def option_lines(parameter: Any) -> list[str]:
+    """Return the roff of one argument or option."""
+    if parameter.param_type_name == "argument":
+        head = f"\\fI{escape(parameter.metavar or parameter.name.upper())}\\fR"
+    else:
+        names = [*parameter.opts, *parameter.secondary_opts]
+        head = ", ".join(f"\\fB{escape(name)}\\fR" for name in sorted(names, key=len))
+        if not getattr(parameter, "is_flag", False):
+            head += f" \\fI{parameter.name.upper().replace('_', '-')}\\fR"
+    text = escape(parameter.help or "")
+    envvar = getattr(parameter, "envvar", None)
+    if envvar:
+        text += f" Variable: {envvar}."
+    return [".TP", head, text]
+
+
+def page(name: str, command: Any, subcommands: list[str]) -> str:
+    """Return the man page of a command."""
+    title = name.replace(" ", "-")
+    paragraphs = [p for p in (command.help or "").split("\n\n") if p.strip()]
+    summary = " ".join(paragraphs[0].split()).rstrip(".")
+    lines = [f'.TH "{title.upper()}" "1" "" "speechscope" "speechscope manual"']
+    lines += [".SH NAME", f"{escape(title)} \\- {escape(summary)}", ".SH SYNOPSIS"]
+    arguments = [p for p in command.params if p.param_type_name == "argument"]
+    usage = " ".join(f"\\fI{escape(p.metavar or p.name.upper())}\\fR" for p in arguments)
+    lines.append(f"\\fB{name}\\fR [options] {usage or ('COMMAND' if subcommands else '')}".rstrip())
+    lines.append(".SH DESCRIPTION")
+    for paragraph in paragraphs:
+        lines += [".PP", escape(" ".join(paragraph.split()))]
+    lines.append(".SH OPTIONS")
+    for parameter in command.params:
+        if parameter.name in ("install_completion", "show_completion"):
+            continue
+        lines += option_lines(parameter)
+    if subcommands:
+        lines += [".SH COMMANDS"]
+        for sub in subcommands:
+            help_text = command.commands[sub].help.split("\n\n")[0]
+            lines += [".TP", f"\\fBspeechscope\\-{escape(sub)}\\fR(1)", escape(help_text)]
+        lines += [
+            ".SH FILES",
+            ".TP",
+            "\\fIspeechscope.toml\\fR",
+            "Defaults of the working directory: option names as keys, at the top for all commands "
+            "or in a table named after one. Flags beat SPEECHSCOPE_* variables, which beat the "
+            "file, which beats the recipe.",
+        ]
+    lines += [".SH EXIT STATUS"]
+    for code, meaning in EXIT_CODES:
+        lines += [".TP", code, meaning]
+    others = ["speechscope"] if not subcommands else []
+    others += [f"speechscope\\-{escape(c)}" for c in COMMANDS if f"speechscope {c}" != name]
+    lines += [".SH SEE ALSO", ", ".join(f"\\fB{other}\\fR(1)" for other in others)]
+    return "\n".join(lines) + "\n"
+
+
+def documents() -> dict[Path, str]:
+    """Return every generated file."""
+    group: Any = typer.main.get_command(app)
+    names = list(COMMANDS)
+    files = {ROOT / "man" / "speechscope.1": page("speechscope", group, names)}
+    for name in names:
+        text = page(f"speechscope {name}", group.commands[name], [])
+        files[ROOT / "man" / f"speechscope-{name}.1"] = text
+    for shell, file in SHELLS.items():
+        done = subprocess.run(
+            [sys.executable, "-m", "speechscope"],
+            env={**os.environ, "_SPEECHSCOPE_COMPLETE": f"source_{shell}"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        # Arguments are paths: fish would offer none of them.
+        files[ROOT / "completions" / file] = done.stdout.strip().replace("--no-files ", "") + "\n"
+    return files
+
+
+def main() -> int:
+    """Write the files, or with --check compare them with what is there."""
+    files = documents()
+    folders = {path.parent for path in files}
+    present = {path for folder in folders if folder.is_dir() for path in folder.iterdir()}
+    if "--check" in sys.argv[1:]:
+        stale = [
+            path for path, text in files.items() if not path.exists() or path.read_text() != text
+        ]
+        stale += sorted(present - files.keys())
+        for path in stale:
+            print(f"stale: {path.relative_to(ROOT)} (run tools/make_docs.py)")
+        return 1 if stale else 0
+    for path in present - files.keys():
+        path.unlink()
+    for path, text in files.items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
