@@ -37,7 +37,6 @@ DEFAULT = "churchman2015"
 FEATURES = ("real", "magnitude", "sqrt-magnitude", "log-magnitude")
 NORMALIZATIONS = ("none", "gain")
 NETWORKS = ("freq-overlap", "freq-overlap-padded")
-METHODS = ("bp", "decode")
 
 CHURCHMAN_2015: Recipe = {
     "prepare": {

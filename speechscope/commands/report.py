@@ -20,7 +20,7 @@ def command(
     ] = None,
     items: Annotated[
         list[str] | None,
-        typer.Option("--items", help="Positions in the artifact, such as 0,5,7; the first 12."),
+        typer.Option("--items", help="Positions in the artifact, such as 0,5,7; the first ones."),
     ] = None,
     destination: options.Output = None,
     force: options.Force = False,

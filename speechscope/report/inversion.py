@@ -8,7 +8,7 @@ import numpy as np
 from speechscope.artifact import Artifact
 from speechscope.errors import SpeechscopeError, UsageProblem
 
-LIMIT = 12  # items in one picture: more cannot be read
+LIMIT = 24  # rows of one picture: more cannot be read
 RANGE_DB = 60.0  # softer than this below the loudest point is drawn as silence (chosen)
 
 
@@ -30,7 +30,7 @@ def grid(
     file_format
         ``png`` or ``pdf``.
     items
-        Positions in the artifact; by default the first `LIMIT`.
+        Positions in the artifact; by default the first ones, as many as make `LIMIT` rows.
     dpi
         Resolution of a PNG [dots per inch].
 
@@ -55,13 +55,14 @@ def grid(
 
     artifact = Artifact(path, "inversion")
     count = artifact.array("original").shape[0]
-    chosen = list(range(min(count, LIMIT))) if items is None else items
+    methods, layers = artifact.flags("method"), artifact.read("layer").tolist()
+    shown = max(1, LIMIT // len(methods))
+    chosen = list(range(min(count, shown))) if items is None else items
     for item in chosen:
         if not 0 <= item < count:
             raise UsageProblem(f"{path} has items 0 to {count - 1}, not {item}")
     names = artifact.flags("label")
     labels = artifact.read("label")
-    methods, layers = artifact.flags("method"), artifact.read("layer").tolist()
     frequency, time = artifact.read("frequency"), artifact.read("time")
     extent = (1e3 * time[0], 1e3 * time[-1], frequency[0] / 1e3, frequency[-1] / 1e3)
 
