@@ -13,16 +13,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from speechscope.artifact_writer import ArtifactWriter, flag_attributes
+from speechscope.artifact_writer import ArtifactWriter
+from speechscope.corpus.arrays import SPLIT_NAMES, Block, CorpusArrays, Item
 from speechscope.corpus.audio import BadRecording, read_audio
-from speechscope.corpus.phones import PHONES_39, PHONES_48, TIMIT_61, TO_39, TO_48
+from speechscope.corpus.phones import PHONES_48, TIMIT_61, TO_48
 from speechscope.corpus.timit import Segment, Utterance, read_segments, scan
 from speechscope.errors import SpeechscopeError
 from speechscope.features.representations import compute
 from speechscope.features.stft import Stft, centre
 from speechscope.parallel import ordered_map
 
-SPLIT_NAMES = ("train", "dev", "test")
 BATCH = 16  # utterances a task: some hundred segments, about 10 MB of spectrograms
 # Time marks on a 10 ms grid run a little past the last sample; further is a truncated recording.
 TOLERANCE_SECONDS = 0.02
@@ -74,26 +74,6 @@ class Summary:
     skipped: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class _Item:
-    label: int
-    start: int
-    stop: int
-
-
-@dataclass(frozen=True)
-class _Block:
-    """Some utterances, worked out: rows of the corpus arrays."""
-
-    spectra: NDArray[np.float32]
-    waveforms: list[NDArray[np.float32]]
-    items: list[_Item]
-    counts: list[int]  # items of each utterance
-    seconds: float
-    dropped: Counter[str]
-    skipped: list[str]
-
-
 def prepare(
     root: Path,
     writer: ArtifactWriter,
@@ -138,7 +118,7 @@ def prepare(
         stft = Stft(limit, stft.window, stft.overlap, stft.points, stft.rate)
     writer.set_config(max_length=limit, samples=stft.samples)
 
-    arrays = _Arrays(writer, settings.features, stft, wanted)
+    arrays = CorpusArrays(writer, settings.features, stft, wanted)
     work = partial(_work, stft=stft, settings=settings, limit=limit)
     tasks = [wanted[i : i + BATCH] for i in range(0, len(wanted), BATCH)]
     done = 0
@@ -209,9 +189,9 @@ def _splits(utterances: Sequence[Utterance], settings: Settings) -> dict[str, in
     }
 
 
-def _work(task: Sequence[Utterance], *, stft: Stft, settings: Settings, limit: int) -> _Block:
+def _work(task: Sequence[Utterance], *, stft: Stft, settings: Settings, limit: int) -> Block:
     waveforms: list[NDArray[np.float32]] = []
-    items: list[_Item] = []
+    items: list[Item] = []
     counts: list[int] = []
     skipped: list[str] = []
     dropped: Counter[str] = Counter()
@@ -243,13 +223,13 @@ def _work(task: Sequence[Utterance], *, stft: Stft, settings: Settings, limit: i
                 dropped[f"longer than {limit} samples"] += 1
             else:
                 waveforms.append(samples[segment.start : segment.stop])
-                items.append(_Item(label, segment.start, segment.stop))
+                items.append(Item(label, segment.start, segment.stop))
         counts.append(len(items) - before)
     padded = np.zeros((len(items), stft.samples), dtype=np.float32)
     for row, waveform in zip(padded, waveforms, strict=True):
         row[:] = centre(waveform, stft.samples)
     spectra = compute(settings.features, stft, padded)
-    return _Block(spectra, waveforms, items, counts, seconds, dropped, skipped)
+    return Block(spectra, waveforms, items, counts, seconds, dropped, skipped)
 
 
 def _fitting(segments: list[Segment], length: int, scale: float, rate: int) -> list[Segment]:
@@ -259,85 +239,3 @@ def _fitting(segments: list[Segment], length: int, scale: float, rate: int) -> l
     if last > length + TOLERANCE_SECONDS * rate:
         raise BadRecording(f"is truncated: {length} samples, but its labels reach {last}")
     return [Segment(s.start, min(s.stop, length), s.label) for s in scaled]
-
-
-class _Arrays:
-    """The corpus arrays while they grow."""
-
-    def __init__(
-        self, writer: ArtifactWriter, features: str, stft: Stft, utterances: Sequence[Utterance]
-    ) -> None:
-        self._writer = writer
-        channels, bins, frames = compute(
-            features, stft, np.zeros((1, stft.samples), dtype=np.float32)
-        ).shape[1:]
-        self._total = np.zeros((channels, bins, frames))
-        self.training_items = 0
-        self._offset = 0
-        self._speakers = sorted({u.speaker for u in utterances})
-        self._speaker_index = {name: i for i, name in enumerate(self._speakers)}
-        self._utterances = [u.key for u in utterances]
-        self._next_utterance = 0
-
-        item = ("item",)
-        volume = ("channel", "frequency", "time")
-        rate = {"sampling_frequency": stft.rate, "units": "1"}
-        sample_unit = {"units": "sample", "sampling_frequency": stft.rate}
-        self._input = writer.stream(
-            "input",
-            (channels, bins, frames),
-            np.float32,
-            (*item, *volume),
-            {"long_name": f"{features} short-time Fourier transform", "units": "1"},
-        )
-        self._waveform = writer.stream("waveform", (), np.float32, ("sample",), rate)
-        self._edges = writer.stream("waveform_offset", (), np.int64, ("item_edge",), sample_unit)
-        self._edges.append(np.zeros(1, dtype=np.int64))
-        per_item: dict[str, tuple[type[np.integer], dict[str, object]]] = {
-            "label": (np.int16, flag_attributes(PHONES_48)),
-            "label_folded": (np.int16, flag_attributes(PHONES_39)),
-            "speaker": (np.int32, flag_attributes(self._speakers)),
-            "utterance": (np.int32, flag_attributes(self._utterances)),
-            "start": (np.int64, sample_unit),
-            "stop": (np.int64, sample_unit),
-            "split": (np.int8, flag_attributes(SPLIT_NAMES)),
-        }
-        self._per_item = {
-            name: writer.stream(name, (), dtype, item, attributes)
-            for name, (dtype, attributes) in per_item.items()
-        }
-        self._dtypes = {name: dtype for name, (dtype, _) in per_item.items()}
-        writer.put("frequency", stft.frequencies, ("frequency",), {"units": "Hz"})
-        writer.put("time", stft.times, ("time",), {"units": "s"})
-
-    def append(self, task: Sequence[Utterance], block: _Block, split_of: dict[str, int]) -> None:
-        self._input.append(block.spectra)
-        if block.waveforms:
-            self._waveform.append(np.concatenate(block.waveforms))
-            lengths = np.array([len(w) for w in block.waveforms], dtype=np.int64)
-            self._edges.append(self._offset + np.cumsum(lengths))
-            self._offset += int(lengths.sum())
-        splits = np.repeat([split_of[f"{u.split}/{u.key}"] for u in task], block.counts)
-        folded = [PHONES_39.index(TO_39[PHONES_48[i.label]]) for i in block.items]
-        number = np.arange(self._next_utterance, self._next_utterance + len(task))
-        self._next_utterance += len(task)
-        columns = {
-            "label": [i.label for i in block.items],
-            "label_folded": folded,
-            "speaker": np.repeat([self._speaker_index[u.speaker] for u in task], block.counts),
-            "utterance": np.repeat(number, block.counts),
-            "start": [i.start for i in block.items],
-            "stop": [i.stop for i in block.items],
-            "split": splits,
-        }
-        for name, values in columns.items():
-            self._per_item[name].append(np.asarray(values, dtype=self._dtypes[name]))
-        training = splits == SPLIT_NAMES.index("train")
-        self._total += block.spectra[training].sum(axis=0, dtype=np.float64)
-        self.training_items += int(training.sum())
-
-    def finish(self) -> None:
-        """Write what is only known at the end: the mean over the training split."""
-        mean = self._total / max(1, self.training_items)
-        volume = ("channel", "frequency", "time")
-        self._writer.put("mean", mean.astype(np.float32), volume, {"units": "1"})

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechscope.artifact import Artifact
-from speechscope.corpus.prepare import SPLIT_NAMES
+from speechscope.corpus.arrays import SPLIT_NAMES
 from speechscope.errors import UsageProblem
 from speechscope.features.stft import Stft, centre
 
