@@ -48,3 +48,136 @@ def cross_correlation_peak(first: Array, second: Array) -> float:
                 total += first[n] * second[n + lag]
         best = max(best, total)
     return float(best) / float(np.sqrt(np.sum(first**2)) * np.sqrt(np.sum(second**2)))
+
+
+def blind_unpooling(
+    pooled: Array, size: tuple[int, int], stride: tuple[int, int], shape: tuple[int, int]
+) -> Array:
+    """Riemens 2015, B.8.3, element by element, of (F, T); orphans take the nearest region's."""
+    out = np.zeros(shape)
+    for f in range(shape[0]):
+        for t in range(shape[1]):
+            per_axis = []
+            for element, axis in ((f, 0), (t, 1)):
+                regions = range(pooled.shape[axis])
+                starts = [i * stride[axis] for i in regions]
+                inside = [i for i in regions if starts[i] <= element < starts[i] + size[axis]]
+                gaps = [
+                    max(starts[i] - element, element - (starts[i] + size[axis] - 1))
+                    for i in regions
+                ]
+                per_axis.append(inside or [gaps.index(min(gaps))])
+            values = [pooled[i, j] for i in per_axis[0] for j in per_axis[1]]
+            out[f, t] = sum(values) / len(values)
+    return out
+
+
+def convolution(x: Array, weight: Array, pads: tuple[int, int, int, int]) -> Array:
+    """Convolution (Churchman 2015, sec. 2.1.1) of (C, F, T) with (maps, C, kf, kt), by loops."""
+    x = np.pad(x, ((0, 0), pads[:2], pads[2:]))
+    maps, _, kf, kt = weight.shape
+    out = np.zeros((maps, x.shape[1] - kf + 1, x.shape[2] - kt + 1))
+    for m in range(maps):
+        for f in range(out.shape[1]):
+            for t in range(out.shape[2]):
+                out[m, f, t] = np.sum(x[:, f : f + kf, t : t + kt] * weight[m])
+    return out
+
+
+def bold_driver(
+    errors: list[float], rate: float, up: float, down: float, stop: float
+) -> tuple[list[float], int]:
+    """Learning rates after each error, and how many there are before the factor falls below stop.
+
+    Churchman 2015, sec. 6.4.2, for one item.
+    """
+    factor, rates, previous = 1.0, [], None
+    for error in errors:
+        if previous is not None and error < previous:
+            factor = factor * up
+        elif previous is not None and error > previous:
+            factor = factor * down
+        if factor < stop:
+            break
+        rates.append(rate * factor)
+        previous = error
+    return rates, len(rates)
+
+
+def resampled_counts(members: int, wanted: int) -> list[int]:
+    """How often each member of a class is taken, sorted: Churchman 2015, sec. 3.3, literally."""
+    counts = [0] * members
+    left = wanted if members else 0
+    while members and left >= members:
+        for member in range(members):
+            counts[member] += 1
+        left -= members
+    for member in range(left):
+        counts[member] += 1
+    return sorted(count for count in counts if count)
+
+
+def thinned_step(
+    tensors: dict[str, Any], x: Any, wanted: Any, kept: list[Any], lr: float, l2: float, sums: Any
+) -> float:
+    """One AdaGrad step of freq-overlap's kind of network with whole units left out, in place.
+
+    `tensors` by name ("conv1.weight", …) require no gradient; `kept` are the units left in after
+    each fully connected layer but the last. Everything by plain layers and automatic derivatives.
+    """
+    import torch
+    from torch.nn import functional
+
+    leaves = {name: value.clone().requires_grad_() for name, value in tensors.items()}
+    h = x
+    number = 1
+    while f"conv{number}.weight" in leaves:
+        weight = leaves[f"conv{number}.weight"]
+        windows = h.unfold(2, weight.shape[2], 1).unfold(3, weight.shape[3], 1)
+        h = torch.einsum("bcftij,mcij->bmft", windows, weight)
+        h = torch.relu(h + leaves[f"conv{number}.bias"][:, None, None])
+        h = functional.max_pool2d(h, (5, 1), (2, 1))
+        number += 1
+    h = h.flatten(1)
+    for index, units in enumerate([*kept, None], start=1):
+        h = h @ leaves[f"fc{index}.weight"].T + leaves[f"fc{index}.bias"]
+        if units is not None:
+            mask = torch.zeros_like(h)
+            mask[:, units] = h.shape[1] / len(units)
+            h = torch.relu(h) * mask
+    loss = functional.cross_entropy(h, wanted)
+    for name, grad in zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True):
+        grad = grad + l2 * tensors[name]
+        sums[name] += grad**2
+        tensors[name] -= lr * grad / (sums[name].sqrt() + 1e-10)
+    return float(loss.detach())
+
+
+def varied(spectra: Array, amounts: dict[str, float], seed: int) -> Array:
+    """Warp, shift, stretch and scale spectra (N, F, T), one output value at a time."""
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    count, bins, frames = spectra.shape
+    even = (torch.rand(4, count, 1, generator=generator) * 2 - 1).double().numpy()[..., 0]
+    level = torch.randn(count, generator=generator).double().numpy()
+
+    def at(item: int, f: float, t: float) -> float:
+        f = min(max(f, 0.0), bins - 1.0)
+        total = 0.0
+        for i in range(bins):
+            for j in range(frames):
+                total += max(0.0, 1 - abs(f - i)) * max(0.0, 1 - abs(t - j)) * spectra[item, i, j]
+        return total
+
+    out = np.zeros(spectra.shape)
+    middle = (frames - 1) / 2
+    for item in range(count):
+        for i in range(bins):
+            for j in range(frames):
+                f = i * (1 + amounts.get("warp", 0) * even[0, item])
+                t = middle + (j - middle) * (1 + amounts.get("stretch", 0) * even[2, item])
+                f += amounts.get("bins", 0) * even[1, item]
+                t += amounts.get("frames", 0) * even[3, item]
+                out[item, i, j] = np.exp(amounts.get("gain", 0) * level[item]) * at(item, f, t)
+    return out

@@ -150,15 +150,15 @@ def test_an_interrupted_training_leaves_a_state_to_resume(
 ) -> None:
     from speechscope.training import loop
 
-    epoch = loop._Run.epoch
+    epoch = loop.Trainer.epoch
 
-    def interrupted(self: loop._Run, number: int, progress: object) -> None:
+    def interrupted(self: loop.Trainer, number: int, progress: object) -> None:
         if number == 1:
             raise KeyboardInterrupt
         epoch(self, number, None)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop._Run, "epoch", interrupted)
+        patch.setattr(loop.Trainer, "epoch", interrupted)
         assert run([*TRAIN, "-o", "new.pt"]) == 130
     assert "interrupted" in capsys.readouterr().err
     assert not Path("new.pt").exists() and Path(".new.pt.resume").exists()

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from speechscope.networks.kernels import FrequencyConvolution, time_band
-from speechscope.networks.pooling import FrequencyPool, TimePool, fold_max, unfold_max
+from speechscope.networks.pooling import FrequencyPool, TimePool
 
 Pads = tuple[int, int, int, int]
 Pool = tuple[tuple[int, int], tuple[int, int]]
@@ -84,7 +84,7 @@ def convolution_block(
     if relu:
         y = functional.relu(y)
     if banded:
-        return y.view(batch, -1, time.out, maps).permute(0, 3, 1, 2)
+        return y.view(batch, y.shape[1], time.out, maps).permute(0, 3, 1, 2)
     return y.permute(0, 3, 2, 1)
 
 
@@ -126,24 +126,22 @@ class _Pool(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, time: TimePool, frequency: FrequencyPool) -> Tensor:
-        parts = time.parts(x)
-        running = fold_max(parts)
-        ctx.time, ctx.frequency, ctx.parts, ctx.running = time, frequency, parts, running
-        ctx.like = x.shape
-        return frequency.forward(running[-1])
+        ctx.time, ctx.frequency, ctx.like = time, frequency, x
+        # What is returned must not be what the backward pass compares.
+        return frequency.forward(time.forward(x)).clone()
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        (grad,) = grads
-        out = grad.new_empty(ctx.like)
-        targets = ctx.time.parts(out)
-        if len(targets) == 1:
-            ctx.frequency.backward(grad, targets[0])
-            return out, None, None
-        if ctx.time.leaves_frames:
+        time: TimePool = ctx.time
+        grad = grads[0].clone()
+        out = torch.empty_like(ctx.like)
+        if time.leaves_frames:
             out.zero_()
-        pooled = torch.empty_like(ctx.running[-1])
-        ctx.frequency.backward(grad, pooled)
-        for target, share in zip(targets, unfold_max(pooled, ctx.parts, ctx.running), strict=True):
-            target.copy_(share)
+        target = time.targets(out)
+        if target is not None:
+            ctx.frequency.backward(grad, target)
+        else:
+            pooled = grad.new_empty(time.shape(out))
+            ctx.frequency.backward(grad, pooled)
+            time.backward(pooled, out)
         return out, None, None

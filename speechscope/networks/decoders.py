@@ -56,6 +56,10 @@ class Stage(nn.Module):
                 deviation = self.weight[0].numel() ** -0.5
                 self.weight.normal_(0.0, deviation, generator=generator)
 
+    def size(self) -> float:
+        """Return the root mean square of the weights."""
+        return float(self.weight.detach().square().mean().sqrt())
+
     def scale(self, factor: float) -> None:
         """Multiply the weights."""
         with torch.no_grad():
@@ -89,7 +93,7 @@ class ConvolutionStage(Stage):
         if pools:
             (pool,) = pools
             self.unpool = BlindUnpooling(pool.size, pool.stride, (shape[1], shape[2]))
-        self._pads = transpose_pads(conv.kernel, conv.pads)
+        self.pads = transpose_pads(conv.kernel, conv.pads)
         self.weight = nn.Parameter(torch.empty(self.shape[0], conv.maps, *conv.kernel))
         self.bias = nn.Parameter(torch.empty(self.shape[0]))
 
@@ -102,7 +106,7 @@ class ConvolutionStage(Stage):
         elif self.unpool is not None:
             x = self.unpool(x)
         return convolution_block(
-            x, self.weight, self.bias, self._pads, relu=self.rectified, repeat=repeat
+            x, self.weight, self.bias, self.pads, relu=self.rectified, repeat=repeat
         )
 
 

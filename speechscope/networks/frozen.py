@@ -13,13 +13,7 @@ from torch import Tensor
 
 from speechscope.networks.kernels import FrequencyConvolution, time_band
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Shape
-from speechscope.networks.pooling import (
-    FrequencyPool,
-    TimePool,
-    Unsupported,
-    fold_max,
-    unfold_max,
-)
+from speechscope.networks.pooling import FrequencyPool, Scratch, TimePool, Unsupported
 
 Rows: TypeAlias = tuple[int, int]
 """First and last row of a table, counted from 1, both included."""
@@ -187,7 +181,7 @@ class ConvolutionBlock:
         self._dz = torch.zeros_like(self._z)
         self._dy = weight.new_zeros(capacity, *pooled_shape) if pools else self._dz
         self._y = self._z
-        self._parts = self._running = [self._z]
+        self._scratch = Scratch()
 
     def _valid(self, z: Tensor, count: int) -> Tensor:
         """Return the rows that hold outputs, (B, F, K) or (B, T, F, K)."""
@@ -219,11 +213,9 @@ class ConvolutionBlock:
 
     def forward(self, count: int) -> Tensor:
         """See `Block`."""
-        z = self._z[: count * self._lead]
-        self._conv.forward(self._x[: count * self._lead], self._matrix, z)
-        self._parts = self._time.parts(self._valid(self._z, count))
-        self._running = fold_max(self._parts)
-        y = self._pool.forward(self._running[-1])
+        rows = count * self._lead
+        self._conv.forward(self._x[:rows], self._matrix, self._z[:rows])
+        y = self._pool.forward(self._time.forward(self._valid(self._z, count)))
         y += self._bias
         self._y = y.relu_() if self._relu else y
         return self._y
@@ -235,16 +227,13 @@ class ConvolutionBlock:
             _mask(dy, self._y)
         if self._pooled:
             dz = self._valid(self._dz, count)
-            targets = self._time.parts(dz)
-            if len(targets) == 1:
-                self._pool.backward(dy, targets[0])
+            target = self._time.targets(dz)
+            if target is not None:
+                self._pool.backward(dy, target)
             else:
-                grad = torch.empty_like(self._running[-1])
-                self._pool.backward(dy, grad)
-                for target, share in zip(
-                    targets, unfold_max(grad, self._parts, self._running), strict=True
-                ):
-                    target.copy_(share)
+                pooled = self._scratch("pooled", 0, self._time.shape(dz), dz)
+                self._pool.backward(dy, pooled)
+                self._time.backward(pooled, dz)
         rows = count * self._lead
         self._conv.backward(self._dz[:rows], self._matrix, self._dx[:rows])
 

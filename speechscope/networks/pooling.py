@@ -1,6 +1,7 @@
 """Max-pooling over whole arrays of rows, and its derivative (see `kernels`)."""
 
 from collections.abc import Sequence
+from math import prod
 
 import torch
 from torch import Tensor
@@ -12,24 +13,50 @@ class Unsupported(SpeechscopeError):
     """A network has rows in an order, or of a kind, that has no fast form."""
 
 
-def fold_max(parts: Sequence[Tensor]) -> list[Tensor]:
-    """Return the running maxima of equally shaped arrays; the last one is the maximum."""
-    running = [parts[0]]
-    for part in parts[1:]:
-        running.append(torch.maximum(running[-1], part))
-    return running
+class Scratch:
+    """Arrays that are used again at every call: fresh memory costs more than the arithmetic."""
+
+    def __init__(self) -> None:
+        self._held: dict[tuple[str, int], Tensor] = {}
+
+    def __call__(self, name: str, number: int, shape: Sequence[int], like: Tensor) -> Tensor:
+        """Return an array of any content, the same one for the same name and number."""
+        size = prod(shape)
+        held = self._held.get((name, number))
+        if held is None or held.numel() < size:
+            held = self._held[name, number] = like.new_empty(size)
+        return held[:size].view(*shape)
 
 
-def unfold_max(grad: Tensor, parts: Sequence[Tensor], running: Sequence[Tensor]) -> list[Tensor]:
-    """Return the derivative of the maximum by each part; of equal parts the first gets it all."""
-    shares = []
-    for part, before in zip(parts[:0:-1], running[-2::-1], strict=True):
-        # Where part > before, in one pass instead of a mask and a product.
-        share = torch.ops.aten.threshold_backward(grad, part - before, 0)
-        shares.append(share)
-        grad = grad - share
-    shares.append(grad)
-    return shares[::-1]
+class Maximum:
+    """The elementwise maximum of equally shaped arrays, which may be parts of one."""
+
+    def __init__(self) -> None:
+        self._scratch = Scratch()
+        self._parts: Sequence[Tensor] = ()
+        self._running: list[Tensor] = []
+
+    def forward(self, parts: Sequence[Tensor]) -> Tensor:
+        """Return the maximum; the parts must stay as they are until `backward`."""
+        self._parts, self._running = parts, [parts[0]]
+        for number, part in enumerate(parts[1:]):
+            out = self._scratch("running", number, part.shape, part)
+            self._running.append(torch.maximum(self._running[-1], part, out=out))
+        return self._running[-1]
+
+    def backward(self, grad: Tensor, outs: Sequence[Tensor]) -> None:
+        """Write the derivative by each part; of equal parts the first gets it all.
+
+        `grad` is overwritten.
+        """
+        for number in range(len(self._parts) - 1, 0, -1):
+            part, before = self._parts[number], self._running[number - 1]
+            gap = torch.sub(part, before, out=self._scratch("gap", 0, part.shape, part))
+            # The derivative where part > before, in one pass instead of a mask and a product.
+            torch.ops.aten.threshold_backward.grad_input(grad, gap, 0, grad_input=outs[number])
+            torch.sub(grad, outs[number], out=grad if number > 1 else outs[0])
+        if len(self._parts) == 1:
+            outs[0].copy_(grad)
 
 
 class TimePool:
@@ -54,15 +81,31 @@ class TimePool:
         self.columns = [frame * maps + m for frame in order for m in range(maps)]
         self.reorders = self.columns != list(range(frames * maps))
         self.leaves_frames = len(order) < frames
+        self._maximum = Maximum()
 
-    def parts(self, x: Tensor) -> list[Tensor]:
+    def _split(self, x: Tensor) -> list[Tensor]:
         """Return the k-th frame of every region, for each k."""
-        if self._size == 1 and self._stride == 1:
-            return [x]
         if self._as_columns:
             return list(torch.split(x, self._width, dim=-1))
         span = (self.out - 1) * self._stride + 1
         return [x[:, k : k + span : self._stride] for k in range(self._size)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the pooled x; x must stay as it is until `backward`."""
+        return self._maximum.forward(self._split(x))
+
+    def shape(self, x: Tensor) -> tuple[int, ...]:
+        """Return the shape of the pooled x."""
+        return tuple(self._split(x)[0].shape)
+
+    def targets(self, out: Tensor) -> Tensor | None:
+        """Return the part of `out` that the derivative goes to unchanged, if it does."""
+        parts = self._split(out)
+        return parts[0] if len(parts) == 1 else None
+
+    def backward(self, grad: Tensor, out: Tensor) -> None:
+        """Write the derivative by x to `out`, but for frames in no region; overwrites `grad`."""
+        self._maximum.backward(grad, self._split(out))
 
 
 class FrequencyPool:
@@ -74,58 +117,47 @@ class FrequencyPool:
         # Every second bin begins a region: neighbouring pairs are shared between regions.
         self._paired = stride == 2 and size >= 4
         self._pairs = self.out + size // 2 - 1
-        self._x: list[Tensor] = []
-        self._first: list[Tensor] = []
-        self._running: list[Tensor] = []
-        self._parts: list[Tensor] = []
+        self._scratch = Scratch()
+        self._of_pairs, self._of_regions = Maximum(), Maximum()
 
     def _slice(self, x: Tensor, first: int, count: int, stride: int) -> Tensor:
         return x[..., first : first + (count - 1) * stride + 1 : stride, :]
 
-    def _split(self, x: Tensor) -> list[Tensor]:
+    def _bins(self, x: Tensor) -> list[Tensor]:
         return [self._slice(x, k, self.out, self._stride) for k in range(self._size)]
 
     def _halves(self, x: Tensor) -> list[Tensor]:
         return [self._slice(x, k, self._pairs, 2) for k in range(2)]
 
+    def _shifted(self, pairs: Tensor) -> list[Tensor]:
+        return [self._slice(pairs, k, self.out, 1) for k in range(self._size // 2)]
+
     def forward(self, x: Tensor) -> Tensor:
-        """Return the pooled x, (…, out, K); what `backward` needs is kept."""
-        if self._size == 1:
-            return self._slice(x, 0, self.out, self._stride)
+        """Return the pooled x, (…, out, K); x must stay as it is until `backward`."""
+        parts = self._bins(x)
         if self._paired:
-            self._x = self._halves(x)
-            self._first = fold_max(self._x)
-            pairs = self._first[-1]
-            self._parts = [
-                self._slice(pairs, k, self.out, 1) for k in range(self._size // 2)
-            ] + self._split(x)[self._size // 2 * 2 :]
-        else:
-            self._parts = self._split(x)
-        self._running = fold_max(self._parts)
-        return self._running[-1]
+            pairs = self._of_pairs.forward(self._halves(x))
+            parts = self._shifted(pairs) + parts[self._size // 2 * 2 :]
+        return self._of_regions.forward(parts)
 
     def backward(self, grad: Tensor, out: Tensor) -> None:
-        """Write the derivative by x to `out`, given that by the pooled x."""
-        if self._size == 1:
-            out.zero_()
-            self._slice(out, 0, self.out, self._stride).copy_(grad)
-            return
-        shares = unfold_max(grad, self._parts, self._running)
+        """Write the derivative by x to `out`; overwrites `grad`."""
+        number = self._size // 2 + self._size % 2 if self._paired else self._size
+        shares = [self._scratch("share", k, grad.shape, grad) for k in range(number)]
         if not self._paired:
+            self._of_regions.backward(grad, shares)
             out.zero_()
-            for part, share in zip(self._split(out), shares, strict=True):
+            for part, share in zip(self._bins(out), shares, strict=True):
                 part.add_(share)
             return
-        half = self._size // 2
-        pairs = grad.new_empty(*grad.shape[:-2], self._pairs, grad.shape[-1])
+        shape = (*grad.shape[:-2], self._pairs, grad.shape[-1])
+        pairs = self._scratch("pairs", 0, shape, grad)
+        shares[0] = pairs[..., : self.out, :]
+        self._of_regions.backward(grad, shares)
         pairs[..., self.out :, :] = 0
-        pairs[..., : self.out, :] = shares[0]
-        for k in range(1, half):
-            self._slice(pairs, k, self.out, 1).add_(shares[k])
-        for part, share in zip(
-            self._halves(out), unfold_max(pairs, self._x, self._first), strict=True
-        ):
-            part.copy_(share)
+        for part, share in zip(self._shifted(pairs)[1:], shares[1:], strict=False):
+            part.add_(share)
+        self._of_pairs.backward(pairs, self._halves(out))
         out[..., 2 * self._pairs :, :] = 0
         if self._size % 2:
-            self._split(out)[-1].add_(shares[-1])
+            self._bins(out)[-1].add_(shares[-1])

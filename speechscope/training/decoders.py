@@ -48,22 +48,24 @@ class DecoderSettings:
     batch
         Items a batch.
     lr
-        Master step size of AdaGrad (sec. 5.2) for each stage by itself.
+        Master step size of AdaGrad (sec. 5.2) for each stage by itself, as a share of the root
+        mean square of the stage's first weights.
     lr_together
         The same for all stages together.
     init
-        First weights of every stage, scaled to the least error on the first batch.
+        First weights of every stage, then scaled so that its first output is as large as its
+        target.
     seed
         For the samples and random weights.
     """
 
-    epochs: int = 2
+    epochs: int = 3
     together: int = 6
-    per_class: int = 100
+    per_class: int = 50
     test_per_class: int = 20
     batch: int = 128
-    lr: float = 1e-3
-    lr_together: float = 1e-3
+    lr: float = 0.1
+    lr_together: float = 0.02
     init: Init = "transpose"
     seed: int = 0
 
@@ -202,14 +204,15 @@ class _Run:
     def _begin(self, stage: int) -> None:
         """Make the optimizers of a stage."""
         rate = self.settings.lr_together if stage == TOGETHER else self.settings.lr
-        self.optimizers = {
-            layer: torch.optim.Adagrad(
-                decoder.parameters() if stage == TOGETHER else decoder.stage(stage).parameters(),
-                lr=rate,
-            )
-            for layer, decoder in self.decoders.items()
-            if stage < len(decoder.stages)
-        }
+        self.optimizers = {}
+        for layer, decoder in self.decoders.items():
+            if stage < len(decoder.stages):
+                chosen = range(len(decoder.stages)) if stage == TOGETHER else [stage]
+                groups = [
+                    {"params": list(part.parameters()), "lr": rate * part.size()}
+                    for part in map(decoder.stage, chosen)
+                ]
+                self.optimizers[layer] = torch.optim.Adagrad(groups)
 
     def _target(self, layer: int, stage: int) -> int:
         return 0 if stage == TOGETHER else self.decoders[layer].stage(stage).target
@@ -218,8 +221,9 @@ class _Run:
         self, split: str, per_class: int, stage: int, epoch: int
     ) -> Iterator[tuple[Tensor, dict[int, Tensor]]]:
         """Yield inputs and the activations the decoders of this stage start from or aim at."""
-        key = [self.settings.seed, stage + 1, epoch, len(split)]
-        rng = np.random.default_rng(key)
+        # Measured on the same test items throughout.
+        place = (stage + 1, epoch) if split == "train" else (0, 0)
+        rng = np.random.default_rng([self.settings.seed, len(split), *place])
         positions = rng.permutation(resample(self.source.labels(split), per_class, rng))
         needed = {target for layer in self.optimizers if (target := self._target(layer, stage))}
         for first in range(0, len(positions), self.settings.batch):
@@ -253,13 +257,14 @@ class _Run:
                 output = self._output(layer, stage, known[layer])
                 if epoch == 0 and items[0] == len(x) and stage != TOGETHER:
                     output = self._fit_scale(layer, stage, output, target, known[layer])
+                    for group in optimizer.param_groups:
+                        group["lr"] = self.settings.lr * self.decoders[layer].stage(stage).size()
                 squared = (output - target).flatten(1).square().sum(1)
                 optimizer.zero_grad()
                 (0.5 * squared.mean()).backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 sums[layer][0] += float(squared.detach().sqrt().sum())
-        # The same test items every epoch.
-        for x, known in self._batches("test", self.settings.test_per_class, stage, 0):
+        for x, known in self._batches("test", self.settings.test_per_class, stage, epoch):
             items[1] += len(x)
             for layer in self.optimizers:
                 target = known[self._target(layer, stage)]
@@ -283,10 +288,13 @@ class _Run:
     def _fit_scale(
         self, layer: int, stage: int, output: Tensor, target: Tensor, code: Tensor
     ) -> Tensor:
-        """Scale a stage's first weights to the least squared error on a batch."""
-        power = float(output.detach().square().sum())
-        factor = float((output.detach() * target).sum()) / power if power > 0 else 0.0
-        if factor > 0:
-            self.decoders[layer].stage(stage).scale(factor)
+        """Scale a stage's first weights so that its output is as large as the target.
+
+        The scale of least error would all but silence a stage whose first output is unlike the
+        target, and a silent stage hardly learns.
+        """
+        size, wanted = float(output.detach().norm()), float(target.norm())
+        if size > 0 and wanted > 0:
+            self.decoders[layer].stage(stage).scale(wanted / size)
             return self._output(layer, stage, code)
         return output

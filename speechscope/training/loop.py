@@ -19,6 +19,7 @@ from torch.nn import functional
 from speechscope import scoring
 from speechscope.networks.layers import Network
 from speechscope.training.resampling import resample
+from speechscope.training.step import Step
 
 EVALUATION_BATCH = 1024
 
@@ -56,7 +57,8 @@ class TrainSettings:
     l2
         Weight of the L2 penalty.
     dropout
-        Share of the inputs of every fully connected layer after the first that is set to zero.
+        Share of the units before every fully connected layer after the first that is left out
+        of a batch (sec. 2.1.4).
     seed
         For weights, samples and dropout.
     """
@@ -144,7 +146,7 @@ def train(
     progress
         Called with (batches done, batches in all).
     """
-    run = _Run(network, source, settings)
+    run = Trainer(network, source, settings)
     if state is not None:
         run.load(state)
     for epoch in range(len(run.history), settings.epochs):
@@ -160,7 +162,7 @@ def train(
     )
 
 
-class _Run:
+class Trainer:
     """Training between two epochs."""
 
     def __init__(self, network: Network, source: Source, settings: TrainSettings) -> None:
@@ -168,10 +170,12 @@ class _Run:
         self.device = next(network.parameters()).device
         network.cpu().reset_parameters(torch.Generator().manual_seed(settings.seed))
         network.to(self.device)
-        for name in list(network.dropout)[1:]:
-            network.dropout[name] = settings.dropout
-        self.optimizer = torch.optim.Adagrad(
-            network.parameters(), lr=settings.lr, weight_decay=settings.l2, fused=True
+        self.step = Step(
+            network,
+            lr=settings.lr,
+            l2=settings.l2,
+            dropout=settings.dropout,
+            batch=settings.batch,
         )
         self.labels = source.labels("train")
         self.selected_on = "dev" if len(source.labels("dev")) else "test"
@@ -186,7 +190,7 @@ class _Run:
         """Return everything the rest of the training depends on."""
         return {
             "weights": self._weights(),
-            "optimizer": self.optimizer.state_dict(),
+            "sums": {name: value.cpu().clone() for name, value in self.step.sums.items()},
             "best": dict(self.best),
             "history": [asdict(epoch) for epoch in self.history],
         }
@@ -194,7 +198,7 @@ class _Run:
     def load(self, state: Mapping[str, Any]) -> None:
         """Go back to a state."""
         self.network.load_state_dict(state["weights"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.step.load_sums(state["sums"])
         self.best = dict(state["best"])
         self.history = [Epoch(**epoch) for epoch in state["history"]]
 
@@ -234,27 +238,21 @@ class _Run:
     def _train(
         self, number: int, progress: Callable[[int, int], None] | None
     ) -> tuple[float, float]:
+        """Train on an epoch's items; return the mean loss and the accuracy."""
         positions = self.positions(number)
         targets = torch.from_numpy(self.labels[positions]).to(self.device)
+        batches = -(-len(positions) // self.settings.batch)
+        generator = torch.Generator().manual_seed(_torch_seed(self.settings.seed, number))
         loss_sum = torch.zeros((), device=self.device)
         hits = torch.zeros((), device=self.device, dtype=torch.int64)
-        batches = -(-len(positions) // self.settings.batch)
         self.network.train()
-        cuda = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=cuda):
-            torch.manual_seed(_torch_seed(self.settings.seed, number))
-            for index, (start, x) in enumerate(self._inputs(positions)):
-                wanted = targets[start : start + len(x)]
-                logits = self.network(x)
-                loss = functional.cross_entropy(logits, wanted)
-                self.optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                self.optimizer.step()
-                # Summed on the device: asking for the number would wait for every batch.
-                loss_sum += loss.detach() * len(x)
-                hits += (logits.detach().argmax(1) == wanted).sum()
-                if progress is not None:
-                    progress(number * batches + index + 1, self.settings.epochs * batches)
+        for index, (start, x) in enumerate(self._inputs(positions)):
+            loss, right = self.step(x, targets[start : start + len(x)], generator)
+            # Summed on the device: asking for the number would wait for every batch.
+            loss_sum += loss * len(x)
+            hits += right
+            if progress is not None:
+                progress(number * batches + index + 1, self.settings.epochs * batches)
         self.network.eval()
         return float(loss_sum) / len(positions), float(hits) / len(positions)
 

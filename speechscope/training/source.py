@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from speechscope.corpus.arrays import SPLIT_NAMES
 from speechscope.corpus.store import Corpus
 
 HELD_BYTES = 1_500_000_000
@@ -31,7 +32,7 @@ class CorpusSource:
         self._device = device
         self._items = {
             split: np.flatnonzero(corpus.splits == index)
-            for index, split in enumerate(("train", "dev", "test"))
+            for index, split in enumerate(SPLIT_NAMES)
             if split in splits
         }
         self.fold = corpus.fold

@@ -1,0 +1,161 @@
+"""Backpropagation to the input: ours against plain PyTorch, batched and one item at a time.
+
+    python benchmarks/bp.py                        # all layers, freq-overlap-padded
+    python benchmarks/bp.py --network freq-overlap --threads 1
+
+Plain PyTorch is what a user would write: an nn.Sequential of the network's layers, automatic
+differentiation by the input only (the weights ask for no gradient), and the same bold driver, one
+factor an item. Results are compared before anything is timed; then the three take turns, and the
+median of each one's times, and of the ratios of neighbouring runs, is printed.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from speechscope.inversion.bold_driver import BoldDriverSettings
+from speechscope.inversion.bp import BpSettings, bp, random_start
+from speechscope.inversion.problem import Problem
+from speechscope.networks.classifiers import TABLES
+from speechscope.networks.layers import Conv, Linear, MaxPool, Network
+
+
+def sequential(network: Network, layer: int) -> nn.Sequential:
+    """Return the first layers as plain modules with the same weights."""
+    modules: list[nn.Module] = []
+    flat = False
+    for name, row in zip(network.names[:layer], network.table[:layer], strict=True):
+        if isinstance(row, Conv):
+            weight, bias = network.parameters_of(name)
+            conv = nn.Conv2d(weight.shape[1], row.maps, row.kernel)
+            conv.load_state_dict({"weight": weight, "bias": bias})
+            if any(row.pads):
+                top, bottom, left, right = row.pads
+                modules.append(nn.ZeroPad2d((left, right, top, bottom)))
+            modules.append(conv)
+        elif isinstance(row, MaxPool):
+            modules.append(nn.MaxPool2d(row.size, row.stride))
+        elif isinstance(row, Linear):
+            if not flat:
+                modules.append(nn.Flatten())
+                flat = True
+            weight, bias = network.parameters_of(name)
+            linear = nn.Linear(weight.shape[1], weight.shape[0])
+            linear.load_state_dict({"weight": weight, "bias": bias})
+            modules.append(linear)
+        else:
+            modules.append(nn.ReLU())
+    return nn.Sequential(*modules).requires_grad_(False)
+
+
+def plain(
+    model: nn.Module, target: Tensor, start: Tensor, l2: float, settings: BpSettings
+) -> tuple[Tensor, Tensor]:
+    """Return the best reconstructions and E of every step, as a user would write it."""
+    driver = settings.driver
+    x, best = start.clone(), start.clone()
+    factor = torch.ones(len(x))
+    lowest = torch.full((len(x),), torch.inf)
+    before: Tensor | None = None
+    history = []
+    for _ in range(settings.steps + 1):
+        x.requires_grad_()
+        difference = (model(x) - target).flatten(1)
+        energy = 0.5 * difference.square().sum(1) + 0.5 * l2 * x.flatten(1).square().sum(1)
+        (gradient,) = torch.autograd.grad(energy.sum(), x)
+        energy, x = energy.detach(), x.detach()
+        history.append(energy)
+        better = energy < lowest
+        best = torch.where(better[:, None, None, None], x, best)
+        lowest = torch.where(better, energy, lowest)
+        if before is not None:
+            factor = torch.where(
+                energy < before,
+                factor * driver.up,
+                torch.where(energy > before, factor * driver.down, factor),
+            )
+        before = energy
+        x = x - (driver.rate * factor)[:, None, None, None] * gradient
+    return best, torch.stack(history, dim=1)
+
+
+def measure(
+    network: Network, layer: int, items: int, steps: int, rate: float, repeats: int
+) -> None:
+    """Print one line for a layer."""
+    torch.manual_seed(1)
+    inputs = 0.5 * torch.randn(items, *network.input_shape)
+    target = network.activation(inputs, layer).detach()
+    seeds = list(range(items))
+    l2 = 1e-2
+    settings = BpSettings(steps=steps, start=1e-2, driver=BoldDriverSettings(rate=rate))
+    start = random_start(network.input_shape, seeds, settings.start)
+    model = sequential(network, layer)
+
+    def ours() -> tuple[Tensor, Tensor]:
+        found = bp(Problem(network, layer, target, seeds, l2), start, settings)
+        return found.x, found.objective
+
+    def batched() -> tuple[Tensor, Tensor]:
+        return plain(model, target, start, l2, settings)
+
+    def single() -> tuple[Tensor, Tensor]:
+        parts = [
+            plain(model, target[i : i + 1], start[i : i + 1], l2, settings) for i in range(items)
+        ]
+        return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
+
+    x, energy = ours()
+    expected_x, expected = batched()
+    apart = float((energy / expected - 1).abs().max())
+    moved = (expected_x - start).flatten(1).norm(dim=1)
+    off = float(((x - expected_x).flatten(1).norm(dim=1) / moved).max())
+    if apart > 1e-4 or off > 1e-2:
+        raise SystemExit(f"layer {layer}: results differ: E by {apart:.1e}, X by {off:.1e}")
+    times: dict[str, list[float]] = {"ours": [], "batched": [], "single": []}
+    runs: dict[str, Callable[[], object]] = {"ours": ours, "batched": batched, "single": single}
+    for repeat in range(repeats):
+        for name, run in runs.items():
+            if name == "single" and repeat >= max(1, repeats // 3):
+                continue
+            began = time.perf_counter()
+            run()
+            times[name].append(time.perf_counter() - began)
+    median = {name: statistics.median(values) for name, values in times.items()}
+    ratio = statistics.median(b / a for a, b in zip(times["ours"], times["batched"], strict=True))
+    print(
+        f"{network.names[layer - 1]:>6} {layer:>3} "
+        f"{1e3 * median['ours'] / steps:>9.2f} {1e3 * median['batched'] / steps:>9.2f} "
+        f"{1e3 * median['single'] / steps:>9.2f} {ratio:>8.2f} "
+        f"{median['single'] / median['ours']:>8.2f}   E {apart:.0e}  X {off:.0e}",
+        flush=True,
+    )
+
+
+def main() -> None:
+    """Read the options and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
+    parser.add_argument("--network", choices=sorted(TABLES), default="freq-overlap-padded")
+    parser.add_argument("--layers", default="1,3,6,9,12")
+    parser.add_argument("--items", type=int, default=48)
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--rate", type=float, default=1e-6, help="master learning rate")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    network = Network(TABLES[options.network])
+    print(f"{options.network}, {options.items} items, {options.threads} threads; ms a step")
+    print("  name layer     ours   batched    single  batched/  single/   largest relative")
+    print("                                              ours     ours   difference")
+    for layer in (int(number) for number in options.layers.split(",")):
+        measure(network, layer, options.items, options.steps, options.rate, options.repeats)
+
+
+if __name__ == "__main__":
+    main()

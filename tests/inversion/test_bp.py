@@ -1,0 +1,107 @@
+import numpy as np
+import oracles
+import pytest
+import torch
+from torch import Tensor
+
+from speechscope.inversion.bold_driver import BoldDriverSettings
+from speechscope.inversion.bp import BpSettings, bp, random_start
+from speechscope.inversion.objective import AutogradObjective
+from speechscope.inversion.problem import Problem
+from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Table
+
+TABLE: Table = (Conv(3, (4, 5), "same"), ReLU(), MaxPool((5, 2), (2, 2)), Linear(6))
+DRIVER = BoldDriverSettings(rate=10.0, up=1.3, down=0.4, stop=0.02)
+
+
+def problem(count: int, layer: int = 4, l2: float = 0.01) -> Problem:
+    torch.manual_seed(3)
+    network = Network(TABLE, (1, 14, 5)).double()
+    x = torch.randn(8, 1, 14, 5, dtype=torch.float64)[:count]
+    target = network.activation(x, layer).detach()
+    return Problem(network, layer, target, list(range(count)), l2)
+
+
+def one_by_hand(
+    whole: Problem, item: int, start: Tensor, settings: BpSettings
+) -> tuple[Tensor, list[float]]:
+    """Steepest descent of a single item, the bold driver by its oracle."""
+    target = whole.target[item : item + 1]
+    objective = AutogradObjective(whole.network, whole.layer, target, whole.l2)
+    driver = settings.driver
+    x, errors, visited = start[item : item + 1], [], []
+    for _ in range(settings.steps + 1):
+        energy, gradient = objective.evaluate(x)
+        errors.append(float(energy))
+        visited.append(x)
+        rates, allowed = oracles.bold_driver(
+            errors, driver.rate, driver.up, driver.down, driver.stop
+        )
+        if allowed < len(errors):
+            break
+        x = x - rates[-1] * gradient
+    return visited[int(np.argmin(errors))], errors
+
+
+def test_every_item_takes_the_steps_it_would_take_alone() -> None:
+    # Some items stop by the driver, at different steps, and some at the limit. The rate is far
+    # too high at first, which magnifies rounding, too: hence the tolerances.
+    settings = BpSettings(steps=60, driver=DRIVER)
+    whole = problem(8)
+    start = random_start((1, 14, 5), whole.seeds, 0.5).double()
+    found = bp(whole, start, settings)
+    lengths = []
+    for item in range(8):
+        x, errors = one_by_hand(whole, item, start, settings)
+        lengths.append(len(errors) - 1)
+        assert int(found.steps[item]) == len(errors) - 1
+        history = found.objective[item]
+        np.testing.assert_allclose(history[: len(errors)].numpy(), errors, rtol=1e-6)
+        assert bool(history[len(errors) :].isnan().all())
+        torch.testing.assert_close(found.x[item], x[0], rtol=1e-6, atol=1e-7)
+    assert min(lengths) < 60 and max(lengths) == 60 and len(set(lengths)) > 2
+
+
+def test_an_item_does_not_depend_on_its_batch() -> None:
+    settings = BpSettings(steps=40, start=0.5, driver=DRIVER)
+    whole = bp(problem(8), None, settings)
+    fewer = bp(problem(3), None, settings)
+    torch.testing.assert_close(fewer.x, whole.x[:3], rtol=1e-9, atol=1e-10)
+    assert fewer.steps.tolist() == whole.steps[:3].tolist()
+
+
+def test_the_best_is_returned_not_the_last() -> None:
+    # Only ever growing, the rate ends far too high.
+    settings = BpSettings(steps=80, driver=BoldDriverSettings(rate=0.01, up=1.1, down=1.1))
+    whole = problem(4, layer=1)
+    found = bp(whole, None, settings)
+    lowest = found.objective.nan_to_num(torch.inf).min(1).values
+    assert bool((found.objective[:, -1] > 10 * lowest).all())
+    energy, _ = whole.objective().evaluate(found.x)
+    torch.testing.assert_close(energy, lowest)
+
+
+def test_descent_recovers_what_one_convolution_keeps() -> None:
+    # 3 maps of every position determine the single channel they are made from.
+    whole = problem(4, layer=1, l2=0.0)
+    settings = BpSettings(steps=3000, start=0.1, driver=BoldDriverSettings(rate=1e-3))
+    found = bp(whole, None, settings)
+    torch.manual_seed(3)
+    Network(TABLE, (1, 14, 5))
+    x = torch.randn(8, 1, 14, 5, dtype=torch.float64)[:4]
+    assert float((found.x - x).norm() / x.norm()) < 0.02
+    assert bool((found.objective[:, 0] > 1e3 * found.objective.amin(1)).all())
+
+
+def test_starts_depend_on_their_seed_alone() -> None:
+    starts = random_start((1, 3, 4), [5, 9, 5], 2.0)
+    assert torch.equal(starts[0], starts[2])
+    assert not torch.equal(starts[0], starts[1])
+    assert torch.equal(random_start((1, 3, 4), [9], 2.0)[0], starts[1])
+    assert float(random_start((1, 100, 100), [0], 2.0).std()) == pytest.approx(2.0, rel=0.05)
+
+
+def test_nothing_to_reconstruct() -> None:
+    found = bp(problem(0), None, BpSettings(steps=5))
+    assert found.x.shape == (0, 1, 14, 5)
+    assert found.objective.shape[0] == 0

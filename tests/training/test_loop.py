@@ -1,0 +1,156 @@
+import copy
+import dataclasses
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Table
+from speechscope.training import loop
+from speechscope.training.loop import TrainSettings, train
+
+TABLE: Table = (
+    Conv(3, kernel=(4, 6)),
+    ReLU(),
+    MaxPool((5, 1), stride=(2, 1)),
+    Linear(20),
+    ReLU(),
+    Linear(20),
+    ReLU(),
+    Linear(None),
+)
+SETTINGS = TrainSettings(
+    epochs=4, per_class=6, test_per_class=4, batch=8, lr=0.03, l2=0.0, dropout=0.5, seed=3
+)
+
+
+class Blobs:
+    """Items around one centre a class; classes 2 and 3 fold into one."""
+
+    def __init__(self, *, held: bool = True, dev: bool = False) -> None:
+        self.held = held
+        self.fold = np.array([0, 1, 2, 2])
+        self.largest = 0
+        self.threads: set[int] = set()
+        rng = np.random.default_rng(0)
+        centres = rng.normal(size=(4, 1, 16, 6))
+        self.y: dict[str, NDArray[np.int64]] = {}
+        self.x: dict[str, NDArray[np.float32]] = {}
+        for split, count in (("train", 40), ("dev", 20 if dev else 0), ("test", 30)):
+            self.y[split] = rng.choice(4, count, p=[0.5, 0.2, 0.2, 0.1])
+            noise = rng.normal(size=(count, 1, 16, 6)) * 3.0  # far from separable
+            self.x[split] = (centres[self.y[split]] + noise).astype(np.float32)
+
+    def labels(self, split: str) -> NDArray[np.int64]:
+        return self.y[split]
+
+    def fetch(self, split: str, positions: NDArray[np.integer[Any]]) -> Tensor:
+        if split == "train":
+            self.largest = max(self.largest, len(positions))
+            self.threads.add(threading.get_ident())
+        return torch.from_numpy(self.x[split][positions])
+
+
+def network() -> Network:
+    return Network(TABLE, input_shape=(1, 16, 6), classes=4)
+
+
+def test_going_on_from_a_state_equals_never_having_stopped() -> None:
+    whole = train(network(), Blobs(), SETTINGS)
+    states: list[dict[str, Any]] = []
+    half = dataclasses.replace(SETTINGS, epochs=2)
+    train(network(), Blobs(), half, on_epoch=lambda state: states.append(copy.deepcopy(state)))
+    assert len(states) == 2
+    again = train(network(), Blobs(), SETTINGS, state=states[-1])
+    assert [dataclasses.replace(e, seconds=0) for e in again.history] == [
+        dataclasses.replace(e, seconds=0) for e in whole.history
+    ]
+    assert again.best_epoch == whole.best_epoch
+    for part in ("weights", "sums"):
+        for name, value in whole.state[part].items():
+            assert torch.equal(again.state[part][name], value), (part, name)
+    for name, value in whole.best.items():
+        assert torch.equal(again.best[name], value), name
+
+
+def test_the_seed_decides_everything() -> None:
+    first, same, other = (
+        train(network(), Blobs(), dataclasses.replace(SETTINGS, epochs=1, seed=seed))
+        for seed in (3, 3, 4)
+    )
+    assert torch.equal(first.state["weights"]["fc2.weight"], same.state["weights"]["fc2.weight"])
+    assert not torch.equal(
+        first.state["weights"]["fc2.weight"], other.state["weights"]["fc2.weight"]
+    )
+
+
+def test_a_corpus_read_ahead_gives_the_same_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "AHEAD_BATCHES", 1)
+    held, read = Blobs(), Blobs(held=False)
+    results = [train(network(), source, SETTINGS) for source in (held, read)]
+    for name, value in results[0].state["weights"].items():
+        assert torch.equal(results[1].state["weights"][name], value), name
+    assert read.largest <= SETTINGS.batch  # never more than asked for at once
+    assert threading.get_ident() not in read.threads  # read in the background
+
+
+def test_it_learns_and_measures_what_it_learned() -> None:
+    source = Blobs()
+    settings = dataclasses.replace(SETTINGS, epochs=12, per_class=20, dropout=0.0)
+    result = train(network(), source, settings)
+    first, last = result.history[0], result.history[-1]
+    assert last.loss < 0.7 * first.loss and last.train_accuracy > 0.7
+    trained = network().eval()
+    trained.load_state_dict(result.state["weights"])
+    with torch.no_grad():
+        predicted = trained(torch.from_numpy(source.x["test"])).argmax(1).numpy()
+    truth, folded = source.fold[source.y["test"]], source.fold[predicted]
+    assert last.balanced_folded < 1
+    recalls = [float((folded[truth == c] == c).mean()) for c in range(3)]
+    assert last.balanced_folded == pytest.approx(sum(recalls) / 3)
+    assert 0 <= last.accuracy <= last.accuracy_folded <= 1
+    assert [epoch.epoch for epoch in result.history] == list(range(1, 13))
+
+
+def test_the_best_epoch_is_chosen_on_dev_where_there_is_one() -> None:
+    on_test = train(network(), Blobs(), SETTINGS)
+    assert on_test.selected_on == "test"
+    scores = [epoch.balanced_folded for epoch in on_test.history]
+    assert on_test.best_epoch == 1 + scores.index(max(scores))
+    source = Blobs(dev=True)
+    on_dev = train(network(), source, SETTINGS)
+    assert on_dev.selected_on == "dev"
+    trained = network().eval()
+    trained.load_state_dict(on_dev.best)
+    with torch.no_grad():
+        predicted = source.fold[trained(torch.from_numpy(source.x["dev"])).argmax(1).numpy()]
+    truth = source.fold[source.y["dev"]]
+    score = np.mean([(predicted[truth == c] == c).mean() for c in np.unique(truth)])
+    assert on_dev.state["best"]["score"] == pytest.approx(score)
+
+
+def test_progress_counts_every_batch() -> None:
+    seen: list[tuple[int, int]] = []
+    train(network(), Blobs(), SETTINGS, progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(i + 1, 12) for i in range(12)]  # 4 · 6 items in batches of 8, 4 epochs
+
+
+def test_every_epoch_draws_its_own_items() -> None:
+    trainer = loop.Trainer(network(), Blobs(), SETTINGS)
+    first, second = trainer.positions(0), trainer.positions(1)
+    assert (first == trainer.positions(0)).all()
+    # Other members of the large class, not only another order.
+    assert sorted(first.tolist()) != sorted(second.tolist())
+
+
+def test_every_epoch_leaves_out_its_own_units() -> None:
+    trainer = loop.Trainer(network(), Blobs(), SETTINGS)
+    kept = []
+    for number in range(2):
+        trainer.epoch(number, None)
+        kept.append(torch.cat(trainer.step.kept).tolist())
+    assert kept[0] != kept[1]

@@ -1,0 +1,124 @@
+import oracles
+import pytest
+import torch
+from torch import Tensor
+
+from speechscope.errors import SpeechscopeError
+from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Table
+from speechscope.training import step as step_module
+from speechscope.training.step import Step
+from speechscope.training.thinning import ThinnedLayers
+from speechscope.training.trunk import Trunk, Unsupported
+
+# The shape of freq-overlap; 25 − 4 + 1 = 22 bins, then an odd number, 9 − 3 + 1 = 7.
+TABLE: Table = (
+    Conv(3, kernel=(4, 6)),
+    ReLU(),
+    MaxPool((5, 1), stride=(2, 1)),
+    Conv(4, kernel=(3, 1)),
+    ReLU(),
+    MaxPool((5, 1), stride=(2, 1)),
+    Linear(12),
+    ReLU(),
+    Linear(10),
+    ReLU(),
+    Linear(None),
+)
+
+
+def network(kind: torch.dtype = torch.float64) -> Network:
+    made = Network(TABLE, input_shape=(2, 25, 6), classes=5)
+    made.reset_parameters(torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for name, parameter in made.named_parameters():
+            if name.endswith("bias"):
+                parameter.add_(0.1)
+    return made.to(kind)
+
+
+def batch(count: int, seed: int) -> tuple[Tensor, Tensor]:
+    rng = torch.Generator().manual_seed(seed)
+    x = torch.randn(count, 2, 25, 6, generator=rng, dtype=torch.float64)
+    return x, torch.randint(5, (count,), generator=rng)
+
+
+@pytest.mark.parametrize("by_layers", [False, True])
+@pytest.mark.parametrize(("dropout", "l2"), [(0.0, 0.0), (0.5, 0.0), (0.3, 0.01)])
+def test_steps_equal_the_formula(
+    dropout: float, l2: float, by_layers: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if by_layers:
+
+        def refuse(*_: object) -> None:
+            raise Unsupported
+
+        monkeypatch.setattr(step_module, "Trunk", refuse)
+    trained = network()
+    tensors = {name: value.detach().clone() for name, value in trained.named_parameters()}
+    sums = {name: torch.zeros_like(value) for name, value in tensors.items()}
+    step = Step(trained, lr=0.05, l2=l2, dropout=dropout, batch=8)
+    generator = torch.Generator().manual_seed(1)
+    for index, count in enumerate((8, 8, 3, 8)):  # a short batch reuses part of the arrays
+        x, wanted = batch(count, index)
+        loss, _ = step(x, wanted, generator)
+        expected = oracles.thinned_step(tensors, x, wanted, step.kept, 0.05, l2, sums)
+        # Double precision throughout: only the order of the sums differs.
+        assert float(loss) == pytest.approx(expected, rel=1e-10)
+        for name, value in trained.named_parameters():
+            torch.testing.assert_close(value.detach(), tensors[name], rtol=1e-8, atol=1e-10)
+            torch.testing.assert_close(step.sums[name], sums[name], rtol=1e-8, atol=1e-12)
+
+
+def test_right_answers_are_counted() -> None:
+    trained = network()
+    x, _ = batch(8, 0)
+    with torch.no_grad():
+        answers = trained.eval()(x).argmax(1)
+    answers[:3] = (answers[:3] + 1) % 5
+    _, right = Step(trained, lr=0.05, l2=0.0, dropout=0.0, batch=8)(
+        x, answers, torch.Generator().manual_seed(0)
+    )
+    assert int(right) == 5
+
+
+def test_units_left_out_are_not_updated_and_the_share_is_exact() -> None:
+    trained = network()
+    step = Step(trained, lr=0.05, l2=0.0, dropout=0.5, batch=8)
+    generator = torch.Generator().manual_seed(2)
+    before = {name: value.detach().clone() for name, value in trained.named_parameters()}
+    step(*batch(8, 0), generator)
+    first = step.kept
+    assert [len(units) for units in first] == [6, 5]
+    out = [sorted(set(range(n)) - set(k.tolist())) for n, k in zip((12, 10), first, strict=True)]
+    now = dict(trained.named_parameters())
+    assert torch.equal(now["fc1.weight"][out[0]], before["fc1.weight"][out[0]])
+    assert torch.equal(now["fc2.weight"][out[1]], before["fc2.weight"][out[1]])
+    assert torch.equal(now["fc2.weight"][:, out[0]], before["fc2.weight"][:, out[0]])
+    assert torch.equal(now["fc3.weight"][:, out[1]], before["fc3.weight"][:, out[1]])
+    kept_square = now["fc2.weight"][first[1]][:, first[0]]
+    assert (kept_square != before["fc2.weight"][first[1]][:, first[0]]).any()
+    step(*batch(8, 0), generator)
+    assert any(not torch.equal(a, b) for a, b in zip(first, step.kept, strict=True))
+
+
+def test_single_precision_agrees_to_rounding() -> None:
+    single, double = network(torch.float32), network()
+    losses = []
+    for trained in (single, double):
+        x, wanted = batch(8, 0)
+        x = x.to(next(trained.parameters()).dtype)
+        step = Step(trained, lr=0.05, l2=0.0, dropout=0.5, batch=8)
+        loss, _ = step(x, wanted, torch.Generator().manual_seed(0))
+        losses.append(float(loss))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_networks_without_the_form_are_refused() -> None:
+    padded: Table = (Conv(2, kernel=(3, 2), padding="same"), *TABLE[1:3], Linear(None))
+    with pytest.raises(Unsupported):
+        Trunk(Network(padded, input_shape=(1, 25, 6)), 4)
+    pooled: Table = (*TABLE[:6], MaxPool((1, 1), stride=(1, 1)))
+    with pytest.raises(SpeechscopeError, match="does not end in fully connected"):
+        ThinnedLayers(Network(pooled, input_shape=(2, 25, 6)), {}, 4)
+    with pytest.raises(SpeechscopeError, match="cannot be left out"):
+        ThinnedLayers(network(), {"fc1": 0.5}, 4)
