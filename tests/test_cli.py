@@ -218,6 +218,8 @@ def test_signals_end_with_their_code_and_leave_nothing(
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        # A job started in the background by a shell ignores interrupts, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     partial = tmp_path / ".corpus.zarr.partial" / "zarr.json"
     while not partial.exists():

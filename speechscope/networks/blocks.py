@@ -127,7 +127,8 @@ class _Pool(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, time: TimePool, frequency: FrequencyPool) -> Tensor:
         ctx.time, ctx.frequency, ctx.like = time, frequency, x
-        # What is returned must not be what the backward pass compares.
+        # What is returned must not be what the backward pass compares: kept in ctx, the output
+        # and its own node would hold each other, and only the garbage collector would free them.
         return frequency.forward(time.forward(x)).clone()
 
     @staticmethod

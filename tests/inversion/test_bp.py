@@ -84,7 +84,7 @@ def test_the_best_is_returned_not_the_last() -> None:
 def test_descent_recovers_what_one_convolution_keeps() -> None:
     # 3 maps of every position determine the single channel they are made from.
     whole = problem(4, layer=1, l2=0.0)
-    settings = BpSettings(steps=3000, start=0.1, driver=BoldDriverSettings(rate=1e-3))
+    settings = BpSettings(steps=1000, start=0.1, driver=BoldDriverSettings(rate=1e-2))
     found = bp(whole, None, settings)
     torch.manual_seed(3)
     Network(TABLE, (1, 14, 5))

@@ -1,0 +1,30 @@
+import gc
+import weakref
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from speechscope.networks.classifiers import TABLES
+from speechscope.networks.layers import Network
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_pass_frees_its_arrays_without_the_garbage_collector(
+    name: str, no_collector: None
+) -> None:
+    # Hundreds of megabytes a step wait for a collector that counts objects, not bytes.
+    network = Network(TABLES[name])
+    x = torch.randn(2, 1, 201, 16, requires_grad=True)
+    kept = weakref.ref(x)
+    network(x).sum().backward()
+    del x
+    assert kept() is None
