@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+# The networks of the tests are tiny: threads would only wait for each other, and for pytest's.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # A setting of the person who runs the tests must not reach them.
 for _name in [name for name in os.environ if name.startswith("SPEECHSCOPE_")]:
     del os.environ[_name]
