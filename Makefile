@@ -9,7 +9,7 @@ install: ## install for development into the current environment
 test: ## run the default tests (minutes)
 	pytest
 
-heavy: ## run the long tests: crashes, real speech end to end
+heavy: ## run the long tests: crashes, recorded speech, the default corpus
 	pytest -m heavy
 
 lint: ## style, types, and whether man pages and completions are fresh

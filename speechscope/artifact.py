@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from speechscope import provenance
 from speechscope.errors import ArtifactError
-from speechscope.provenance import FORMAT_VERSION, Parent, Record
+from speechscope.provenance import FORMAT_VERSION, Record
 
 METADATA = "zarr.json"
 
@@ -50,7 +50,7 @@ class Artifact:
         self.path = path
         root = _read_root(path)
         self.record = _checked_record(path, root)
-        self.digest: str = root["attributes"]["speechscope"]["digest"]
+        self.digest = self.record["digest"]
         if kind is not None and self.kind != kind:
             raise ArtifactError(f"{path} is a {self.kind}; a {kind} is needed here")
         _check_contents(path, self.contents)
@@ -67,7 +67,7 @@ class Artifact:
     @property
     def contents(self) -> dict[str, dict[str, Any]]:
         """Per array: ``chunks``, ``bytes``, ``digest`` and the digest of its ``metadata``."""
-        return cast("dict[str, dict[str, Any]]", cast("dict[str, Any]", self.record)["contents"])
+        return self.record["contents"]
 
     def __contains__(self, name: object) -> bool:
         return name in self.contents
@@ -265,8 +265,3 @@ def _check_contents(path: Path, contents: Mapping[str, Mapping[str, Any]]) -> No
 
 def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:120] or type(error).__name__
-
-
-def parents_of(record: Record) -> list[Parent]:
-    """Return the artifacts this one was made from, nearest first."""
-    return record["parents"]

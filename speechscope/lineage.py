@@ -33,9 +33,7 @@ def digest_at(path: Path) -> str:
     """Return the digest that a child stores of this parent."""
     if is_checkpoint(path):
         return provenance.file_digest(path)
-    record = open_record(path)
-    digest: str = dict(record)["digest"]  # type: ignore[assignment]
-    return digest
+    return open_record(path)["digest"]
 
 
 def entry(parent: Path, kind: str, child: Path) -> Parent:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from speechscope import __version__
 
@@ -25,7 +25,10 @@ class Parent(TypedDict):
 
 
 class Record(TypedDict):
-    """The ``speechscope`` attribute of an artifact (DESIGN sec. 2)."""
+    """The ``speechscope`` attribute of an artifact (DESIGN sec. 2).
+
+    `contents` and `digest` are those of a finished Zarr artifact (see `speechscope.artifact`).
+    """
 
     kind: str
     format_version: int
@@ -36,6 +39,8 @@ class Record(TypedDict):
     software: dict[str, str]
     parents: list[Parent]
     created: str
+    contents: NotRequired[dict[str, dict[str, Any]]]
+    digest: NotRequired[str]
 
 
 def new_record(

@@ -52,12 +52,15 @@ def scorecard(path: Path, *, device: str, moved: Mapping[str, Path] | None = Non
 def _model(path: Path, device: str, moved: Mapping[str, Path]) -> Iterator[Row]:
     from speechscope.device import choose
     from speechscope.networks.saved import load_model
-    from speechscope.training.evaluation import predict
+    from speechscope.training.evaluation import answers
+    from speechscope.training.source import CorpusSource
 
     model = load_model(path)
     corpus = Corpus(ancestor(path, model.checkpoint.record, "corpus", moved))
     items = corpus.items("test")
-    predicted = predict(model.network, corpus, items, choose(device))
+    where = choose(device)
+    source = CorpusSource(corpus, ("test",), where, hold=False)
+    _, predicted = answers(model.network.to(where), source, "test")
     labels = corpus.labels[items]
     for measure, score in (
         ("accuracy", scoring.accuracy),

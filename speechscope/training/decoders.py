@@ -8,29 +8,19 @@ spectrogram. The encoder never changes (sec. 6.5.4).
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from speechscope.networks.decoders import Decoder, Init
 from speechscope.networks.layers import Network
 from speechscope.training.resampling import resample
+from speechscope.training.source import Items
 
 TOGETHER = -1
 """The stage number under which the history lists the fine-tuning of all stages."""
-
-
-class Source(Protocol):
-    """Items by split, as decoders need them."""
-
-    def labels(self, split: str) -> NDArray[np.int64]:
-        """Return the class of every item of a split, (n,)."""
-
-    def fetch(self, split: str, positions: NDArray[np.integer]) -> Tensor:
-        """Return centred inputs, (n, C, F, T), by position within the split."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +102,7 @@ def scores(history: Sequence[Record]) -> list[dict[str, int | float]]:
 
 def train_decoders(
     network: Network,
-    source: Source,
+    source: Items,
     layers: Sequence[int | str],
     settings: DecoderSettings,
     *,
@@ -161,7 +151,7 @@ class _Run:
     """Decoder training between two epochs."""
 
     def __init__(
-        self, network: Network, source: Source, layers: list[int], settings: DecoderSettings
+        self, network: Network, source: Items, layers: list[int], settings: DecoderSettings
     ) -> None:
         self.network, self.source, self.settings = network.eval(), source, settings
         generator = torch.Generator().manual_seed(settings.seed)

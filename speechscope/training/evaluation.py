@@ -1,26 +1,32 @@
 """What a network answers, in bounded memory."""
 
-from typing import Any
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn import functional
 
-from speechscope.corpus.store import Corpus
 from speechscope.networks.layers import Network
+from speechscope.training.source import Items
 
 BATCH = 1024
 
 
-def predict(
-    network: Network, corpus: Corpus, items: NDArray[np.integer[Any]], device: torch.device
-) -> NDArray[np.int64]:
-    """Return the class with the largest output for every item, (n,)."""
-    network = network.to(device).eval()
-    found = np.empty(len(items), dtype=np.int64)
+def answers(
+    network: Network, source: Items, split: str
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Return the log-loss and the class with the largest output of every item, each (n,).
+
+    The network has to be in evaluation mode, on the device the inputs come to.
+    """
+    labels = source.labels(split)
+    losses = np.empty(len(labels), dtype=np.float32)
+    predicted = np.empty(len(labels), dtype=np.int64)
     with torch.inference_mode():
-        for start in range(0, len(items), BATCH):
-            part = items[start : start + BATCH]
-            x = torch.from_numpy(corpus.centred(part)).to(device)
-            found[start : start + len(part)] = network(x).argmax(1).cpu().numpy()
-    return found
+        for start in range(0, len(labels), BATCH):
+            part = np.arange(start, min(start + BATCH, len(labels)))
+            logits = network(source.fetch(split, part))
+            wanted = torch.from_numpy(labels[part]).to(logits.device)
+            loss = functional.cross_entropy(logits, wanted, reduction="none")
+            losses[part] = loss.cpu().numpy()
+            predicted[part] = logits.argmax(1).cpu().numpy()
+    return losses, predicted

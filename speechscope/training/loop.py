@@ -8,36 +8,22 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from speechscope import scoring
 from speechscope.networks.layers import Network
+from speechscope.training.evaluation import answers
 from speechscope.training.resampling import resample
+from speechscope.training.source import Source
 from speechscope.training.step import Step
-
-EVALUATION_BATCH = 1024
 
 AHEAD_BATCHES = 64
 """Batches of a corpus on disk that are read at once: 105 MB of spectrograms, twice."""
-
-
-class Source(Protocol):
-    """Items by split, as training needs them."""
-
-    fold: NDArray[np.int64]
-    held: bool
-
-    def labels(self, split: str) -> NDArray[np.int64]:
-        """Return the class of every item of a split, (n,)."""
-
-    def fetch(self, split: str, positions: NDArray[np.integer]) -> Tensor:
-        """Return centred inputs, (n, C, F, T), by position within the split."""
 
 
 @dataclass(frozen=True)
@@ -206,7 +192,7 @@ class Trainer:
         """Train on one resampled set and measure the network."""
         begun = time.perf_counter()
         loss, accuracy = self._train(number, progress)
-        logits_loss, predicted = self._answers("test")
+        losses, predicted = answers(self.network, self.source, "test")
         labels, fold = self.source.labels("test"), self.source.fold
         rng = np.random.default_rng([self.settings.seed, number, 1])
         sample = resample(labels, self.settings.test_per_class, rng)
@@ -216,7 +202,7 @@ class Trainer:
                 epoch=number + 1,
                 loss=loss,
                 train_accuracy=accuracy,
-                test_loss=float(logits_loss[sample].mean()),
+                test_loss=float(losses[sample].mean()),
                 accuracy=scoring.accuracy(labels[sample], predicted[sample]),
                 accuracy_folded=scoring.accuracy(fold[labels[sample]], fold[predicted[sample]]),
                 balanced_folded=balanced,
@@ -226,7 +212,9 @@ class Trainer:
         score = balanced
         if self.selected_on == "dev":
             wanted = fold[self.source.labels("dev")]
-            score = scoring.balanced_accuracy(wanted, fold[self._answers("dev")[1]])
+            score = scoring.balanced_accuracy(
+                wanted, fold[answers(self.network, self.source, "dev")[1]]
+            )
         if score > self.best["score"]:
             self.best = {"epoch": number + 1, "score": score, "weights": self._weights()}
 
@@ -277,21 +265,6 @@ class Trainer:
                 inputs = ready.result()
                 for first in range(0, len(inputs), size):
                     yield start - stretch + first, inputs[first : first + size]
-
-    def _answers(self, split: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Return the loss and the prediction of every item of a split."""
-        labels = self.source.labels(split)
-        losses = np.empty(len(labels), dtype=np.float32)
-        predicted = np.empty(len(labels), dtype=np.int64)
-        with torch.inference_mode():
-            for start in range(0, len(labels), EVALUATION_BATCH):
-                part = np.arange(start, min(start + EVALUATION_BATCH, len(labels)))
-                logits = self.network(self.source.fetch(split, part))
-                wanted = torch.from_numpy(labels[part]).to(self.device)
-                loss = functional.cross_entropy(logits, wanted, reduction="none")
-                losses[part] = loss.cpu().numpy()
-                predicted[part] = logits.argmax(1).cpu().numpy()
-        return losses, predicted
 
 
 def _torch_seed(seed: int, epoch: int) -> int:

@@ -1,6 +1,7 @@
 """Feeding a corpus to training: labels in memory, inputs read when they are asked for."""
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -14,6 +15,31 @@ HELD_BYTES = 1_500_000_000
 """Inputs up to this size are kept in memory; a larger corpus is read again every epoch."""
 
 
+class Items(Protocol):
+    """Items by split."""
+
+    def labels(self, split: str) -> NDArray[np.int64]:
+        """Return the class of every item of a split, (n,)."""
+
+    def fetch(self, split: str, positions: NDArray[np.integer]) -> Tensor:
+        """Return centred inputs, (n, C, F, T), by position within the split."""
+
+
+class Source(Items, Protocol):
+    """Items as the training of a classifier needs them.
+
+    Attributes
+    ----------
+    fold
+        Folded class of each class.
+    held
+        Whether inputs are in memory, where any order of them is as fast as another.
+    """
+
+    fold: NDArray[np.int64]
+    held: bool
+
+
 class CorpusSource:
     """The items of a corpus as training asks for them.
 
@@ -25,9 +51,13 @@ class CorpusSource:
         The splits that will be asked for.
     device
         Where the inputs are wanted.
+    hold
+        Whether inputs may be kept in memory; a single pass over them has no use for it.
     """
 
-    def __init__(self, corpus: Corpus, splits: Sequence[str], device: torch.device) -> None:
+    def __init__(
+        self, corpus: Corpus, splits: Sequence[str], device: torch.device, *, hold: bool = True
+    ) -> None:
         self._corpus = corpus
         self._device = device
         self._items = {
@@ -37,7 +67,7 @@ class CorpusSource:
         }
         self.fold = corpus.fold
         size = 4 * int(np.prod(corpus.input_shape)) * len(corpus.splits)
-        self.held = size <= HELD_BYTES
+        self.held = hold and size <= HELD_BYTES
         self._kept: dict[str, Tensor] = {}
 
     def labels(self, split: str) -> NDArray[np.int64]:

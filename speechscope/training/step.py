@@ -7,8 +7,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from speechscope.networks.layers import Network
+from speechscope.networks.pooling import Unsupported
 from speechscope.training.thinning import ThinnedLayers
-from speechscope.training.trunk import Trunk, Unsupported
+from speechscope.training.trunk import Trunk
 
 
 class Step:

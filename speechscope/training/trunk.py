@@ -9,12 +9,9 @@ import torch
 from torch import Tensor
 
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU
+from speechscope.networks.pooling import Unsupported
 
 aten = torch.ops.aten
-
-
-class Unsupported(Exception):
-    """The rows of a network have no form here; its own layers must be used."""
 
 
 class Trunk:

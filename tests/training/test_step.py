@@ -5,10 +5,11 @@ from torch import Tensor
 
 from speechscope.errors import SpeechscopeError
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Table
+from speechscope.networks.pooling import Unsupported
 from speechscope.training import step as step_module
 from speechscope.training.step import Step
 from speechscope.training.thinning import ThinnedLayers
-from speechscope.training.trunk import Trunk, Unsupported
+from speechscope.training.trunk import Trunk
 
 # The shape of freq-overlap; 25 − 4 + 1 = 22 bins, then an odd number, 9 − 3 + 1 = 7.
 TABLE: Table = (
