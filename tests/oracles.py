@@ -147,7 +147,16 @@ def thinned_step(
             h = torch.relu(h) * mask
     loss = functional.cross_entropy(h, wanted)
     for name, grad in zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True):
-        grad = grad + l2 * tensors[name]
+        used = torch.ones_like(grad, dtype=torch.bool)
+        if name.startswith("fc"):
+            number = int(name[2 : name.index(".")])
+            if number <= len(kept):
+                used &= torch.isin(torch.arange(len(grad)), kept[number - 1]).view(
+                    -1, *[1] * (grad.dim() - 1)
+                )
+            if number > 1 and grad.dim() == 2:
+                used &= torch.isin(torch.arange(grad.shape[1]), kept[number - 2])
+        grad = grad + l2 * tensors[name] * used
         sums[name] += grad**2
         tensors[name] -= lr * grad / (sums[name].sqrt() + 1e-10)
     return float(loss.detach())

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,10 @@ from torch import Tensor
 from speechscope import scoring
 from speechscope.networks.layers import Network
 from speechscope.training.evaluation import answers
+from speechscope.training.optimizers import AdaGrad
 from speechscope.training.resampling import resample
 from speechscope.training.source import Source
-from speechscope.training.step import Step
+from speechscope.training.step import Step, Take
 
 AHEAD_BATCHES = 64
 """Batches of a corpus on disk that are read at once: 105 MB of spectrograms, twice."""
@@ -158,7 +160,7 @@ class Trainer:
         network.to(self.device)
         self.step = Step(
             network,
-            lr=settings.lr,
+            AdaGrad(settings.lr),
             l2=settings.l2,
             dropout=settings.dropout,
             batch=settings.batch,
@@ -176,7 +178,7 @@ class Trainer:
         """Return everything the rest of the training depends on."""
         return {
             "weights": self._weights(),
-            "sums": {name: value.cpu().clone() for name, value in self.step.sums.items()},
+            "step": self.step.state(),
             "best": dict(self.best),
             "history": [asdict(epoch) for epoch in self.history],
         }
@@ -184,7 +186,7 @@ class Trainer:
     def load(self, state: Mapping[str, Any]) -> None:
         """Go back to a state."""
         self.network.load_state_dict(state["weights"])
-        self.step.load_sums(state["sums"])
+        self.step.load(state["step"])
         self.best = dict(state["best"])
         self.history = [Epoch(**epoch) for epoch in state["history"]]
 
@@ -234,37 +236,44 @@ class Trainer:
         loss_sum = torch.zeros((), device=self.device)
         hits = torch.zeros((), device=self.device, dtype=torch.int64)
         self.network.train()
-        for index, (start, x) in enumerate(self._inputs(positions)):
-            loss, right = self.step(x, targets[start : start + len(x)], generator)
+        for index, (batch, take) in enumerate(self._inputs(positions)):
+            wanted = targets[batch]
+            loss, right = self.step(take, wanted, generator)
             # Summed on the device: asking for the number would wait for every batch.
-            loss_sum += loss * len(x)
+            loss_sum += loss * len(wanted)
             hits += right
             if progress is not None:
                 progress(number * batches + index + 1, self.settings.epochs * batches)
         self.network.eval()
         return float(loss_sum) / len(positions), float(hits) / len(positions)
 
-    def _inputs(self, positions: NDArray[np.int64]) -> Iterator[tuple[int, Tensor]]:
-        """Yield (first, inputs) of every batch."""
-        size = self.settings.batch
+    def _inputs(self, positions: NDArray[np.int64]) -> Iterator[tuple[slice, Take]]:
+        """Yield every batch's part of the positions, and what gives its inputs."""
+        size, end = self.settings.batch, len(positions)
         if self.source.held:
-            for start in range(0, len(positions), size):
-                yield start, self.source.fetch("train", positions[start : start + size])
+            for start in range(0, end, size):
+                batch = positions[start : start + size]
+                yield slice(start, start + size), partial(_fetch, self.source, batch)
             return
         # A corpus on disk is read a stretch of batches ahead, in order of its chunks.
         stretch = size * AHEAD_BATCHES
         with ThreadPoolExecutor(1) as pool:
             pending: Future[Tensor] | None = None
-            for start in range(0, len(positions) + stretch, stretch):
+            for start in range(0, end + stretch, stretch):
                 ready, pending = pending, None
-                if start < len(positions):
+                if start < end:
                     part = positions[start : start + stretch]
                     pending = pool.submit(self.source.fetch, "train", part)
                 if ready is None:
                     continue
                 inputs = ready.result()
                 for first in range(0, len(inputs), size):
-                    yield start - stretch + first, inputs[first : first + size]
+                    here = start - stretch + first
+                    yield slice(here, here + size), inputs[first : first + size].__getitem__
+
+
+def _fetch(source: Source, batch: NDArray[np.int64], part: slice) -> Tensor:
+    return source.fetch("train", batch[part])
 
 
 def _torch_seed(seed: int, epoch: int) -> int:

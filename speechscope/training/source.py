@@ -1,5 +1,6 @@
 """Feeding a corpus to training: labels in memory, inputs read when they are asked for."""
 
+import threading
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -69,6 +70,7 @@ class CorpusSource:
         size = 4 * int(np.prod(corpus.input_shape)) * len(corpus.splits)
         self.held = hold and size <= HELD_BYTES
         self._kept: dict[str, Tensor] = {}
+        self._lock = threading.Lock()
 
     def labels(self, split: str) -> NDArray[np.int64]:
         """Return the class of every item of a split, (n,)."""
@@ -80,8 +82,9 @@ class CorpusSource:
             return torch.from_numpy(self._corpus.centred(self._items[split][positions])).to(
                 self._device
             )
-        if split not in self._kept:
-            everything = self._corpus.centred(self._items[split])
-            self._kept[split] = torch.from_numpy(everything).to(self._device)
+        with self._lock:  # several threads ask
+            if split not in self._kept:
+                everything = self._corpus.centred(self._items[split])
+                self._kept[split] = torch.from_numpy(everything).to(self._device)
         rows = torch.from_numpy(np.asarray(positions, dtype=np.int64)).to(self._device)
-        return self._kept[split][rows]
+        return torch.index_select(self._kept[split], 0, rows)

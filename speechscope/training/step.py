@@ -1,6 +1,7 @@
-"""One step of training: forward, back, and AdaGrad."""
+"""One step of training: forward, back, and the update."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -8,93 +9,188 @@ from torch.nn import functional
 
 from speechscope.networks.layers import Network
 from speechscope.networks.pooling import Unsupported
+from speechscope.training.lanes import LANES, Lanes
+from speechscope.training.optimizers import Rule
 from speechscope.training.thinning import ThinnedLayers
 from speechscope.training.trunk import Trunk
 
+Take = Callable[[slice], Tensor]
+"""Gives the inputs (n, C, F, T) of a part of a batch."""
+
+
+class Below(Protocol):
+    """Everything before the first fully connected layer."""
+
+    def forward(self, x: Tensor, out: Tensor) -> None:
+        """Write the units (B, units) of inputs (B, C, F, T) to `out`."""
+
+    def backward(self, grad: Tensor) -> dict[str, Tensor]:
+        """Return the derivatives by the parameters, given that by the units of `forward`."""
+
 
 class Step:
-    """AdaGrad on the softmax log-loss of a network, with dropout of whole units.
+    """One update of a network on the softmax log-loss, with dropout of whole units.
 
-    w ← w − η g / (√G + ε), G ← G + g² (Churchman 2015, sec. 5.2), g = ∂E/∂w + λ w.
+    The derivative is that of the mean log-loss over the batch + ½ λ ∥w∥², over the weights in
+    use; units that are left out are not updated (Churchman 2015, sec. 2.1.4).
 
     Parameters
     ----------
     network
         The network, on the device to train on; it is trained in place.
-    lr, l2
-        η and λ.
+    rule
+        How weights follow their derivatives.
+    l2
+        λ.
     dropout
         Share of the units before every fully connected layer but the first that is left out.
     batch
         The most items a step is given.
+
+    Attributes
+    ----------
+    count
+        Steps made.
+    sums
+        The rule's running sums of every parameter, by its name.
     """
 
     def __init__(
-        self, network: Network, *, lr: float, l2: float, dropout: float, batch: int
+        self, network: Network, rule: Rule, *, l2: float, dropout: float, batch: int
     ) -> None:
-        self._network = network
+        on_cpu = next(network.parameters()).device.type == "cpu"
+        self._lanes = Lanes(LANES if on_cpu else 1)
+        self._rule, self._l2 = rule, l2
         shares = dict.fromkeys(list(network.dropout)[1:], dropout)
-        self._layers = ThinnedLayers(network, shares, batch)
-        try:
-            self._trunk: Trunk | None = Trunk(network, batch)
-        except Unsupported:
-            self._trunk = None
-        self._optimizer = torch.optim.Adagrad(
-            network.parameters(),
-            lr=lr,
-            weight_decay=l2,
-            # One pass over weights, sums and derivatives; a CPU kernel.
-            fused=next(network.parameters()).device.type == "cpu",
-        )
-
-    @property
-    def sums(self) -> dict[str, Tensor]:
-        """G of every parameter, by its name."""
-        state = self._optimizer.state
-        return {name: state[p]["sum"] for name, p in self._network.named_parameters()}
-
-    def load_sums(self, sums: Mapping[str, Tensor]) -> None:
-        """Set G, by parameter name."""
-        for name, value in self.sums.items():
-            value.copy_(sums[name])
+        count = self._lanes.count
+        self._layers = ThinnedLayers(network, shares, batch, rule, l2=l2, lanes=count)
+        self._below = [
+            below(network, self._layers.last_row, -(-batch // count)) for _ in range(count)
+        ]
+        self._convolutions = {
+            name: parameter.detach()
+            for name, parameter in network.named_parameters()
+            if name not in self._layers.sums
+        }
+        self.count = 0
+        self.sums = {
+            **{
+                name: [torch.zeros_like(weight) for _ in rule.sums]
+                for name, weight in self._convolutions.items()
+            },
+            **self._layers.sums,
+        }
 
     @property
     def kept(self) -> list[Tensor]:
         """The units left in at the last step, of every fully connected layer but the last."""
         return self._layers.kept
 
+    def state(self) -> dict[str, object]:
+        """Return what the next step depends on, but for the weights."""
+        sums = {
+            kind: {name: parts[index].cpu().clone() for name, parts in self.sums.items()}
+            for index, kind in enumerate(self._rule.sums)
+        }
+        return {"count": self.count, "sums": sums}
+
+    def load(self, state: Mapping[str, object]) -> None:
+        """Go back to a state."""
+        count, sums = state["count"], state["sums"]
+        assert isinstance(count, int) and isinstance(sums, dict)
+        self.count = count
+        for index, kind in enumerate(self._rule.sums):
+            for name, parts in self.sums.items():
+                parts[index].copy_(sums[kind][name])
+
     def __call__(
-        self, x: Tensor, wanted: Tensor, generator: torch.Generator
+        self, take: Take, wanted: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
         """Train on a batch; return its mean loss and its number of right answers.
 
         Parameters
         ----------
-        x, wanted
-            Inputs (B, C, F, T) and their classes (B,).
+        take
+            Gives the inputs of a part of the batch; called by several threads.
+        wanted
+            The classes (B,).
         generator
             Draws the units that are left out; on the CPU, whatever the device.
         """
+        self.count += 1
+        parts = self._lanes.parts(len(wanted))
         self._layers.draw(generator)
-        if self._trunk is not None:
-            units = self._trunk.forward(x)
-        else:
-            units = self._network.activation(x, self._layers.last_row).flatten(1)
-        logits = self._layers.forward(units.detach())
-        logarithms = functional.log_softmax(logits, 1)
-        loss = functional.nll_loss(logarithms, wanted)
-        right = (logits.argmax(1) == wanted).sum()
-        # ∂E/∂logits of the mean log-loss: (softmax − one-hot) / B.
-        grad = logarithms.exp_()
-        grad[torch.arange(len(x), device=x.device), wanted] -= 1
-        grad = self._layers.backward(grad.div_(len(x)))
-        if self._trunk is not None:
-            self._trunk.backward(grad)
-        else:
-            for name in self._network.names[: self._layers.last_row]:
-                if name.startswith("conv"):
-                    for parameter in self._network.parameters_of(name):
-                        parameter.grad = None
-            units.backward(grad)  # type: ignore[no-untyped-call]
-        self._optimizer.step()
-        return loss, right
+        self._lanes.run(self._layers.gather)
+        lanes = range(self._lanes.count)
+        losses = [wanted.new_zeros((), dtype=torch.get_default_dtype()) for _ in lanes]
+        right = [wanted.new_zeros(()) for _ in lanes]
+        grads: list[dict[str, Tensor]] = [{} for _ in lanes]
+
+        def learn(lane: int) -> None:
+            items = parts[lane]
+            if items.start == items.stop:
+                return
+            x, classes = take(items), wanted[items]
+            below = self._below[lane]
+            below.forward(x, self._layers.units[items])
+            logits = self._layers.forward(items)
+            logarithms = functional.log_softmax(logits, 1)
+            losses[lane] = functional.nll_loss(logarithms, classes, reduction="sum")
+            right[lane] = (logits.argmax(1) == classes).sum()
+            # ∂E/∂logits of the mean log-loss: (softmax − one-hot) / B.
+            grad = logarithms.exp_()
+            grad[torch.arange(len(x), device=x.device), classes] -= 1
+            grads[lane] = below.backward(self._layers.backward(grad.div_(len(wanted)), items))
+
+        def update(lane: int) -> None:
+            self._layers.update(lane, len(wanted), self.count)
+            if lane == 0:
+                self._update_convolutions([found for found in grads if found])
+
+        with torch.no_grad():
+            self._lanes.run(learn)
+            self._lanes.run(update)
+        return torch.stack(losses).sum() / len(wanted), torch.stack(right).sum()
+
+    def _update_convolutions(self, grads: list[dict[str, Tensor]]) -> None:
+        for name, weight in self._convolutions.items():
+            grad = grads[0][name]
+            for other in grads[1:]:
+                grad = grad + other[name]
+            if self._l2:
+                grad = grad + self._l2 * weight
+            self._rule(weight, grad.contiguous(), self.sums[name], self.count)
+
+
+class Automatic:
+    """The rows before the fully connected layers by automatic derivatives, for any network."""
+
+    def __init__(self, network: Network, last_row: int) -> None:
+        self._network, self._last_row = network, last_row
+        self._parameters = {
+            f"{name}.{kind}": parameter
+            for name in network.names[:last_row]
+            if name.startswith("conv")
+            for kind, parameter in zip(("weight", "bias"), network.parameters_of(name), strict=True)
+        }
+        self._units = torch.empty(0)
+
+    def forward(self, x: Tensor, out: Tensor) -> None:
+        """Write the units (B, units) of inputs (B, C, F, T) to `out`."""
+        with torch.enable_grad():
+            self._units = self._network.activation(x, self._last_row).flatten(1)
+        out.copy_(self._units.detach())
+
+    def backward(self, grad: Tensor) -> dict[str, Tensor]:
+        """Return the derivatives by the parameters, given that by the units of `forward`."""
+        found = torch.autograd.grad(self._units, list(self._parameters.values()), grad)
+        self._units = torch.empty(0)
+        return dict(zip(self._parameters, found, strict=True))
+
+
+def below(network: Network, last_row: int, batch: int) -> Below:
+    """Return the fastest form of the rows before the fully connected layers."""
+    try:
+        return Trunk(network, batch)
+    except Unsupported:
+        return Automatic(network, last_row)

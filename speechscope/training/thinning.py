@@ -8,23 +8,30 @@ training using submatrices"). Outputs are scaled in training, by 1 / (share kept
 at test time, as is usual now.
 
 Forward and back are written out, in arrays that are reused: fresh memory for every step costs as
-much as the arithmetic of the smaller layers.
+much as the arithmetic of the smaller layers. Every lane (see `lanes`) runs its items through all
+units, and updates the weights of its own units.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from speechscope.errors import SpeechscopeError
 from speechscope.networks.layers import Linear, Network, ReLU
+from speechscope.networks.pooling import Scratch
+from speechscope.training.optimizers import Rule
+
+PAD = 16
+"""Columns of zeros after a part, from which the columns that are left out take their derivative;
+a whole cache line, so that rows stay aligned."""
 
 
 class ThinnedLayers:
     """The fully connected layers of a network, of which some units are left out at every step.
 
-    `draw`, `forward` and `backward` make a step; the last gives the network's parameters their
-    derivatives, 0 for what was left out.
+    A step is `draw`, then in every lane `gather`, then `forward` and `backward` for its items,
+    then, when all lanes have done so, `update`.
 
     Parameters
     ----------
@@ -35,6 +42,21 @@ class ThinnedLayers:
         is left out at every step.
     batch
         The most items of a step.
+    rule
+        How weights are updated.
+    l2
+        λ of the penalty ½ λ ∥w∥², for the weights and biases in use.
+    lanes
+        How many parts the units are updated in.
+
+    Attributes
+    ----------
+    last_row
+        How many rows come before these layers.
+    units
+        What they read, (batch, units): to be written before `forward`.
+    sums
+        The running sums of the rule, by the parameter's name, in the order of `rule.sums`.
 
     Raises
     ------
@@ -42,25 +64,49 @@ class ThinnedLayers:
         The end of the network has other rows.
     """
 
-    def __init__(self, network: Network, shares: Mapping[str, float], batch: int) -> None:
+    def __init__(
+        self,
+        network: Network,
+        shares: Mapping[str, float],
+        batch: int,
+        rule: Rule,
+        *,
+        l2: float = 0.0,
+        lanes: int = 1,
+    ) -> None:
         first = next((i for i, r in enumerate(network.table) if isinstance(r, Linear)), None)
         rows = network.table[first:] if first is not None else ()
         wanted = [Linear if i % 2 == 0 else ReLU for i in range(len(rows))]
         if first is None or len(rows) % 2 == 0 or [type(row) for row in rows] != wanted:
             raise SpeechscopeError("the network does not end in fully connected layers and ReLUs")
         self.last_row = first
-        """How many rows come before these layers."""
         names = network.names[first::2]
         if shares.get(names[0], 0.0) > 0:
             raise SpeechscopeError("units of the convolutions cannot be left out")
         self._layers: list[_Layer] = []
-        columns: int | None = None
+        self.sums: dict[str, list[Tensor]] = {}
+        scratch = [Scratch() for _ in range(lanes)]
+        first_weight, _ = network.parameters_of(names[0])
+        self.units = inputs = first_weight.detach().new_empty(batch, first_weight.shape[1])
         for name, after in zip(names, (*names[1:], None), strict=True):
-            weight, bias = network.parameters_of(name)
+            weight, bias = (parameter.detach() for parameter in network.parameters_of(name))
             share = shares.get(after, 0.0) if after is not None else 0.0
-            left = len(bias) - round(len(bias) * share)
-            self._layers.append(_Layer(weight, bias, left, columns, batch, relu=after is not None))
-            columns = left if left < len(bias) else None
+            layer = _Layer(
+                weight,
+                bias,
+                len(bias) - round(len(bias) * share),
+                inputs,
+                rule,
+                l2,
+                scratch,
+                thins_columns=inputs.shape[1] < weight.shape[1],
+                relu=after is not None,
+            )
+            self._layers.append(layer)
+            self.sums[f"{name}.weight"] = layer.weight_sums
+            self.sums[f"{name}.bias"] = layer.bias_sums
+            inputs = layer.y
+        self._dlogits = torch.empty_like(inputs)
 
     @property
     def kept(self) -> list[Tensor]:
@@ -78,21 +124,43 @@ class ThinnedLayers:
             layer.draw(generator, columns)
             columns = layer.rows
 
-    def forward(self, units: Tensor) -> Tensor:
-        """Return the logits (B, classes) of the units (B, units) before these layers."""
+    def gather(self, lane: int) -> None:
+        """Copy the weights of a lane's units that are in use to where the products want them."""
         for layer in self._layers:
-            units = layer.forward(units)
-        return units
+            layer.gather(lane)
 
-    def backward(self, grad: Tensor) -> Tensor:
+    def forward(self, items: slice) -> Tensor:
+        """Return the logits (B, classes) of some items of the batch, from their `units`."""
+        for layer in self._layers:
+            logits = layer.forward(items)
+        return logits
+
+    def backward(self, grad: Tensor, items: slice) -> Tensor:
         """Return the derivative by the units, given that by the logits, after `forward`."""
+        self._dlogits[items] = grad
+        grads = self._dlogits
         for layer in reversed(self._layers):
-            grad = layer.backward(grad)
-        return grad
+            grads = layer.backward(grads, items)
+        return grads[items]
+
+    def update(self, lane: int, count: int, step: int) -> None:
+        """Update the weights of a lane's units from all `count` items, after `backward`."""
+        for layer in self._layers:
+            layer.update(lane, count, step)
 
 
 class _Layer:
-    """A fully connected layer and its ReLU, with some rows and columns of its weights in use."""
+    """A fully connected layer and its ReLU, with some rows and columns of its weights in use.
+
+    A *wide* array holds rows in use with all columns, a *part* only the columns in use. What a
+    lane needs for a moment only is shared by the layers: the fewer arrays, the more of them stay
+    in the processor's caches.
+
+    Parameters
+    ----------
+    inputs
+        Array (batch, columns in use) that the layer before writes.
+    """
 
     rows: Tensor | None = None
     """Units in use; None: all."""
@@ -102,81 +170,132 @@ class _Layer:
         weight: Tensor,
         bias: Tensor,
         left: int,
-        columns: int | None,
-        batch: int,
+        inputs: Tensor,
+        rule: Rule,
+        l2: float,
+        scratch: Sequence[Scratch],
         *,
+        thins_columns: bool,
         relu: bool,
     ) -> None:
-        self.weight, self.bias, self._relu = weight.detach(), bias.detach(), relu
-        units, inputs = weight.shape
+        self.weight, self.bias, self._rule, self._l2, self._relu = weight, bias, rule, l2, relu
+        self.weight_sums = [torch.zeros_like(weight) for _ in rule.sums]
+        self.bias_sums = [torch.zeros_like(bias) for _ in rule.sums]
+        self._scratch = scratch
+        units, lanes = len(bias), len(scratch)
         self._left, self._scale = left, units / left
-        weight.grad, bias.grad = torch.zeros_like(weight), torch.zeros_like(bias)
-        self._dweight, self._dbias = weight.grad, bias.grad
-        self._thins = left < units
-        new = self.weight.new_empty
-        self._part, self._dpart = self.weight, self._dweight
-        self._part_bias = self.bias
-        self._wide = self.weight[:0]
+        self._edges = [round(units * i / lanes) for i in range(lanes + 1)]
+        self._cuts = list(self._edges)  # where each lane's share of the rows in use begins
         self._columns: Tensor | None = None
-        if self._thins or columns is not None:
-            self._part = new(left, columns or inputs)
-            self._dpart = torch.empty_like(self._part)
-            self._part_bias = new(left)
-        if self._thins and columns is not None:
-            self._wide = new(left, inputs)
-        self._x = self._part[:0]
-        self._y = new(batch, left)
-        self._dx = new(batch, columns or inputs)
+        self._inverse = torch.empty(0)
+        self._x = inputs
+        batch, used = inputs.shape
+        self.y = inputs.new_empty(batch, left)
+        self._dx = torch.empty_like(inputs)
+        self._dy = self.y  # until the first `backward`
+        self._thins = left < units
+        self._part = weight.new_empty(left, used) if self._thins or thins_columns else weight
+        self._part_bias = bias
 
     def draw(self, generator: torch.Generator, columns: Tensor | None) -> None:
         """Choose the rows; the columns are the rows of the layer before."""
         self._columns = columns
+        if columns is not None:
+            inputs = self.weight.shape[1]
+            # Columns left out point to the zeros after the part.
+            inverse = columns.new_full((inputs,), len(columns))
+            inverse[columns] = torch.arange(len(columns), device=columns.device)
+            self._inverse = inverse
         if self._thins:
             order = torch.randperm(len(self.bias), generator=generator)
-            self.rows = order[: self._left].sort().values.to(self.bias.device)
-            torch.index_select(self.bias, 0, self.rows, out=self._part_bias)
-            wide = self._part if columns is None else self._wide
-            torch.index_select(self.weight, 0, self.rows, out=wide)
-            if columns is not None:
-                torch.index_select(wide, 1, columns, out=self._part)
-        elif columns is not None:
-            self._part_bias.copy_(self.bias)
-            torch.index_select(self.weight, 1, columns, out=self._part)
+            rows = order[: self._left].sort().values
+            inner = torch.tensor(self._edges[1:-1])
+            self._cuts = [0, *torch.searchsorted(rows, inner).tolist(), self._left]
+            self.rows = rows.to(self.bias.device)
+            self._part_bias = self.bias[self.rows]
 
-    def forward(self, x: Tensor) -> Tensor:
+    def _own(self, lane: int) -> slice:
+        """Return the rows in use that a lane updates, counted among those in use."""
+        return slice(self._cuts[lane], self._cuts[lane + 1])
+
+    def _temporary(self, lane: int, name: str, rows: int, columns: int) -> Tensor:
+        return self._scratch[lane](name, 0, (rows, columns), self.weight)
+
+    def _wide(self, lane: int, name: str, whole: Tensor) -> Tensor:
+        """Return a lane's rows in use of `whole`: a copy where rows are left out."""
+        own = self._own(lane)
+        if self.rows is None:
+            return whole[own]
+        out = self._temporary(lane, name, own.stop - own.start, whole.shape[1])
+        return torch.index_select(whole, 0, self.rows[own], out=out)
+
+    def gather(self, lane: int) -> None:
+        """Copy a lane's rows of the weights to the part."""
+        part = self._part[self._own(lane)]
+        if self._columns is not None:
+            wide = self._wide(lane, "weight", self.weight)
+            torch.index_select(wide, 1, self._columns, out=part)
+        elif self.rows is not None:
+            torch.index_select(self.weight, 0, self.rows[self._own(lane)], out=part)
+
+    def forward(self, items: slice) -> Tensor:
         """Return the units in use, (B, left), valid until the next call."""
-        self._x, y = x, self._y[: len(x)]
-        torch.addmm(self._part_bias, x, self._part.t(), out=y)
+        y = self.y[items]
+        torch.addmm(self._part_bias, self._x[items], self._part.t(), out=y)
         if self._relu:
             y.relu_()
         return y.mul_(self._scale) if self._scale != 1 else y
 
-    def backward(self, grad: Tensor) -> Tensor:
-        """Return the derivative by x; `grad`, by the units in use, is overwritten."""
+    def backward(self, grads: Tensor, items: slice) -> Tensor:
+        """Return the array with the derivatives by x, given that by y; it is overwritten."""
+        self._dy, grad = grads, grads[items]
         if self._relu:
-            torch.ops.aten.threshold_backward.grad_input(
-                grad, self._y[: len(grad)], 0, grad_input=grad
-            )
-        if self._scale != 1:
-            grad.mul_(self._scale)
-        torch.mm(grad.t(), self._x, out=self._dpart)
-        self._spread(grad.sum(0))
-        return torch.mm(grad, self._part, out=self._dx[: len(grad)])
+            torch.ops.aten.threshold_backward.grad_input(grad, self.y[items], 0, grad_input=grad)
+            if self._scale != 1:
+                grad.mul_(self._scale)
+        torch.mm(grad, self._part, out=self._dx[items])
+        return self._dx
 
-    def _spread(self, bias: Tensor) -> None:
-        """Put the derivatives by the parts where they belong."""
+    def update(self, lane: int, count: int, step: int) -> None:
+        """Update a lane's rows."""
+        own = self._own(lane)
+        size, used = own.stop - own.start, self._x.shape[1]
+        dy, x = self._dy[:count, own], self._x[:count]
+        pad = PAD if self._columns is not None else 0
+        padded = self._temporary(lane, "part", size, used + pad)
+        grad = padded[:, :used]
+        torch.mm(dy.t(), x, out=grad)
+        if self._l2:
+            grad.add_(self._part[own], alpha=self._l2)
+        if self._columns is not None:
+            padded[:, used:] = 0
+            grad = self._temporary(lane, "grad", size, self.weight.shape[1])
+            torch.index_select(padded, 1, self._inverse, out=grad)
+        bias_grad = dy.sum(0)
+        if self._l2:
+            bias_grad.add_(self._part_bias[own], alpha=self._l2)
+        weight = self._part[own] if pad == 0 else self._wide(lane, "weight", self.weight)
+        sums = [
+            self._wide(lane, f"sum{number}", whole) for number, whole in enumerate(self.weight_sums)
+        ]
+        self._rule(weight, grad, sums, step)
         if self.rows is None:
-            self._dbias.copy_(bias)
-        else:
-            self._dbias.zero_().index_copy_(0, self.rows, bias)
-        if self._part is self.weight:
+            bias_sums = [whole[own] for whole in self.bias_sums]
+            self._rule(self.bias[own], bias_grad, bias_sums, step)
             return
-        self._dweight.zero_()
-        if self.rows is None:
-            assert self._columns is not None
-            self._dweight.index_copy_(1, self._columns, self._dpart)
-        elif self._columns is None:
-            self._dweight.index_copy_(0, self.rows, self._dpart)
-        else:
-            places = self.rows[:, None] * self._dweight.shape[1] + self._columns
-            self._dweight.view(-1).index_copy_(0, places.view(-1), self._dpart.view(-1))
+        rows = self.rows[own]
+        for whole, part in zip((self.weight, *self.weight_sums), (weight, *sums), strict=True):
+            put_rows(whole, rows, part)
+        bias, bias_sums = self.bias[rows], [whole[rows] for whole in self.bias_sums]
+        self._rule(bias, bias_grad, bias_sums, step)
+        for whole, part in zip((self.bias, *self.bias_sums), (bias, *bias_sums), strict=True):
+            whole.index_copy_(0, rows, part)
+
+
+def put_rows(whole: Tensor, rows: Tensor, part: Tensor) -> None:
+    """Set ``whole[rows] = part``, both contiguous matrices."""
+    wide = torch.complex128
+    if whole.shape[1] * whole.element_size() % wide.itemsize == 0:
+        # index_copy_ moves an element at a time: sixteen bytes cost as much as four.
+        whole, part = whole.view(wide), part.view(wide)
+    whole.index_copy_(0, rows, part)

@@ -1,15 +1,19 @@
 """The convolutions of a network over frequency, forward and back in arrays that are reused.
 
-Training repeats the same step on arrays of the same sizes. Keeping them, keeping the maps of a
-bin together in memory, pooling before the ReLU (the two commute) and computing two neighbouring
-bins by one matrix product takes less than half the time of the general layers.
+Training repeats the same step on arrays of the same sizes. Maps are kept apart in memory, as
+(maps, items × bins), and even and odd bins too, so that max-pooling with stride 2 and its
+derivative are a few passes over long neighbouring stretches, and so are the windows of the next
+convolution. Pooling comes before bias and ReLU, with which it commutes.
 """
+
+from collections.abc import Iterator
+from math import ceil
 
 import torch
 from torch import Tensor
 
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU
-from speechscope.networks.pooling import Unsupported
+from speechscope.networks.pooling import Scratch, Unsupported
 
 aten = torch.ops.aten
 
@@ -18,7 +22,7 @@ class Trunk:
     """Everything before the first fully connected layer, for batches of at most `batch` items.
 
     Works on the CPU, where every convolution is valid and leaves one time frame and is followed
-    by a ReLU and a max-pooling over frequency (Churchman 2015, fig. 6).
+    by a ReLU and a max-pooling over frequency with stride 2 (Churchman 2015, fig. 6).
 
     Raises
     ------
@@ -31,7 +35,8 @@ class Trunk:
         end = next((i for i, row in enumerate(rows) if isinstance(row, Linear)), len(rows))
         if not end or end % 3 or next(network.parameters()).device.type != "cpu":
             raise Unsupported
-        self.layers: list[_Layer] = []
+        self._layers: list[_Layer] = []
+        scratch = Scratch()
         for first in range(0, end, 3):
             conv, relu, pool = rows[first : first + 3]
             shape = network.shape_before(first + 1)
@@ -39,138 +44,288 @@ class Trunk:
                 isinstance(conv, Conv) and isinstance(relu, ReLU) and isinstance(pool, MaxPool)
             ):
                 raise Unsupported
-            if any(conv.pads) or conv.kernel[1] != shape[2] or pool.size[1] != 1:
+            if any(conv.pads) or conv.kernel[1] != shape[2]:
+                raise Unsupported
+            if pool.size[1] != 1 or pool.size[0] < 2 or pool.stride[0] != 2:
                 raise Unsupported
             weight, bias = network.parameters_of(network.names[first])
-            pooling = pool.size[0], pool.stride[0]
-            self.layers.append(_Layer(weight, bias, shape[1], pooling, batch, back=first > 0))
-        last = self.layers[-1]
-        # Choosing columns by number is ten times as fast as copying a transposed array.
-        self._order = torch.arange(last.pooled * last.maps).view(last.pooled, -1).t().flatten()
-        self._back = self._order.argsort()
-        self._units = last.weight.new_empty(batch, len(self._order))
-        self._dunits = torch.empty_like(self._units)
+            kind = _First if first == 0 else _Later
+            self._layers.append(
+                kind(weight.detach(), bias.detach(), shape, pool.size[0], batch, scratch)
+            )
+        self._names = [name for name in network.names[:end] if name.startswith("conv")]
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the units, (B, units) in C, F, T order, of inputs (B, C, F, T)."""
+    def forward(self, x: Tensor, out: Tensor) -> None:
+        """Write the units, (B, units) in C, F, T order, of inputs (B, C, F, T) to `out`."""
         rows = x.permute(0, 2, 3, 1).flatten(2)
-        for layer in self.layers:
-            rows = layer.forward(rows.contiguous())
-        return torch.index_select(rows.flatten(1), 1, self._order, out=self._units[: len(x)])
+        for layer in self._layers:
+            rows = layer.forward(rows)
+        units = out.view(len(x), layer.maps, layer.pooled)
+        units.copy_(rows.transpose(0, 1)[..., : layer.pooled])
 
-    def backward(self, grad: Tensor) -> None:
-        """Give weights and biases their derivatives, given that by the units of `forward`."""
-        last = self.layers[-1]
-        rows = torch.index_select(grad, 1, self._back, out=self._dunits[: len(grad)])
-        rows = rows.view(len(grad), last.pooled, last.maps)
-        for layer in reversed(self.layers):
-            layer.backward(rows)
-            if layer.back:
-                rows = layer.input_gradient(len(grad))
+    def backward(self, grad: Tensor) -> dict[str, Tensor]:
+        """Return the derivatives by the parameters, given that by the units of `forward`."""
+        last = self._layers[-1]
+        rows = last.gradient(len(grad))
+        rows[..., : last.pooled] = grad.view(len(grad), last.maps, -1).transpose(0, 1)
+        found: dict[str, Tensor] = {}
+        for number in range(len(self._layers) - 1, -1, -1):
+            layer, name = self._layers[number], self._names[number]
+            found[f"{name}.weight"], found[f"{name}.bias"] = layer.backward(rows)
+            if isinstance(layer, _Later):
+                rows = self._layers[number - 1].gradient(len(grad))
+                layer.input_gradient(rows)
+        return found
 
 
 class _Layer:
-    """A convolution, its pooling and ReLU on rows (B, F, K), K = frames × channels."""
+    """A convolution, its pooling and ReLU.
+
+    Two neighbouring bins of output, an even and an odd one, come from one window of taps + 1
+    bins. An array of *lines*, (maps, B, line), holds one of them for every item; a line may end
+    in bins that stand for nothing, and whose derivative is 0.
+    """
 
     def __init__(
         self,
         weight: Tensor,
         bias: Tensor,
-        frequency: int,
-        pooling: tuple[int, int],
+        shape: tuple[int, ...],
+        size: int,
         batch: int,
-        *,
-        back: bool,
+        scratch: Scratch,
     ) -> None:
-        self.weight, self.bias, self.back = weight.detach(), bias.detach(), back
-        weight.grad, bias.grad = torch.zeros_like(weight), torch.zeros_like(bias)
-        self._dweight, self._dbias = weight.grad, bias.grad
-        self.maps, channels, self._taps, frames = weight.shape
-        self._split = frames, channels
-        self._k = frames * channels
-        self._in, self._out = frequency, frequency - self._taps + 1
-        # Eight maps fill half a vector register: two bins of output come from one window.
-        self._group = 2 if self._out % 2 == 0 else 1
-        self._window = (self._taps + self._group - 1) * self._k
-        self._windows = self._out // self._group
-        self._size, self._stride = pooling
-        self.pooled = (self._out - self._size) // self._stride + 1
-        new = self.weight.new_empty
-        self._matrix = new(self._group * self.maps, self._window).zero_()
-        self._columns = new(batch * self._windows, self._window)
-        self._y, self._dy = new(batch * self._out, self.maps), new(batch * self._out, self.maps)
-        self._z = new(batch, self.pooled, self.maps)
-        self._where = torch.empty(self._z.shape, dtype=torch.int64)
-        self._dx = new(batch, frequency, self._k) if back else new(0)
-        self._dcolumns = torch.empty_like(self._columns) if back else new(0)
+        self.weight, self._bias, self._size, self._scratch = weight, bias, size, scratch
+        self.maps, self._channels, self._taps, self._frames = weight.shape
+        self._k = self._frames * self._channels
+        self._in, self._out = shape[1], shape[1] - self._taps + 1
+        self.pooled = (self._out - size) // 2 + 1
+        self.line = self._line()
+        self._window = (self._taps + 1) * self._k
+        self._matrix = weight.new_zeros(2 * self.maps, self._window)
+        length = self.maps * batch * self.line
+        self._y = weight.new_zeros(2 * length)
+        # The running maxima of pairs of bins, and the maximum of all.
+        self._maxima = [weight.new_zeros(length) for _ in range(size // 2)]
+        self._z, self._grad = weight.new_zeros(length), weight.new_zeros(length)
+        self._prepare(batch)
 
-    def _maps_last(self, x: Tensor, count: int, length: int) -> Tensor:
-        """Return rows as (B, maps, F, 1), maps nearest in memory: the pooling's fast layout."""
-        return x.as_strided(
-            (count, self.maps, length, 1), (length * self.maps, 1, self.maps, self.maps)
-        )
+    def _prepare(self, batch: int) -> None:
+        """Make the arrays for the windows of the input."""
+        raise NotImplementedError
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the pooled maps (B, pooled, maps), valid until the next call."""
-        count, k = len(x), self._k
+    def _line(self) -> int:
+        """Return how many windows an item takes in memory."""
+        raise NotImplementedError
+
+    def _items(self, rows: Tensor) -> int:
+        """Return how many items an input has."""
+        raise NotImplementedError
+
+    def _convolve(self, rows: Tensor, y: Tensor) -> None:
+        """Write the products of the matrix and the windows of the input to `y`."""
+        raise NotImplementedError
+
+    def _by_matrix(self, dy: Tensor) -> Tensor:
+        """Return the derivative by the matrix, given that by `y` of the last `_convolve`."""
+        raise NotImplementedError
+
+    def _halves(self, both: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return lines as a matrix (2 × maps, items × line), and its even and odd half."""
+        length = self.maps * count * self.line
+        matrix = both[: 2 * length].view(2 * self.maps, -1)
+        return matrix, both[:length], both[length : 2 * length]
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Return the pooled and rectified lines (maps, B, line), valid until the next call."""
+        taps = self._taps * self._k
         kernel = self.weight.permute(0, 2, 3, 1).reshape(self.maps, -1)
-        for i in range(self._group):
-            block = self._matrix[i * self.maps : (i + 1) * self.maps]
-            block[:, i * k : (i + self._taps) * k] = kernel
-        columns = self._columns[: count * self._windows]
-        steps = (self._in * k, self._group * k, 1)
-        columns.view(count, self._windows, -1).copy_(
-            x.as_strided((count, self._windows, self._window), steps)
-        )
-        y = self._y[: count * self._out].view(len(columns), -1)
-        torch.mm(columns, self._matrix.t(), out=y)
-        aten.max_pool2d_with_indices.out(
-            self._maps_last(self._y, count, self._out),
-            (self._size, 1),
-            (self._stride, 1),
-            out=self._maps_last(self._z, count, self.pooled),
-            indices=self._maps_last(self._where, count, self.pooled),
-        )
-        return self._z[:count].add_(self.bias).relu_()
+        self._matrix[: self.maps, :taps] = kernel
+        self._matrix[self.maps :, self._k :] = kernel
+        count = self._items(rows)
+        y, even, odd = self._halves(self._y, count)
+        self._convolve(rows, y)
+        length = len(even)
+        pairs = [part[:length] for part in self._maxima]
+        torch.maximum(even, odd, out=pairs[0])
+        for shift in range(1, len(pairs)):
+            _maximum(pairs[shift - 1], pairs[0], shift, pairs[shift])
+        z = self._z[:length]
+        if self._size % 2:
+            _maximum(pairs[-1], even, len(pairs), z)
+        else:
+            z.copy_(pairs[-1])
+        z.view(self.maps, -1).add_(self._bias[:, None]).relu_()
+        return z.view(self.maps, count, self.line)
 
-    def backward(self, grad: Tensor) -> None:
-        """Write the derivatives by weight and bias; `grad` (B, pooled, maps) is overwritten."""
-        count = len(grad)
-        aten.threshold_backward.grad_input(grad, self._z[:count], 0, grad_input=grad)
-        aten.max_pool2d_with_indices_backward.grad_input(
-            self._maps_last(grad, count, self.pooled),
-            self._maps_last(self._y, count, self._out),
-            (self._size, 1),
-            (self._stride, 1),
-            (0, 0),
-            (1, 1),
-            False,
-            self._maps_last(self._where, count, self.pooled),
-            grad_input=self._maps_last(self._dy, count, self._out),
-        )
-        columns = self._columns[: count * self._windows]
-        dy = self._dy[: count * self._out].view(len(columns), -1)
-        band = dy.t() @ columns
-        k, maps = self._k, self.maps
-        kernel = torch.stack(
-            [
-                band[i * maps : (i + 1) * maps, i * k : (i + self._taps) * k]
-                for i in range(self._group)
-            ]
-        ).sum(0)
-        self._dweight.copy_(kernel.view(maps, self._taps, *self._split).permute(0, 3, 1, 2))
-        torch.sum(grad, (0, 1), out=self._dbias)
+    def gradient(self, count: int) -> Tensor:
+        """Return zeros (maps, B, line), for the derivative by the output of `forward`."""
+        grad = self._grad[: self.maps * count * self.line].zero_()
+        return grad.view(self.maps, count, self.line)
 
-    def input_gradient(self, count: int) -> Tensor:
-        """Return the derivative by the input, (B, F, K), after `backward`."""
-        dcolumns = self._dcolumns[: count * self._windows]
-        dy = self._dy[: count * self._out].view(len(dcolumns), -1)
-        torch.mm(dy, self._matrix, out=dcolumns)
-        parts = dcolumns.view(count, self._windows, -1, self._k)
-        dx = self._dx[:count].zero_()
-        # A window overlaps those after it; bins `group` apart belong to neighbouring windows.
-        steps = (self._in * self._k, self._group * self._k, self._k, 1)
-        for first in range(0, parts.shape[2], self._group):
-            part = parts[:, :, first : first + self._group]
-            dx.as_strided(part.shape, steps, dx.storage_offset() + first * self._k).add_(part)
-        return dx
+    def backward(self, grad: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the derivatives by weight and bias; `grad`, from `gradient`, is overwritten."""
+        band = self._by_matrix(self._route(grad))
+        taps = self._taps * self._k
+        kernel = band[: self.maps, :taps] + band[self.maps :, self._k :]
+        kernel = kernel.view(self.maps, self._taps, self._frames, self._channels)
+        return kernel.permute(0, 3, 1, 2), self._dbias
+
+    def _route(self, grad: Tensor) -> Tensor:
+        """Give each derivative to the bin that was the maximum; of equal ones, the first.
+
+        The derivative where a > b is that of `threshold_backward` at a − b: one pass instead of a
+        mask and a product.
+        """
+        count = grad.shape[1]
+        _, even, odd = self._halves(self._y, count)
+        length = len(even)
+        dy, deven, dodd = self._halves(self._temporary("dy", 2 * length), count)
+        rest = grad.view(-1)
+        aten.threshold_backward.grad_input(rest, self._z[:length], 0, grad_input=rest)
+        self._dbias = grad.view(self.maps, -1).sum(1)
+        pairs = [part[:length] for part in self._maxima]
+        gap, share, late = (self._temporary(name, length) for name in ("gap", "share", "late"))
+        steps = [(pairs[shift - 1], pairs[0], shift) for shift in range(1, len(pairs))]
+        if self._size % 2:
+            torch.sub(even[len(pairs) :], pairs[-1][: -len(pairs)], out=gap[: -len(pairs)])
+            gap[-len(pairs) :] = 0
+            aten.threshold_backward.grad_input(rest, gap, 0, grad_input=late)
+            rest.sub_(late)
+        taken = rest
+        if steps:
+            taken = self._pairs(rest, steps, gap, share)
+        torch.sub(odd, even, out=gap)
+        aten.threshold_backward.grad_input(taken, gap, 0, grad_input=dodd)
+        torch.sub(taken, dodd, out=deven)
+        if self._size % 2:
+            deven[len(pairs) :].add_(late[: -len(pairs)])
+        return dy
+
+    def _temporary(self, name: str, length: int) -> Tensor:
+        """Return an array shared by the layers, of any content."""
+        return self._scratch(name, 0, (length,), self.weight)
+
+    def _pairs(
+        self, rest: Tensor, steps: list[tuple[Tensor, Tensor, int]], gap: Tensor, share: Tensor
+    ) -> Tensor:
+        """Return the derivative by every pair's maximum, given that by the last running one."""
+        given: list[tuple[int, Tensor]] = []
+        for before, pair, shift in reversed(steps):
+            torch.sub(pair[shift:], before[:-shift], out=gap[:-shift])
+            gap[-shift:] = 0
+            out = share if len(steps) == 1 else torch.empty_like(share)
+            aten.threshold_backward.grad_input(rest, gap, 0, grad_input=out)
+            rest.sub_(out)
+            given.append((shift, out))
+        for shift, out in given:
+            rest[shift:].add_(out[:-shift])
+        return rest
+
+
+class _First(_Layer):
+    """The first layer: its input comes as rows (B, F, K), K = frames × channels.
+
+    Windows are copied for a few items at a time, and again for the derivative: all of them would
+    be many times the input, and too large for a processor's own cache.
+    """
+
+    ITEMS = 16
+
+    def _line(self) -> int:
+        return ceil(self._out / 2)
+
+    def _items(self, rows: Tensor) -> int:
+        return len(rows)
+
+    def _prepare(self, batch: int) -> None:
+        self._windows = self.weight.new_zeros(min(batch, self.ITEMS), self.line, self._window)
+        self._rows = self._windows
+
+    def _parts(self) -> Iterator[tuple[slice, Tensor]]:
+        """Yield the columns of `y` that belong to some items, and their windows as rows."""
+        rows, k, size = self._rows, self._k, len(self._windows)
+        # The last window of an odd number of bins would reach past the item.
+        whole = self._out // 2
+        steps = (self._in * k, 2 * k, 1)
+        for first in range(0, len(rows), size):
+            part = rows[first : first + size]
+            windows = self._windows[: len(part)]
+            windows[:, :whole].copy_(
+                part.as_strided((len(part), whole, self._window), steps, part.storage_offset())
+            )
+            if whole < self.line:
+                windows[:, whole, : self._taps * k] = part[:, 2 * whole :].flatten(1)
+            place = slice(first * self.line, (first + len(part)) * self.line)
+            yield place, windows.view(-1, self._window)
+
+    def _convolve(self, rows: Tensor, y: Tensor) -> None:
+        self._rows = rows.contiguous()
+        for place, windows in self._parts():
+            torch.mm(self._matrix, windows.t(), out=y[:, place])
+
+    def _by_matrix(self, dy: Tensor) -> Tensor:
+        band = torch.zeros_like(self._matrix)
+        for place, windows in self._parts():
+            band.addmm_(dy[:, place], windows)
+        return band
+
+
+class _Later(_Layer):
+    """A later layer: its input is the lines of the layer before, (channels, B, line)."""
+
+    def _line(self) -> int:
+        return ceil(self._in / 2)
+
+    def _items(self, rows: Tensor) -> int:
+        return rows.shape[1]
+
+    def _prepare(self, batch: int) -> None:
+        length = batch * self.line
+        self._columns = self.weight.new_zeros(self._window * length)
+        self._phases = [self.weight.new_zeros(self._channels * length) for _ in range(2)]
+
+    def _windows(self, flat: Tensor, count: int) -> Tensor:
+        return flat[: self._window * count * self.line].view(self._window, -1)
+
+    def _lines(self, flat: list[Tensor], count: int) -> list[Tensor]:
+        length = self._channels * count * self.line
+        return [part[:length].view(self._channels, count, self.line) for part in flat]
+
+    def _convolve(self, rows: Tensor, y: Tensor) -> None:
+        count = rows.shape[1]
+        phases = self._lines(self._phases, count)
+        for odd, phase in enumerate(phases):
+            part = rows[..., odd : self._in : 2]
+            phase[..., : part.shape[2]] = part
+        columns = self._windows(self._columns, count)
+        taps = columns.view(self._taps + 1, -1)
+        for tap in range(self._taps + 1):
+            flat, shift = phases[tap % 2].view(-1), tap // 2
+            taps[tap, : len(flat) - shift] = flat[shift:]
+        torch.mm(self._matrix, columns, out=y)
+
+    def _by_matrix(self, dy: Tensor) -> Tensor:
+        self._dy = dy
+        return dy @ self._windows(self._columns, dy.shape[1] // self.line).t()
+
+    def input_gradient(self, out: Tensor) -> None:
+        """Write the derivative by the input to `out` (channels, B, line), after `backward`."""
+        count = out.shape[1]
+        length = self._window * count * self.line
+        columns = self._windows(self._temporary("dcolumns", length), count)
+        torch.mm(self._matrix.t(), self._dy, out=columns)
+        parts = columns.view(self._taps + 1, -1)
+        # The phases of the forward pass are not needed any more.
+        for odd, phase in enumerate(self._lines(self._phases, count)):
+            flat = phase.view(-1)
+            flat.copy_(parts[odd])
+            for tap in range(odd + 2, self._taps + 1, 2):
+                flat[tap // 2 :].add_(parts[tap, : -(tap // 2)])
+            part = out[..., odd : self._in : 2]
+            part.copy_(phase[..., : part.shape[2]])
+
+
+def _maximum(a: Tensor, b: Tensor, shift: int, out: Tensor) -> None:
+    """Write max(a[i], b[i + shift]) to out[i]; the last `shift` stand for nothing."""
+    torch.maximum(a[:-shift], b[shift:], out=out[:-shift])

@@ -7,6 +7,7 @@ from speechscope.errors import SpeechscopeError
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Table
 from speechscope.networks.pooling import Unsupported
 from speechscope.training import step as step_module
+from speechscope.training.optimizers import AdaGrad, Adam, Nesterov, Rule
 from speechscope.training.step import Step
 from speechscope.training.thinning import ThinnedLayers
 from speechscope.training.trunk import Trunk
@@ -57,17 +58,17 @@ def test_steps_equal_the_formula(
     trained = network()
     tensors = {name: value.detach().clone() for name, value in trained.named_parameters()}
     sums = {name: torch.zeros_like(value) for name, value in tensors.items()}
-    step = Step(trained, lr=0.05, l2=l2, dropout=dropout, batch=8)
+    step = Step(trained, AdaGrad(0.05), l2=l2, dropout=dropout, batch=8)
     generator = torch.Generator().manual_seed(1)
     for index, count in enumerate((8, 8, 3, 8)):  # a short batch reuses part of the arrays
         x, wanted = batch(count, index)
-        loss, _ = step(x, wanted, generator)
+        loss, _ = step(x.__getitem__, wanted, generator)
         expected = oracles.thinned_step(tensors, x, wanted, step.kept, 0.05, l2, sums)
         # Double precision throughout: only the order of the sums differs.
         assert float(loss) == pytest.approx(expected, rel=1e-10)
         for name, value in trained.named_parameters():
             torch.testing.assert_close(value.detach(), tensors[name], rtol=1e-8, atol=1e-10)
-            torch.testing.assert_close(step.sums[name], sums[name], rtol=1e-8, atol=1e-12)
+            torch.testing.assert_close(step.sums[name][0], sums[name], rtol=1e-8, atol=1e-12)
 
 
 def test_right_answers_are_counted() -> None:
@@ -76,18 +77,19 @@ def test_right_answers_are_counted() -> None:
     with torch.no_grad():
         answers = trained.eval()(x).argmax(1)
     answers[:3] = (answers[:3] + 1) % 5
-    _, right = Step(trained, lr=0.05, l2=0.0, dropout=0.0, batch=8)(
-        x, answers, torch.Generator().manual_seed(0)
+    _, right = Step(trained, AdaGrad(0.05), l2=0.0, dropout=0.0, batch=8)(
+        x.__getitem__, answers, torch.Generator().manual_seed(0)
     )
     assert int(right) == 5
 
 
 def test_units_left_out_are_not_updated_and_the_share_is_exact() -> None:
     trained = network()
-    step = Step(trained, lr=0.05, l2=0.0, dropout=0.5, batch=8)
+    step = Step(trained, AdaGrad(0.05), l2=0.0, dropout=0.5, batch=8)
     generator = torch.Generator().manual_seed(2)
     before = {name: value.detach().clone() for name, value in trained.named_parameters()}
-    step(*batch(8, 0), generator)
+    x, wanted = batch(8, 0)
+    step(x.__getitem__, wanted, generator)
     first = step.kept
     assert [len(units) for units in first] == [6, 5]
     out = [sorted(set(range(n)) - set(k.tolist())) for n, k in zip((12, 10), first, strict=True)]
@@ -98,7 +100,7 @@ def test_units_left_out_are_not_updated_and_the_share_is_exact() -> None:
     assert torch.equal(now["fc3.weight"][:, out[1]], before["fc3.weight"][:, out[1]])
     kept_square = now["fc2.weight"][first[1]][:, first[0]]
     assert (kept_square != before["fc2.weight"][first[1]][:, first[0]]).any()
-    step(*batch(8, 0), generator)
+    step(x.__getitem__, wanted, generator)
     assert any(not torch.equal(a, b) for a, b in zip(first, step.kept, strict=True))
 
 
@@ -108,8 +110,8 @@ def test_single_precision_agrees_to_rounding() -> None:
     for trained in (single, double):
         x, wanted = batch(8, 0)
         x = x.to(next(trained.parameters()).dtype)
-        step = Step(trained, lr=0.05, l2=0.0, dropout=0.5, batch=8)
-        loss, _ = step(x, wanted, torch.Generator().manual_seed(0))
+        step = Step(trained, AdaGrad(0.05), l2=0.0, dropout=0.5, batch=8)
+        loss, _ = step(x.__getitem__, wanted, torch.Generator().manual_seed(0))
         losses.append(float(loss))
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
@@ -120,6 +122,47 @@ def test_networks_without_the_form_are_refused() -> None:
         Trunk(Network(padded, input_shape=(1, 25, 6)), 4)
     pooled: Table = (*TABLE[:6], MaxPool((1, 1), stride=(1, 1)))
     with pytest.raises(SpeechscopeError, match="does not end in fully connected"):
-        ThinnedLayers(Network(pooled, input_shape=(2, 25, 6)), {}, 4)
+        ThinnedLayers(Network(pooled, input_shape=(2, 25, 6)), {}, 4, AdaGrad(0.1))
     with pytest.raises(SpeechscopeError, match="cannot be left out"):
-        ThinnedLayers(network(), {"fc1": 0.5}, 4)
+        ThinnedLayers(network(), {"fc1": 0.5}, 4, AdaGrad(0.1))
+
+
+def test_one_thread_and_two_give_the_same_weights() -> None:
+    before = torch.get_num_threads()
+    found = []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            trained = network(torch.float32)
+            step = Step(trained, AdaGrad(0.05), l2=0.0, dropout=0.5, batch=8)
+            generator = torch.Generator().manual_seed(0)
+            for index in range(5):
+                x, wanted = batch(8, index)
+                step(x.float().__getitem__, wanted, generator)
+            found.append(trained.state_dict())
+    finally:
+        torch.set_num_threads(before)
+    for name, value in found[0].items():
+        assert torch.equal(value, found[1][name]), name
+
+
+@pytest.mark.parametrize("rule", [Nesterov(0.05, 0.9), Adam(0.01)])
+def test_every_rule_goes_on_from_its_state(rule: Rule) -> None:
+    def steps(step: Step, first: int, last: int) -> None:
+        for index in range(first, last):
+            x, wanted = batch(8, index)
+            step(x.__getitem__, wanted, torch.Generator().manual_seed(index))
+
+    whole = network()
+    through = Step(whole, rule, l2=0.01, dropout=0.3, batch=8)
+    steps(through, 0, 3)
+    weights = {name: value.clone() for name, value in whole.state_dict().items()}
+    state = through.state()
+    steps(through, 3, 6)
+    again = network()
+    again.load_state_dict(weights)
+    resumed = Step(again, rule, l2=0.01, dropout=0.3, batch=8)
+    resumed.load(state)
+    steps(resumed, 3, 6)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name

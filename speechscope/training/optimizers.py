@@ -1,0 +1,98 @@
+"""How weights follow their derivatives: AdaGrad, SGD with Nesterov momentum, Adam.
+
+A rule works on any part of a parameter together with the same part of its sums, so that units
+left out of a step (see `thinning`) need not be touched.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+EPSILON = 1e-10
+"""ε of AdaGrad: far below any √G, it only keeps 0 / 0 away."""
+
+
+class Rule(Protocol):
+    """One way to update weights in place."""
+
+    @property
+    def sums(self) -> tuple[str, ...]:
+        """Names of the running sums kept for every weight; all begin as 0."""
+
+    def __call__(self, weight: Tensor, grad: Tensor, sums: Sequence[Tensor], step: int) -> None:
+        """Update a contiguous `weight` and its `sums`; `grad` may be overwritten.
+
+        `step` counts from 1.
+        """
+
+
+@dataclass(frozen=True)
+class AdaGrad:
+    """AdaGrad: G ← G + g², w ← w − η g / (√G + ε).
+
+    Source: Churchman 2015, sec. 5.2 (Duchi et al. 2011).
+    """
+
+    lr: float
+    sums: tuple[str, ...] = ("sum",)
+
+    def __call__(self, weight: Tensor, grad: Tensor, sums: Sequence[Tensor], step: int) -> None:
+        """Update `weight` and G in place."""
+        if weight.device.type == "cpu":
+            # One pass over the three arrays; the plain form makes five.
+            torch._fused_adagrad_(
+                [weight],
+                [grad],
+                [sums[0]],
+                [torch.tensor(float(step))],
+                lr=self.lr,
+                lr_decay=0.0,
+                weight_decay=0.0,
+                eps=EPSILON,
+                maximize=False,
+            )
+            return
+        sums[0].addcmul_(grad, grad)
+        weight.addcdiv_(grad, sums[0].sqrt().add_(EPSILON), value=-self.lr)
+
+
+@dataclass(frozen=True)
+class Nesterov:
+    """Gradient descent with Nesterov momentum: v ← μ v + g, w ← w − η (g + μ v).
+
+    Source: Sutskever et al. 2013, in the form of `torch.optim.SGD`.
+    """
+
+    lr: float
+    momentum: float
+    sums: tuple[str, ...] = ("velocity",)
+
+    def __call__(self, weight: Tensor, grad: Tensor, sums: Sequence[Tensor], step: int) -> None:
+        """Update `weight` and v in place."""
+        sums[0].mul_(self.momentum).add_(grad)
+        weight.add_(grad.add_(sums[0], alpha=self.momentum), alpha=-self.lr)
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Adam: m ← β₁ m + (1 − β₁) g, s ← β₂ s + (1 − β₂) g², w ← w − η m̂ / (√ŝ + ε).
+
+    m̂ = m / (1 − β₁ᵗ), ŝ = s / (1 − β₂ᵗ), t the number of the step. Source: Kingma & Ba 2015.
+    """
+
+    lr: float
+    decay: tuple[float, float] = (0.9, 0.999)
+    epsilon: float = 1e-8
+    sums: tuple[str, ...] = ("mean", "square")
+
+    def __call__(self, weight: Tensor, grad: Tensor, sums: Sequence[Tensor], step: int) -> None:
+        """Update `weight`, m and s in place."""
+        mean, square = sums
+        first, second = self.decay
+        mean.lerp_(grad, 1 - first)
+        square.mul_(second).addcmul_(grad, grad, value=1 - second)
+        root = square.div(1 - second**step).sqrt_().add_(self.epsilon)
+        weight.addcdiv_(mean, root, value=-self.lr / (1 - first**step))
