@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Subset, TensorDataset
 
 from speechscope.networks.classifiers import TABLES
 from speechscope.networks.layers import Network
+from speechscope.training.augment import Augmentation
 from speechscope.training.loop import TrainSettings, train
 from speechscope.training.optimizers import AdaGrad
 from speechscope.training.resampling import resample
@@ -91,6 +92,11 @@ class Items:
         centres = 0.03 * torch.randn(CLASSES, 1, 201, 16, generator=rng)
         self.x = torch.randn(count, 1, 201, 16, generator=rng) + centres[self.y]
         self.fold = np.arange(CLASSES)
+
+    @property
+    def mean(self) -> torch.Tensor:
+        """Return zeros."""
+        return torch.zeros(1, 201, 16)
 
     def labels(self, split: str) -> NDArray[np.int64]:
         """Return labels; the test split has a few items, as only training is timed."""
@@ -165,7 +171,20 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     items = Items(20_000)
-    settings = TrainSettings(1, arguments.per_class, 1, BATCH, LR, 0.0, arguments.dropout, 0)
+    settings = TrainSettings(
+        epochs=1,
+        per_class=arguments.per_class,
+        test_per_class=1,
+        batch=BATCH,
+        rule=AdaGrad(LR),
+        l2=0.0,
+        dropout=arguments.dropout,
+        seed=0,
+        resampled=True,
+        smoothing=0.0,
+        patience=0,
+        augment=Augmentation(),
+    )
     rng = np.random.default_rng([0, 0, 0])
     positions = rng.permutation(resample(items.labels("train"), arguments.per_class, rng))
     if not right_conv2d():

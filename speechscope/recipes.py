@@ -36,6 +36,8 @@ Recipe = Mapping[str, Table]
 DEFAULT = "churchman2015"
 FEATURES = ("real", "magnitude", "sqrt-magnitude", "log-magnitude")
 NORMALIZATIONS = ("none", "gain")
+OPTIMIZERS = ("adagrad", "sgd", "adam")
+SAMPLINGS = ("resample", "plain")
 NETWORKS = ("freq-overlap", "freq-overlap-padded")
 
 CHURCHMAN_2015: Recipe = {
@@ -60,7 +62,13 @@ CHURCHMAN_2015: Recipe = {
         "per_class": Value(500, "sec. 3.3"),
         "test_per_class": Value(200, "sec. 3.3"),
         "batch": Value(128, "sec. 3.3"),
+        "optimizer": Value("adagrad", "sec. 5.2", OPTIMIZERS),
         "lr": Value(0.01, "chosen: no rate is given for AdaGrad (sec. 5.2)"),
+        "momentum": Value(0.9, "chosen: usual; for sgd only"),
+        "sampling": Value("resample", "sec. 3.3", SAMPLINGS),
+        "label_smoothing": Value(0.0, "chosen: no paper has it"),
+        "patience": Value(0, "chosen: a fixed number of epochs, as no paper stops early"),
+        "augment": Value("none", "sec. 8.2 proposes it; the paper does without"),
         "l2": Value(0.0, "sec. 5.3: L2 did not improve the test accuracy"),
         "dropout": Value(0.5, "chosen: sec. 2.1.4 names no rate; that of Hinton et al. 2012"),
     },
@@ -94,6 +102,16 @@ CHURCHMAN_2015: Recipe = {
 }
 
 RECIPES: Mapping[str, Recipe] = {"churchman2015": CHURCHMAN_2015}
+
+AUGMENT: Table = {
+    "warp": Value(0.1, "chosen: vocal tracts differ by about as much"),
+    "bins": Value(2.0, "chosen: 80 Hz"),
+    "stretch": Value(0.2, "chosen: speaking rates"),
+    "frames": Value(1.0, "chosen: the precision of time marks"),
+    "gain": Value(0.3, "chosen: 3 dB"),
+    "noise": Value(0.0, "chosen: it did not help"),
+}
+"""Amounts of ``train --augment all``, and of those that are named without an amount."""
 
 # What no paper speaks of: sizes of the demonstration corpus.
 SYNTH: Table = {

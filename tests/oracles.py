@@ -160,3 +160,33 @@ def thinned_step(
         sums[name] += grad**2
         tensors[name] -= lr * grad / (sums[name].sqrt() + 1e-10)
     return float(loss.detach())
+
+
+def varied(spectra: Array, amounts: dict[str, float], seed: int) -> Array:
+    """Warp, shift, stretch and scale spectra (N, F, T), one output value at a time."""
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    count, bins, frames = spectra.shape
+    even = (torch.rand(4, count, 1, generator=generator) * 2 - 1).double().numpy()[..., 0]
+    level = torch.randn(count, generator=generator).double().numpy()
+
+    def at(item: int, f: float, t: float) -> float:
+        f = min(max(f, 0.0), bins - 1.0)
+        total = 0.0
+        for i in range(bins):
+            for j in range(frames):
+                total += max(0.0, 1 - abs(f - i)) * max(0.0, 1 - abs(t - j)) * spectra[item, i, j]
+        return total
+
+    out = np.zeros(spectra.shape)
+    middle = (frames - 1) / 2
+    for item in range(count):
+        for i in range(bins):
+            for j in range(frames):
+                f = i * (1 + amounts.get("warp", 0) * even[0, item])
+                t = middle + (j - middle) * (1 + amounts.get("stretch", 0) * even[2, item])
+                f += amounts.get("bins", 0) * even[1, item]
+                t += amounts.get("frames", 0) * even[3, item]
+                out[item, i, j] = np.exp(amounts.get("gain", 0) * level[item]) * at(item, f, t)
+    return out

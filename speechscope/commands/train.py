@@ -7,6 +7,7 @@ import typer
 
 from speechscope import recipes
 from speechscope.commands import options, output
+from speechscope.errors import UsageProblem
 
 
 def command(
@@ -27,8 +28,49 @@ def command(
     batch: Annotated[
         int | None, options.setting("--batch", "Items a batch.", "train.batch", min=1)
     ] = None,
-    lr: Annotated[
-        float | None, options.setting("--lr", "AdaGrad's master step size.", "train.lr")
+    optimizer: Annotated[
+        str | None, options.setting("--optimizer", "How weights are updated.", "train.optimizer")
+    ] = None,
+    lr: Annotated[float | None, options.setting("--lr", "Step size.", "train.lr")] = None,
+    momentum: Annotated[
+        float | None,
+        options.setting(
+            "--momentum", "Nesterov momentum of sgd.", "train.momentum", min=0.0, max=0.999
+        ),
+    ] = None,
+    sampling: Annotated[
+        str | None,
+        options.setting(
+            "--sampling", "Classes resampled to equal numbers, or plain.", "train.sampling"
+        ),
+    ] = None,
+    label_smoothing: Annotated[
+        float | None,
+        options.setting(
+            "--label-smoothing",
+            "Share of the wanted probability spread over all classes.",
+            "train.label_smoothing",
+            min=0.0,
+            max=0.99,
+        ),
+    ] = None,
+    patience: Annotated[
+        int | None,
+        options.setting(
+            "--patience",
+            "Stop after so many epochs without a better score (0: never).",
+            "train.patience",
+            min=0,
+        ),
+    ] = None,
+    augment: Annotated[
+        str | None,
+        options.setting(
+            "--augment",
+            "Vary the inputs: all, or some of warp, bins, stretch, frames, gain, noise, "
+            "each with =AMOUNT if wanted.",
+            "train.augment",
+        ),
     ] = None,
     l2: Annotated[
         float | None, options.setting("--l2", "Weight of the L2 penalty.", "train.l2", min=0.0)
@@ -63,12 +105,20 @@ def command(
         "epochs": epochs,
         "per_class": per_class,
         "batch": batch,
+        "optimizer": optimizer,
         "lr": lr,
+        "momentum": momentum,
+        "sampling": sampling,
+        "label_smoothing": label_smoothing,
+        "patience": patience,
+        "augment": augment,
         "l2": l2,
         "dropout": dropout,
     }
     chosen = recipes.resolve(recipe, "train", flags)
     source, path = options.input_path(corpus), options.output_path(destination, "model.pt")
+
+    amounts = _amounts(chosen["augment"])
 
     from speechscope import checkpoint, provenance
     from speechscope.corpus.store import Corpus
@@ -77,7 +127,9 @@ def command(
     from speechscope.networks.saved import build, model_values
     from speechscope.progress import bar
     from speechscope.staging import staged
+    from speechscope.training.augment import Augmentation
     from speechscope.training.loop import TrainSettings, train
+    from speechscope.training.optimizers import rule
     from speechscope.training.resume import ResumeFile
     from speechscope.training.source import CorpusSource
 
@@ -89,10 +141,14 @@ def command(
         per_class=chosen["per_class"],
         test_per_class=chosen["test_per_class"],
         batch=chosen["batch"],
-        lr=chosen["lr"],
+        rule=rule(chosen["optimizer"], chosen["lr"], chosen["momentum"]),
         l2=chosen["l2"],
         dropout=chosen["dropout"],
         seed=seed,
+        resampled=chosen["sampling"] == "resample",
+        smoothing=chosen["label_smoothing"],
+        patience=chosen["patience"],
+        augment=Augmentation(**amounts),
     )
     net = build(chosen["network"], data.input_shape, len(data.classes)).to(where)
     record = provenance.new_record(
@@ -161,3 +217,23 @@ def _line(epoch: dict[str, float]) -> str:
         f"{epoch['accuracy']:.1%} of the classes, {epoch['accuracy_folded']:.1%} folded, "
         f"{epoch['balanced_folded']:.1%} class-balanced ({epoch['seconds']:.1f} s)"
     )
+
+
+def _amounts(text: str) -> dict[str, float]:
+    """Return the amounts of ``--augment``: none, all, or ``warp,gain=0.2``."""
+    usual = {name: value.value for name, value in recipes.AUGMENT.items()}
+    if text in ("none", "all"):
+        return usual if text == "all" else {}
+    amounts = {}
+    for part in text.split(","):
+        name, given, number = part.partition("=")
+        try:
+            amounts[name] = float(number) if given else usual[name]
+        except (KeyError, ValueError):
+            amounts[name] = -1.0
+        if name not in usual or not 0 <= amounts[name] < float("inf"):
+            raise UsageProblem(
+                f"--augment {part}: choose none, all, or some of {', '.join(usual)}, "
+                "with =AMOUNT if wanted"
+            )
+    return amounts

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from speechscope import scoring
 from speechscope.networks.layers import Network
+from speechscope.training.augment import Augmentation
 from speechscope.training.evaluation import answers
-from speechscope.training.optimizers import AdaGrad
+from speechscope.training.optimizers import Rule
 from speechscope.training.resampling import resample
 from speechscope.training.source import Source
 from speechscope.training.step import Step, Take
@@ -40,25 +41,37 @@ class TrainSettings:
         Items a class and epoch (Churchman 2015, sec. 3.3: 500 and 200).
     batch
         Items a batch (sec. 3.3: 128).
-    lr
-        Master step size η of AdaGrad.
     l2
         Weight of the L2 penalty.
     dropout
         Share of the units before every fully connected layer after the first that is left out
         of a batch (sec. 2.1.4).
     seed
-        For weights, samples and dropout.
+        For weights, samples, dropout and augmentation.
+    rule
+        How weights follow their derivatives.
+    resampled
+        Whether an epoch is a resampled set; otherwise it is every training item once.
+    smoothing
+        Share of the wanted probability that is spread evenly over all classes.
+    patience
+        Epochs without a better score after which training stops; 0: never.
+    augment
+        How training inputs are varied.
     """
 
     epochs: int
     per_class: int
     test_per_class: int
     batch: int
-    lr: float
+    rule: Rule
     l2: float
     dropout: float
     seed: int
+    resampled: bool
+    smoothing: float
+    patience: int
+    augment: Augmentation
 
 
 @dataclass(frozen=True)
@@ -137,8 +150,8 @@ def train(
     run = Trainer(network, source, settings)
     if state is not None:
         run.load(state)
-    for epoch in range(len(run.history), settings.epochs):
-        run.epoch(epoch, progress)
+    while not run.done:
+        run.epoch(len(run.history), progress)
         if on_epoch is not None:
             on_epoch(run.state())
     return TrainResult(
@@ -160,12 +173,14 @@ class Trainer:
         network.to(self.device)
         self.step = Step(
             network,
-            AdaGrad(settings.lr),
+            settings.rule,
             l2=settings.l2,
             dropout=settings.dropout,
+            smoothing=settings.smoothing,
             batch=settings.batch,
         )
         self.labels = source.labels("train")
+        self._mean = source.mean
         self.selected_on = "dev" if len(source.labels("dev")) else "test"
         self.history: list[Epoch] = []
         self.best: dict[str, Any] = {"epoch": 0, "score": -1.0, "weights": self._weights()}
@@ -189,6 +204,13 @@ class Trainer:
         self.step.load(state["step"])
         self.best = dict(state["best"])
         self.history = [Epoch(**epoch) for epoch in state["history"]]
+
+    @property
+    def done(self) -> bool:
+        """Whether all epochs are over, or the score has not risen for too many."""
+        made, patience = len(self.history), self.settings.patience
+        stalled = patience > 0 and made - self.best["epoch"] >= patience
+        return made >= self.settings.epochs or (made > 0 and stalled)
 
     def epoch(self, number: int, progress: Callable[[int, int], None] | None) -> None:
         """Train on one resampled set and measure the network."""
@@ -223,6 +245,8 @@ class Trainer:
     def positions(self, number: int) -> NDArray[np.int64]:
         """Return the shuffled training items of an epoch."""
         rng = np.random.default_rng([self.settings.seed, number, 0])
+        if not self.settings.resampled:
+            return rng.permutation(len(self.labels))
         return rng.permutation(resample(self.labels, self.settings.per_class, rng))
 
     def _train(
@@ -238,6 +262,8 @@ class Trainer:
         self.network.train()
         for index, (batch, take) in enumerate(self._inputs(positions)):
             wanted = targets[batch]
+            if self.settings.augment:
+                take = self._varied(take, len(wanted), generator)
             loss, right = self.step(take, wanted, generator)
             # Summed on the device: asking for the number would wait for every batch.
             loss_sum += loss * len(wanted)
@@ -246,6 +272,16 @@ class Trainer:
                 progress(number * batches + index + 1, self.settings.epochs * batches)
         self.network.eval()
         return float(loss_sum) / len(positions), float(hits) / len(positions)
+
+    def _varied(self, take: Take, count: int, generator: torch.Generator) -> Take:
+        """Return what gives varied inputs; everything is drawn now, for the whole batch."""
+        augment, mean = self.settings.augment, self._mean
+        draws = augment.draw(count, tuple(mean.shape), generator)
+
+        def varied(part: slice) -> Tensor:
+            return augment.apply(take(part), mean, draws.part(part))
+
+        return varied
 
     def _inputs(self, positions: NDArray[np.int64]) -> Iterator[tuple[slice, Take]]:
         """Yield every batch's part of the positions, and what gives its inputs."""

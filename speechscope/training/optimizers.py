@@ -96,3 +96,10 @@ class Adam:
         square.mul_(second).addcmul_(grad, grad, value=1 - second)
         root = square.div(1 - second**step).sqrt_().add_(self.epsilon)
         weight.addcdiv_(mean, root, value=-self.lr / (1 - first**step))
+
+
+def rule(name: str, lr: float, momentum: float) -> Rule:
+    """Return a rule by its name: ``adagrad``, ``sgd`` (with Nesterov momentum) or ``adam``."""
+    if name == "sgd":
+        return Nesterov(lr, momentum)
+    return Adam(lr) if name == "adam" else AdaGrad(lr)

@@ -40,6 +40,10 @@ class Source(Items, Protocol):
     fold: NDArray[np.int64]
     held: bool
 
+    @property
+    def mean(self) -> Tensor:
+        """The mean that was removed from every input, (C, F, T)."""
+
 
 class CorpusSource:
     """The items of a corpus as training asks for them.
@@ -71,6 +75,11 @@ class CorpusSource:
         self.held = hold and size <= HELD_BYTES
         self._kept: dict[str, Tensor] = {}
         self._lock = threading.Lock()
+
+    @property
+    def mean(self) -> Tensor:
+        """The mean that was removed from every input, (C, F, T)."""
+        return torch.from_numpy(self._corpus.mean).to(self._device)
 
     def labels(self, split: str) -> NDArray[np.int64]:
         """Return the class of every item of a split, (n,)."""

@@ -46,6 +46,8 @@ class Step:
         Share of the units before every fully connected layer but the first that is left out.
     batch
         The most items a step is given.
+    smoothing
+        Share of the wanted probability spread evenly over all classes (Szegedy et al. 2016).
 
     Attributes
     ----------
@@ -56,11 +58,18 @@ class Step:
     """
 
     def __init__(
-        self, network: Network, rule: Rule, *, l2: float, dropout: float, batch: int
+        self,
+        network: Network,
+        rule: Rule,
+        *,
+        l2: float,
+        dropout: float,
+        batch: int,
+        smoothing: float = 0.0,
     ) -> None:
         on_cpu = next(network.parameters()).device.type == "cpu"
         self._lanes = Lanes(LANES if on_cpu else 1)
-        self._rule, self._l2 = rule, l2
+        self._rule, self._l2, self._smoothing = rule, l2, smoothing
         shares = dict.fromkeys(list(network.dropout)[1:], dropout)
         count = self._lanes.count
         self._layers = ThinnedLayers(network, shares, batch, rule, l2=l2, lanes=count)
@@ -135,11 +144,13 @@ class Step:
             below.forward(x, self._layers.units[items])
             logits = self._layers.forward(items)
             logarithms = functional.log_softmax(logits, 1)
-            losses[lane] = functional.nll_loss(logarithms, classes, reduction="sum")
+            even = self._smoothing / logits.shape[1]
+            loss = (1 - self._smoothing) * functional.nll_loss(logarithms, classes, reduction="sum")
+            losses[lane] = loss - even * logarithms.sum() if even else loss
             right[lane] = (logits.argmax(1) == classes).sum()
-            # ∂E/∂logits of the mean log-loss: (softmax − one-hot) / B.
-            grad = logarithms.exp_()
-            grad[torch.arange(len(x), device=x.device), classes] -= 1
+            # ∂E/∂logits of the mean log-loss: (softmax − wanted) / B.
+            grad = logarithms.exp_().sub_(even)
+            grad[torch.arange(len(x), device=x.device), classes] -= 1 - self._smoothing
             grads[lane] = below.backward(self._layers.backward(grad.div_(len(wanted)), items))
 
         def update(lane: int) -> None:

@@ -11,7 +11,9 @@ from torch import Tensor
 
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Table
 from speechscope.training import loop
+from speechscope.training.augment import Augmentation
 from speechscope.training.loop import TrainSettings, train
+from speechscope.training.optimizers import AdaGrad
 
 TABLE: Table = (
     Conv(3, kernel=(4, 6)),
@@ -24,7 +26,18 @@ TABLE: Table = (
     Linear(None),
 )
 SETTINGS = TrainSettings(
-    epochs=4, per_class=6, test_per_class=4, batch=8, lr=0.03, l2=0.0, dropout=0.5, seed=3
+    epochs=4,
+    per_class=6,
+    test_per_class=4,
+    batch=8,
+    rule=AdaGrad(0.03),
+    l2=0.0,
+    dropout=0.5,
+    seed=3,
+    resampled=True,
+    smoothing=0.0,
+    patience=0,
+    augment=Augmentation(),
 )
 
 
@@ -44,6 +57,10 @@ class Blobs:
             self.y[split] = rng.choice(4, count, p=[0.5, 0.2, 0.2, 0.1])
             noise = rng.normal(size=(count, 1, 16, 6)) * 3.0  # far from separable
             self.x[split] = (centres[self.y[split]] + noise).astype(np.float32)
+
+    @property
+    def mean(self) -> Tensor:
+        return torch.full((1, 16, 6), 0.5)
 
     def labels(self, split: str) -> NDArray[np.int64]:
         return self.y[split]
@@ -156,3 +173,28 @@ def test_every_epoch_leaves_out_its_own_units() -> None:
         trainer.epoch(number, None)
         kept.append(torch.cat(trainer.step.kept).tolist())
     assert kept[0] != kept[1]
+
+
+def test_training_stops_when_the_score_stalls_and_stays_stopped() -> None:
+    patient = dataclasses.replace(SETTINGS, epochs=40, patience=3)
+    done = train(network(), Blobs(), patient)
+    assert len(done.history) == done.best_epoch + 3 < 40
+    again = train(network(), Blobs(), patient, state=done.state)
+    assert len(again.history) == len(done.history)
+
+
+def test_plain_epochs_take_every_item_once() -> None:
+    run = loop.Trainer(network(), Blobs(), dataclasses.replace(SETTINGS, resampled=False))
+    first, second = run.positions(0), run.positions(1)
+    assert sorted(first) == sorted(second) == list(range(40))
+    assert list(first) != list(second)
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_varied_inputs_are_repeatable_and_change_the_result(held: bool) -> None:
+    varied = dataclasses.replace(SETTINGS, augment=Augmentation(stretch=0.3, gain=0.3, noise=0.1))
+    losses = [
+        train(network(), Blobs(held=held), settings).history[-1].loss
+        for settings in (SETTINGS, varied, varied)
+    ]
+    assert losses[1] == losses[2] != losses[0]

@@ -166,3 +166,17 @@ def test_every_rule_goes_on_from_its_state(rule: Rule) -> None:
     steps(resumed, 3, 6)
     for name, value in whole.state_dict().items():
         assert torch.equal(value, again.state_dict()[name]), name
+
+
+def test_label_smoothing_equals_torch() -> None:
+    trained, other = network(), network()
+    x, wanted = batch(8, 0)
+    step = Step(trained, AdaGrad(0.05), l2=0.0, dropout=0.0, batch=8, smoothing=0.2)
+    loss, _ = step(x.__getitem__, wanted, torch.Generator().manual_seed(0))
+    optimizer = torch.optim.Adagrad(other.parameters(), lr=0.05)
+    expected = torch.nn.functional.cross_entropy(other.eval()(x), wanted, label_smoothing=0.2)
+    expected.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    assert float(loss) == pytest.approx(float(expected.detach()), rel=1e-10)
+    for name, value in other.named_parameters():
+        torch.testing.assert_close(trained.get_parameter(name), value, rtol=1e-8, atol=1e-10)
