@@ -1,5 +1,7 @@
 """Where the arithmetic runs: the CPU, or a CUDA device."""
 
+import os
+
 import torch
 
 from speechscope.errors import UsageProblem
@@ -19,12 +21,14 @@ def choose(name: str) -> torch.device:
         The name is unknown, or there is no such device.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cpu":
         return torch.device("cpu")
     kind, _, number = name.partition(":")
     if kind != "cuda" or (number and not number.isdigit()):
         raise UsageProblem(f"--device {name}: choose auto, cpu, cuda or cuda:N")
+    if not number and "LOCAL_RANK" in os.environ:  # a process of torchrun: one device for each
+        name, number = f"cuda:{os.environ['LOCAL_RANK']}", os.environ["LOCAL_RANK"]
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if int(number or 0) >= count:
         raise UsageProblem(f"--device {name}: this machine has {count} CUDA devices")

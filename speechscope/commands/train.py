@@ -1,13 +1,19 @@
 """``speechscope train``: a phone classifier."""
 
 from dataclasses import asdict
-from typing import Annotated
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from speechscope import recipes
 from speechscope.commands import options, output
 from speechscope.errors import UsageProblem
+
+if TYPE_CHECKING:
+    from speechscope.corpus.store import Corpus
+    from speechscope.networks.layers import Network
+    from speechscope.training.loop import TrainResult
 
 
 def command(
@@ -96,7 +102,7 @@ def command(
 
     The model keeps the weights of the best epoch and of the last one. After every epoch the state
     is kept beside the output, and --resume goes on from it with the same result as without the
-    stop.
+    stop. Started by torchrun, several processes share the batches and the first one writes.
 
     Example: speechscope train corpus.zarr --network freq-overlap-padded --epochs 20
     """
@@ -124,10 +130,11 @@ def command(
     from speechscope.corpus.store import Corpus
     from speechscope.device import choose
     from speechscope.lineage import entry
-    from speechscope.networks.saved import build, model_values
+    from speechscope.networks.saved import build
     from speechscope.progress import bar
     from speechscope.staging import staged
     from speechscope.training.augment import Augmentation
+    from speechscope.training.group import joined
     from speechscope.training.loop import TrainSettings, train
     from speechscope.training.optimizers import rule
     from speechscope.training.resume import ResumeFile
@@ -159,41 +166,30 @@ def command(
         parents=[entry(source, "corpus", path)],
     )
     unfinished = ResumeFile(path, record)
-    with (
-        staged(path, force=force or resume, directory=False) as partial,
-        bar("train", quiet=quiet) as progress,
-    ):
-        state = unfinished.load(path) if resume else None
 
-        def on_epoch(now: dict[str, object]) -> None:
-            unfinished.save(now)
-            if verbose:
-                output.note(_line(now["history"][-1]))  # type: ignore[index]
+    def on_epoch(now: dict[str, object]) -> None:
+        unfinished.save(now)
+        if verbose:
+            output.note(_line(now["history"][-1]))  # type: ignore[index]
 
-        done = train(
+    with joined(where) as group:
+        run = partial(
+            train,
             net,
             CorpusSource(data, ("train", "dev", "test"), where),
             settings,
-            state=state,
-            on_epoch=on_epoch,
-            progress=progress,
+            group=group,
         )
-        values = {
-            **model_values(
-                net,
-                chosen["network"],
-                weights=done.best,
-                classes=data.classes,
-                classes_folded=data.classes_folded,
-                fold=data.fold,
-                mean=data.mean,
-            ),
-            "history": [asdict(epoch) for epoch in done.history],
-            "best_epoch": done.best_epoch,
-            "selected_on": done.selected_on,
-            "state": done.state,
-        }
-        checkpoint.write(partial, record, values)
+        if group.rank > 0:  # the first process writes
+            run(state=unfinished.load(path) if resume else None)
+            return
+        with (
+            staged(path, force=force or resume, directory=False) as unnamed,
+            bar("train", quiet=quiet) as progress,
+        ):
+            state = unfinished.load(path) if resume else None
+            done = run(state=state, on_epoch=on_epoch, progress=progress)
+            checkpoint.write(unnamed, record, _values(net, chosen["network"], data, done))
     unfinished.clear()
     best, last = done.history[done.best_epoch - 1], done.history[-1]
     output.note(
@@ -209,6 +205,29 @@ def command(
         "best": asdict(best),
     }
     output.wrote(path, "model", as_json=as_json, facts=facts)
+
+
+def _values(
+    network: "Network", name: str, data: "Corpus", done: "TrainResult"
+) -> dict[str, object]:
+    """Return what the checkpoint holds."""
+    from speechscope.networks.saved import model_values
+
+    return {
+        **model_values(
+            network,
+            name,
+            weights=done.best,
+            classes=data.classes,
+            classes_folded=data.classes_folded,
+            fold=data.fold,
+            mean=data.mean,
+        ),
+        "history": [asdict(epoch) for epoch in done.history],
+        "best_epoch": done.best_epoch,
+        "selected_on": done.selected_on,
+        "state": done.state,
+    }
 
 
 def _line(epoch: dict[str, float]) -> str:

@@ -6,27 +6,34 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from speechscope.networks.layers import Network
+from speechscope.training.group import ALONE, Group
 from speechscope.training.source import Items
 
 BATCH = 1024
 
 
 def answers(
-    network: Network, source: Items, split: str
+    network: Network, source: Items, split: str, group: Group = ALONE
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Return the log-loss and the class with the largest output of every item, each (n,).
 
-    The network has to be in evaluation mode, on the device the inputs come to.
+    The network has to be in evaluation mode, on the device the inputs come to. Every process of a
+    group works on its part and has all answers in the end.
     """
     labels = source.labels(split)
-    losses = np.empty(len(labels), dtype=np.float32)
-    predicted = np.empty(len(labels), dtype=np.int64)
+    losses = np.zeros(len(labels), dtype=np.float32)
+    predicted = np.zeros(len(labels), dtype=np.int64)
+    mine = group.part(len(labels))
     with torch.inference_mode():
-        for start in range(0, len(labels), BATCH):
-            part = np.arange(start, min(start + BATCH, len(labels)))
+        for start in range(mine.start, mine.stop, BATCH):
+            part = np.arange(start, min(start + BATCH, mine.stop))
             logits = network(source.fetch(split, part))
             wanted = torch.from_numpy(labels[part]).to(logits.device)
             loss = functional.cross_entropy(logits, wanted, reduction="none")
             losses[part] = loss.cpu().numpy()
             predicted[part] = logits.argmax(1).cpu().numpy()
-    return losses, predicted
+    device = next(network.parameters()).device
+    return (
+        group.add_up(torch.from_numpy(losses).to(device)).cpu().numpy(),
+        group.add_up(torch.from_numpy(predicted).to(device)).cpu().numpy(),
+    )

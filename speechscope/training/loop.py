@@ -20,6 +20,7 @@ from speechscope import scoring
 from speechscope.networks.layers import Network
 from speechscope.training.augment import Augmentation
 from speechscope.training.evaluation import answers
+from speechscope.training.group import ALONE, Group
 from speechscope.training.optimizers import Rule
 from speechscope.training.resampling import resample
 from speechscope.training.source import Source
@@ -125,6 +126,7 @@ def train(
     *,
     state: Mapping[str, Any] | None = None,
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
+    group: Group = ALONE,
     progress: Callable[[int, int], None] | None = None,
 ) -> TrainResult:
     """Train a network to name the class of its input.
@@ -144,10 +146,12 @@ def train(
         the interruption.
     on_epoch
         Called after every epoch with the state.
+    group
+        The processes that train together; all have the same result, up to the order of sums.
     progress
         Called with (batches done, batches in all).
     """
-    run = Trainer(network, source, settings)
+    run = Trainer(network, source, settings, group)
     if state is not None:
         run.load(state)
     while not run.done:
@@ -166,8 +170,11 @@ def train(
 class Trainer:
     """Training between two epochs."""
 
-    def __init__(self, network: Network, source: Source, settings: TrainSettings) -> None:
+    def __init__(
+        self, network: Network, source: Source, settings: TrainSettings, group: Group = ALONE
+    ) -> None:
         self.network, self.source, self.settings = network, source, settings
+        self._group = group
         self.device = next(network.parameters()).device
         network.cpu().reset_parameters(torch.Generator().manual_seed(settings.seed))
         network.to(self.device)
@@ -177,6 +184,7 @@ class Trainer:
             l2=settings.l2,
             dropout=settings.dropout,
             smoothing=settings.smoothing,
+            group=group,
             batch=settings.batch,
         )
         self.labels = source.labels("train")
@@ -216,7 +224,7 @@ class Trainer:
         """Train on one resampled set and measure the network."""
         begun = time.perf_counter()
         loss, accuracy = self._train(number, progress)
-        losses, predicted = answers(self.network, self.source, "test")
+        losses, predicted = answers(self.network, self.source, "test", self._group)
         labels, fold = self.source.labels("test"), self.source.fold
         rng = np.random.default_rng([self.settings.seed, number, 1])
         sample = resample(labels, self.settings.test_per_class, rng)
@@ -237,7 +245,7 @@ class Trainer:
         if self.selected_on == "dev":
             wanted = fold[self.source.labels("dev")]
             score = scoring.balanced_accuracy(
-                wanted, fold[answers(self.network, self.source, "dev")[1]]
+                wanted, fold[answers(self.network, self.source, "dev", self._group)[1]]
             )
         if score > self.best["score"]:
             self.best = {"epoch": number + 1, "score": score, "weights": self._weights()}
@@ -271,6 +279,7 @@ class Trainer:
             if progress is not None:
                 progress(number * batches + index + 1, self.settings.epochs * batches)
         self.network.eval()
+        self._group.add_up(loss_sum), self._group.add_up(hits)
         return float(loss_sum) / len(positions), float(hits) / len(positions)
 
     def _varied(self, take: Take, count: int, generator: torch.Generator) -> Take:

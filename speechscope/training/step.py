@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from speechscope.networks.layers import Network
 from speechscope.networks.pooling import Unsupported
+from speechscope.training.group import ALONE, Group
 from speechscope.training.lanes import LANES, Lanes
 from speechscope.training.optimizers import Rule
 from speechscope.training.thinning import ThinnedLayers
@@ -48,6 +49,8 @@ class Step:
         The most items a step is given.
     smoothing
         Share of the wanted probability spread evenly over all classes (Szegedy et al. 2016).
+    group
+        The processes that make the step together, each on its part of the batch.
 
     Attributes
     ----------
@@ -66,10 +69,13 @@ class Step:
         dropout: float,
         batch: int,
         smoothing: float = 0.0,
+        group: Group = ALONE,
     ) -> None:
         on_cpu = next(network.parameters()).device.type == "cpu"
         self._lanes = Lanes(LANES if on_cpu else 1)
         self._rule, self._l2, self._smoothing = rule, l2, smoothing
+        self._group = group
+        batch = -(-batch // group.size)
         shares = dict.fromkeys(list(network.dropout)[1:], dropout)
         count = self._lanes.count
         self._layers = ThinnedLayers(network, shares, batch, rule, l2=l2, lanes=count)
@@ -122,12 +128,14 @@ class Step:
         take
             Gives the inputs of a part of the batch; called by several threads.
         wanted
-            The classes (B,).
+            The classes of the whole batch (B,).
         generator
             Draws the units that are left out; on the CPU, whatever the device.
         """
         self.count += 1
-        parts = self._lanes.parts(len(wanted))
+        mine = self._group.part(len(wanted))
+        count = mine.stop - mine.start
+        parts = self._lanes.parts(count)
         self._layers.draw(generator)
         self._lanes.run(self._layers.gather)
         lanes = range(self._lanes.count)
@@ -139,7 +147,8 @@ class Step:
             items = parts[lane]
             if items.start == items.stop:
                 return
-            x, classes = take(items), wanted[items]
+            here = slice(mine.start + items.start, mine.start + items.stop)
+            x, classes = take(here), wanted[here]
             below = self._below[lane]
             below.forward(x, self._layers.units[items])
             logits = self._layers.forward(items)
@@ -153,24 +162,37 @@ class Step:
             grad[torch.arange(len(x), device=x.device), classes] -= 1 - self._smoothing
             grads[lane] = below.backward(self._layers.backward(grad.div_(len(wanted)), items))
 
-        def update(lane: int) -> None:
-            self._layers.update(lane, len(wanted), self.count)
-            if lane == 0:
-                self._update_convolutions([found for found in grads if found])
-
         with torch.no_grad():
             self._lanes.run(learn)
-            self._lanes.run(update)
+            self._update(count, grads)
         return torch.stack(losses).sum() / len(wanted), torch.stack(right).sum()
 
-    def _update_convolutions(self, grads: list[dict[str, Tensor]]) -> None:
+    def _update(self, count: int, grads: list[dict[str, Tensor]]) -> None:
+        """Update all weights from this process's `count` items and those of the others."""
+        by_convolutions = {
+            name: sum((found[name] for found in grads if found), start=torch.zeros_like(weight))
+            for name, weight in self._convolutions.items()
+        }
+        layers = self._layers
+        if self._group.size == 1:
+            self._lanes.run(lambda lane: layers.update(lane, count, self.count))
+        else:
+            # One exchange for all derivatives: each has a cost of its own.
+            whole, parts = layers.gradients()
+            self._lanes.run(lambda lane: layers.gather_gradients(lane, count, parts))
+            flat = torch.cat([whole, *(grad.flatten() for grad in by_convolutions.values())])
+            self._group.add_up(flat)
+            whole.copy_(flat[: len(whole)])
+            start = len(whole)
+            for name, grad in by_convolutions.items():
+                by_convolutions[name] = flat[start : start + grad.numel()].view_as(grad)
+                start += grad.numel()
+            self._lanes.run(lambda lane: layers.apply(lane, parts, self.count))
         for name, weight in self._convolutions.items():
-            grad = grads[0][name]
-            for other in grads[1:]:
-                grad = grad + other[name]
+            grad = by_convolutions[name]
             if self._l2:
-                grad = grad + self._l2 * weight
-            self._rule(weight, grad.contiguous(), self.sums[name], self.count)
+                grad.add_(weight, alpha=self._l2)
+            self._rule(weight, grad, self.sums[name], self.count)
 
 
 class Automatic:

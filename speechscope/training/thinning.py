@@ -146,7 +146,37 @@ class ThinnedLayers:
     def update(self, lane: int, count: int, step: int) -> None:
         """Update the weights of a lane's units from all `count` items, after `backward`."""
         for layer in self._layers:
-            layer.update(lane, count, step)
+            padded = layer.padded(lane)
+            used = layer.in_use[1]
+            by_bias = padded.new_empty(len(padded))
+            layer.gradient(lane, count, padded[:, :used], by_bias)
+            layer.apply(lane, padded, by_bias, step)
+
+    def gradients(self) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+        """Return one array for all derivatives in use, and its parts by part and bias."""
+        shapes = [layer.in_use for layer in self._layers]
+        whole = self.units.new_empty(sum(rows * (columns + 1) for rows, columns in shapes))
+        parts, start = [], 0
+        for rows, columns in shapes:
+            middle, end = start + rows * columns, start + rows * (columns + 1)
+            parts.append((whole[start:middle].view(rows, columns), whole[middle:end]))
+            start = end
+        return whole, parts
+
+    def gather_gradients(
+        self, lane: int, count: int, parts: Sequence[tuple[Tensor, Tensor]]
+    ) -> None:
+        """Write the derivatives by a lane's units to where `gradients` has room for them."""
+        for layer, (by_parts, by_biases) in zip(self._layers, parts, strict=True):
+            layer.gradient(lane, count, *layer.share(lane, by_parts, by_biases))
+
+    def apply(self, lane: int, parts: Sequence[tuple[Tensor, Tensor]], step: int) -> None:
+        """Update the weights of a lane's units, given the derivatives."""
+        for layer, (by_parts, by_biases) in zip(self._layers, parts, strict=True):
+            by_part, by_bias = layer.share(lane, by_parts, by_biases)
+            padded = layer.padded(lane)
+            padded[:, : by_part.shape[1]] = by_part
+            layer.apply(lane, padded, by_bias, step)
 
 
 class _Layer:
@@ -256,40 +286,56 @@ class _Layer:
         torch.mm(grad, self._part, out=self._dx[items])
         return self._dx
 
-    def update(self, lane: int, count: int, step: int) -> None:
-        """Update a lane's rows."""
+    def padded(self, lane: int) -> Tensor:
+        """Return room for the derivative by a lane's part, and for zeros behind its rows."""
         own = self._own(lane)
-        size, used = own.stop - own.start, self._x.shape[1]
-        dy, x = self._dy[:count, own], self._x[:count]
         pad = PAD if self._columns is not None else 0
-        padded = self._temporary(lane, "part", size, used + pad)
+        return self._temporary(lane, "part", own.stop - own.start, self._x.shape[1] + pad)
+
+    def gradient(self, lane: int, count: int, by_part: Tensor, by_bias: Tensor) -> None:
+        """Write the derivatives by a lane's part and bias, from `count` items."""
+        dy = self._dy[:count, self._own(lane)]
+        torch.mm(dy.t(), self._x[:count], out=by_part)
+        torch.sum(dy, 0, out=by_bias)
+
+    def apply(self, lane: int, padded: Tensor, by_bias: Tensor, step: int) -> None:
+        """Update a lane's rows, given the derivatives by part (`padded`) and bias."""
+        own, used = self._own(lane), self._x.shape[1]
         grad = padded[:, :used]
-        torch.mm(dy.t(), x, out=grad)
         if self._l2:
             grad.add_(self._part[own], alpha=self._l2)
+            by_bias.add_(self._part_bias[own], alpha=self._l2)
+        weight = self._part[own]
         if self._columns is not None:
             padded[:, used:] = 0
-            grad = self._temporary(lane, "grad", size, self.weight.shape[1])
+            grad = self._temporary(lane, "grad", len(padded), self.weight.shape[1])
             torch.index_select(padded, 1, self._inverse, out=grad)
-        bias_grad = dy.sum(0)
-        if self._l2:
-            bias_grad.add_(self._part_bias[own], alpha=self._l2)
-        weight = self._part[own] if pad == 0 else self._wide(lane, "weight", self.weight)
+            weight = self._wide(lane, "weight", self.weight)
         sums = [
             self._wide(lane, f"sum{number}", whole) for number, whole in enumerate(self.weight_sums)
         ]
         self._rule(weight, grad, sums, step)
         if self.rows is None:
             bias_sums = [whole[own] for whole in self.bias_sums]
-            self._rule(self.bias[own], bias_grad, bias_sums, step)
+            self._rule(self.bias[own], by_bias, bias_sums, step)
             return
         rows = self.rows[own]
         for whole, part in zip((self.weight, *self.weight_sums), (weight, *sums), strict=True):
             put_rows(whole, rows, part)
         bias, bias_sums = self.bias[rows], [whole[rows] for whole in self.bias_sums]
-        self._rule(bias, bias_grad, bias_sums, step)
+        self._rule(bias, by_bias, bias_sums, step)
         for whole, part in zip((self.bias, *self.bias_sums), (bias, *bias_sums), strict=True):
             whole.index_copy_(0, rows, part)
+
+    @property
+    def in_use(self) -> tuple[int, int]:
+        """Shape of the part: rows and columns in use."""
+        return self._left, self._x.shape[1]
+
+    def share(self, lane: int, by_parts: Tensor, by_biases: Tensor) -> tuple[Tensor, Tensor]:
+        """Return a lane's rows of the derivatives by part and bias."""
+        own = self._own(lane)
+        return by_parts[own], by_biases[own]
 
 
 def put_rows(whole: Tensor, rows: Tensor, part: Tensor) -> None:
