@@ -30,6 +30,9 @@ class Problem:
         λ of the objective ½ ‖Y* − Y‖² + λ/2 ‖X‖².
     decoder
         A decoder for the layer, for methods that decode.
+    derived
+        Where further channels are linear in the first ones, as Δ are: channel c of a bin is
+        static @ derived[c], (orders, T, T), order by order.
     """
 
     network: Network
@@ -38,6 +41,7 @@ class Problem:
     seeds: Sequence[int]
     l2: float
     decoder: Decoder | None = None
+    derived: Tensor | None = None
 
     def objective(self) -> Objective:
         """Return the objective of the items."""

@@ -1,0 +1,213 @@
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from speechscope.inversion.anneal import SWEEP, AnnealSettings, Neighbours, anneal, temperatures
+from speechscope.inversion.changed_rows import (
+    ChangedRows,
+    FirstLayer,
+    WholeNetwork,
+    make_proposals,
+)
+from speechscope.inversion.problem import Problem
+from speechscope.networks.classifiers import TABLES
+from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Table
+
+TABLE: Table = (
+    Conv(3, (4, 5), "same"),
+    ReLU(),
+    MaxPool((5, 2), (2, 2)),
+    Conv(4, (3, 1), "same"),
+    ReLU(),
+    MaxPool((3, 1), (2, 1)),
+    Linear(6),
+    ReLU(),
+    Linear(5),
+)
+SETTINGS = AnnealSettings(
+    proposals=250,
+    chains=2,
+    rows=3,
+    share=0.5,
+    reach=0.4,
+    temperature=1e-2,
+    cooling=1e-3,
+    seed=9,
+)
+
+
+def network(table: Table = TABLE, shape: tuple[int, int, int] = (1, 24, 6)) -> Network:
+    torch.manual_seed(0)
+    made = Network(table, shape).double()
+    for parameter in made.parameters():
+        parameter.data.normal_(std=parameter[0].numel() ** -0.5)
+    return made.requires_grad_(False)
+
+
+def problem(count: int, layer: int, l2: float = 0.05) -> Problem:
+    made = network()
+    x = torch.randn(6, 1, 24, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    return Problem(made, layer, made.activation(x[:count], layer), list(range(7, 7 + count)), l2)
+
+
+def energy(made: Network, layer: int, target: Tensor, x: Tensor) -> Tensor:
+    """½ Σ (Y* − Y)² by a forward pass of the whole network."""
+    return 0.5 * (target - made.activation(x, layer)).flatten(1).square().sum(1)
+
+
+@pytest.mark.parametrize(
+    ("table", "shape", "layers"),
+    [
+        (TABLE, (1, 24, 6), range(1, 10)),
+        (TABLE, (2, 24, 6), (1, 6, 9)),
+        (TABLES["freq-overlap"], (1, 201, 16), (1, 3, 6, 9, 12)),
+        (TABLES["freq-overlap-padded"], (1, 201, 16), (1, 3, 6, 9, 12)),
+    ],
+)
+def test_changed_rows_give_the_energy_of_a_whole_forward_pass(
+    table: Table, shape: tuple[int, int, int], layers: range | tuple[int, ...]
+) -> None:
+    made, rows = network(table, shape), 5
+    generator = torch.Generator().manual_seed(2)
+    for layer in layers:
+        original, x = torch.randn(2, 3, *shape, dtype=torch.float64, generator=generator)
+        target = made.activation(original, layer)
+        proposals = make_proposals(made, layer, target, rows)
+        assert isinstance(proposals, FirstLayer if layer == 1 else ChangedRows)
+        torch.testing.assert_close(proposals.load(x), energy(made, layer, target, x))
+        # Both borders, and bands that overlap what was kept and what was taken back.
+        for first in (0, shape[1] - 1, shape[1] - rows, 7, 9, 8, 2, 11):
+            count = min(rows, shape[1] - first)
+            change = torch.randn(
+                3, count, shape[2], shape[0], dtype=torch.float64, generator=generator
+            )
+            changed = x.clone()
+            changed[:, :, first : first + count] += change.permute(0, 3, 1, 2)
+            found = proposals.propose(change, first)
+            expected = energy(made, layer, target, changed)
+            torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+            accepted = torch.rand(3, generator=generator) < 0.5
+            proposals.settle(accepted)
+            x = torch.where(accepted[:, None, None, None], changed, x)
+
+
+def test_other_networks_are_evaluated_whole() -> None:
+    made = network((Conv(4, (3, 3)), MaxPool((3, 3), (3, 1)), Linear(None)), (1, 17, 9))
+    x = torch.randn(2, 1, 17, 9, dtype=torch.float64)
+    target = made.activation(x, 3)
+    proposals = make_proposals(made, 3, target, 2)
+    assert isinstance(proposals, WholeNetwork)
+    proposals.load(x)
+    change = torch.ones(2, 2, 9, 1, dtype=torch.float64)
+    changed = x.clone()
+    changed[:, :, 4:6] += 1
+    torch.testing.assert_close(proposals.propose(change, 4), energy(made, 3, target, changed))
+    proposals.settle(torch.tensor([True, False]))
+    none = torch.zeros(2, 1, 9, 1, dtype=torch.float64)
+    expected = energy(made, 3, target, torch.stack([changed[0], x[1]]))
+    torch.testing.assert_close(proposals.propose(none, 0), expected)
+
+
+def one_by_one(whole: Problem, item: int, chain: int, settings: AnnealSettings) -> list[float]:
+    """One chain as the paper describes it, a forward pass of the network for every neighbour."""
+    made, target = whole.network, whole.target[item : item + 1]
+    neighbours = Neighbours(
+        [whole.seeds[item]], settings, 24, 6, torch.zeros((), dtype=torch.float64)
+    )
+
+    def error(x: Tensor) -> float:
+        return float(energy(made, whole.layer, target, x) + 0.5 * whole.l2 * (x**2).sum())
+
+    x = torch.zeros(1, 1, 24, 6, dtype=torch.float64)
+    now = began = best = error(x)
+    visited = [best]
+    k = 0
+    for sweep in range(math.ceil(settings.proposals / SWEEP)):
+        count = min(SWEEP, settings.proposals - sweep * SWEEP)
+        changes, uniform, first = neighbours.sweep(count)
+        for step in range(count):
+            new = x.clone()
+            for row in range(settings.rows):
+                if 0 <= first[step] + row < 24:
+                    new[0, 0, first[step] + row] += changes[step, chain, row]
+            wanted = error(new)
+            temperature = settings.temperature * began * settings.cooling ** (
+                k / settings.proposals
+            )
+            if wanted < now or float(uniform[step, chain]) < math.exp((now - wanted) / temperature):
+                x, now = new, wanted
+            best = min(best, now)
+            k += 1
+        visited.append(best)
+    return visited
+
+
+@pytest.mark.parametrize("layer", [1, 6, 9])
+def test_every_chain_takes_the_decisions_of_the_paper(layer: int) -> None:
+    whole = problem(3, layer)
+    found = anneal(whole, None, SETTINGS)
+    for item in range(3):
+        chains = [one_by_one(whole, item, chain, SETTINGS) for chain in range(2)]
+        expected = [min(pair) for pair in zip(*chains, strict=True)]
+        torch.testing.assert_close(
+            found.objective[item], torch.tensor(expected, dtype=torch.float64), rtol=1e-9, atol=0
+        )
+    # What is returned is what the last entry is the energy of, and chains do come down.
+    reached = energy(whole.network, layer, whole.target, found.x)
+    reached += 0.5 * whole.l2 * found.x.flatten(1).square().sum(1)
+    torch.testing.assert_close(found.objective[:, -1], reached)
+    assert bool((found.objective[:, -1] < 0.9 * found.objective[:, 0]).all())
+    assert bool((found.objective.diff(dim=1) <= 0).all())
+    assert found.steps.tolist() == [3, 3, 3]
+
+
+def test_an_item_does_not_depend_on_its_batch() -> None:
+    whole, fewer = anneal(problem(6, 6), None, SETTINGS), anneal(problem(2, 6), None, SETTINGS)
+    torch.testing.assert_close(fewer.x, whole.x[:2], rtol=1e-9, atol=1e-9)
+    other = Problem(**{**vars(problem(2, 6)), "seeds": [1, 2]})
+    assert not torch.equal(anneal(other, None, SETTINGS).x, fewer.x)
+
+
+def test_neighbours_are_those_of_the_paper() -> None:
+    like = torch.zeros(())
+    settings = AnnealSettings(**{**vars(SETTINGS), "reach": 0.05, "chains": 30})
+    changes, uniform, first = Neighbours([3, 4], settings, 24, 6, like).sweep(100)
+    assert changes.shape == (100, 60, 3, 6)
+    assert float((changes == 0).double().mean()) == pytest.approx(0.5, abs=0.01)
+    assert float(changes.abs().max()) <= 0.05
+    # One sign a neighbour, and each as often.
+    signs = torch.stack([(changes > 0).any(3).any(2), (changes < 0).any(3).any(2)])
+    assert not bool(signs.all(0).any())
+    assert float(signs[0].double().mean()) == pytest.approx(0.5, abs=0.03)
+    size = changes[changes > 0]
+    assert float(size.mean()) == pytest.approx(0.025, abs=1e-3)
+    assert float(size.std()) == pytest.approx(0.05 / math.sqrt(12), abs=1e-3)
+    assert float(uniform.min()) > 0 and float(uniform.mean()) == pytest.approx(0.5, abs=0.02)
+    assert min(first) < 0 and max(first) > 21 and len(set(first)) > 20
+
+
+def test_the_temperature_falls_from_its_share_of_the_start() -> None:
+    start = torch.tensor([2.0, 40.0], dtype=torch.float64)
+    found = temperatures(SETTINGS, start, 0, SETTINGS.proposals + 1)
+    torch.testing.assert_close(found[0], 1e-2 * start)
+    torch.testing.assert_close(found[-1], 1e-5 * start)
+    torch.testing.assert_close(found[1:] / found[:-1], (found[1] / found[0]).expand(250, 2))
+
+
+def test_derived_channels_follow_the_static_ones() -> None:
+    made = network(TABLE, (2, 24, 6))
+    derivative = torch.randn(6, 6, dtype=torch.float64)
+    derived = torch.stack([torch.eye(6, dtype=torch.float64), derivative])
+    x = torch.randn(2, 1, 24, 6, dtype=torch.float64)
+    target = made.activation(torch.cat([x, x @ derivative], 1), 3)
+    whole = Problem(made, 3, target, [1, 2], 0.0, derived=derived)
+    found = anneal(whole, None, SETTINGS)
+    assert bool((found.x[:, :1] != 0).any())
+    torch.testing.assert_close(found.x[:, 1:], found.x[:, :1] @ derivative)
+
+
+def test_nothing_to_anneal() -> None:
+    found = anneal(problem(0, 3), None, SETTINGS)
+    assert found.x.shape == (0, 1, 24, 6) and found.objective.shape[0] == 0
