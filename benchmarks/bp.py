@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from speechscope.inversion.bold_driver import BoldDriverSettings
 from speechscope.inversion.bp import BpSettings, bp, random_start
 from speechscope.inversion.problem import Problem
+from speechscope.inversion.rules import RuleSettings
 from speechscope.networks.classifiers import TABLES
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network
 
@@ -56,7 +57,7 @@ def plain(
     model: nn.Module, target: Tensor, start: Tensor, l2: float, settings: BpSettings
 ) -> tuple[Tensor, Tensor]:
     """Return the best reconstructions and E of every step, as a user would write it."""
-    driver = settings.driver
+    driver = settings.rule.driver
     x, best = start.clone(), start.clone()
     factor = torch.ones(len(x))
     lowest = torch.full((len(x),), torch.inf)
@@ -92,7 +93,8 @@ def measure(
     target = network.activation(inputs, layer).detach()
     seeds = list(range(items))
     l2 = 1e-2
-    settings = BpSettings(steps=steps, start=1e-2, driver=BoldDriverSettings(rate=rate))
+    driver = BoldDriverSettings(rate=rate, up=1.01, down=0.9, stop=0.005)
+    settings = BpSettings(steps=steps, start=1e-2, rule=RuleSettings("bold", rate, driver))
     start = random_start(network.input_shape, seeds, settings.start)
     model = sequential(network, layer)
 

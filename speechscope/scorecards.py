@@ -1,5 +1,6 @@
 """The table that `score` prints for each kind of artifact."""
 
+import importlib.util
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -89,15 +90,12 @@ def _decoder(path: Path) -> Iterator[Row]:
 
 def _inversion(artifact: Artifact) -> Iterator[Row]:
     methods, layers = artifact.flags("method"), artifact.read("layer").tolist()
-    count = artifact.array("original").shape[0]
-    sound = "waveform" in artifact
-    limit = _threshold(artifact) if sound else None
-    if sound:
-        yield _row(artifact, "round trip", None, limit, _compare(artifact, None, count))
+    limit = _threshold(artifact) if "waveform" in artifact else None
+    if limit is not None:
+        yield _row(artifact, "round trip", None, limit, None)
     for m, method in enumerate(methods):
         for index, layer in enumerate(layers):
-            values = _compare(artifact, (m, index), count)
-            yield _row(artifact, method, int(layer), limit, values)
+            yield _row(artifact, method, int(layer), limit, (m, index))
 
 
 def _row(
@@ -105,27 +103,37 @@ def _row(
     method: str,
     layer: int | None,
     limit: float | None,
-    values: dict[str, NDArray[Any]],
+    where: tuple[int, int] | None,
 ) -> Row:
-    waveform = values.get("waveform")
+    values = _compare(artifact, where)
+    waveform = values.get("mxcorr")
+    low, high = (None, None) if waveform is None else scoring.bootstrap(waveform)
+    mean = {name: float(found.mean()) for name, found in values.items()}
     return {
         "artifact": artifact.path.name,
         "method": method,
         "layer": layer,
         "items": len(values["euclidean"]),
-        "euclidean": float(values["euclidean"].mean()),
-        "mxcorr2": float(values["mxcorr2"].mean()),
-        "mxcorr": None if waveform is None else float(waveform.mean()),
+        "euclidean": mean["euclidean"],
+        "mxcorr2": mean["mxcorr2"],
+        "mxcorr": mean.get("mxcorr"),
+        "mxcorr_low": low,
+        "mxcorr_high": high,
         "mxcorr_median": None if waveform is None else float(np.median(waveform)),
         "threshold": limit,
+        "correlation": mean.get("correlation"),
+        "lsd": mean.get("lsd"),
+        "stoi": _stoi(artifact, where),
+        "intensity": mean["intensity"],
+        "mismatch": None if where is None else float(artifact.read("mismatch", where).mean()),
+        "input": artifact.record["config"]["input"],
     }
 
 
-def _compare(
-    artifact: Artifact, where: tuple[int, int] | None, count: int
-) -> dict[str, NDArray[Any]]:
+def _compare(artifact: Artifact, where: tuple[int, int] | None) -> dict[str, NDArray[Any]]:
     """Compare reconstructions with originals, item by item; `where` None is the round trip."""
     parts: list[dict[str, NDArray[Any]]] = []
+    count = artifact.array("original").shape[0]
     for start in range(0, count, BLOCK):
         items = slice(start, min(count, start + BLOCK))
         original = artifact.read("original", items)
@@ -133,14 +141,34 @@ def _compare(
         part = {
             "euclidean": scoring.euclidean(original, found),
             "mxcorr2": scoring.max_cross_correlation(original, found),
+            "intensity": scoring.intensity(original, found),
         }
         if "waveform" in artifact:
-            name = "waveform_round_trip" if where is None else "waveform"
-            waveform = artifact.read(name, items if where is None else (*where, items))
-            true = artifact.read("waveform_original", items)
-            part["waveform"] = scoring.max_cross_correlation(true, waveform)
+            true, waveform = _heard(artifact, where, items)
+            part["mxcorr"] = scoring.max_cross_correlation(true, waveform)
+            part["correlation"] = scoring.correlation(true, waveform)
+            part["lsd"] = scoring.log_spectral_distance(true, waveform)
         parts.append(part)
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _heard(
+    artifact: Artifact, where: tuple[int, int] | None, items: slice
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    name = "waveform_round_trip" if where is None else "waveform"
+    waveform = artifact.read(name, items if where is None else (*where, items))
+    return artifact.read("waveform_original", items), waveform
+
+
+def _stoi(artifact: Artifact, where: tuple[int, int] | None) -> float | None:
+    """Return the STOI of a recording whose segments follow each other, if pystoi is there."""
+    if artifact.record["config"]["input"] != "audio" or "waveform" not in artifact:
+        return None
+    if importlib.util.find_spec("pystoi") is None:
+        return None
+    true, waveform = _heard(artifact, where, slice(None))
+    rate = int(artifact.attributes("waveform")["sampling_frequency"])
+    return scoring.stoi(true.ravel(), waveform.ravel(), rate)
 
 
 def _threshold(artifact: Artifact) -> float:

@@ -1,10 +1,13 @@
 """Scores: how well a network classifies, and how well an input was reconstructed."""
 
+import warnings
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
+
+from speechscope.errors import SpeechscopeError
 
 Array = NDArray[np.floating[Any]]
 Labels = NDArray[np.integer[Any]]
@@ -60,6 +63,132 @@ def threshold(average: Array, waveforms: Array) -> float:
     """
     repeated = np.broadcast_to(average, waveforms.shape)
     return float(max_cross_correlation(waveforms, repeated).mean())
+
+
+def correlation(first: Array, second: Array) -> NDArray[np.float64]:
+    """Return the correlation of every pair after the best gain, (N,).
+
+        Σ x y / (‖x‖ ‖y‖) = √(1 − min_g ‖x − g y‖² / ‖x‖²), with the sign of the best gain g
+
+    0 where one of them is silent. No delay is allowed for.
+
+    Parameters
+    ----------
+    first, second : (N, …)
+    """
+    first, second = _rows(first), _rows(second)
+    norms = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+    product = np.einsum("ij,ij->i", first, second)
+    out: NDArray[np.float64] = np.zeros(len(first))
+    np.divide(product, norms, out=out, where=norms > 0)
+    return out
+
+
+def intensity(original: Array, found: Array) -> NDArray[np.float64]:
+    """Return ‖found‖ / ‖original‖ of every item, (N,); 0 where the original is silent.
+
+    Churchman 2015, sec. 7.1.1: "the reconstructed spectrogram intensities are greatly reduced".
+    """
+    sizes = np.linalg.norm(_rows(original), axis=1)
+    ratio: NDArray[np.float64] = np.zeros(len(sizes))
+    np.divide(np.linalg.norm(_rows(found), axis=1), sizes, out=ratio, where=sizes > 0)
+    return ratio
+
+
+LSD_FRAME, LSD_HOP, LSD_RANGE = 400, 160, 60.0
+"""Frames of 25 ms every 10 ms at 16 kHz, and the range below the loudest point [dB] (chosen)."""
+
+
+def log_spectral_distance(first: Array, second: Array) -> NDArray[np.float64]:
+    """Return the log-spectral distance of every pair of waveforms after the best level, (N,) [dB].
+
+        mean over frames t of √( mean over bins k of (L1[k, t] − L2[k, t])² )
+
+    with L the power spectrum in dB, no lower than `LSD_RANGE` below its loudest point, and L2
+    brought to the mean level of L1: levels are scored by `intensity`. Only frames in which the
+    first sounds count. Source: Gray & Markel 1976, "Distance measures for speech processing".
+
+    Parameters
+    ----------
+    first, second : (N, samples)
+    """
+    levels = [_levels(_rows(waveforms)) for waveforms in (first, second)]
+    sounding = (levels[0] > levels[0].min(axis=(1, 2), keepdims=True) + 1e-9).any(axis=2)
+    weight = sounding / np.maximum(1, sounding.sum(axis=1, keepdims=True))
+    means = [np.einsum("nt,ntk->n", weight, level) / level.shape[2] for level in levels]
+    apart = (levels[0] - means[0][:, None, None]) - (levels[1] - means[1][:, None, None])
+    distance: NDArray[np.float64] = np.sum(
+        weight * np.sqrt(np.mean(np.square(apart), axis=2)), axis=1
+    )
+    return distance
+
+
+def _levels(waveforms: Array) -> NDArray[np.float64]:
+    """Return power spectra [dB] (N, frames, bins) with their floor."""
+    if waveforms.shape[1] < LSD_FRAME:
+        waveforms = np.pad(waveforms, ((0, 0), (0, LSD_FRAME - waveforms.shape[1])))
+    frames = np.lib.stride_tricks.sliding_window_view(waveforms, LSD_FRAME, axis=1)[:, ::LSD_HOP]
+    power = np.abs(fft.rfft(frames * np.hanning(LSD_FRAME), axis=2)) ** 2
+    loudest = power.max(axis=(1, 2), keepdims=True)
+    scaled = power / np.where(loudest > 0, loudest, 1.0)
+    level: NDArray[np.float64] = 10 * np.log10(np.maximum(scaled, 10 ** (-LSD_RANGE / 10)))
+    return level
+
+
+STOI_SECONDS = 0.4
+"""STOI compares stretches of 384 ms and needs speech of at least that length."""
+
+
+def stoi(original: Array, found: Array, rate: int) -> float | None:
+    """Return the short-time objective intelligibility of one recording, about 0 to 1.
+
+    None for less than `STOI_SECONDS`, and where nothing sounds: phones by themselves are too short.
+    Source: Taal et al. 2011; computed by the library pystoi.
+
+    Parameters
+    ----------
+    original, found : (samples,)
+    rate
+        Sampling rate [Hz].
+
+    Raises
+    ------
+    SpeechscopeError
+        pystoi is not installed.
+    """
+    try:
+        from pystoi import stoi as measure
+    except ModuleNotFoundError as error:
+        raise SpeechscopeError("STOI needs pystoi; pip install 'speechscope[speech]'") from error
+    if len(original) < STOI_SECONDS * rate or not np.any(original) or not np.any(found):
+        return None
+    with warnings.catch_warnings():
+        # pystoi warns, and answers 1e-5, when too little of it is louder than its floor.
+        warnings.simplefilter("error", RuntimeWarning)
+        try:
+            return float(measure(original, found, rate, extended=False))
+        except RuntimeWarning:
+            return None
+
+
+def bootstrap(
+    values: Array, seed: int = 0, resamples: int = 2000, level: float = 0.95
+) -> tuple[float, float]:
+    """Return the percentile bootstrap interval of a mean over items.
+
+    Items are drawn with replacement `resamples` times; the interval holds the middle `level` of the
+    means. Source: Efron & Tibshirani 1993, sec. 13.3.
+
+    Parameters
+    ----------
+    values : (N,)
+    """
+    rng = np.random.default_rng(seed)
+    means = [
+        float(values[rng.integers(0, len(values), len(values))].mean()) for _ in range(resamples)
+    ]
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
 
 
 def accuracy(labels: Labels, predicted: Labels) -> float:

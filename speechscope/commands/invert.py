@@ -26,21 +26,111 @@ def command(
     method: Annotated[
         list[str] | None,
         options.setting(
-            "--method", "bp, decode, or chains of them such as decode+bp.", "invert.method"
+            "--method",
+            "anneal, bp, decode, align, or chains of them such as decode+bp.",
+            "invert.method",
+        ),
+    ] = None,
+    l2: Annotated[
+        float | None, options.setting("--l2", "Weight λ of λ/2 ‖X‖².", "invert.l2", min=0.0)
+    ] = None,
+    average: Annotated[
+        int | None, options.setting("--average", "Runs to average.", "invert.average", min=1)
+    ] = None,
+    noise: Annotated[
+        float | None,
+        options.setting(
+            "--noise", "Noise of decode and align in averages.", "invert.noise", min=0.0
         ),
     ] = None,
     steps: Annotated[
         int | None, options.setting("--steps", "Most steps of bp.", "invert.steps", min=0)
     ] = None,
-    l2: Annotated[
-        float | None, options.setting("--l2", "Weight λ of λ/2 ‖X‖².", "invert.l2", min=0.0)
-    ] = None,
-    rate: Annotated[
-        float | None, options.setting("--rate", "Master learning rate η of bp.", "invert.rate")
-    ] = None,
     start: Annotated[
         float | None,
         options.setting("--start", "Deviation of bp's random start.", "invert.start", min=0.0),
+    ] = None,
+    optimizer: Annotated[
+        str | None, options.setting("--optimizer", "How bp descends.", "invert.optimizer")
+    ] = None,
+    rate: Annotated[
+        float | None,
+        options.setting("--rate", "Master rate η of bold, adagrad or adam.", "invert.rate"),
+    ] = None,
+    up: Annotated[
+        float | None, options.setting("--up", "The bold driver's growth.", "invert.up", min=1.0)
+    ] = None,
+    down: Annotated[
+        float | None,
+        options.setting("--down", "The bold driver's fall.", "invert.down", min=0.0, max=1.0),
+    ] = None,
+    stop: Annotated[
+        float | None,
+        options.setting("--stop", "The factor below which it stops.", "invert.stop", min=0.0),
+    ] = None,
+    proposals: Annotated[
+        int | None,
+        options.setting("--proposals", "Neighbours anneal tries.", "invert.proposals", min=1),
+    ] = None,
+    chains: Annotated[
+        int | None,
+        options.setting("--chains", "Chains of anneal an item.", "invert.chains", min=1),
+    ] = None,
+    rows: Annotated[
+        int | None, options.setting("--rows", "Bands a neighbour changes.", "invert.rows", min=1)
+    ] = None,
+    share: Annotated[
+        float | None,
+        options.setting(
+            "--share", "Share of their entries that change.", "invert.share", min=0.0, max=1.0
+        ),
+    ] = None,
+    reach: Annotated[
+        float | None, options.setting("--reach", "Largest change r.", "invert.reach", min=0.0)
+    ] = None,
+    temperature: Annotated[
+        float | None,
+        options.setting(
+            "--temperature", "First temperature over the first E.", "invert.temperature", min=0.0
+        ),
+    ] = None,
+    cooling: Annotated[
+        float | None,
+        options.setting(
+            "--cooling", "Last temperature over the first.", "invert.cooling", min=0.0, max=1.0
+        ),
+    ] = None,
+    align_items: Annotated[
+        int | None,
+        options.setting(
+            "--align-items", "Training segments of align.", "invert.align_items", min=1
+        ),
+    ] = None,
+    align_epochs: Annotated[
+        int | None,
+        options.setting("--align-epochs", "Passes over them.", "invert.align_epochs", min=1),
+    ] = None,
+    align_lags: Annotated[
+        int | None,
+        options.setting(
+            "--align-lags", "Delay align is free in [samples].", "invert.align_lags", min=0
+        ),
+    ] = None,
+    audio: Annotated[
+        Path | None,
+        typer.Option("--audio", metavar="FILE", help="A recording instead.", show_default=False),
+    ] = None,
+    given: Annotated[
+        str | None,
+        typer.Option(
+            "--input",
+            metavar="KIND",
+            help="Instead: chirps, noise, tones, music-like, or another corpus.",
+            show_default=False,
+        ),
+    ] = None,
+    count: Annotated[
+        int | None, options.setting("--count", "Sounds of a kind.", "invert.count", min=1)
     ] = None,
     items: Annotated[
         list[str] | None,
@@ -66,43 +156,75 @@ def command(
 ) -> None:
     """Reconstruct test items from what a layer makes of them, and turn them back into sound.
 
-    bp descends from a random start on ½‖Y* − Y‖² + λ/2‖X‖²; decode runs a trained decoder;
-    decode+bp descends from what the decoder gives (Churchman 2015, sec. 6).
+    anneal proposes random changes and bp descends, both on ½‖Y* − Y‖² + λ/2‖X‖²; decode runs a
+    trained decoder; decode+bp descends from what the decoder gives (Churchman 2015, sec. 6). align
+    trains decoders on the training split for the layers asked for, up to a delay of the segment,
+    which deep layers no longer know: it reconstructs best from layer 3 on.
 
     Example: speechscope invert --layer 1,9 --method bp,decode+bp --per-class 2
     """
     if sum((items is not None, per_class is not None, everything)) > 1:
         raise UsageProblem("--items, --per-class and --all exclude each other")
+    if audio is not None and given is not None:
+        raise UsageProblem("--audio and --input exclude each other")
     flags = {
         "layer": options.joined(layer),
         "method": options.joined(method),
-        "steps": steps,
         "l2": l2,
-        "rate": rate,
+        "average": average,
+        "noise": noise,
+        "steps": steps,
         "start": start,
+        "optimizer": optimizer,
+        "up": up,
+        "down": down,
+        "stop": stop,
+        "proposals": proposals,
+        "chains": chains,
+        "rows": rows,
+        "share": share,
+        "reach": reach,
+        "temperature": temperature,
+        "cooling": cooling,
+        "align_items": align_items,
+        "align_epochs": align_epochs,
+        "align_lags": align_lags,
+        "count": count,
         "per_class": per_class,
     }
     chosen = recipes.resolve(recipe, "invert", flags)
+    own_rate = {"adagrad": "rate_adagrad", "adam": "rate_adam"}.get(chosen["optimizer"], "rate")
+    if rate is not None:
+        chosen[own_rate] = rate
     path = options.output_path(destination, "inversion.zarr")
 
     from speechscope import artifact_writer, provenance
     from speechscope.corpus import selection
     from speechscope.corpus.store import Corpus
     from speechscope.device import choose
-    from speechscope.inversion.bold_driver import BoldDriverSettings
-    from speechscope.inversion.bp import BpSettings
-    from speechscope.inversion.chain import InversionSettings, most_steps, parse_method
-    from speechscope.inversion.store import WITH_WAVEFORM, write_inversion
+    from speechscope.inversion.align import train_aligned
+    from speechscope.inversion.build import align_settings, inversion_settings
+    from speechscope.inversion.chain import most_steps, parse_method
+    from speechscope.inversion.examples import (
+        CorpusExamples,
+        Examples,
+        TrainingSegments,
+        recording,
+        stimuli,
+    )
+    from speechscope.inversion.problem import Restorer
+    from speechscope.inversion.sound import AUDIBLE
+    from speechscope.inversion.store import write_inversion
     from speechscope.lineage import ancestor, entry, record_at
     from speechscope.networks.saved import load_decoders, load_model
     from speechscope.progress import bar
     from speechscope.wav import check_target, write_wavs
 
     methods = chosen["method"].split(",")
-    decodes = any("decode" in parse_method(name) for name in methods)
-    source = options.input_path(model or ("decoder.pt" if decodes else "model.pt"))
+    used = {part for name in methods for part in parse_method(name)}
+    source = options.input_path(model or ("decoder.pt" if "decode" in used else "model.pt"))
     record = record_at(source)
-    if decodes and record["kind"] != "decoder":
+    if "decode" in used and record["kind"] != "decoder":
         raise UsageProblem(
             f"{source} is a {record['kind']}; --method {chosen['method']} needs a decoder "
             "(speechscope decode-train)"
@@ -111,64 +233,86 @@ def command(
     model_path = ancestor(source, record, "model", moved)
     trained = load_model(model_path)
     data = Corpus(ancestor(model_path, trained.checkpoint.record, "corpus", moved))
-    network = trained.network.to(choose(device))
+    where = choose(device)
+    network = trained.network.to(where)
     layers = [network.resolve(name) for name in chosen["layer"].split(",")]
-    decoders = load_decoders(source, network) if decodes else {}
-    missing = [layer for layer in layers if decodes and layer not in decoders]
-    if missing:
+    restorers: dict[str, dict[int, Restorer]] = {}
+    if "decode" in used:
+        restorers["decode"] = {**load_decoders(source, network)}
+        missing = [layer for layer in layers if layer not in restorers["decode"]]
+        if missing:
+            known = ", ".join(map(str, sorted(restorers["decode"])))
+            raise UsageProblem(
+                f"{source} has decoders for layers {known}, not "
+                f"{', '.join(map(str, missing))}; train them with decode-train --layer"
+            )
+    if "align" in used and (data.features != "real" or data.input_shape[0] != 1):
         raise UsageProblem(
-            f"{source} has decoders for layers {', '.join(map(str, sorted(decoders)))}, "
-            f"not {', '.join(map(str, missing))}; train them with decode-train --layer"
+            f"--method align needs real spectrograms, {data.path} holds {data.features}"
         )
-    if everything:
-        chosen_items = data.items("test")
-    elif items is not None:
-        chosen_items = selection.positions(data, "test", options.split_list(items))
+    examples: Examples
+    parents = [entry(source, record["kind"], path)]
+    if audio is not None:
+        examples = recording(audio, data)
+    elif given is not None and not Path(given).exists():
+        examples = stimuli(given, chosen["count"], data, seed)
     else:
-        chosen_items = selection.per_class(data, "test", chosen["per_class"], seed)
-    if wav is not None:
-        if data.features not in WITH_WAVEFORM:
+        other = None if given is None else Corpus(Path(given))
+        held = other or data
+        if everything:
+            numbers = held.items("test")
+        elif items is not None:
+            numbers = selection.positions(held, "test", options.split_list(items))
+        else:
+            numbers = selection.per_class(held, "test", chosen["per_class"], seed)
+        examples = CorpusExamples(held, numbers, None if other is None else data)
+        if other is not None:
+            parents.append(entry(other.path, "corpus", path))
+    if data.features not in AUDIBLE:
+        if wav is not None:
             raise UsageProblem(f"--wav: {data.features} spectrograms have no waveform")
-        check_target(wav, force=force)
-    settings = InversionSettings(
-        l2=chosen["l2"],
-        bp=BpSettings(
-            steps=chosen["steps"],
-            start=chosen["start"],
-            driver=BoldDriverSettings(
-                rate=chosen["rate"], up=chosen["up"], down=chosen["down"], stop=chosen["stop"]
-            ),
-        ),
-    )
-    if data.features not in WITH_WAVEFORM:
         output.note(f"{data.features} spectrograms keep no sign: no waveforms", quiet=quiet)
+    if wav is not None:
+        check_target(wav, force=force)
+    settings = inversion_settings(chosen, seed)
     new = provenance.new_record(
         "inversion",
-        config={"recipe": recipe, **chosen, "split": "test"},
+        config={"recipe": recipe, **chosen, "split": "test", "input": examples.kind},
         seed=seed,
-        device=str(next(network.parameters()).device),
-        parents=[entry(source, record["kind"], path)],
+        device=str(where),
+        parents=parents,
     )
-    with (
-        artifact_writer.create(path, "Reconstructed inputs", new, force=force) as writer,
-        bar("invert", quiet=quiet) as progress,
-    ):
-        write_inversion(
-            writer,
-            data,
-            network,
-            decoders,
-            items=chosen_items,
-            layers=layers,
-            methods=methods,
-            settings=settings,
-            max_steps=max(most_steps(name, settings) for name in methods),
-            seed=seed,
-            progress=progress,
-        )
+    with artifact_writer.create(path, "Reconstructed inputs", new, force=force) as writer:
+        if "align" in used:
+            with bar("align", quiet=quiet) as progress:
+                restorers["align"] = {
+                    **train_aligned(
+                        network,
+                        layers,
+                        TrainingSegments(data, where, chosen["align_items"], seed),
+                        data.stft,
+                        trained.mean.to(where),
+                        align_settings(chosen, seed),
+                        progress,
+                    )
+                }
+        with bar("invert", quiet=quiet) as progress:
+            write_inversion(
+                writer,
+                data,
+                network,
+                restorers,
+                examples=examples,
+                layers=layers,
+                methods=methods,
+                settings=settings,
+                max_steps=max(most_steps(name, settings) for name in methods),
+                seed=seed,
+                progress=progress,
+            )
     if wav is not None:
         write_wavs(path, wav, force=force)
     output.note(
-        f"{len(chosen_items)} items, layers {chosen['layer']}, {chosen['method']}", quiet=quiet
+        f"{len(examples.index)} items, layers {chosen['layer']}, {chosen['method']}", quiet=quiet
     )
-    output.wrote(path, "inversion", as_json=as_json, facts={"items": len(chosen_items)})
+    output.wrote(path, "inversion", as_json=as_json, facts={"items": len(examples.index)})

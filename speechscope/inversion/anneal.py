@@ -82,9 +82,7 @@ class Neighbours:
         coins = torch.empty(count, len(self._generators), chains, 2, dtype=torch.float64)
         for item, generator in enumerate(self._generators):
             changes[:, item] = torch.rand(shape, generator=generator)
-            coins[:, item] = torch.rand(
-                count, chains, 2, generator=generator, dtype=torch.float64
-            )
+            coins[:, item] = torch.rand(count, chains, 2, generator=generator, dtype=torch.float64)
         # One uniform number decides both whether an entry changes and by how much.
         changes.sub_(1 - settings.share).clamp_(min=0).mul_(settings.reach / settings.share)
         changes *= torch.where(coins[..., 0] < 0.5, -1.0, 1.0).float()[..., None, None]

@@ -20,10 +20,10 @@ class BoldDriverSettings:
         A reconstruction whose factor falls below this has converged.
     """
 
-    rate: float = 1e-6
-    up: float = 1.01
-    down: float = 0.9
-    stop: float = 0.005
+    rate: float
+    up: float
+    down: float
+    stop: float
 
 
 class BoldDriver:

@@ -1,13 +1,13 @@
 """Backpropagation to the input: gradient descent on the reconstruction (Churchman 2015, 6.4)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from speechscope.inversion.bold_driver import BoldDriver, BoldDriverSettings
 from speechscope.inversion.problem import Found, Problem
+from speechscope.inversion.rules import RuleSettings, make_rule
 
 
 @dataclass(frozen=True)
@@ -20,13 +20,13 @@ class BpSettings:
         Most updates of an item.
     start
         Standard deviation of the random start.
-    driver
-        The bold driver.
+    rule
+        How an item moves.
     """
 
-    steps: int = 2000
-    start: float = 1e-2
-    driver: BoldDriverSettings = field(default_factory=BoldDriverSettings)
+    steps: int
+    start: float
+    rule: RuleSettings
 
 
 def random_start(shape: Sequence[int], seeds: Sequence[int], deviation: float) -> Tensor:
@@ -41,12 +41,12 @@ def random_start(shape: Sequence[int], seeds: Sequence[int], deviation: float) -
 
 
 def bp(problem: Problem, start: Tensor | None, settings: BpSettings) -> Found:
-    """Descend along X ← X − η f ∂E/∂X, with the bold driver factor f of each item.
+    """Descend on E = ½ ‖Y* − Y‖² + λ/2 ‖X‖² by the derivative ∂E/∂X.
 
     Source: Churchman 2015, sec. 6.4. Where the paper returns the last reconstruction, this returns
     the one with the lowest E: the bold driver only shrinks its factor once it has gone too far, so
-    the last is often a step past the best. Items whose factor falls below the driver's stop have
-    converged and leave the batch.
+    the last is often a step past the best. Items that have converged by their rule (for the bold
+    driver, a factor below its stop) leave the batch.
     """
     target = problem.target
     if start is None:
@@ -54,7 +54,7 @@ def bp(problem: Problem, start: Tensor | None, settings: BpSettings) -> Found:
     x = start.to(target, copy=True)
     count, device = len(x), x.device
     objective = problem.objective()
-    driver = BoldDriver(count, settings.driver, device)
+    rule = make_rule(settings.rule, x)
     history = torch.full((settings.steps + 1, count), torch.nan, dtype=torch.float64, device=device)
     steps = torch.zeros(count, dtype=torch.int64, device=device)
     best, lowest = x.clone(), torch.full((count,), torch.inf, dtype=torch.float64, device=device)
@@ -66,10 +66,11 @@ def bp(problem: Problem, start: Tensor | None, settings: BpSettings) -> Found:
         better = energy < lowest
         torch.where(better[:, None, None, None], x, best, out=best)
         lowest = torch.where(better, energy, lowest)
-        rate = driver.update(energy)
-        running = driver.running
-        if step == settings.steps:
-            running = torch.zeros_like(running)
+        if step < settings.steps:
+            x = rule.step(x, energy, gradient)
+            running = rule.running
+        else:
+            running = torch.zeros_like(better)
         if not bool(running.all()):
             left = ~running
             found[active[left]] = best[left]
@@ -77,10 +78,8 @@ def bp(problem: Problem, start: Tensor | None, settings: BpSettings) -> Found:
             kept = running.nonzero()[:, 0]
             if not len(kept):
                 break
-            active, x, gradient, rate = active[kept], x[kept], gradient[kept], rate[kept]
-            best, lowest = best[kept], lowest[kept]
-            driver.keep(kept)
+            active, x, best, lowest = active[kept], x[kept], best[kept], lowest[kept]
+            rule.keep(kept)
             objective.keep(kept)
-        x.addcmul_(gradient, rate.neg().to(x)[:, None, None, None])
     width = int(steps.max()) + 1 if count else 1
     return Found(found, history[:width].t().contiguous(), steps)

@@ -1,20 +1,25 @@
-"""Methods by name, chains of them such as decode+bp, and inversion of whole batches.
+"""Methods by name, chains of them such as decode+bp, averages of runs, and whole batches.
 
 Each method of a chain starts from the reconstruction of the one before (Churchman 2015, sec. 6.6).
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from speechscope.errors import UsageProblem
+from speechscope.inversion.anneal import SWEEP, AnnealSettings, anneal
 from speechscope.inversion.bp import BpSettings, bp
 from speechscope.inversion.decode import decode
-from speechscope.inversion.problem import Found, Method, Problem
-from speechscope.networks.decoders import Decoder
+from speechscope.inversion.problem import Found, Method, Problem, Restorer
 from speechscope.networks.layers import Network
+
+METHODS = ("anneal", "bp", "decode", "align")
+"""Every single method by its name."""
 
 
 @dataclass(frozen=True)
@@ -28,20 +33,31 @@ class InversionSettings:
     block
         Items reconstructed at a time. Rounding depends on it in the last digits: equal bits need
         equal blocks.
+    average
+        Runs whose reconstructions are averaged (sec. 6.7).
+    noise
+        Noise of the decoding methods in such runs, as a share of the activations' size.
     bp
         Of backpropagation to the input.
+    anneal
+        Of simulated annealing.
     """
 
-    l2: float = 1e-3
-    block: int = 48
-    bp: BpSettings = field(default_factory=BpSettings)
+    l2: float
+    block: int
+    average: int
+    noise: float
+    bp: BpSettings
+    anneal: AnnealSettings
 
 
 def methods(settings: InversionSettings) -> dict[str, Method]:
-    """Return every single method by its name."""
+    """Return every single method, with its settings, by its name."""
     return {
+        "anneal": lambda problem, start: anneal(problem, start, settings.anneal),
         "bp": lambda problem, start: bp(problem, start, settings.bp),
-        "decode": decode,
+        "decode": lambda problem, start: decode("decode", problem),
+        "align": lambda problem, start: decode("align", problem),
     }
 
 
@@ -50,19 +66,19 @@ def parse_method(name: str) -> tuple[str, ...]:
 
     Raises UsageProblem when there is no such method.
     """
-    known = methods(InversionSettings())
     parts = tuple(part.strip() for part in name.split("+"))
     for part in parts:
-        if part not in known:
+        if part not in METHODS:
             raise UsageProblem(
-                f"method {name}: choose from {', '.join(known)}, or chain them with +"
+                f"method {name}: choose from {', '.join(METHODS)}, or chain them with +"
             )
     return parts
 
 
 def most_steps(name: str, settings: InversionSettings) -> int:
     """Return the steps that a chain takes at most."""
-    return settings.bp.steps * parse_method(name).count("bp")
+    lengths = {"bp": settings.bp.steps, "anneal": math.ceil(settings.anneal.proposals / SWEEP)}
+    return sum(lengths.get(part, 0) for part in parse_method(name))
 
 
 @dataclass(frozen=True)
@@ -75,32 +91,39 @@ class Inversion:
         [method, layer, item, channel, frequency, time], centred as the inputs are.
     objective
         E [method, layer, item, step] in float64, step 0 being the start; NaN after an item's last.
+        Of several runs, the mean over those that have not ended.
     steps
-        Steps taken [method, layer, item].
+        Steps taken [method, layer, item]; of several runs, the most.
+    mismatch
+        ‖Y* − Y‖ / ‖Y*‖ [method, layer, item] of the reconstruction's own activations Y.
     """
 
     reconstruction: Tensor
     objective: Tensor
     steps: Tensor
+    mismatch: Tensor
 
 
 def invert(
     network: Network,
-    decoders: Mapping[int, Decoder],
+    restorers: Mapping[str, Mapping[int, Restorer]],
     inputs: Tensor,
     layers: Sequence[int | str],
     methods_: Sequence[str],
     settings: InversionSettings,
     *,
     seeds: Sequence[int],
+    derived: Tensor | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Inversion:
     """Reconstruct inputs from what each layer makes of them, by each method.
 
     Parameters
     ----------
-    network, decoders
-        The network, and decoders by layer number for the methods that decode.
+    network
+        The network.
+    restorers
+        What ``decode`` and ``align`` restore inputs with, by method and layer number.
     inputs
         Centred inputs (N, C, F, T).
     layers
@@ -111,6 +134,8 @@ def invert(
         Of the methods.
     seeds
         One an item; the same seed gives the same random start at every layer.
+    derived
+        See `Problem`.
     progress
         Called with (reconstructions done, reconstructions in all).
 
@@ -121,11 +146,11 @@ def invert(
     """
     numbers = [network.resolve(layer) for layer in layers]
     chains = [parse_method(name) for name in methods_]
-    known = methods(settings)
     total = len(numbers) * len(chains) * len(inputs)
     done = 0
     # found[chain][layer] is a list over blocks of items.
     found: list[list[list[Found]]] = [[[] for _ in numbers] for _ in chains]
+    mismatches: list[list[list[Tensor]]] = [[[] for _ in numbers] for _ in chains]
     for first in range(0, len(inputs), settings.block):
         x = inputs[first : first + settings.block]
         with torch.no_grad():
@@ -137,15 +162,75 @@ def invert(
                 activations[number],
                 seeds[first : first + settings.block],
                 settings.l2,
-                decoders.get(number),
+                {name: known[number] for name, known in restorers.items() if number in known},
+                derived=derived,
+                noise=settings.noise if settings.average > 1 else 0.0,
             )
-            finished: dict[tuple[str, ...], Found] = {}
-            for row, chain in zip(found, chains, strict=True):
-                row[at].append(_run(chain, problem, known, finished))
+            runs = [
+                (_run_of(problem, run), methods(_settings_of(settings, run)))
+                for run in range(settings.average)
+            ]
+            finished: list[dict[tuple[str, ...], Found]] = [{} for _ in runs]
+            for row, apart, chain in zip(found, mismatches, chains, strict=True):
+                result = _averaged(
+                    [
+                        _run(chain, one, known, memory)
+                        for (one, known), memory in zip(runs, finished, strict=True)
+                    ]
+                )
+                row[at].append(result)
+                apart[at].append(mismatch(problem, result.x))
                 done += len(x)
                 if progress is not None:
                     progress(done, total)
-    return _assemble(found, network.input_shape, len(inputs))
+    return _assemble(found, mismatches, network.input_shape, len(inputs))
+
+
+def mismatch(problem: Problem, x: Tensor) -> Tensor:
+    """Return ‖Y* − Y‖ / ‖Y*‖ of every item, Y what the layer makes of x; 0 / 0 counts as 0."""
+    with torch.no_grad():
+        y = problem.network.activation(x, problem.layer)
+    size = problem.target.flatten(1).double().norm(dim=1)
+    apart = (y - problem.target).flatten(1).double().norm(dim=1)
+    return torch.where(apart > 0, apart / size, 0.0)
+
+
+def _run_of(problem: Problem, run: int) -> Problem:
+    """Return the problem with the seeds of one run; those of the first are its own."""
+    if run == 0:
+        return problem
+    return replace(problem, seeds=[_mixed(seed, run) for seed in problem.seeds])
+
+
+def _settings_of(settings: InversionSettings, run: int) -> InversionSettings:
+    if run == 0:
+        return settings
+    seed = _mixed(settings.anneal.seed, run)
+    return replace(settings, anneal=replace(settings.anneal, seed=seed))
+
+
+def _mixed(seed: int, run: int) -> int:
+    return int(np.random.SeedSequence([seed, run]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _averaged(runs: list[Found]) -> Found:
+    """Return the mean of several runs (Churchman 2015, sec. 6.7)."""
+    if len(runs) == 1:
+        return runs[0]
+    width = max(run.objective.shape[1] for run in runs)
+    histories = torch.stack(
+        [
+            torch.nn.functional.pad(
+                run.objective, (0, width - run.objective.shape[1]), value=torch.nan
+            )
+            for run in runs
+        ]
+    )
+    return Found(
+        torch.stack([run.x for run in runs]).mean(0),
+        histories.nanmean(0),
+        torch.stack([run.steps for run in runs]).amax(0),
+    )
 
 
 def _run(
@@ -162,19 +247,26 @@ def _run(
     return finished[chain]
 
 
-def _assemble(found: list[list[list[Found]]], shape: tuple[int, ...], items: int) -> Inversion:
+def _assemble(
+    found: list[list[list[Found]]],
+    mismatches: list[list[list[Tensor]]],
+    shape: tuple[int, ...],
+    items: int,
+) -> Inversion:
     widths = [f.objective.shape[1] for row in found for blocks in row for f in blocks]
     sizes = (len(found), len(found[0]) if found else 0, items)
     reconstruction = torch.empty(*sizes, *shape)
     objective = torch.full((*sizes, max(widths, default=1)), torch.nan, dtype=torch.float64)
     steps = torch.zeros(sizes, dtype=torch.int64)
+    apart = torch.zeros(sizes, dtype=torch.float64)
     for m, row in enumerate(found):
         for at, blocks in enumerate(row):
             first = 0
-            for f in blocks:
+            for f, norms in zip(blocks, mismatches[m][at], strict=True):
                 last = first + len(f.x)
                 reconstruction[m, at, first:last] = f.x
                 objective[m, at, first:last, : f.objective.shape[1]] = f.objective
                 steps[m, at, first:last] = f.steps
+                apart[m, at, first:last] = norms
                 first = last
-    return Inversion(reconstruction, objective, steps)
+    return Inversion(reconstruction, objective, steps, apart)

@@ -1,15 +1,21 @@
 """What a reconstruction method is given, and what it gives back."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from speechscope.inversion.objective import Objective, make_objective
-from speechscope.networks.decoders import Decoder
 from speechscope.networks.layers import Network
+
+
+class Restorer(Protocol):
+    """A trained inverse of the network up to a layer."""
+
+    def __call__(self, code: Tensor) -> Tensor:
+        """Return inputs (B, C, F, T) for activations (B, …)."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +34,14 @@ class Problem:
         One seed an item, for methods that draw random numbers.
     l2
         λ of the objective ½ ‖Y* − Y‖² + λ/2 ‖X‖².
-    decoder
-        A decoder for the layer, for methods that decode.
+    restorers
+        What restores inputs from the layer's activations, by the method that uses it.
     derived
         Where further channels are linear in the first ones, as Δ are: channel c of a bin is
         static @ derived[c], (orders, T, T), order by order.
+    noise
+        Noise σ added to the activations by methods that are deterministic without it, as a share
+        of their root mean square; 0 for none.
     """
 
     network: Network
@@ -40,8 +49,22 @@ class Problem:
     target: Tensor
     seeds: Sequence[int]
     l2: float
-    decoder: Decoder | None = None
+    restorers: Mapping[str, Restorer] = field(default_factory=dict)
     derived: Tensor | None = None
+    noise: float = 0.0
+
+    def noisy_target(self) -> Tensor:
+        """Return the activations with the noise of each item's seed."""
+        if not self.noise:
+            return self.target
+        noise = torch.stack(
+            [
+                torch.randn(self.target.shape[1:], generator=torch.Generator().manual_seed(seed))
+                for seed in self.seeds
+            ]
+        ).to(self.target)
+        size = self.target.flatten(1).square().mean(1).sqrt() * self.noise
+        return self.target + size.view(-1, *(1 for _ in self.target.shape[1:])) * noise
 
     def objective(self) -> Objective:
         """Return the objective of the items."""

@@ -10,23 +10,22 @@ from numpy.typing import NDArray
 from speechscope.artifact_writer import ArtifactWriter, flag_attributes
 from speechscope.corpus.store import Corpus
 from speechscope.inversion.chain import InversionSettings, invert
-from speechscope.networks.decoders import Decoder
+from speechscope.inversion.examples import Examples
+from speechscope.inversion.problem import Restorer
+from speechscope.inversion.sound import AUDIBLE, to_waveforms
 from speechscope.networks.layers import Network
 
 BLOCK = 256
 """Items worked on at a time, and in one chunk: 3 MB of spectrograms a method and layer."""
-
-WITH_WAVEFORM = ("real",)
-"""Representations that can be turned back into sound: they keep the sign."""
 
 
 def write_inversion(
     writer: ArtifactWriter,
     corpus: Corpus,
     network: Network,
-    decoders: Mapping[int, Decoder],
+    restorers: Mapping[str, Mapping[int, Restorer]],
     *,
-    items: NDArray[np.integer[Any]],
+    examples: Examples,
     layers: Sequence[int],
     methods: Sequence[str],
     settings: InversionSettings,
@@ -38,18 +37,27 @@ def write_inversion(
 
     The random start of an item depends on `seed` and on the item's place in the corpus, not on
     the items around it. Spectrograms are stored with the mean restored, waveforms by the inverse
-    transform.
+    transform, which for moduli estimates a phase.
 
     Parameters
     ----------
-    items : (N,) indices into the corpus.
-    layers, methods
+    corpus
+        What the network was trained on.
+    examples
+        What to reconstruct.
+    layers, methods, restorers
         As `speechscope.inversion.chain.invert` takes them.
     max_steps
         Most steps any of the methods takes, for the length of ``objective``.
     """
-    stft, count = corpus.stft, len(items)
-    sound = corpus.features in WITH_WAVEFORM
+    stft, count = corpus.stft, len(examples.index)
+    sound = corpus.features in AUDIBLE
+
+    def heard(spectrograms: NDArray[Any], seeds: Sequence[int]) -> NDArray[np.float32]:
+        found = torch.from_numpy(np.ascontiguousarray(spectrograms, dtype=np.float32))
+        waveforms: NDArray[np.float32] = to_waveforms(corpus.features, stft, found, seeds).numpy()
+        return waveforms
+
     volume = ("channel", "frequency", "time")
     grid, sizes = ("method", "layer", "item"), (len(methods), len(layers), count)
     shape = corpus.input_shape
@@ -75,11 +83,13 @@ def write_inversion(
         (1, 1, step, length),
     )
     steps = writer.create("steps", sizes, np.int32, grid, {"units": "1"}, (1, 1, step))
+    apart = {"long_name": "distance of the activations over their norm", "units": "1"}
+    mismatch = writer.create("mismatch", sizes, np.float32, grid, apart, (1, 1, step))
     rate = {"units": "1", "sampling_frequency": stft.rate}
     if sound:
         samples = stft.samples
         one = (step, samples)
-        heard = [
+        sounds = [
             writer.create(name, (count, samples), np.float32, ("item", "sample"), rate, one)
             for name in ("waveform_original", "waveform_round_trip")
         ]
@@ -91,11 +101,12 @@ def write_inversion(
             rate,
             (1, 1, step, samples),
         )
-        average = stft.inverse_real(corpus.mean[:1].reshape(1, *shape[1:]))[0]
+        average = heard(corpus.mean[:1], [seed])[0]
         writer.put("waveform_average", average, ("sample",), rate)
-    writer.put("item_index", np.asarray(items, dtype=np.int64), ("item",), {"units": "1"})
-    labels = corpus.labels[items].astype(np.int16)
-    writer.put("label", labels, ("item",), flag_attributes(corpus.classes))
+    index = np.asarray(examples.index, dtype=np.int64)
+    writer.put("item_index", index, ("item",), {"units": "1"})
+    labels = examples.labels.astype(np.int16)
+    writer.put("label", labels, ("item",), flag_attributes(examples.classes))
     names = np.arange(len(methods), dtype=np.int16)
     writer.put("method", names, ("method",), flag_attributes(methods))
     layer_names = {"flag_values": list(layers), "units": "1"}
@@ -108,32 +119,31 @@ def write_inversion(
     per_item = len(methods) * len(layers)
     for start in range(0, count, BLOCK):
         block = slice(start, min(count, start + BLOCK))
-        part = items[block]
-        inputs = corpus.centred(part)
+        inputs = examples.inputs(block)
+        seeds = [_item_seed(seed, int(item)) for item in index[block]]
         done = invert(
             network,
-            decoders,
+            restorers,
             torch.from_numpy(inputs).to(device),
             layers,
             methods,
             settings,
-            seeds=[_item_seed(seed, int(item)) for item in part],
+            seeds=seeds,
             progress=_offset(progress, start * per_item, count * per_item),
         )
         restored = done.reconstruction.cpu().numpy() + corpus.mean
         original[block] = inputs + corpus.mean
         found[:, :, block] = restored
-        padded = np.full((len(methods), len(layers), len(part), length), np.nan, dtype=np.float32)
+        padded = np.full((*sizes[:2], len(inputs), length), np.nan, dtype=np.float32)
         padded[..., : done.objective.shape[-1]] = done.objective.cpu().numpy()
         objective[:, :, block] = padded
         steps[:, :, block] = done.steps.cpu().numpy()
+        mismatch[:, :, block] = done.mismatch.cpu().numpy()
         if sound:
-            heard[0][block] = corpus.waveforms(part)
-            heard[1][block] = stft.inverse_real((inputs + corpus.mean)[:, 0])
-            flat = restored[..., 0, :, :].reshape(-1, *shape[1:])
-            waveform[:, :, block] = stft.inverse_real(flat).reshape(
-                len(methods), len(layers), len(part), stft.samples
-            )
+            sounds[0][block] = examples.waveforms(block)
+            sounds[1][block] = heard((inputs + corpus.mean)[:, 0], seeds)
+            for where in np.ndindex(*sizes[:2]):
+                waveform[(*where, block)] = heard(restored[where][:, 0], seeds)
 
 
 def _item_seed(seed: int, item: int) -> int:

@@ -133,8 +133,8 @@ def one_by_one(whole: Problem, item: int, chain: int, settings: AnnealSettings) 
                 if 0 <= first[step] + row < 24:
                     new[0, 0, first[step] + row] += changes[step, chain, row]
             wanted = error(new)
-            temperature = settings.temperature * began * settings.cooling ** (
-                k / settings.proposals
+            temperature = (
+                settings.temperature * began * settings.cooling ** (k / settings.proposals)
             )
             if wanted < now or float(uniform[step, chain]) < math.exp((now - wanted) / temperature):
                 x, now = new, wanted

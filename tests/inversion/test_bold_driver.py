@@ -1,14 +1,15 @@
 import oracles
 import torch
+from inversions import bold
 
-from speechscope.inversion.bold_driver import BoldDriver, BoldDriverSettings
+from speechscope.inversion.bold_driver import BoldDriver
 
 
 def test_each_item_follows_the_formula() -> None:
     generator = torch.Generator().manual_seed(0)
     # Rounded, so that equal neighbours, which leave the factor alone, occur.
     errors = (torch.rand(60, 5, dtype=torch.float64, generator=generator) * 4).round()
-    settings = BoldDriverSettings(rate=0.3, up=1.05, down=0.8, stop=0.0)
+    settings = bold(rate=0.3, up=1.05, down=0.8, stop=0.0)
     driver = BoldDriver(5, settings)
     rates = torch.stack([driver.update(row) for row in errors])
     for item in range(5):
@@ -17,14 +18,14 @@ def test_each_item_follows_the_formula() -> None:
 
 
 def test_the_factor_grows_on_decrease_and_shrinks_on_increase() -> None:
-    driver = BoldDriver(3, BoldDriverSettings())
+    driver = BoldDriver(3, bold())
     assert driver.update(torch.tensor([2.0, 2.0, 2.0])).tolist() == [1e-6] * 3
     rates = driver.update(torch.tensor([1.0, 3.0, 2.0]))
     torch.testing.assert_close(rates, torch.tensor([1.01e-6, 0.9e-6, 1e-6], dtype=torch.float64))
 
 
 def test_below_the_stop_an_item_has_converged() -> None:
-    driver = BoldDriver(2, BoldDriverSettings(down=0.9, stop=0.005))
+    driver = BoldDriver(2, bold(down=0.9, stop=0.005))
     for step in range(200):
         driver.update(torch.tensor([float(step), -float(step)]))
         # 0.9^50 = 0.00515, 0.9^51 = 0.0046; the first error has none before it.
@@ -33,7 +34,7 @@ def test_below_the_stop_an_item_has_converged() -> None:
 
 def test_items_that_leave_do_not_disturb_the_others() -> None:
     errors = torch.rand(20, 4, generator=torch.Generator().manual_seed(1))
-    whole, part = BoldDriver(4, BoldDriverSettings()), BoldDriver(4, BoldDriverSettings())
+    whole, part = BoldDriver(4, bold()), BoldDriver(4, bold())
     kept = torch.tensor([1, 3])
     for step, row in enumerate(errors):
         if step == 9:

@@ -2,16 +2,16 @@ import numpy as np
 import oracles
 import pytest
 import torch
+from inversions import bold, bp_settings
 from torch import Tensor
 
-from speechscope.inversion.bold_driver import BoldDriverSettings
 from speechscope.inversion.bp import BpSettings, bp, random_start
 from speechscope.inversion.objective import AutogradObjective
 from speechscope.inversion.problem import Problem
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Table
 
 TABLE: Table = (Conv(3, (4, 5), "same"), ReLU(), MaxPool((5, 2), (2, 2)), Linear(6))
-DRIVER = BoldDriverSettings(rate=10.0, up=1.3, down=0.4, stop=0.02)
+DRIVER = bold(rate=10.0, up=1.3, down=0.4, stop=0.02)
 
 
 def problem(count: int, layer: int = 4, l2: float = 0.01) -> Problem:
@@ -28,7 +28,7 @@ def one_by_hand(
     """Steepest descent of a single item, the bold driver by its oracle."""
     target = whole.target[item : item + 1]
     objective = AutogradObjective(whole.network, whole.layer, target, whole.l2)
-    driver = settings.driver
+    driver = settings.rule.driver
     x, errors, visited = start[item : item + 1], [], []
     for _ in range(settings.steps + 1):
         energy, gradient = objective.evaluate(x)
@@ -46,7 +46,7 @@ def one_by_hand(
 def test_every_item_takes_the_steps_it_would_take_alone() -> None:
     # Some items stop by the driver, at different steps, and some at the limit. The rate is far
     # too high at first, which magnifies rounding, too: hence the tolerances.
-    settings = BpSettings(steps=60, driver=DRIVER)
+    settings = bp_settings(steps=60, driver=DRIVER)
     whole = problem(8)
     start = random_start((1, 14, 5), whole.seeds, 0.5).double()
     found = bp(whole, start, settings)
@@ -63,7 +63,7 @@ def test_every_item_takes_the_steps_it_would_take_alone() -> None:
 
 
 def test_an_item_does_not_depend_on_its_batch() -> None:
-    settings = BpSettings(steps=40, start=0.5, driver=DRIVER)
+    settings = bp_settings(steps=40, start=0.5, driver=DRIVER)
     whole = bp(problem(8), None, settings)
     fewer = bp(problem(3), None, settings)
     torch.testing.assert_close(fewer.x, whole.x[:3], rtol=1e-9, atol=1e-10)
@@ -72,7 +72,7 @@ def test_an_item_does_not_depend_on_its_batch() -> None:
 
 def test_the_best_is_returned_not_the_last() -> None:
     # Only ever growing, the rate ends far too high.
-    settings = BpSettings(steps=80, driver=BoldDriverSettings(rate=0.01, up=1.1, down=1.1))
+    settings = bp_settings(steps=80, driver=bold(rate=0.01, up=1.1, down=1.1))
     whole = problem(4, layer=1)
     found = bp(whole, None, settings)
     lowest = found.objective.nan_to_num(torch.inf).min(1).values
@@ -84,7 +84,7 @@ def test_the_best_is_returned_not_the_last() -> None:
 def test_descent_recovers_what_one_convolution_keeps() -> None:
     # 3 maps of every position determine the single channel they are made from.
     whole = problem(4, layer=1, l2=0.0)
-    settings = BpSettings(steps=1000, start=0.1, driver=BoldDriverSettings(rate=1e-2))
+    settings = bp_settings(steps=1000, start=0.1, driver=bold(rate=1e-2))
     found = bp(whole, None, settings)
     torch.manual_seed(3)
     Network(TABLE, (1, 14, 5))
@@ -102,6 +102,6 @@ def test_starts_depend_on_their_seed_alone() -> None:
 
 
 def test_nothing_to_reconstruct() -> None:
-    found = bp(problem(0), None, BpSettings(steps=5))
+    found = bp(problem(0), None, bp_settings(steps=5))
     assert found.x.shape == (0, 1, 14, 5)
     assert found.objective.shape[0] == 0

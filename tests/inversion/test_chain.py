@@ -1,17 +1,23 @@
+from dataclasses import replace
+
+import inversions
 import pytest
 import torch
+from inversions import bold, bp_settings
 
 from speechscope.errors import UsageProblem
-from speechscope.inversion.bold_driver import BoldDriverSettings
-from speechscope.inversion.bp import BpSettings, bp, random_start
-from speechscope.inversion.chain import InversionSettings, invert, most_steps, parse_method
+from speechscope.inversion.bp import bp, random_start
+from speechscope.inversion.chain import invert, most_steps, parse_method
 from speechscope.inversion.problem import Found, Problem
 from speechscope.networks.decoders import Decoder
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Table
 
 TABLE: Table = (Conv(3, (4, 5), "same"), ReLU(), MaxPool((5, 2), (2, 2)), Linear(6))
-SETTINGS = InversionSettings(
-    l2=0.02, block=3, bp=BpSettings(steps=7, start=0.3, driver=BoldDriverSettings(rate=0.01))
+SETTINGS = replace(
+    inversions.settings(),
+    l2=0.02,
+    block=3,
+    bp=bp_settings(steps=7, start=0.3, driver=bold(rate=0.01)),
 )
 SEEDS = [4, 5, 6, 7, 8]
 
@@ -37,7 +43,7 @@ def test_methods_are_chained_by_plus() -> None:
     assert parse_method("decode + bp+bp") == ("decode", "bp", "bp")
     assert most_steps("decode+bp+bp", SETTINGS) == 14
     for wrong in ("", "bp+", "decode-bp", "BP"):
-        with pytest.raises(UsageProblem, match="choose from bp, decode"):
+        with pytest.raises(UsageProblem, match="choose from anneal, bp, decode, align"):
             parse_method(wrong)
 
 
@@ -46,7 +52,7 @@ def test_inversion_is_each_method_at_each_layer(network: Network, inputs: torch.
     calls: list[tuple[int, int]] = []
     found = invert(
         network,
-        decoders,
+        {"decode": decoders},
         inputs,
         [1, "pool1"],
         ["bp", "decode", "decode+bp"],
@@ -106,7 +112,7 @@ def test_histories_of_different_lengths_follow_each_other() -> None:
 
 def test_blocks_change_nothing_but_rounding(network: Network, inputs: torch.Tensor) -> None:
     one = invert(network, {}, inputs, [3], ["bp"], SETTINGS, seeds=SEEDS)
-    other = InversionSettings(l2=0.02, block=5, bp=SETTINGS.bp)
+    other = replace(SETTINGS, block=5)
     whole = invert(network, {}, inputs, [3], ["bp"], other, seeds=SEEDS)
     torch.testing.assert_close(one.reconstruction, whole.reconstruction, rtol=1e-5, atol=1e-6)
     again = invert(network, {}, inputs, [3], ["bp"], SETTINGS, seeds=SEEDS)
@@ -119,7 +125,7 @@ def test_decoding_needs_a_decoder(network: Network, inputs: torch.Tensor) -> Non
 
 
 def test_the_start_is_the_same_at_every_layer(network: Network, inputs: torch.Tensor) -> None:
-    still = InversionSettings(bp=BpSettings(steps=0, start=0.3))
+    still = replace(SETTINGS, bp=bp_settings(steps=0, start=0.3))
     found = invert(network, {}, inputs, [1, 3], ["bp"], still, seeds=SEEDS)
     starts = random_start((1, 14, 5), SEEDS, 0.3)
     torch.testing.assert_close(found.reconstruction[0, 0], starts)

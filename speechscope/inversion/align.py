@@ -1,0 +1,224 @@
+"""Decoders that are trained up to a delay: a better reconstruction from deep layers.
+
+A deep layer tells which frequencies sounded, and no longer when within the segment a period began.
+A decoder that is trained on the squared error has to average over all beginnings, and the average
+of a wave over its phases is silence. These decoders answer with any one of the waves instead: their
+error is the distance to the segment at the best delay and gain, 1 − mxcorr.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from speechscope.features.stft import Stft
+from speechscope.inversion.sound import inverse_real
+from speechscope.networks.layers import Network
+
+LEVEL = 0.01
+"""Weight of the squared difference of the log levels, which mxcorr leaves open (chosen)."""
+
+SILENCE = 1e-3
+"""Segments of a smaller norm than this have no shape to learn."""
+
+
+@dataclass(frozen=True)
+class AlignSettings:
+    """Settings of decoders trained up to a delay.
+
+    Parameters
+    ----------
+    items
+        Training segments at most.
+    epochs
+        Passes over them.
+    batch
+        Segments a step.
+    hidden
+        Hidden units.
+    rate
+        Adam's first rate; it falls to 0 by half a cosine.
+    dropout
+        Share of the hidden units left out of a step.
+    lags
+        Largest delay allowed for [samples]; 0 trains a decoder that has to be on time.
+    seed
+        Draws the first weights, the order and the dropout.
+    """
+
+    items: int
+    epochs: int
+    batch: int
+    hidden: int
+    rate: float
+    dropout: float
+    lags: int
+    seed: int
+
+
+class Examples(Protocol):
+    """Training segments."""
+
+    def __len__(self) -> int:
+        """Return their number."""
+
+    def batch(self, items: Tensor) -> tuple[Tensor, Tensor]:
+        """Return centred inputs (B, 1, F, T) and waveforms (B, samples)."""
+
+
+class AlignedDecoder(nn.Module):
+    """Two linear layers from activations, standardised, to a spectrogram.
+
+    Parameters
+    ----------
+    units
+        Activations of the layer.
+    shape
+        (1, F, T) of the input.
+    hidden, dropout
+        See `AlignSettings`.
+    mean
+        What inputs are centred by (1, F, T).
+    """
+
+    centre: Tensor
+    scale: Tensor
+    mean: Tensor
+
+    def __init__(
+        self, units: int, shape: Sequence[int], hidden: int, dropout: float, mean: Tensor
+    ) -> None:
+        super().__init__()
+        self._shape = tuple(shape)
+        self.inner = nn.Linear(units, hidden)
+        self.outer = nn.Linear(hidden, math.prod(shape))
+        self.dropout = nn.Dropout(dropout)
+        self.register_buffer("centre", torch.zeros(units))
+        self.register_buffer("scale", torch.ones(()))
+        self.register_buffer("mean", mean.clone())
+
+    def spectrogram(self, code: Tensor) -> Tensor:
+        """Return spectrograms (B, 1, F, T) for activations (B, …), not centred."""
+        code = (code.flatten(1) - self.centre) / self.scale
+        hidden = self.dropout(torch.relu(self.inner(code)))
+        return self.outer(hidden).view(len(code), *self._shape)  # type: ignore[no-any-return]
+
+    def forward(self, code: Tensor) -> Tensor:
+        """Return centred inputs (B, 1, F, T) for activations (B, …)."""
+        return self.spectrogram(code) - self.mean
+
+
+def delayed_error(found: Tensor, wanted: Tensor, lags: int) -> Tensor:
+    """Return 1 − max_m Σ_n x[n] y[n + m] / (‖x‖ ‖y‖) over the lags −`lags` … `lags`, (B,).
+
+    Source: the mxcorr of Churchman 2015, sec. 7, as something to be trained on.
+
+    Parameters
+    ----------
+    found, wanted : (B, samples)
+    """
+    samples = found.shape[1]
+    reach = min(lags, samples - 1)
+    length = 1 << (samples + reach).bit_length()
+    spectrum = torch.fft.rfft(wanted, length).conj() * torch.fft.rfft(found, length)
+    correlation = torch.fft.irfft(spectrum, length)
+    allowed = torch.cat([correlation[:, : reach + 1], correlation[:, length - reach :]], 1)
+    norms = found.norm(dim=1) * wanted.norm(dim=1)
+    return 1 - allowed.amax(1) / norms.clamp(min=1e-12)
+
+
+def train_aligned(
+    network: Network,
+    layers: Sequence[int],
+    examples: Examples,
+    stft: Stft,
+    mean: Tensor,
+    settings: AlignSettings,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[int, AlignedDecoder]:
+    """Train a decoder for each layer, the network staying as it is.
+
+    A decoder minimises `delayed_error` of its waveform, and `LEVEL` times the squared difference of
+    the logarithms of the norms. It sees activations of its own layer alone. One forward pass of
+    the network serves all layers.
+
+    Parameters
+    ----------
+    layers
+        Numbers.
+    examples
+        Training segments; at most `settings.items` of them are read.
+    mean
+        What inputs are centred by (1, F, T).
+    progress
+        Called with (steps done, steps in all).
+    """
+    device = mean.device
+    random = torch.Generator().manual_seed(settings.seed)
+    decoders: dict[int, AlignedDecoder] = {}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        for layer in layers:
+            units = math.prod(network.shapes[layer - 1])
+            decoders[layer] = AlignedDecoder(
+                units, network.input_shape, settings.hidden, settings.dropout, mean
+            ).to(device)
+        count = min(len(examples), settings.items)
+        pool = torch.randperm(len(examples), generator=random)[:count]
+        _standardise(network, decoders, examples, pool[: 8 * settings.batch])
+        optimizer = torch.optim.Adam(
+            [p for decoder in decoders.values() for p in decoder.parameters()], lr=settings.rate
+        )
+        per_epoch = math.ceil(count / settings.batch)
+        total, done = settings.epochs * per_epoch, 0
+        for decoder in decoders.values():
+            decoder.train()
+        for _ in range(settings.epochs):
+            for items in pool[torch.randperm(count, generator=random)].split(settings.batch):
+                inputs, waveforms = examples.batch(items)
+                loud = waveforms.norm(dim=1) > SILENCE
+                if bool(loud.any()):
+                    for group in optimizer.param_groups:
+                        group["lr"] = settings.rate * 0.5 * (1 + math.cos(math.pi * done / total))
+                    _step(network, decoders, inputs[loud], waveforms[loud], stft, settings.lags)
+                    optimizer.step()
+                    optimizer.zero_grad()
+                done += 1
+                if progress is not None:
+                    progress(done, total)
+    return {layer: decoder.eval().requires_grad_(False) for layer, decoder in decoders.items()}
+
+
+def _step(
+    network: Network,
+    decoders: dict[int, AlignedDecoder],
+    inputs: Tensor,
+    waveforms: Tensor,
+    stft: Stft,
+    lags: int,
+) -> None:
+    """Leave the derivative of the mean error in the parameters."""
+    with torch.no_grad():
+        codes = network.activations(inputs, decoders)
+    for layer, decoder in decoders.items():
+        found = inverse_real(stft, decoder.spectrogram(codes[layer])[:, 0])
+        level = torch.log(found.norm(dim=1) / waveforms.norm(dim=1))
+        error = delayed_error(found, waveforms, lags) + LEVEL * level.square()
+        error.mean().backward()  # type: ignore[no-untyped-call]
+
+
+def _standardise(
+    network: Network, decoders: dict[int, AlignedDecoder], examples: Examples, items: Tensor
+) -> None:
+    """Set what activations are shifted and divided by, from some of the segments."""
+    inputs, _ = examples.batch(items)
+    with torch.no_grad():
+        codes = network.activations(inputs, decoders)
+    for layer, decoder in decoders.items():
+        code = codes[layer].flatten(1)
+        decoder.centre.copy_(code.mean(0))
+        spread = (code - decoder.centre).square().mean().sqrt()
+        decoder.scale.copy_(torch.where(spread > 0, spread, 1.0))

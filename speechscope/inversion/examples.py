@@ -1,0 +1,144 @@
+"""What is to be reconstructed: items of a corpus, a recording, or sounds that are not speech."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from speechscope.corpus.audio import BadRecording, read_audio
+from speechscope.corpus.prepare import GAIN_SCALE
+from speechscope.corpus.store import Corpus
+from speechscope.errors import SpeechscopeError, UsageProblem
+from speechscope.features.representations import compute
+from speechscope.inversion.stimuli import STIMULI, make_stimuli
+
+Float = NDArray[np.float32]
+Items = NDArray[np.integer[Any]]
+
+
+class Examples(Protocol):
+    """Segments by position."""
+
+    classes: tuple[str, ...]
+    labels: NDArray[np.integer[Any]]
+    index: Items
+    kind: str
+
+    def inputs(self, part: slice) -> Float:
+        """Return inputs (N, C, F, T), less the mean of the network's training items."""
+
+    def waveforms(self, part: slice) -> Float:
+        """Return segments (N, samples)."""
+
+
+class CorpusExamples:
+    """Items of a corpus, its own mean or another's taken away.
+
+    Raises UsageProblem where the other corpus was prepared another way.
+    """
+
+    def __init__(self, corpus: Corpus, items: Items, trained: Corpus | None = None) -> None:
+        self._corpus, self._mean = corpus, corpus.mean if trained is None else trained.mean
+        self.kind = "corpus" if trained is None else corpus.path.stem
+        self.classes, self.index = corpus.classes, items
+        self.labels = corpus.labels[items]
+        if trained is not None and _preparation(corpus) != _preparation(trained):
+            raise UsageProblem(
+                f"--input {corpus.path} was prepared as {_preparation(corpus)}, "
+                f"{trained.path} as {_preparation(trained)}; prepare it in the same way"
+            )
+
+    def inputs(self, part: slice) -> Float:
+        """See `Examples`."""
+        values = self._corpus.centred(self.index[part])
+        return values + (self._corpus.mean - self._mean)
+
+    def waveforms(self, part: slice) -> Float:
+        """See `Examples`."""
+        return self._corpus.waveforms(self.index[part])
+
+
+class SoundExamples:
+    """Segments held as waveforms (N, samples), all of one class."""
+
+    def __init__(self, waveforms: Float, name: str, kind: str, trained: Corpus) -> None:
+        self._waveforms, self._trained, self.kind = waveforms, trained, kind
+        self.classes = ("".join(c if c.isalnum() or c in "-." else "_" for c in name),)
+        self.index = np.arange(len(waveforms))
+        self.labels = np.zeros(len(waveforms), dtype=np.int64)
+
+    def inputs(self, part: slice) -> Float:
+        """See `Examples`."""
+        trained = self._trained
+        values: Float = compute(trained.features, trained.stft, self._waveforms[part])
+        return values - trained.mean
+
+    def waveforms(self, part: slice) -> Float:
+        """See `Examples`."""
+        return self._waveforms[part]
+
+
+class TrainingSegments:
+    """The training split of a corpus, as decoders are trained on it."""
+
+    def __init__(self, corpus: Corpus, device: torch.device, most: int, seed: int) -> None:
+        items = corpus.items("train")
+        rng = np.random.default_rng([seed, 0xA116])
+        self._items = np.sort(rng.permutation(items)[:most])
+        # Held once: bounded by `most`, and read many times in random order.
+        self._inputs = torch.from_numpy(corpus.centred(self._items))
+        self._waveforms = torch.from_numpy(corpus.waveforms(self._items))
+        self._device = device
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def batch(self, items: Tensor) -> tuple[Tensor, Tensor]:
+        """Return centred inputs (B, C, F, T) and waveforms (B, samples)."""
+        return self._inputs[items].to(self._device), self._waveforms[items].to(self._device)
+
+
+def recording(path: Path, trained: Corpus) -> SoundExamples:
+    """Cut a recording into consecutive segments, the last padded with zeros.
+
+    It is resampled, and brought to one loudness if the corpus was.
+
+    Raises
+    ------
+    SpeechscopeError
+        It cannot be read.
+    """
+    stft = trained.stft
+    try:
+        samples, _ = read_audio(path, stft.rate)
+    except BadRecording as error:
+        raise SpeechscopeError(f"--audio {path}: {error}") from error
+    if trained.config.get("normalize") == "gain":
+        samples = samples / np.float32(GAIN_SCALE * np.sqrt(np.mean(np.square(samples))))
+    count = -(-len(samples) // stft.samples)
+    padded = np.zeros((count, stft.samples), dtype=np.float32)
+    padded.reshape(-1)[: len(samples)] = samples
+    return SoundExamples(padded, path.stem, "audio", trained)
+
+
+def stimuli(kind: str, count: int, trained: Corpus, seed: int) -> SoundExamples:
+    """Return sounds that are not speech; see `make_stimuli`.
+
+    Raises
+    ------
+    UsageProblem
+        There is no such kind.
+    """
+    if kind not in STIMULI:
+        raise UsageProblem(f"--input {kind}: choose from {', '.join(STIMULI)}, or a corpus folder")
+    stft = trained.stft
+    waveforms = make_stimuli(kind, count, stft.samples, stft.rate, seed)
+    return SoundExamples(waveforms, kind, kind, trained)
+
+
+def _preparation(corpus: Corpus) -> Sequence[object]:
+    return (corpus.features, *corpus.input_shape, corpus.stft.rate, corpus.stft.samples)

@@ -1,0 +1,106 @@
+"""From spectrograms back to sound, in batches: the real part, and moduli without a phase."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from speechscope.errors import UsageProblem
+from speechscope.features.representations import LOG_FLOOR
+from speechscope.features.stft import Stft
+
+ITERATIONS = 60
+"""Griffin-Lim's: the modulus of these short segments has settled by then (chosen)."""
+
+MOMENTUM = 0.99
+"""Of fast Griffin-Lim (Perraudin, Balazs & Søndergaard 2013, sec. 4)."""
+
+MODULUS: dict[str, Callable[[Tensor], Tensor]] = {
+    "magnitude": lambda x: x,
+    "sqrt-magnitude": lambda x: x.clamp(min=0).square(),
+    "log-magnitude": lambda x: x.exp() - LOG_FLOOR,
+}
+"""The modulus of the transform from each representation that has lost its phase."""
+
+AUDIBLE = ("real", *MODULUS)
+"""Representations that can be turned into sound."""
+
+
+def to_waveforms(features: str, stft: Stft, spectrograms: Tensor, seeds: Sequence[int]) -> Tensor:
+    """Turn spectrograms (N, F, T) into waveforms (N, samples).
+
+    The real part by `inverse_real`; moduli by `griffin_lim`, with one seed an item.
+
+    Raises
+    ------
+    UsageProblem
+        The representation has no way back.
+    """
+    if features == "real":
+        return inverse_real(stft, spectrograms)
+    if features not in MODULUS:
+        raise UsageProblem(f"{features} spectrograms cannot be turned into sound")
+    return griffin_lim(stft, MODULUS[features](spectrograms).clamp(min=0), seeds)
+
+
+def inverse_real(stft: Stft, spectrograms: Tensor) -> Tensor:
+    """Turn real parts into waveforms, differentiably; see `Stft.inverse_real`."""
+    return _overlap_add(stft, spectrograms.to(torch.complex64))
+
+
+def griffin_lim(stft: Stft, modulus: Tensor, seeds: Sequence[int]) -> Tensor:
+    """Find waveforms whose transform has a given modulus.
+
+        c ← A exp(i arg S S⁺ t),  t ← c + α (c − c before)
+
+    with S the transform, S⁺ its least-squares inverse and A the modulus. All items at once; the
+    first phase of each is drawn from its own seed.
+
+    Parameters
+    ----------
+    modulus : (N, bins, frames), not negative.
+    seeds
+        One an item.
+
+    Returns
+    -------
+    (N, samples)
+
+    Notes
+    -----
+    Griffin & Lim 1984; the momentum is Perraudin, Balazs & Søndergaard 2013, eq. 6.
+    """
+    phase = torch.empty_like(modulus)
+    for row, seed in zip(phase, seeds, strict=True):
+        generator = torch.Generator().manual_seed(seed)
+        row.copy_(torch.rand(row.shape, generator=generator) * (2 * np.pi))
+    estimate = torch.polar(modulus, phase)
+    before = estimate
+    for _ in range(ITERATIONS):
+        consistent = _transform(stft, _overlap_add(stft, estimate))
+        now = modulus * torch.sgn(consistent)
+        estimate, before = now + MOMENTUM * (now - before), now
+    return _overlap_add(stft, before)
+
+
+def _window(stft: Stft, like: Tensor) -> Tensor:
+    window = torch.hamming_window(stft.window, periodic=False, dtype=torch.float64)
+    return window.to(device=like.device, dtype=torch.float32)
+
+
+def _transform(stft: Stft, waveforms: Tensor) -> Tensor:
+    frames = waveforms.unfold(1, stft.window, stft.hop)[:, : stft.frames]
+    return torch.fft.rfft(frames * _window(stft, waveforms), stft.points).transpose(1, 2)
+
+
+def _overlap_add(stft: Stft, spectra: Tensor) -> Tensor:
+    window = _window(stft, spectra)
+    frames = torch.fft.irfft(spectra.transpose(1, 2), stft.points)[..., : stft.window] * window
+    length = (stft.frames - 1) * stft.hop + stft.window
+    fold = torch.nn.functional.fold
+    sizes = {"output_size": (1, length), "kernel_size": (1, stft.window), "stride": (1, stft.hop)}
+    total = fold(frames.transpose(1, 2), **sizes)[:, 0, 0]
+    squares = window.square()[None, :, None].expand(1, -1, stft.frames)
+    weight = fold(squares, **sizes)[0, 0, 0]
+    return torch.nn.functional.pad(total / weight, (0, stft.samples - length))
