@@ -190,3 +190,62 @@ def varied(spectra: Array, amounts: dict[str, float], seed: int) -> Array:
                 t += amounts.get("frames", 0) * even[3, item]
                 out[item, i, j] = np.exp(amounts.get("gain", 0) * level[item]) * at(item, f, t)
     return out
+
+
+# Reconstruction
+
+
+def adagrad(gradients: Array, rate: float) -> Array:
+    """Duchi et al. 2011 from 0: every step divided by the root of the squares so far."""
+    x = np.zeros(gradients.shape[1:])
+    visited = [x]
+    for step in range(len(gradients)):
+        total = np.sqrt(np.sum(gradients[: step + 1] ** 2, axis=0))
+        x = x - rate * gradients[step] / (total + 1e-8)
+        visited.append(x)
+    return np.array(visited)
+
+
+def adam(gradients: Array, rate: float) -> Array:
+    """Kingma & Ba 2015 from 0, the running means written out as weighted sums."""
+    x = np.zeros(gradients.shape[1:])
+    visited = [x]
+    for t in range(1, len(gradients) + 1):
+        ages = np.arange(t)[::-1].reshape(-1, *(1 for _ in x.shape))
+        first = np.sum(0.1 * 0.9**ages * gradients[:t], axis=0) / (1 - 0.9**t)
+        second = np.sum(0.001 * 0.999**ages * gradients[:t] ** 2, axis=0) / (1 - 0.999**t)
+        x = x - rate * first / (np.sqrt(second) + 1e-8)
+        visited.append(x)
+    return np.array(visited)
+
+
+def lbfgs_direction(s: Array, y: Array, gradient: Array) -> Array:
+    """−H g with H updated pair by pair as a dense matrix (Nocedal & Wright 2006, eq. 7.16)."""
+    size = len(gradient)
+    h = np.eye(size) * (s[-1] @ y[-1]) / (y[-1] @ y[-1])
+    for a, b in zip(s, y, strict=True):
+        rho = 1 / (a @ b)
+        v = np.eye(size) - rho * np.outer(b, a)
+        h = v.T @ h @ v + rho * np.outer(a, a)
+    direction: Array = -h @ gradient
+    return direction
+
+
+def log_spectral_distance(first: Array, second: Array, size: int, hop: int, depth: float) -> float:
+    """Gray & Markel 1976 frame by frame, levels floored and brought to one mean."""
+    taper = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / (size - 1))
+    levels = []
+    for wave in (first, second):
+        power = [
+            np.abs(np.fft.rfft(taper * wave[start : start + size])) ** 2
+            for start in range(0, len(wave) - size + 1, hop)
+        ]
+        top = max(p.max() for p in power)
+        levels.append(
+            [10 * np.log10(np.maximum(p, top * 10 ** (-depth / 10)) / top) for p in power]
+        )
+    heard = [t for t, level in enumerate(levels[0]) if (level > -depth + 1e-6).any()]
+    shift = np.mean([np.mean(levels[0][t]) - np.mean(levels[1][t]) for t in heard])
+    return float(
+        np.mean([np.sqrt(np.mean((levels[0][t] - levels[1][t] - shift) ** 2)) for t in heard])
+    )

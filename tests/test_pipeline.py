@@ -16,6 +16,7 @@ from speechscope.artifact import Artifact
 from speechscope.checkpoint import Checkpoint
 from speechscope.cli import run
 from speechscope.features.stft import Stft
+from speechscope.scoring import max_cross_correlation
 
 TRAIN = ["train", "--epochs", "2", "--per-class", "20", "-q"]
 DECODE = ["decode-train", "--layer", "1,9", "--epochs", "1", "--together", "1"]
@@ -189,9 +190,14 @@ def test_an_interrupted_training_leaves_a_state_to_resume(
         (["decode-train", "--layer", "99", "-f"], 2, "layer 99: expected 1 to 16"),
         (["invert", "model.pt", "-f"], 2, "model.pt is a model; --method decode+bp needs a deco"),
         (["invert", "--layer", "3", "-f"], 2, "has decoders for layers 1, 9, not 3"),
-        (["invert", "--method", "magic", "-f"], 2, "method magic: choose from bp, decode"),
+        (["invert", "--method", "magic", "-f"], 2, "method magic: choose from anneal, bp, decode"),
         (["invert", "--layer", "1", "--items", "900:", "-f"], 2, "the test split has items 0 to"),
         (["invert", "--layer", "1", "--items", "0", "--all"], 2, "exclude each other"),
+        (["invert", "--layer", "1", "--audio", "a", "--input", "b"], 2, "exclude each other"),
+        (["invert", "--layer", "1", "--input", "birds", "-f"], 2, "--input birds: choose from"),
+        (["invert", "--layer", "1", "--audio", "a.wav", "-f"], 1, "--audio a.wav: cannot be read"),
+        (["invert", "--optimizer", "newton", "-f"], 2, "--optimizer newton: choose from bold"),
+        (["report", "--kind", "pie", "-f"], 2, "--kind pie: choose from grid, intensity"),
         (["score", "corpus.zarr"], 2, "corpus.zarr is a corpus; score takes a model"),
         (["score", "model.pt", "--json", "--csv"], 2, "exclude each other"),
         (["report", "-o", "picture.gif"], 2, "choose from png, pdf"),
@@ -280,3 +286,65 @@ def test_a_second_writer_is_refused(work: Path) -> None:
     assert first.wait() == 143
     assert second.returncode == 1
     assert "x.pt is being written by another process" in second.stderr
+
+
+def test_every_method_average_and_input_runs(
+    work: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import soundfile
+
+    soundfile.write("two seconds.wav", corpora.recording(1.0, 5), 16000)
+    short = ["invert", "--layer", "9", "-q", "-f", "--steps", "3", "--proposals", "200"]
+    short += ["--align-items", "40", "--align-epochs", "1", "--optimizer", "lbfgs"]
+    methods = ["--method", "anneal,decode,align,anneal+bp,align+bp,decode+anneal"]
+    for where in (["--items", "0:3"], ["--audio", "two seconds.wav"], ["--input", "chirps"]):
+        assert run([*short, *methods, "--average", "2", "--count", "4", *where]) == 0
+        capsys.readouterr()
+        artifact = Artifact(Path("inversion.zarr"))
+        assert np.isfinite(artifact.read("reconstruction")).all()
+        assert np.isfinite(artifact.read("mismatch")).all()
+        assert run(["score", "inversion.zarr", "--json"]) == 0
+        rows = json.loads(capsys.readouterr().out)
+        kind = {"--items": "corpus", "--audio": "audio", "--input": "chirps"}[where[0]]
+        assert {row["input"] for row in rows} == {kind}
+        assert len(rows) == 7 and {row["items"] for row in rows} == {
+            {"corpus": 3, "audio": 7, "chirps": 4}[kind]
+        }
+        assert all(row["mxcorr_low"] <= row["mxcorr"] <= row["mxcorr_high"] for row in rows)
+        # STOI is for recordings, whose segments follow each other.
+        assert all((row["stoi"] is not None) == (kind == "audio") for row in rows)
+    assert artifact.flags("label") == ("chirps",)
+    # Annealing's history holds the best so far, once every hundred proposals.
+    history = artifact.read("objective")[0, 0]
+    assert (np.diff(history[:, :3], axis=1) <= 0).all()
+    assert run(["report", "--kind", "intensity", "--items", "2", "-o", "bars.png", "-q"]) == 0
+    assert Path("bars.png").stat().st_size > 1000
+
+
+def test_another_corpus_is_reconstructed_with_the_first_ones_mean(
+    work: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corpora.timit(Path("other"), speakers=1, sentences=2)
+    assert run(["prepare", "other", "-q", "-o", "other.zarr"]) == 0
+    more = ["--method", "decode", "--layer", "1", "-f", "-q", "--items", "0:2"]
+    assert run(["invert", *more, "--input", "other.zarr"]) == 0
+    found = Artifact(Path("inversion.zarr"))
+    other = Artifact(Path("other.zarr"))
+    items = found.read("item_index")
+    np.testing.assert_allclose(found.read("original"), other.read_items("input", items), atol=1e-5)
+    assert run(["prepare", "other", "-q", "-f", "-o", "other.zarr", "--bins", "211"]) == 0
+    assert run(["invert", *more, "--input", "other.zarr"]) == 2
+    assert "prepare it in the same way" in capsys.readouterr().err
+
+
+def test_moduli_are_given_a_phase(work: Path) -> None:
+    assert run(["prepare", "timit", "--features", "sqrt-magnitude", "-q", "-o", "sqrt.zarr"]) == 0
+    assert run([*TRAIN, "sqrt.zarr", "-o", "sqrt.pt"]) == 0
+    more = ["--method", "bp", "--layer", "1", "--steps", "2", "--rate", "1e-3", "-q", "-f"]
+    assert run(["invert", "sqrt.pt", *more, "--wav", "wavs"]) == 0
+    artifact = Artifact(Path("inversion.zarr"))
+    wanted, heard = artifact.read("waveform_original"), artifact.read("waveform_round_trip")
+    assert np.median(max_cross_correlation(wanted, heard)) > 0.5
+    assert len(list(Path("wavs").glob("*.wav"))) == 12
+    # A decoder trained up to a delay needs the sign.
+    assert run(["invert", "sqrt.pt", "--method", "align", "--layer", "1", "-f"]) == 2

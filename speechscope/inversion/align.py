@@ -18,7 +18,7 @@ from speechscope.features.stft import Stft
 from speechscope.inversion.sound import inverse_real
 from speechscope.networks.layers import Network
 
-LEVEL = 0.01
+LEVEL = 0.1
 """Weight of the squared difference of the log levels, which mxcorr leaves open (chosen)."""
 
 SILENCE = 1e-3

@@ -7,7 +7,13 @@ from inversions import bold, bp_settings
 
 from speechscope.errors import UsageProblem
 from speechscope.inversion.bp import bp, random_start
-from speechscope.inversion.chain import invert, most_steps, parse_method
+from speechscope.inversion.chain import (
+    InversionSettings,
+    _mixed,
+    invert,
+    most_steps,
+    parse_method,
+)
 from speechscope.inversion.problem import Found, Problem
 from speechscope.networks.decoders import Decoder
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Table
@@ -130,3 +136,41 @@ def test_the_start_is_the_same_at_every_layer(network: Network, inputs: torch.Te
     starts = random_start((1, 14, 5), SEEDS, 0.3)
     torch.testing.assert_close(found.reconstruction[0, 0], starts)
     torch.testing.assert_close(found.reconstruction[0, 1], starts)
+
+
+def test_averages_are_means_of_runs_that_differ(network: Network, inputs: torch.Tensor) -> None:
+    decoders = {3: Decoder(network, 3).double()}
+    calm = replace(SETTINGS, average=3, noise=0.2)
+    one = replace(SETTINGS, average=1, noise=0.2)
+
+    def run(settings: InversionSettings, seeds: list[int]) -> torch.Tensor:
+        found = invert(
+            network, {"decode": decoders}, inputs, [3], ["bp", "decode"], settings, seeds=seeds
+        )
+        return found.reconstruction.double()
+
+    averaged, single = run(calm, SEEDS), run(one, SEEDS)
+    whole = problem(network, inputs, 3)
+    seeds = [SEEDS, *([_mixed(seed, number) for seed in SEEDS] for number in (1, 2))]
+    starts = [bp(replace(whole, seeds=chosen), None, SETTINGS.bp).x for chosen in seeds]
+    torch.testing.assert_close(averaged[0, 0], sum(starts) / 3, rtol=1e-6, atol=1e-6)
+    with torch.no_grad():
+        noisy = [
+            decoders[3](replace(whole, seeds=chosen, noise=0.2).noisy_target()) for chosen in seeds
+        ]
+        plain = decoders[3](whole.target)
+    torch.testing.assert_close(averaged[1, 0], sum(noisy) / 3, rtol=1e-6, atol=1e-6)
+    assert not torch.allclose(noisy[0], noisy[1])
+    # A single run has no noise.
+    torch.testing.assert_close(single[1, 0], plain, rtol=1e-6, atol=1e-6)
+    ratio = (noisy[0] - plain).norm() / plain.norm()
+    assert 0.01 < float(ratio) < 1
+
+
+def test_the_mismatch_is_that_of_the_layer(network: Network, inputs: torch.Tensor) -> None:
+    found = invert(network, {}, inputs, [1, 3], ["bp"], SETTINGS, seeds=SEEDS)
+    for at, layer in enumerate((1, 3)):
+        wanted = network.activation(inputs, layer).flatten(1)
+        y = network.activation(found.reconstruction[0, at].double(), layer).flatten(1)
+        expected = (y - wanted).norm(dim=1) / wanted.norm(dim=1)
+        torch.testing.assert_close(found.mismatch[0, at], expected, rtol=1e-5, atol=1e-7)

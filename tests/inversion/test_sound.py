@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+import torch
+
+from speechscope.errors import UsageProblem
+from speechscope.features.representations import compute
+from speechscope.features.stft import Stft
+from speechscope.inversion.sound import griffin_lim, inverse_real, to_waveforms
+from speechscope.inversion.stimuli import STIMULI, make_stimuli
+from speechscope.scoring import max_cross_correlation
+
+STFT = Stft(samples=2554, window=267, overlap=122, points=400, rate=16000)
+
+
+def test_the_inverse_equals_that_of_the_features_and_has_a_derivative() -> None:
+    spectra = np.random.default_rng(0).normal(size=(3, 201, 16)).astype(np.float32)
+    found = torch.from_numpy(spectra).requires_grad_()
+    waveforms = inverse_real(STFT, found)
+    np.testing.assert_allclose(waveforms.detach(), STFT.inverse_real(spectra), atol=1e-5)
+    weights = torch.randn(waveforms.shape)
+    (gradient,) = torch.autograd.grad((weights * waveforms).sum(), found)
+    # Linear: the derivative along the input is the output itself.
+    along, output = (gradient * found).sum().item(), (weights * waveforms).sum().item()
+    assert along == pytest.approx(output, rel=1e-4)
+
+
+def test_griffin_lim_finds_the_modulus_and_the_sound() -> None:
+    tones = make_stimuli("tones", 6, 2554, 16000, 0)
+    modulus = torch.from_numpy(STFT.magnitude(tones))
+    found = griffin_lim(STFT, modulus, list(range(6))).numpy()
+    again = STFT.magnitude(found)
+    apart = np.linalg.norm((again - modulus.numpy()).reshape(6, -1), axis=1)
+    # Random phases leave about the whole modulus to be found.
+    assert np.median(apart / np.linalg.norm(modulus.reshape(6, -1), axis=1)) < 0.15
+    assert np.median(max_cross_correlation(tones, found)) > 0.8
+
+
+def test_an_item_keeps_its_sound_in_another_batch() -> None:
+    modulus = torch.rand(5, 201, 16)
+    whole, part = griffin_lim(STFT, modulus, range(5)), griffin_lim(STFT, modulus[2:4], [2, 3])
+    torch.testing.assert_close(part, whole[2:4], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("features", ["magnitude", "sqrt-magnitude", "log-magnitude"])
+def test_every_modulus_is_undone(features: str) -> None:
+    sounds = make_stimuli("chirps", 3, 2554, 16000, 1)
+    spectra = torch.from_numpy(compute(features, STFT, sounds)[:, 0])
+    expected = griffin_lim(STFT, torch.from_numpy(STFT.magnitude(sounds)), [4, 5, 6])
+    found = to_waveforms(features, STFT, spectra, [4, 5, 6])
+    assert float(torch.from_numpy(max_cross_correlation(expected.numpy(), found.numpy())).min()) > (
+        0.95
+    )
+
+
+def test_other_representations_are_refused() -> None:
+    with pytest.raises(UsageProblem, match="mfcc spectrograms cannot be turned into sound"):
+        to_waveforms("mfcc", STFT, torch.zeros(1, 13, 16), [0])
+
+
+@pytest.mark.parametrize("kind", STIMULI)
+def test_stimuli_are_seeded_centred_and_as_loud_as_speech(kind: str) -> None:
+    sounds = make_stimuli(kind, 8, 2554, 16000, 3)
+    np.testing.assert_array_equal(make_stimuli(kind, 3, 2554, 16000, 3), sounds[:3])
+    assert not np.array_equal(make_stimuli(kind, 8, 2554, 16000, 4), sounds)
+    for sound in sounds:
+        (sounding,) = np.nonzero(sound)
+        assert 2554 / 3 - 2 <= np.ptp(sounding) + 1 <= 2554
+        assert abs(sounding[0] + sounding[-1] - 2553) <= 2
+        assert np.sqrt(np.mean(sound[sounding] ** 2)) == pytest.approx(0.05, rel=0.15)
+
+
+def test_a_tone_has_one_frequency_and_a_chirp_many() -> None:
+    def width(sounds: np.ndarray) -> float:
+        power = np.abs(np.fft.rfft(sounds)) ** 2
+        power /= power.sum(1, keepdims=True)
+        return float(np.median((power > power.max(1, keepdims=True) / 10).sum(1)))
+
+    tones, chirps = (make_stimuli(kind, 20, 2554, 16000, 0) for kind in ("tones", "chirps"))
+    assert width(tones) < 8 and width(chirps) > 30
