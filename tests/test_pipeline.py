@@ -294,11 +294,15 @@ def test_every_method_average_and_input_runs(
     import soundfile
 
     soundfile.write("two seconds.wav", corpora.recording(1.0, 5), 16000)
-    short = ["invert", "--layer", "9", "-q", "-f", "--steps", "3", "--proposals", "200"]
+    short = ["invert", "--layer", "9", "-q", "-f", "--steps", "3", "--proposals", "120"]
     short += ["--align-items", "40", "--align-epochs", "1", "--optimizer", "lbfgs"]
-    methods = ["--method", "anneal,decode,align,anneal+bp,align+bp,decode+anneal"]
-    for where in (["--items", "0:3"], ["--audio", "two seconds.wav"], ["--input", "chirps"]):
-        assert run([*short, *methods, "--average", "2", "--count", "4", *where]) == 0
+    everything = [*short, "--method", "anneal,align,anneal+bp,align+bp+anneal", "--average", "2"]
+    for options, where in (
+        ([*short, "--method", "decode"], ["--audio", "two seconds.wav"]),
+        ([*short, "--method", "decode", "--count", "4"], ["--input", "chirps"]),
+        (everything, ["--items", "0:3"]),
+    ):
+        assert run([*options, *where]) == 0
         capsys.readouterr()
         artifact = Artifact(Path("inversion.zarr"))
         assert np.isfinite(artifact.read("reconstruction")).all()
@@ -307,16 +311,14 @@ def test_every_method_average_and_input_runs(
         rows = json.loads(capsys.readouterr().out)
         kind = {"--items": "corpus", "--audio": "audio", "--input": "chirps"}[where[0]]
         assert {row["input"] for row in rows} == {kind}
-        assert len(rows) == 7 and {row["items"] for row in rows} == {
-            {"corpus": 3, "audio": 7, "chirps": 4}[kind]
-        }
+        assert {row["items"] for row in rows} == {{"corpus": 3, "audio": 7, "chirps": 4}[kind]}
         assert all(row["mxcorr_low"] <= row["mxcorr"] <= row["mxcorr_high"] for row in rows)
         # STOI is for recordings, whose segments follow each other.
         assert all((row["stoi"] is not None) == (kind == "audio") for row in rows)
-    assert artifact.flags("label") == ("chirps",)
+        assert kind != "chirps" or artifact.flags("label") == ("chirps",)
     # Annealing's history holds the best so far, once every hundred proposals.
-    history = artifact.read("objective")[0, 0]
-    assert (np.diff(history[:, :3], axis=1) <= 0).all()
+    history = artifact.read("objective")[0, 0, :, :3]
+    assert (np.diff(history, axis=1) <= 0).all()
     assert run(["report", "--kind", "intensity", "--items", "2", "-o", "bars.png", "-q"]) == 0
     assert Path("bars.png").stat().st_size > 1000
 
