@@ -27,3 +27,4 @@ check: ## what has to pass before a change lands
 bench: ## measure against plain PyTorch
 	python benchmarks/epoch.py
 	python benchmarks/bp.py
+	python benchmarks/anneal.py

@@ -14,8 +14,8 @@ from bp import sequential
 from torch import Tensor
 
 from speechscope.inversion.anneal import SWEEP, AnnealSettings, Neighbours, anneal
-from speechscope.inversion.changed_rows import make_proposals
 from speechscope.inversion.problem import Problem
+from speechscope.inversion.proposals import make_proposals
 from speechscope.networks.classifiers import TABLES
 from speechscope.networks.layers import Network
 
@@ -40,7 +40,8 @@ def measure(network: Network, layer: int, items: int, proposals: int, rows: int)
 
     def plain(x: Tensor, goal: Tensor) -> Tensor:
         with torch.no_grad():
-            return 0.5 * (model(x) - goal).flatten(1).square().sum(1).double()
+            y: Tensor = model(x)
+            return 0.5 * (y - goal).flatten(1).square().sum(1).double()
 
     few = min(items, 8)
     changes, _, first = Neighbours(

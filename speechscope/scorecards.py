@@ -125,8 +125,8 @@ def _row(
         "lsd": mean.get("lsd"),
         "stoi": _stoi(artifact, where),
         "intensity": mean["intensity"],
-        "mismatch": None if where is None else float(artifact.read("mismatch", where).mean()),
-        "input": artifact.record["config"]["input"],
+        "mismatch": _mismatch(artifact, where),
+        "input": _input(artifact),
     }
 
 
@@ -160,9 +160,20 @@ def _heard(
     return artifact.read("waveform_original", items), waveform
 
 
+def _input(artifact: Artifact) -> str:
+    # Inversions from before there were other inputs do not say.
+    return str(artifact.record["config"].get("input", "corpus"))
+
+
+def _mismatch(artifact: Artifact, where: tuple[int, int] | None) -> float | None:
+    if where is None or "mismatch" not in artifact:
+        return None
+    return float(artifact.read("mismatch", where).mean())
+
+
 def _stoi(artifact: Artifact, where: tuple[int, int] | None) -> float | None:
     """Return the STOI of a recording whose segments follow each other, if pystoi is there."""
-    if artifact.record["config"]["input"] != "audio" or "waveform" not in artifact:
+    if _input(artifact) != "audio" or "waveform" not in artifact:
         return None
     if importlib.util.find_spec("pystoi") is None:
         return None

@@ -256,18 +256,6 @@ def test_waveforms_are_written_and_can_be_played(work: Path) -> None:
     assert np.abs(samples).max() == pytest.approx(0.7, abs=1e-4)
 
 
-def test_a_representation_without_sign_has_no_waveform(
-    work: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(["prepare", "timit", "--features", "magnitude", "-o", "m.zarr", "-q"]) == 0
-    assert run(["train", "m.zarr", "-o", "m.pt", *TRAIN[1:]]) == 0
-    assert run(["invert", "m.pt", "--layer", "1", "--method", "bp", "-o", "i.zarr"]) == 0
-    assert "keep no sign: no waveforms" in capsys.readouterr().err
-    assert run(["score", "i.zarr", "--json"]) == 0
-    (row,) = json.loads(capsys.readouterr().out)
-    assert row["mxcorr"] is None and row["mxcorr2"] > 0
-
-
 def test_the_picture_of_an_inversion(work: Path) -> None:
     from matplotlib import image
 

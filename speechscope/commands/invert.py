@@ -159,7 +159,7 @@ def command(
     anneal proposes random changes and bp descends, both on ½‖Y* − Y‖² + λ/2‖X‖²; decode runs a
     trained decoder; decode+bp descends from what the decoder gives (Churchman 2015, sec. 6). align
     trains decoders on the training split for the layers asked for, up to a delay of the segment,
-    which deep layers no longer know: it reconstructs best from layer 3 on.
+    which deep layers no longer know: by mxcorr it is the best from layers 6 to 12.
 
     Example: speechscope invert --layer 1,9 --method bp,decode+bp --per-class 2
     """
@@ -205,15 +205,11 @@ def command(
     from speechscope.inversion.align import train_aligned
     from speechscope.inversion.build import align_settings, inversion_settings
     from speechscope.inversion.chain import most_steps, parse_method
-    from speechscope.inversion.examples import (
-        CorpusExamples,
-        Examples,
-        TrainingSegments,
-        recording,
-        stimuli,
-    )
+    from speechscope.inversion.examples import Items, TrainingSegments
+    from speechscope.inversion.examples import choose as choose_examples
     from speechscope.inversion.problem import Restorer
     from speechscope.inversion.sound import AUDIBLE
+    from speechscope.inversion.stimuli import STIMULI
     from speechscope.inversion.store import write_inversion
     from speechscope.lineage import ancestor, entry, record_at
     from speechscope.networks.saved import load_decoders, load_model
@@ -250,24 +246,18 @@ def command(
         raise UsageProblem(
             f"--method align needs real spectrograms, {data.path} holds {data.features}"
         )
-    examples: Examples
-    parents = [entry(source, record["kind"], path)]
-    if audio is not None:
-        examples = recording(audio, data)
-    elif given is not None and not Path(given).exists():
-        examples = stimuli(given, chosen["count"], data, seed)
-    else:
-        other = None if given is None else Corpus(Path(given))
-        held = other or data
+
+    def items_of(held: Corpus) -> Items:
         if everything:
-            numbers = held.items("test")
-        elif items is not None:
-            numbers = selection.positions(held, "test", options.split_list(items))
-        else:
-            numbers = selection.per_class(held, "test", chosen["per_class"], seed)
-        examples = CorpusExamples(held, numbers, None if other is None else data)
-        if other is not None:
-            parents.append(entry(other.path, "corpus", path))
+            return held.items("test")
+        if items is not None:
+            return selection.positions(held, "test", options.split_list(items))
+        return selection.per_class(held, "test", chosen["per_class"], seed)
+
+    examples = choose_examples(data, audio, given, chosen["count"], seed, items_of)
+    parents = [entry(source, record["kind"], path)]
+    if given is not None and examples.kind not in STIMULI:
+        parents.append(entry(Path(given), "corpus", path))
     if data.features not in AUDIBLE:
         if wav is not None:
             raise UsageProblem(f"--wav: {data.features} spectrograms have no waveform")

@@ -18,7 +18,7 @@ from speechscope.features.stft import Stft
 from speechscope.inversion.sound import inverse_real
 from speechscope.networks.layers import Network
 
-LEVEL = 0.1
+LEVEL = 0.01
 """Weight of the squared difference of the log levels, which mxcorr leaves open (chosen)."""
 
 SILENCE = 1e-3
@@ -59,7 +59,7 @@ class AlignSettings:
     seed: int
 
 
-class Examples(Protocol):
+class Segments(Protocol):
     """Training segments."""
 
     def __len__(self) -> int:
@@ -104,7 +104,8 @@ class AlignedDecoder(nn.Module):
         """Return spectrograms (B, 1, F, T) for activations (B, …), not centred."""
         code = (code.flatten(1) - self.centre) / self.scale
         hidden = self.dropout(torch.relu(self.inner(code)))
-        return self.outer(hidden).view(len(code), *self._shape)  # type: ignore[no-any-return]
+        flat: Tensor = self.outer(hidden)
+        return flat.view(len(code), *self._shape)
 
     def forward(self, code: Tensor) -> Tensor:
         """Return centred inputs (B, 1, F, T) for activations (B, …)."""
@@ -133,7 +134,7 @@ def delayed_error(found: Tensor, wanted: Tensor, lags: int) -> Tensor:
 def train_aligned(
     network: Network,
     layers: Sequence[int],
-    examples: Examples,
+    examples: Segments,
     stft: Stft,
     mean: Tensor,
     settings: AlignSettings,
@@ -211,7 +212,7 @@ def _step(
 
 
 def _standardise(
-    network: Network, decoders: dict[int, AlignedDecoder], examples: Examples, items: Tensor
+    network: Network, decoders: dict[int, AlignedDecoder], examples: Segments, items: Tensor
 ) -> None:
     """Set what activations are shifted and divided by, from some of the segments."""
     inputs, _ = examples.batch(items)

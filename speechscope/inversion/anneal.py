@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from speechscope.inversion.changed_rows import make_proposals
 from speechscope.inversion.objective import squared_norm
 from speechscope.inversion.problem import Found, Problem
+from speechscope.inversion.proposals import make_proposals
 
 SWEEP = 100
 """Proposals between two entries of the history."""

@@ -5,13 +5,13 @@ its change is one matrix product of the band; above it, only the rows that the b
 computed again. All inputs of a batch change at the same rows, so that every array is a slice.
 """
 
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from speechscope.inversion.objective import make_objective, squared_norm
+from speechscope.inversion.objective import squared_norm
 from speechscope.networks.frozen import plan
 from speechscope.networks.kernels import time_band
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU
@@ -24,135 +24,7 @@ Pending: TypeAlias = list[tuple[Tensor, Tensor]]
 """Places, and what they hold in the items that accept the change."""
 
 
-class Proposals(Protocol):
-    """½ ‖Y* − Y‖² of inputs, and of inputs in which a band of rows has changed."""
-
-    def load(self, x: Tensor) -> Tensor:
-        """Take inputs (B, C, F, T) and return their energies (B,) in float64."""
-
-    def propose(self, change: Tensor, first: int) -> Tensor:
-        """Add `change` (B, n, T, C) at row `first`, wholly inside, and return the energies (B,)."""
-
-    def settle(self, accepted: Tensor) -> None:
-        """Keep the change in the items marked in (B,), and take it back in the others."""
-
-
-def make_proposals(network: Network, layer: int, target: Tensor, rows: int) -> Proposals:
-    """Return the energies of a layer under changes of at most `rows` rows.
-
-    Networks whose layers have no such form are evaluated whole; the numbers are the same up to
-    rounding.
-    """
-    try:
-        if layer == 1:
-            return FirstLayer(network, target)
-        return ChangedRows(network, layer, target, rows)
-    except Unsupported:
-        return WholeNetwork(network, layer, target)
-
-
-class WholeNetwork:
-    """Every proposal by a forward pass, for any network."""
-
-    def __init__(self, network: Network, layer: int, target: Tensor) -> None:
-        self._network, self._layer, self._target = network, layer, target
-        self._x = self._before = target.new_empty(0)
-        self._band: Span = (0, 0)
-
-    def load(self, x: Tensor) -> Tensor:
-        """See `Proposals`."""
-        self._x = x.clone()
-        return self._energy()
-
-    def propose(self, change: Tensor, first: int) -> Tensor:
-        """See `Proposals`."""
-        self._band = (first, first + change.shape[1])
-        band = self._x[:, :, slice(*self._band)]
-        self._before = band.clone()
-        band += change.permute(0, 3, 1, 2)
-        return self._energy()
-
-    def settle(self, accepted: Tensor) -> None:
-        """See `Proposals`."""
-        band = self._x[:, :, slice(*self._band)]
-        band.copy_(torch.where(accepted[:, None, None, None], band, self._before))
-
-    def _energy(self) -> Tensor:
-        with torch.no_grad():
-            y = self._network.activation(self._x, self._layer)
-        return squared_norm(y - self._target).mul_(0.5)
-
-
-class FirstLayer:
-    """The first convolution A, linear: its energy from the derivative g = Aᵀ (Y − Y*) by the input.
-
-    E(X + Q) = E(X) + ⟨g, Q⟩ + ½ Qᵀ AᵀA Q, and g changes by AᵀA Q: both need the changed rows, and
-    those whose windows they share, and no output of the convolution.
-
-    Raises Unsupported when the first layer is no convolution.
-    """
-
-    def __init__(self, network: Network, target: Tensor) -> None:
-        row = network.table[0]
-        if not isinstance(row, Conv):
-            raise Unsupported("the network begins without a convolution")
-        weight, _ = (p.detach() for p in network.parameters_of(network.names[0]))
-        _, self._bins, frames = network.input_shape
-        _, self._out, out_frames = network.shapes[0]
-        self._top, self._taps = row.pads[0], row.kernel[0]
-        self._band = time_band(weight, frames, row.pads[2], out_frames)
-        self._objective = make_objective(network, 1, target, 0.0)
-        self._products: dict[Span, tuple[Span, Tensor, Tensor]] = {}
-        self._gradient = target.new_empty(0)
-        self._energy = self._proposed = target.new_empty(0, dtype=torch.float64)
-        self._change, self._rows = target.new_empty(0), (0, 0)
-
-    def load(self, x: Tensor) -> Tensor:
-        """See `Proposals`."""
-        energy, gradient = self._objective.evaluate(x)
-        self._gradient = gradient.permute(0, 2, 3, 1).flatten(2).contiguous()
-        self._energy = energy
-        return energy.clone()
-
-    def propose(self, change: Tensor, first: int) -> Tensor:
-        """See `Proposals`."""
-        self._rows = (first, first + change.shape[1])
-        self._change = change.flatten(1)
-        _, inner, _ = self._product(self._rows)
-        slope = self._gradient[:, slice(*self._rows)].flatten(1)
-        gain = (slope + 0.5 * (self._change @ inner)).mul_(self._change).sum(1)
-        self._proposed = self._energy + gain
-        return self._proposed
-
-    def settle(self, accepted: Tensor) -> None:
-        """See `Proposals`."""
-        items = accepted.nonzero()[:, 0]
-        reach, _, outer = self._product(self._rows)
-        place = self._gradient[:, slice(*reach)]
-        moved = self._change[items] @ outer
-        place[items] += moved.view(len(items), *place.shape[1:])
-        self._energy = torch.where(accepted, self._proposed, self._energy)
-
-    def _product(self, rows: Span) -> tuple[Span, Tensor, Tensor]:
-        """Return the rows that share a window with some rows, and AᵀA within and to them."""
-        # Away from the borders it is the same for every band of one height.
-        margin = 2 * self._taps
-        inside = rows[0] >= margin and rows[1] <= self._bins - margin
-        key = (margin, margin + rows[1] - rows[0]) if inside else rows
-        shift = rows[0] - key[0]
-        if key not in self._products:
-            low = max(0, key[0] + self._top - self._taps + 1)
-            outputs = low, min(self._out, key[1] + self._top)
-            reach = max(0, key[0] - self._taps + 1), min(self._bins, key[1] + self._taps - 1)
-            shifted = outputs[0] - self._top, outputs[1] - self._top
-            there = _toeplitz(self._band, key, shifted)
-            back = _toeplitz(self._band, reach, shifted)
-            self._products[key] = reach, there @ there.t(), there @ back.t()
-        reach, inner, outer = self._products[key]
-        return (reach[0] + shift, reach[1] + shift), inner, outer
-
-
-def _toeplitz(band: Tensor, rows: Span, outputs: Span) -> Tensor:
+def toeplitz(band: Tensor, rows: Span, outputs: Span) -> Tensor:
     """Return the matrix from input rows to output rows of a convolution (taps, K, K').
 
     Output f, counted so that it begins at input row f, takes row i by tap i − f.
@@ -191,7 +63,7 @@ class ChangedRows:
         self._pending: Pending = []
 
     def load(self, x: Tensor) -> Tensor:
-        """See `Proposals`."""
+        """See `proposals.Proposals`."""
         y = x.permute(0, 2, 3, 1)
         for block in self._convolutions:
             y = block.load(y)
@@ -202,7 +74,7 @@ class ChangedRows:
         return self._energy.clone()
 
     def propose(self, change: Tensor, first: int) -> Tensor:
-        """See `Proposals`."""
+        """See `proposals.Proposals`."""
         pending = self._pending = []
         span, y = self._convolutions[0].add(change, first, pending)
         for block in self._convolutions[1:]:
@@ -226,7 +98,7 @@ class ChangedRows:
         return self._proposed
 
     def settle(self, accepted: Tensor) -> None:
-        """See `Proposals`."""
+        """See `proposals.Proposals`."""
         items = accepted.nonzero()[:, 0]
         for place, new in self._pending:
             place[items] = new[items]
@@ -240,7 +112,7 @@ class _Convolution:
         conv, *rest = network.table[block[0] - 1 : block[1]]
         assert isinstance(conv, Conv)
         weight, bias = (p.detach() for p in network.parameters_of(network.names[block[0] - 1]))
-        channels, frequency, frames = network.shape_before(block[0])
+        channels, _, frames = network.shape_before(block[0])
         maps, self._bins, self._frames = network.shapes[block[0] - 1]
         self._taps = taps = conv.kernel[0]
         self._top, self._bottom, left, _ = conv.pads
@@ -251,7 +123,7 @@ class _Convolution:
         if pool is not None:
             # Refuses regions that overlap in time.
             time = TimePool(pool.size[1], pool.stride[1], self._frames, maps, columns=False)
-            self._time, self._pooled_frames = time, time.out
+            self._pooled_frames = time.out
             self._pooled = FrequencyPool(pool.size[0], pool.stride[0], self._bins).out
         band = time_band(weight, frames, left, self._frames)
         self._by_frame = conv.kernel[1] == 1
@@ -259,9 +131,8 @@ class _Convolution:
             self._matrix = weight[..., 0].permute(2, 1, 0).flatten(0, 1)  # (taps × C, maps)
         else:
             self._matrix = band.flatten(0, 1)  # (taps × T × C, T' × maps)
-        self._spread = _toeplitz(band, (0, rows), (1 - taps, rows)) if rows else None
+        self._spread = toeplitz(band, (0, rows), (1 - taps, rows)) if rows else None
         self._width = frames * channels
-        self._frequency = frequency
         self._x = self._z = weight.new_empty(0)
 
     def load(self, x: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """What is to be reconstructed: items of a corpus, a recording, or sounds that are not speech."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,10 +23,21 @@ Items = NDArray[np.integer[Any]]
 class Examples(Protocol):
     """Segments by position."""
 
-    classes: tuple[str, ...]
-    labels: NDArray[np.integer[Any]]
-    index: Items
-    kind: str
+    @property
+    def kind(self) -> str:
+        """``corpus``, ``audio``, a kind of stimulus, or the name of another corpus."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the labels."""
+
+    @property
+    def labels(self) -> Items:
+        """Label of every segment, (N,)."""
+
+    @property
+    def index(self) -> Items:
+        """Place of every segment where it comes from, (N,); seeds depend on it."""
 
     def inputs(self, part: slice) -> Float:
         """Return inputs (N, C, F, T), less the mean of the network's training items."""
@@ -67,7 +78,9 @@ class SoundExamples:
 
     def __init__(self, waveforms: Float, name: str, kind: str, trained: Corpus) -> None:
         self._waveforms, self._trained, self.kind = waveforms, trained, kind
-        self.classes = ("".join(c if c.isalnum() or c in "-." else "_" for c in name),)
+        self.classes: tuple[str, ...] = (
+            "".join(c if c.isalnum() or c in "-." else "_" for c in name),
+        )
         self.index = np.arange(len(waveforms))
         self.labels = np.zeros(len(waveforms), dtype=np.int64)
 
@@ -100,6 +113,39 @@ class TrainingSegments:
     def batch(self, items: Tensor) -> tuple[Tensor, Tensor]:
         """Return centred inputs (B, C, F, T) and waveforms (B, samples)."""
         return self._inputs[items].to(self._device), self._waveforms[items].to(self._device)
+
+
+def choose(
+    trained: Corpus,
+    audio: Path | None,
+    given: str | None,
+    count: int,
+    seed: int,
+    items_of: Callable[[Corpus], Items],
+) -> Examples:
+    """Return what is asked for: a recording, stimuli, items of another corpus or of the first.
+
+    Parameters
+    ----------
+    trained
+        The corpus the network was trained on.
+    audio
+        A recording.
+    given
+        A kind of stimulus, or the path of a corpus.
+    count, seed
+        Of stimuli.
+    items_of
+        Chooses items of a corpus.
+    """
+    if audio is not None:
+        return recording(audio, trained)
+    if given is None:
+        return CorpusExamples(trained, items_of(trained))
+    if given in STIMULI or not Path(given).exists():
+        return stimuli(given, count, trained, seed)
+    other = Corpus(Path(given))
+    return CorpusExamples(other, items_of(other), trained)
 
 
 def recording(path: Path, trained: Corpus) -> SoundExamples:

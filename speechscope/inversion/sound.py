@@ -98,9 +98,13 @@ def _overlap_add(stft: Stft, spectra: Tensor) -> Tensor:
     window = _window(stft, spectra)
     frames = torch.fft.irfft(spectra.transpose(1, 2), stft.points)[..., : stft.window] * window
     length = (stft.frames - 1) * stft.hop + stft.window
-    fold = torch.nn.functional.fold
-    sizes = {"output_size": (1, length), "kernel_size": (1, stft.window), "stride": (1, stft.hop)}
-    total = fold(frames.transpose(1, 2), **sizes)[:, 0, 0]
+    total = _fold(stft, frames.transpose(1, 2), length)
     squares = window.square()[None, :, None].expand(1, -1, stft.frames)
-    weight = fold(squares, **sizes)[0, 0, 0]
+    weight = _fold(stft, squares, length)
     return torch.nn.functional.pad(total / weight, (0, stft.samples - length))
+
+
+def _fold(stft: Stft, frames: Tensor, length: int) -> Tensor:
+    """Add up frames (N, window, frames) where they lie, (N, length)."""
+    size, step = (1, stft.window), (1, stft.hop)
+    return torch.nn.functional.fold(frames, (1, length), size, stride=step)[:, 0, 0]

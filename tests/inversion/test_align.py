@@ -97,7 +97,15 @@ def test_training_is_seeded_and_leaves_the_network_and_the_generator_alone(
     tones = Tones(300, 3)
     calls: list[tuple[int, int]] = []
     first, again, other = (
-        train_aligned(network, [1, 3], tones, STFT, mean, chosen, lambda *now: calls.append(now))
+        train_aligned(
+            network,
+            [1, 3],
+            tones,
+            STFT,
+            mean,
+            chosen,
+            lambda done, total: calls.append((done, total)),
+        )
         for chosen in (short, short, replace(short, seed=1))
     )
     assert calls[3] == (4, 4)

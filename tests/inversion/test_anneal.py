@@ -5,13 +5,10 @@ import torch
 from torch import Tensor
 
 from speechscope.inversion.anneal import SWEEP, AnnealSettings, Neighbours, anneal, temperatures
-from speechscope.inversion.changed_rows import (
-    ChangedRows,
-    FirstLayer,
-    WholeNetwork,
-    make_proposals,
-)
+from speechscope.inversion.changed_rows import ChangedRows
+from speechscope.inversion.first_layer import FirstLayer
 from speechscope.inversion.problem import Problem
+from speechscope.inversion.proposals import WholeNetwork, make_proposals
 from speechscope.networks.classifiers import TABLES
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Table
 

@@ -6,7 +6,7 @@ from inversions import bold
 from torch import Tensor
 
 from speechscope.errors import UsageProblem
-from speechscope.inversion.rules import RuleSettings, make_rule
+from speechscope.inversion.rules import Rule, RuleSettings, make_rule
 
 
 def quadratic(seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -22,7 +22,7 @@ def evaluate(x: Tensor, curvature: Tensor, minimum: Tensor) -> tuple[Tensor, Ten
     return 0.5 * (curvature * apart**2).sum(1), (curvature * apart).view_as(x)
 
 
-def rule(name: str, like: Tensor, rate: float = 0.1):  # type: ignore[no-untyped-def]
+def rule(name: str, like: Tensor, rate: float = 0.1) -> Rule:
     return make_rule(RuleSettings(name, rate, bold(rate=rate)), like)
 
 
