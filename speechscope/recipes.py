@@ -36,7 +36,17 @@ Recipe = Mapping[str, Table]
 DEFAULT = "churchman2015"
 FEATURES = ("real", "magnitude", "sqrt-magnitude", "log-magnitude")
 NORMALIZATIONS = ("none", "gain")
-NETWORKS = ("freq-overlap", "freq-overlap-padded")
+NETWORKS = (
+    "time",
+    "freq-large",
+    "freq",
+    "freq-padded",
+    "freq-overlap",
+    "freq-overlap-padded",
+    "logmel",
+    "raw-phone",
+    "raw-speaker",
+)
 
 CHURCHMAN_2015: Recipe = {
     "prepare": {

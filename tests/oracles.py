@@ -151,3 +151,34 @@ def thinned_step(
         sums[name] += grad**2
         tensors[name] -= lr * grad / (sums[name].sqrt() + 1e-10)
     return float(loss.detach())
+
+
+# Classifiers of all five papers, and the letter network.
+
+
+def strided_layer(
+    x: Array, weight: Array, bias: Array, stride: tuple[int, int], pads: tuple[int, int, int, int]
+) -> Array:
+    """Convolution of (C, F, T) with (maps, C, kf, kt), position by position."""
+    x = np.pad(x, ((0, 0), pads[:2], pads[2:]))
+    maps, _, kf, kt = weight.shape
+    out = []
+    for f in range(0, x.shape[1] - kf + 1, stride[0]):
+        row = []
+        for t in range(0, x.shape[2] - kt + 1, stride[1]):
+            patch = x[:, f : f + kf, t : t + kt]
+            row.append([np.sum(patch * weight[m]) + bias[m] for m in range(maps)])
+        out.append(row)
+    return np.array(out).transpose(2, 0, 1)
+
+
+def region_maximum(x: Array, size: tuple[int, int], stride: tuple[int, int]) -> Array:
+    """Max-pooling of (C, F, T), region by region."""
+    out = [
+        [
+            x[:, f : f + size[0], t : t + size[1]].max((1, 2))
+            for t in range(0, x.shape[2] - size[1] + 1, stride[1])
+        ]
+        for f in range(0, x.shape[1] - size[0] + 1, stride[0])
+    ]
+    return np.array(out).transpose(2, 0, 1)
