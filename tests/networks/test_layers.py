@@ -161,6 +161,18 @@ def test_dropout_only_in_training_and_unbiased() -> None:
     torch.testing.assert_close(network(x), still)
 
 
+def test_padding_is_split_as_the_stride_asks() -> None:
+    # kernel − 1 zeros, (kernel − stride) // 2 of them before: the windows lie in the middle.
+    assert Conv(1, (5, 4), "same", stride=(3, 2)).pads == (1, 3, 1, 2)
+    assert Conv(1, (4, 48), "same-time", stride=(1, 2)).pads == (0, 0, 23, 24)
+    assert Conv(1, (4, 7), "same").pads == (1, 2, 3, 3)
+    assert Conv(1, (1, 1), "same", stride=(1, 3)).pads == (0, 0, 0, 0)
+    assert Conv(1, (5, 4), stride=(3, 2)).pads == (0, 0, 0, 0)
+    for length in range(1, 12):
+        conv = Conv(2, (1, 5), "same", stride=(1, 3))
+        assert Network((conv,), (1, 1, length)).shapes == ((2, 1, -(-length // 3)),)
+
+
 def test_a_table_that_does_not_fit_is_refused() -> None:
     with pytest.raises(SpeechscopeError, match="layer 1"):
         Network((Conv(4, (9, 1)),), (1, 8, 4))
