@@ -1,22 +1,20 @@
 """Training the letter network on whole utterances, with a state to go on from."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from speechscope.errors import SpeechscopeError
-from speechscope.networks.alphabet import decode
 from speechscope.networks.wav2letter import Wav2Letter
 from speechscope.recipes import Table, Value
 from speechscope.training.bucketing import batches
-from speechscope.training.ctc import ctc_loss, greedy, letter_error_rate, outputs_needed
+from speechscope.training.ctc import ctc_loss, outputs_needed
+from speechscope.training.utterances import Utterances, answers, loaded
 
 KRUG_2018_TRAIN: Table = {
     "network": Value("wav2letter", "Krug 2018, sec. 3.1", ("wav2letter",)),
@@ -26,27 +24,6 @@ KRUG_2018_TRAIN: Table = {
     "padding": Value(0.1, "chosen: the batches are still of many lengths"),
     "lr": Value(1e-4, "the code Kunze et al. 2017 published: Adam"),
 }
-
-
-class Utterances(Protocol):
-    """Utterances by item number.
-
-    Attributes
-    ----------
-    lengths
-        Frames of every item, (items,).
-    """
-
-    lengths: NDArray[np.int64]
-
-    def utterances(self, split: str) -> NDArray[np.int64]:
-        """Return the items of a split, (n,)."""
-
-    def fetch(self, items: NDArray[np.int64]) -> Sequence[Tensor]:
-        """Return the normalised inputs (C, F, T) of items."""
-
-    def letters(self, items: NDArray[np.int64]) -> Sequence[NDArray[np.int64]]:
-        """Return the labels of items, as `alphabet.encode` makes them."""
 
 
 @dataclass(frozen=True)
@@ -117,29 +94,6 @@ class LetterResult:
     state: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Answers:
-    """What a letter network answers to a split.
-
-    Parameters
-    ----------
-    items
-        The items, (n,).
-    texts, answers
-        What was said and what was answered, n each.
-    loss
-        −log p of the texts over their letters [nats]; items whose text does not fit left out.
-    error
-        The letter error rate.
-    """
-
-    items: NDArray[np.int64]
-    texts: tuple[str, ...]
-    answers: tuple[str, ...]
-    loss: float
-    error: float
-
-
 def train_letters(
     network: Wav2Letter,
     source: Utterances,
@@ -189,35 +143,6 @@ def train_letters(
         history=tuple(run.history),
         left_out=tuple(int(item) for item in run.left_out),
         state=run.state(),
-    )
-
-
-def answers(network: Wav2Letter, source: Utterances, split: str, batch: int) -> Answers:
-    """Return what a network answers to every utterance of a split.
-
-    The network is to be in evaluation mode; no answer depends on the batch an utterance is in.
-    """
-    items = source.utterances(split)
-    texts, found = [""] * len(items), [""] * len(items)
-    loss, letters = 0.0, 0
-    order = batches(source.lengths[items], batch, padding=0.5)
-    with torch.inference_mode():
-        for positions, part in zip(order, _loaded(network, source, items, order), strict=True):
-            logits = network(part.x, part.frames)
-            losses = ctc_loss(logits, part.outputs, part.labels)
-            written = greedy(logits, part.outputs)
-            for position, labels, one, answer in zip(
-                positions.tolist(), part.labels, losses.tolist(), written, strict=True
-            ):
-                texts[position], found[position] = decode(labels), decode(answer)
-                if np.isfinite(one):
-                    loss, letters = loss + one, letters + len(labels)
-    return Answers(
-        items=items,
-        texts=tuple(texts),
-        answers=tuple(found),
-        loss=loss / letters if letters else float("nan"),
-        error=letter_error_rate(zip(texts, found, strict=True)),
     )
 
 
@@ -292,7 +217,7 @@ class LetterTrainer:
         order = batches(lengths, self.settings.batch, self.settings.padding, rng)
         total, letters, done = 0.0, 0, number * len(self.items)
         self.network.train()
-        for part in _loaded(self.network, self.source, self.items, order):
+        for part in loaded(self.network, self.source, self.items, order):
             count = max(sum(map(len, part.labels)), 1)
             losses = ctc_loss(self.network(part.x, part.frames), part.outputs, part.labels)
             value = float(losses.detach().sum())
@@ -308,40 +233,3 @@ class LetterTrainer:
                 progress(done, self.settings.epochs * len(self.items))
         self.network.eval()
         return total / letters
-
-
-@dataclass(frozen=True)
-class _Part:
-    """A batch: inputs (B, C, F, T), the frames and outputs that count (B,), and the labels."""
-
-    x: Tensor
-    frames: Tensor
-    outputs: Tensor
-    labels: Sequence[NDArray[np.int64]]
-
-
-def _loaded(
-    network: Wav2Letter,
-    source: Utterances,
-    items: NDArray[np.int64],
-    order: Sequence[NDArray[np.int64]],
-) -> Iterator[_Part]:
-    """Yield batch after batch, each read while the one before is worked on."""
-    device = next(network.parameters()).device
-
-    def load(positions: NDArray[np.int64]) -> _Part:
-        inputs = source.fetch(items[positions])
-        frames = torch.tensor([one.shape[2] for one in inputs])
-        x = inputs[0].new_zeros(len(inputs), *inputs[0].shape[:2], int(frames.max()))
-        for place, one in zip(x, inputs, strict=True):
-            place[..., : one.shape[2]] = one
-        outputs = network.output_frames(frames)
-        return _Part(x.to(device), frames, outputs, source.letters(items[positions]))
-
-    with ThreadPoolExecutor(1) as pool:
-        pending: Future[_Part] | None = None
-        for positions in [*order, None]:
-            ready = pending
-            pending = pool.submit(load, positions) if positions is not None else None
-            if ready is not None:
-                yield ready.result()

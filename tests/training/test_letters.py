@@ -14,7 +14,8 @@ from speechscope.errors import SpeechscopeError
 from speechscope.networks.alphabet import OUTPUTS, encode
 from speechscope.networks.wav2letter import Wav2Letter
 from speechscope.training.ctc import ctc_loss
-from speechscope.training.letters import KRUG_2018_TRAIN, LetterSettings, answers, train_letters
+from speechscope.training.letters import KRUG_2018_TRAIN, LetterSettings, train_letters
+from speechscope.training.utterances import answers
 
 BINS = 12
 SETTINGS = LetterSettings(epochs=4, batch=3, padding=0.2, lr=3e-3, seed=5)
