@@ -174,7 +174,7 @@ def test_an_interrupted_training_leaves_a_state_to_resume(
     [
         (["train", "model.pt"], 3, "model.pt is not a speechscope artifact (no zarr.json)"),
         (["train", "nothing.zarr"], 3, "nothing.zarr does not exist"),
-        (["train", "--network", "alexnet", "-f"], 2, "--network alexnet: choose from freq-over"),
+        (["train", "--network", "alexnet", "-f"], 2, "--network alexnet: choose from time, freq"),
         (["train", "--device", "tpu", "-f"], 2, "--device tpu: choose auto, cpu, cuda"),
         (
             ["train", "--resume", "--per-class", "20", "--lr", "0.5"],
