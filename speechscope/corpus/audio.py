@@ -8,11 +8,11 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from speechscope.corpus.utterances import BadRecording
+
+__all__ = ["SUFFIXES", "BadRecording", "read_audio"]
+
 SUFFIXES = (".wav", ".flac", ".sph", ".nist", ".aiff", ".aif", ".ogg", ".mp3")
-
-
-class BadRecording(Exception):
-    """A recording that cannot be used; the message is the reason."""
 
 
 def read_audio(path: Path, rate: int) -> tuple[NDArray[np.float32], float]:
