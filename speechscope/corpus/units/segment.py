@@ -1,0 +1,104 @@
+"""Phone segments: cut out by their time marks and padded to one length (Churchman 2015, sec. 3)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from speechscope.corpus.units.cut import (
+    Column,
+    Coordinate,
+    Cut,
+    Float,
+    Piece,
+    Recording,
+    item_columns,
+    item_rows,
+    joined,
+    lengths,
+    waveform_columns,
+)
+from speechscope.features.representations import Representation
+from speechscope.features.scaling import SCOPES, Scaling
+from speechscope.features.stft import centre
+
+AT_ONCE = 128
+"""Segments transformed at a time: their frames stay in a processor's cache."""
+
+
+@dataclass(frozen=True)
+class SegmentUnit:
+    """Segments as items, each transformed on its own.
+
+    Parameters
+    ----------
+    representation
+        What becomes of the padded samples.
+        Segments are padded to its length with zeros on both sides (sec. 3.2).
+    rate
+        Sampling rate [Hz].
+    """
+
+    representation: Representation
+    rate: int
+
+    name: ClassVar[str] = "segment"
+
+    def columns(self) -> list[Column]:
+        """Return ``input [item, channel, frequency, time]``, the waveforms, and where they lay."""
+        shape, dims = self.mean()
+        attributes = {"long_name": self.representation.name, "units": "1"}
+        return [
+            Column("input", np.float32, ("item", *dims), attributes, row=shape),
+            *waveform_columns(self.rate, "item_edge"),
+            *item_columns(self.rate),
+        ]
+
+    def coordinates(self) -> list[Coordinate]:
+        """Return the frequency axis [Hz] and the centre of each frame [s] in the segment."""
+        axis = self.representation.axis
+        return [
+            Coordinate(axis.name, axis.values, (axis.name,), {"units": axis.units}),
+            Coordinate("time", self.representation.times, ("time",), {"units": "s"}),
+        ]
+
+    def mean(self) -> tuple[tuple[int, ...], tuple[str, ...]]:
+        """Return the shape and dimensions of one item."""
+        return self.representation.shape, ("channel", self.representation.axis.name, "time")
+
+    def cut(self, recordings: Sequence[Recording]) -> Cut:
+        """Cut out and transform the pieces of recordings."""
+        waveforms: list[Float] = []
+        pieces: list[Piece] = []
+        training: list[bool] = []
+        for recording in recordings:
+            waveforms += [recording.samples[p.start : p.stop] for p in recording.pieces]
+            pieces += recording.pieces
+            training += [recording.training] * len(recording.pieces)
+        shape, _ = self.mean()
+        scaling = self._scaling(recordings)
+        inputs = np.empty((len(pieces), *shape), dtype=np.float32)
+        total, chosen = np.zeros(shape), np.array(training, dtype=bool)
+        for first in range(0, len(pieces), AT_ONCE):
+            part = slice(first, first + AT_ONCE)
+            padded = np.stack([centre(waveform, self.representation.transform.samples) for waveform in waveforms[part]])
+            own = scaling and Scaling(scaling.mean[part], scaling.deviation[part])
+            inputs[part] = self.representation.segments(padded, own)
+            total += inputs[part][chosen[part]].sum(axis=0, dtype=np.float64)
+        rows = {
+            "input": inputs,
+            "waveform": joined(waveforms),
+            "waveform_offset": lengths(waveforms),
+            **item_rows(pieces),
+        }
+        counts = [len(recording.pieces) for recording in recordings]
+        return Cut(rows, counts, total, int(chosen.sum()))
+
+    def _scaling(self, recordings: Sequence[Recording]) -> Scaling | None:
+        """Return the z-normalisation of every piece, measured on its whole recording."""
+        used = [recording for recording in recordings if recording.pieces]
+        if self.representation.normalize not in SCOPES or not used:
+            return None
+        scalings = [self.representation.scaling(recording.samples) for recording in used]
+        return Scaling.join(scalings, [len(recording.pieces) for recording in used])
