@@ -34,7 +34,18 @@ Table = Mapping[str, Value]
 Recipe = Mapping[str, Table]
 
 DEFAULT = "churchman2015"
-FEATURES = ("real", "magnitude", "sqrt-magnitude", "log-magnitude")
+FEATURES = (
+    "real",
+    "magnitude",
+    "sqrt-magnitude",
+    "log-magnitude",
+    "magnitude-phase",
+    "complex",
+    "mel",
+    "log-mel",
+    "mfcc",
+    "gammatone",
+)
 NORMALIZATIONS = ("none", "gain")
 NETWORKS = ("freq-overlap", "freq-overlap-padded")
 
