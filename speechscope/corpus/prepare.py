@@ -22,13 +22,13 @@ from speechscope.corpus.layouts import Layout
 from speechscope.corpus.lengths import percentile
 from speechscope.corpus.phone_sets import PhoneSet, phone_set
 from speechscope.corpus.reading import Losses, Reader
+from speechscope.corpus.settings import Settings
 from speechscope.corpus.survey import Survey, survey
 from speechscope.corpus.units.build import unit_of
-from speechscope.corpus.units.cut import Cut, Labels, Recording, Unit
+from speechscope.corpus.units.cut import Cut, Recording, Unit
 from speechscope.corpus.utterances import Utterance
 from speechscope.corpus.within_speakers import within_speakers
 from speechscope.errors import SpeechscopeError
-from speechscope.features.representations import Transform
 from speechscope.parallel import ordered_map
 
 NO_FOLDERS = "share:test=0.25"
@@ -37,56 +37,6 @@ BATCH = 16  # utterances a task: some hundred segments, about 10 MB of spectrogr
 BATCH_BYTES = 4_000_000  # of their files: a task of long recordings holds fewer
 LISTED = 1000
 """Lines of what was left out that stand in the record; all do in an array where there are more."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What `prepare` needs to know; `speechscope.recipes` holds the defaults and their sources.
-
-    Parameters
-    ----------
-    unit
-        ``segment``, ``frame``, ``window`` or ``utterance``.
-    labels
-        ``phone``, ``letter`` or ``speaker``.
-    transform, features, deltas, normalize
-        The representation; ``transform.samples`` is the length segments are padded to, or that of
-        a window. `normalize` may also be ``gain``: every recording gets one root mean square.
-    context
-        Frames an item of unit ``frame`` is made of.
-    max_length
-        Longest piece kept [samples], a share such as ``95%`` of the training segments, or None.
-    layout, tier
-        The corpus layout, where it is not to be found out; the tier of files that have several.
-    phone_set, mapping
-        Its name, and the file of a mapping of one's own.
-    split, dev, seed
-        The rule; the share of the training speakers set apart as the dev split; what draws them.
-    drop_sa
-        Whether TIMIT's SA sentences are left out.
-    """
-
-    unit: str
-    labels: Labels
-    transform: Transform
-    features: str
-    deltas: int
-    normalize: str
-    context: int
-    max_length: int | str | None
-    layout: str | None
-    tier: str | None
-    phone_set: str
-    mapping: Path | None
-    split: str
-    dev: float
-    seed: int
-    drop_sa: bool
-
-    @property
-    def marked(self) -> bool:
-        """Whether items are cut by time marks."""
-        return self.labels == "phone" or self.unit == "segment"
 
 
 @dataclass

@@ -8,7 +8,8 @@ from speechscope.corpus.units.segment import SegmentUnit
 from speechscope.corpus.units.utterance import UtteranceUnit
 from speechscope.corpus.units.window import WindowUnit
 from speechscope.errors import UsageProblem
-from speechscope.features.representations import Transform, representation
+from speechscope.features.representations import representation
+from speechscope.features.transform import Transform
 
 UNITS = ("segment", "frame", "window", "utterance")
 WAVEFORM = "waveform"
