@@ -63,7 +63,7 @@ def test_links_are_followed_once(tmp_path: Path) -> None:
 def test_an_unusable_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SpeechscopeError, match="is not a folder"):
         scan(tmp_path / "nothing")
-    with pytest.raises(SpeechscopeError, match="holds no recording with a"):
+    with pytest.raises(SpeechscopeError, match="holds no recording with a .PHN"):
         scan(tmp_path)
 
 
@@ -73,7 +73,7 @@ def test_an_unusable_folder_is_refused(tmp_path: Path) -> None:
         ("0 100 aa\n100 x iy\n", "line 2 is not `start stop label`"),
         ("0 100\n", "line 1 is not `start stop label`"),
         ("-5 100 aa\n", "line 1 is not `start stop label`"),
-        ("100 200 aa\n0 100 iy\n", "line 2 starts before the line above it"),
+        ("100 200 aa\n0 100 iy\n", "label 2 starts before the one above it"),
         ("\n\n", "holds no labels"),
     ],
 )
