@@ -68,7 +68,9 @@ class Stream:
         rows = np.concatenate(self._pending) if len(self._pending) > 1 else self._pending[0]
         end = self._rows + count
         if end > self._array.shape[0]:
-            self._array.resize((end, *self._array.shape[1:]))
+            # Resizing looks at every chunk: doubling keeps the whole cost proportional to the rows.
+            room = max(end, 2 * self._array.shape[0])
+            self._array.resize((room, *self._array.shape[1:]))
         self._array[self._rows : end] = rows[:count]
         self._rows = end
         self._pending = [rows[count:]] if count < len(rows) else []
@@ -88,6 +90,9 @@ class ArtifactWriter:
             "history": f"{record['created']} {' '.join(record['argv'])}",
         }
         self._group = zarr.create_group(folder, zarr_format=3, attributes=attributes)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._group
 
     def create(
         self,

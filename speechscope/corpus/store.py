@@ -124,6 +124,25 @@ class Corpus:
         )
 
     @cached_property
+    def invertible(self) -> bool:
+        """Whether `sound_of` can turn inputs back into waveforms."""
+        representation = self.representation
+        return self.unit == "segment" and representation.invert(self.mean[None]) is not None
+
+    def sound_of(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the waveforms (N, samples) of inputs (N, channel, frequency, time).
+
+        Raises
+        ------
+        UsageProblem
+            They do not determine a waveform; see `invertible`.
+        """
+        found = self.representation.invert(values) if self.unit == "segment" else None
+        if found is None:
+            raise UsageProblem(f"{self.path}: {self.features} cannot be turned back into sound")
+        return found
+
+    @cached_property
     def view(self) -> View:
         """Its items as arrays of one shape.
 

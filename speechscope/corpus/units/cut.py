@@ -7,6 +7,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from speechscope.features.transform import Axis
+
 Float = NDArray[np.float32]
 Labels = Literal["phone", "letter", "speaker"]
 
@@ -137,6 +139,13 @@ def waveform_columns(rate: int, edge: str) -> list[Column]:
         Column("waveform", np.float32, ("sample",), {"units": "1", "sampling_frequency": rate}),
         Column("waveform_offset", np.int64, (edge,), unit, role="edges"),
     ]
+
+
+def frequency(axis: Axis) -> Coordinate:
+    """Return the coordinate of the dimension ``frequency``: Hz, or numbers of coefficients."""
+    return Coordinate(
+        "frequency", axis.values, ("frequency",), {"units": axis.units, "long_name": axis.name}
+    )
 
 
 def item_rows(pieces: Sequence[Piece]) -> dict[str, NDArray[Any]]:

@@ -17,6 +17,7 @@ from speechscope.corpus.units.cut import (
     Cut,
     Piece,
     Recording,
+    frequency,
     item_columns,
     item_rows,
     joined,
@@ -72,7 +73,7 @@ class FrameUnit:
         row = (self.representation.channels, len(axis.values))
         attributes = {"long_name": self.representation.name, "units": "1"}
         return [
-            Column("input", np.float32, ("frame", "channel", axis.name), attributes, row=row),
+            Column("input", np.float32, ("frame", "channel", "frequency"), attributes, row=row),
             Column("frame_time", np.float32, ("frame",), {"units": "s"}),
             Column("frame_offset", np.int64, ("utterance_edge",), {"units": "1"}, role="edges"),
             Column("centre", np.int64, ("item",), {"units": "1"}, role="input"),
@@ -82,10 +83,9 @@ class FrameUnit:
 
     def coordinates(self) -> list[Coordinate]:
         """Return the frequency axis and the distance of each frame of the context [s]."""
-        axis = self.representation.axis
         away = (np.arange(self.context) - self.context // 2) * (self.hop / self.rate)
         return [
-            Coordinate(axis.name, axis.values, (axis.name,), {"units": axis.units}),
+            frequency(self.representation.axis),
             Coordinate("time", away, ("time",), {"units": "s"}),
         ]
 
@@ -93,7 +93,7 @@ class FrameUnit:
         """Return the shape and dimensions of one item, its context put together."""
         axis = self.representation.axis
         shape = (self.representation.channels, len(axis.values), self.context)
-        return shape, ("channel", axis.name, "time")
+        return shape, ("channel", "frequency", "time")
 
     def cut(self, recordings: Sequence[Recording]) -> Cut:
         """Transform recordings; a frame is an item where a piece covers its middle."""

@@ -13,6 +13,7 @@ from speechscope.corpus.units.cut import (
     Float,
     Piece,
     Recording,
+    frequency,
     item_columns,
     item_rows,
     joined,
@@ -57,15 +58,14 @@ class SegmentUnit:
 
     def coordinates(self) -> list[Coordinate]:
         """Return the frequency axis [Hz] and the centre of each frame [s] in the segment."""
-        axis = self.representation.axis
         return [
-            Coordinate(axis.name, axis.values, (axis.name,), {"units": axis.units}),
+            frequency(self.representation.axis),
             Coordinate("time", self.representation.times, ("time",), {"units": "s"}),
         ]
 
     def mean(self) -> tuple[tuple[int, ...], tuple[str, ...]]:
         """Return the shape and dimensions of one item."""
-        return self.representation.shape, ("channel", self.representation.axis.name, "time")
+        return self.representation.shape, ("channel", "frequency", "time")
 
     def cut(self, recordings: Sequence[Recording]) -> Cut:
         """Cut out and transform the pieces of recordings."""

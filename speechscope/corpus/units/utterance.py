@@ -12,6 +12,7 @@ from speechscope.corpus.units.cut import (
     Coordinate,
     Cut,
     Recording,
+    frequency,
     item_columns,
     item_rows,
     joined,
@@ -65,13 +66,12 @@ class UtteranceUnit:
 
     def coordinates(self) -> list[Coordinate]:
         """Return the frequency axis."""
-        axis = self.representation.axis
-        return [Coordinate(axis.name, axis.values, (axis.name,), {"units": axis.units})]
+        return [frequency(self.representation.axis)]
 
     def mean(self) -> tuple[tuple[int, ...], tuple[str, ...]]:
         """Return the shape and dimensions of one frame; the mean is over all frames."""
         axis = self.representation.axis
-        return (self.representation.channels, len(axis.values)), ("channel", axis.name)
+        return (self.representation.channels, len(axis.values)), ("channel", "frequency")
 
     def cut(self, recordings: Sequence[Recording]) -> Cut:
         """Transform recordings."""
