@@ -19,7 +19,7 @@ def command(
         str | None,
         typer.Option(
             "--layout",
-            help=f"How the folder is laid out, if not to be found out: {', '.join(recipes.LAYOUTS)}.",
+            help=f"How it is laid out, if not to be found out: {', '.join(recipes.LAYOUTS)}.",
             autocompletion=lambda: list(recipes.LAYOUTS),
             show_default=False,
         ),
@@ -37,7 +37,7 @@ def command(
     mapping: Annotated[
         Path | None,
         typer.Option(
-            "--mapping", help="A table of one's own: label, class, folded.", show_default=False
+            "--mapping", help="For ipa: a table of label, class, folded.", show_default=False
         ),
     ] = None,
     unit: Annotated[
@@ -74,7 +74,7 @@ def command(
         str | None,
         options.setting(
             "--split",
-            "folder, speakers:FILE, share:test=0.2,dev=0.1, or within:0.1 for speakers.",
+            "folder, speakers:FILE, share:test=0.2,dev=0.1, or recordings:0.1.",
             "prepare.split",
         ),
     ] = None,

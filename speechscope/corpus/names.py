@@ -1,4 +1,4 @@
-"""Names behind integer labels: CF flags of the array, or an array of their own where there are many.
+"""Names behind integer labels: CF flags of the array, or an array of their own.
 
 Attributes are read whole whenever an artifact is opened, so they must not grow with the corpus.
 Up to `FLAGS` names are the CF attributes ``flag_values`` and ``flag_meanings`` of the labels. More

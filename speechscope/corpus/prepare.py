@@ -27,12 +27,13 @@ from speechscope.corpus.survey import Survey, survey
 from speechscope.corpus.units.build import unit_of
 from speechscope.corpus.units.cut import Cut, Recording, Unit
 from speechscope.corpus.utterances import Utterance
-from speechscope.corpus.within_speakers import within_speakers
-from speechscope.errors import SpeechscopeError
+from speechscope.errors import SpeechscopeError, UsageProblem
 from speechscope.parallel import ordered_map
 
-NO_FOLDERS = "share:test=0.25"
-"""The split of a corpus whose folders name none (chosen: as in TIMIT, about a quarter)."""
+AS_IS = "as-is"
+"""The phone set whose classes are the labels of the corpus."""
+OF_SPEAKERS = "recordings:0.1"
+"""Muckenhirn 2019, sec. 4.1: of a speaker's ten utterances nine are trained on."""
 BATCH = 16  # utterances a task: some hundred segments, about 10 MB of spectrograms
 BATCH_BYTES = 4_000_000  # of their files: a task of long recordings holds fewer
 LISTED = 1000
@@ -109,6 +110,9 @@ def prepare(
     UsageProblem
         The settings do not fit together, or do not fit this corpus.
     """
+    phones = None
+    if settings.marked and settings.phone_set != AS_IS:
+        phones = phone_set(settings.phone_set, settings.mapping)
     layout = layouts.find(root, settings.layout)
     found = layout.scan(root)
     summary = Summary(losses=Losses(skipped=list(found.problems)))
@@ -121,7 +125,8 @@ def prepare(
         _tasks, [(u, place[u.speaker], SPLIT_NAMES.index(split_of[u.identity])) for u in wanted]
     )
     seen = Survey()
-    if isinstance(settings.max_length, str) or (settings.marked and settings.phone_set == "as-is"):
+    unnamed = settings.marked and phones is None
+    if unnamed or isinstance(settings.max_length, str):
         look = partial(
             survey,
             layout=layout,
@@ -131,9 +136,8 @@ def prepare(
         )
         for part in ordered_map(look, tasks(), workers):
             seen.add(part)
-    phones = None
-    if settings.marked:
-        phones = phone_set(settings.phone_set, settings.mapping, seen.names)
+    if unnamed:
+        phones = phone_set(AS_IS, settings.mapping, seen.names)
     limit = longest_kept(seen, phones, settings.max_length)
     transform = settings.transform
     if settings.unit == "segment" and limit is not None:
@@ -243,15 +247,19 @@ def _splits(
     utterances: Sequence[Utterance], settings: Settings
 ) -> tuple[dict[str, str], list[str]]:
     """Return the split of every utterance identity, and what to tell of the choice."""
-    rule = settings.split
-    if settings.labels == "speaker":
-        return within_speakers(utterances, rule, settings.dev, settings.seed), []
-    if rule == "auto":
-        rule = "folder" if any(u.split for u in utterances) else NO_FOLDERS
-    note = []
-    if rule != settings.split and rule == NO_FOLDERS:
-        note = [f"no folder says what to test on: --split {NO_FOLDERS}, by speaker"]
-    return splits.assign(utterances, rule, dev=settings.dev, seed=settings.seed), note
+    rule, notes = settings.split, []
+    if rule == "auto" and settings.labels == "speaker":
+        rule = OF_SPEAKERS
+    elif rule == "auto":
+        rule = splits.default_rule(utterances)
+        if rule != "folder":
+            notes = [f"no folder says what to test on: --split {rule}, by speaker"]
+    if settings.labels == "speaker" and rule.startswith(("folder", "share")):
+        raise UsageProblem(
+            f"--split {rule}: speakers to be recognized have to be in every split; "
+            f"--split {OF_SPEAKERS} holds out a share of the recordings of each"
+        )
+    return splits.assign(utterances, rule, dev=settings.dev, seed=settings.seed), notes
 
 
 def _tasks(utterances: Task) -> Iterator[Task]:

@@ -7,6 +7,9 @@ from speechscope.corpus.units.cut import Labels
 from speechscope.errors import UsageProblem
 from speechscope.features.transform import Transform
 
+WAVEFORM = "waveform"
+"""The features of windows: the samples themselves, no representation."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -58,12 +61,18 @@ class Settings:
         Raises
         ------
         UsageProblem
-            Labels do not fit the unit, frames have no middle one, or `max_length` makes no sense.
+            Labels or features do not fit the unit, or a context has no middle frame.
         """
         if (self.labels == "letter") > (self.unit == "utterance"):
             raise UsageProblem(f"--labels letter: --unit {self.unit} has none; use utterance")
         if self.labels == "phone" and self.unit == "utterance":
             raise UsageProblem("--unit utterance: has no one phone; use --labels letter or speaker")
+        if (self.unit == "window") != (self.features == WAVEFORM):
+            needed = WAVEFORM if self.unit == "window" else "a representation"
+            raise UsageProblem(f"--features {self.features}: --unit {self.unit} needs {needed}")
+        if self.unit == "window" and (self.deltas or self.normalize == "band"):
+            option = f"--deltas {self.deltas}" if self.deltas else "--normalize band"
+            raise UsageProblem(f"{option}: windows of the waveform have no bands")
         if self.context % 2 == 0:
             raise UsageProblem(f"--context {self.context}: an odd number has a middle frame")
         if self.mapping is not None and not self.marked:

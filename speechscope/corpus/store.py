@@ -13,8 +13,8 @@ from speechscope.corpus.names import names_of
 from speechscope.corpus.views import Indices, View, stretches, view_of
 from speechscope.errors import UsageProblem
 from speechscope.features.representations import Representation, representation
-from speechscope.features.transform import Transform
 from speechscope.features.stft import centre
+from speechscope.features.transform import Transform
 
 
 class Corpus:

@@ -62,9 +62,7 @@ class FrameView:
 
     def read(self, items: Indices) -> NDArray[np.float32]:
         """Return inputs as stored, (N, channel, frequency, time)."""
-        used = neighbours(
-            self._centre[items], self._first[items], self._last[items], self._context
-        )
+        used = neighbours(self._centre[items], self._first[items], self._last[items], self._context)
         frames = self._artifact.read_items("input", used.ravel())
         context = frames.reshape(*used.shape, *frames.shape[1:])
         return np.ascontiguousarray(context.transpose(0, 2, 3, 1))

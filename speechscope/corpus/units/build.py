@@ -7,13 +7,8 @@ from speechscope.corpus.units.frame import FrameUnit
 from speechscope.corpus.units.segment import SegmentUnit
 from speechscope.corpus.units.utterance import UtteranceUnit
 from speechscope.corpus.units.window import WindowUnit
-from speechscope.errors import UsageProblem
 from speechscope.features.representations import representation
 from speechscope.features.transform import Transform
-
-UNITS = ("segment", "frame", "window", "utterance")
-WAVEFORM = "waveform"
-"""What windows are made of: the samples themselves, no representation."""
 
 
 def unit_of(
@@ -31,7 +26,7 @@ def unit_of(
     Parameters
     ----------
     name
-        One of `UNITS`.
+        ``segment``, ``frame``, ``window`` or ``utterance``.
     transform
         Sizes; ``samples`` is the length of a padded segment or of a window.
     features, deltas, normalize
@@ -44,17 +39,9 @@ def unit_of(
     Raises
     ------
     UsageProblem
-        The settings do not fit together.
+        There is no such representation, or it cannot have these sizes.
     """
-    if (name == "window") != (features == WAVEFORM):
-        raise UsageProblem(
-            f"--features {features}: --unit {name} needs "
-            + ("waveform" if name == "window" else "a representation, not the waveform")
-        )
     if name == "window":
-        if deltas or normalize == "band":
-            option = f"--deltas {deltas}" if deltas else "--normalize band"
-            raise UsageProblem(f"{option}: windows of the waveform have no frames")
         return WindowUnit(transform.samples, transform.hop, transform.rate, normalize), ("samples",)
     made = representation(features, transform, deltas=deltas, normalize=normalize)
     rate = transform.rate

@@ -103,8 +103,6 @@ class Cut:
 class Unit(Protocol):
     """A way to cut recordings into items; sent to worker processes."""
 
-    name: str
-
     def columns(self) -> Sequence[Column]:
         """Return the arrays that grow, beside those every corpus has."""
         ...

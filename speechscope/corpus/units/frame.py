@@ -6,7 +6,7 @@ ends of a recording the outermost frame is repeated (chosen: the paper does not 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +40,8 @@ def neighbours(
         Frames of the context.
     """
     around = centres[:, None] + np.arange(width)[None] - width // 2
-    return np.clip(around, first[:, None], last[:, None]).astype(np.int64)
+    clipped = np.clip(around, first[:, None], last[:, None])
+    return np.asarray(clipped, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,6 @@ class FrameUnit:
     window: int
     hop: int
     rate: int
-
-    name: ClassVar[str] = "frame"
 
     def columns(self) -> list[Column]:
         """Return ``input [frame, channel, frequency]`` and the index ``centre [item]``."""
@@ -116,7 +115,7 @@ class FrameUnit:
             centres.append(before + chosen)
             counts.append(len(chosen))
             before += len(frames)
-        rows = {
+        rows: dict[str, NDArray[Any]] = {
             "input": joined(inputs, shape[:2]),
             "frame_time": joined(times),
             "frame_offset": lengths(inputs),
@@ -127,9 +126,7 @@ class FrameUnit:
         }
         return Cut(rows, counts, total, summed)
 
-    def _sum(
-        self, frames: NDArray[np.float32], centres: NDArray[np.int64]
-    ) -> NDArray[np.float64]:
+    def _sum(self, frames: NDArray[np.float32], centres: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the sum of the items' inputs, (channel, frequency, time)."""
         count = len(frames)
         edges = np.zeros(len(centres), dtype=np.int64)

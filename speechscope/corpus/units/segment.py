@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from speechscope.corpus.units.cut import (
     Column,
@@ -44,8 +45,6 @@ class SegmentUnit:
     representation: Representation
     rate: int
 
-    name: ClassVar[str] = "segment"
-
     def columns(self) -> list[Column]:
         """Return ``input [item, channel, frequency, time]``, the waveforms, and where they lay."""
         shape, dims = self.mean()
@@ -82,11 +81,16 @@ class SegmentUnit:
         total, chosen = np.zeros(shape), np.array(training, dtype=bool)
         for first in range(0, len(pieces), AT_ONCE):
             part = slice(first, first + AT_ONCE)
-            padded = np.stack([centre(waveform, self.representation.transform.samples) for waveform in waveforms[part]])
+            padded = np.stack(
+                [
+                    centre(waveform, self.representation.transform.samples)
+                    for waveform in waveforms[part]
+                ]
+            )
             own = scaling and Scaling(scaling.mean[part], scaling.deviation[part])
             inputs[part] = self.representation.segments(padded, own)
             total += inputs[part][chosen[part]].sum(axis=0, dtype=np.float64)
-        rows = {
+        rows: dict[str, NDArray[Any]] = {
             "input": inputs,
             "waveform": joined(waveforms),
             "waveform_offset": lengths(waveforms),

@@ -2,15 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from speechscope.artifact_writer import flag_attributes
 from speechscope.corpus.letters import LETTERS
 from speechscope.corpus.units.cut import (
     Column,
     Coordinate,
     Cut,
+    Piece,
     Recording,
     frequency,
     item_columns,
@@ -19,7 +22,6 @@ from speechscope.corpus.units.cut import (
     lengths,
     waveform_columns,
 )
-from speechscope.artifact_writer import flag_attributes
 from speechscope.features.representations import Representation
 
 
@@ -40,8 +42,6 @@ class UtteranceUnit:
     representation: Representation
     rate: int
     letters: bool
-
-    name: ClassVar[str] = "utterance"
 
     def columns(self) -> list[Column]:
         """Return ``input [frame, frequency]``, a channel axis between where there are several."""
@@ -77,7 +77,8 @@ class UtteranceUnit:
         """Transform recordings."""
         shape, _ = self.mean()
         total, summed = np.zeros(shape), 0
-        inputs, times, letters, pieces = [], [], [], []
+        inputs, times, letters = [], [], []
+        pieces: list[Piece] = []
         for recording in recordings:
             frames, middle = self.representation.utterance(recording.samples)
             if recording.training:
@@ -89,7 +90,7 @@ class UtteranceUnit:
             if recording.letters is not None:
                 letters.append(recording.letters)
         stored = joined(inputs, shape)
-        rows = {
+        rows: dict[str, NDArray[Any]] = {
             "input": stored[:, 0] if shape[0] == 1 else stored,
             "input_offset": lengths(inputs),
             "frame_time": joined(times),

@@ -6,9 +6,10 @@ they are zeros (chosen: the paper does not say).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from speechscope.corpus.units.cut import (
     Column,
@@ -46,8 +47,6 @@ class WindowUnit:
     rate: int
     normalize: str
 
-    name: ClassVar[str] = "window"
-
     def columns(self) -> list[Column]:
         """Return the waveform; ``start`` and ``stop`` of an item are the ends of its window."""
         return [*waveform_columns(self.rate, "utterance_edge"), *item_columns(self.rate)]
@@ -84,7 +83,7 @@ class WindowUnit:
                 summed += len(starts)
             waveforms.append(samples)
             counts.append(len(starts))
-        rows = {
+        rows: dict[str, NDArray[Any]] = {
             "waveform": joined(waveforms),
             "waveform_offset": lengths(waveforms),
             **item_rows(pieces),
