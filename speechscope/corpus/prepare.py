@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from speechscope.artifact_writer import ArtifactWriter
 from speechscope.corpus import layouts, splits
@@ -126,7 +127,7 @@ def prepare(
     )
     seen = Survey()
     unnamed = settings.marked and phones is None
-    if unnamed or isinstance(settings.max_length, str):
+    if unnamed or isinstance(settings.longest, str):
         look = partial(
             survey,
             layout=layout,
@@ -138,7 +139,7 @@ def prepare(
             seen.add(part)
     if unnamed:
         phones = phone_set(AS_IS, settings.mapping, seen.names)
-    limit = longest_kept(seen, phones, settings.max_length)
+    limit = longest_kept(seen, phones, settings.longest)
     transform = settings.transform
     if settings.unit == "segment" and limit is not None:
         transform = replace(transform, samples=max(limit, transform.samples))
@@ -287,10 +288,21 @@ def _work(task: Task, *, reader: Reader, unit: Unit) -> Block:
         if recording is not None:
             recordings.append(recording)
     cut = unit.cut(recordings)
-    counts = np.zeros(len(task), dtype=np.int64)
-    counts[read] = cut.counts
     seconds = sum(len(recording.samples) for recording in recordings) / reader.rate
-    return Block(replace(cut, counts=counts.tolist()), seconds, losses)
+    return Block(_with_unread(cut, unit, np.array(read)), seconds, losses)
+
+
+def _with_unread(cut: Cut, unit: Unit, read: NDArray[np.bool_]) -> Cut:
+    """Count the utterances that could not be read: they have no items and no length."""
+
+    def filled(values: ArrayLike) -> NDArray[np.int64]:
+        out = np.zeros(len(read), dtype=np.int64)
+        out[read] = values
+        return out
+
+    edges = [c.name for c in unit.columns() if c.dims == ("utterance_edge",)]
+    rows = {**cut.rows, **{name: filled(cut.rows[name]) for name in edges}}
+    return replace(cut, rows=rows, counts=filled(cut.counts).tolist())
 
 
 def _classes(

@@ -27,7 +27,8 @@ class Settings:
     context
         Frames an item of unit ``frame`` is made of.
     max_length
-        Longest piece kept [samples], a share such as ``95%`` of the training segments, or None.
+        Longest piece kept [samples], a share such as ``95%`` of the training pieces, or None for
+        no limit; of segments, which need one length, that of the longest training one.
     layout, tier
         The corpus layout, where it is not to be found out; the tier of files that have several.
     phone_set, mapping
@@ -77,6 +78,11 @@ class Settings:
             raise UsageProblem(f"--context {self.context}: an odd number has a middle frame")
         if self.mapping is not None and not self.marked:
             raise UsageProblem(f"--mapping: --labels {self.labels} needs none")
+
+    @property
+    def longest(self) -> int | str | None:
+        """`max_length`, or what stands for None where pieces need one length."""
+        return "100%" if self.max_length is None and self.unit == "segment" else self.max_length
 
     @property
     def marked(self) -> bool:

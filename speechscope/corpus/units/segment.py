@@ -75,18 +75,13 @@ class SegmentUnit:
             waveforms += [recording.samples[p.start : p.stop] for p in recording.pieces]
             pieces += recording.pieces
             training += [recording.training] * len(recording.pieces)
-        shape, _ = self.mean()
+        shape, samples = self.representation.shape, self.representation.transform.samples
         scaling = self._scaling(recordings)
         inputs = np.empty((len(pieces), *shape), dtype=np.float32)
         total, chosen = np.zeros(shape), np.array(training, dtype=bool)
         for first in range(0, len(pieces), AT_ONCE):
             part = slice(first, first + AT_ONCE)
-            padded = np.stack(
-                [
-                    centre(waveform, self.representation.transform.samples)
-                    for waveform in waveforms[part]
-                ]
-            )
+            padded = np.stack([centre(waveform, samples) for waveform in waveforms[part]])
             own = scaling and Scaling(scaling.mean[part], scaling.deviation[part])
             inputs[part] = self.representation.segments(padded, own)
             total += inputs[part][chosen[part]].sum(axis=0, dtype=np.float64)
