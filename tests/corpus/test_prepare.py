@@ -5,7 +5,6 @@ import corpora
 import numpy as np
 import oracles
 import pytest
-
 from preparing import SETTINGS, run
 
 from speechscope.corpus.prepare import longest_kept

@@ -69,11 +69,10 @@ def test_frames_are_stored_once(corpus: Corpus) -> None:
     assert corpus.artifact.read("input").shape == (20 * 79, 3, 12)
     np.testing.assert_array_equal(corpus.artifact.read("frame_offset"), np.arange(21) * 79)
     assert len(corpus.labels) == 20 * 69  # of 79 frames, the ten of q are nobody's middle
-    np.testing.assert_allclose(corpus.artifact.read("frame_time")[:80], [*TIMES, TIMES[0]], rtol=1e-6)
+    times = 0.01 * np.arange(1, 80)
+    found = corpus.artifact.read("frame_time")[:80]
+    np.testing.assert_allclose(found, [*times, times[0]], rtol=1e-6)
     np.testing.assert_allclose(corpus.artifact.read("time"), [-0.02, -0.01, 0, 0.01, 0.02])
-
-
-TIMES = 0.01 * np.arange(1, 80)
 
 
 def test_the_mean_is_that_of_the_training_items(corpus: Corpus) -> None:
@@ -104,7 +103,7 @@ def test_recordings_that_cannot_be_read_leave_the_others_in_place(tmp_path: Path
 def test_what_needs_segments_refuses_frames(corpus: Corpus) -> None:
     with pytest.raises(UsageProblem, match="holds items of unit frame; this needs `speechscope pr"):
         corpus.waveforms(np.array([0]))
-    with pytest.raises(UsageProblem, match="unit frame; this needs .*--unit utterance"):
+    with pytest.raises(UsageProblem, match=r"unit frame; this needs .*--unit utterance"):
         corpus.utterance_inputs(np.array([0]))
     with pytest.raises(UsageProblem, match="has no letters"):
         corpus.letters(np.array([0]))

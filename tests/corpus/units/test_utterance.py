@@ -82,7 +82,7 @@ def test_the_mean_is_that_of_the_training_frames(corpus: Corpus) -> None:
 
 def test_utterances_above_the_limit_are_dropped(root: Path, tmp_path: Path) -> None:
     # A quarter each of 8000, 9600, 11200 and 12800 samples.
-    corpus, summary = run(root, tmp_path / "c.zarr", replace(UTTERANCES, max_length=11199))
+    _, summary = run(root, tmp_path / "c.zarr", replace(UTTERANCES, max_length=11199))
     assert (summary.items, summary.losses.dropped["longer than 11199 samples"]) == (10, 10)
     half, _ = run(root, tmp_path / "d.zarr", replace(UTTERANCES, max_length="50%"))
     assert set(half.artifact.read("stop")) == {8000, 9600}
@@ -90,9 +90,7 @@ def test_utterances_above_the_limit_are_dropped(root: Path, tmp_path: Path) -> N
 
 def test_a_text_that_cannot_be_spelt_is_named(root: Path, tmp_path: Path) -> None:
     bad = corpora.timit(tmp_path / "timit", speakers=1, sentences=2)
-    for path, text in zip(
-        sorted((bad / "TRAIN").rglob("*.WAV")), ("in 1998", "ok"), strict=True
-    ):
+    for path, text in zip(sorted((bad / "TRAIN").rglob("*.WAV")), ("in 1998", "ok"), strict=True):
         path.with_suffix(".TXT").write_text(f"0 12800 {text}\n")
     _, summary = run(bad, tmp_path / "c.zarr", UTTERANCES)
     reasons = [line.split(": ", 1)[1] for line in summary.losses.skipped]
