@@ -115,7 +115,7 @@ def test_the_arrays_do_not_depend_on_the_number_of_workers(
         (
             ["train", "frame.zarr"],
             1,
-            "layer 1: Conv(maps=8, kernel=(8, 16)"",
+            "layer 1: Conv(maps=8, kernel=(8, 16)",
         ),
         (["score", "frame.zarr"], 2, "holds items of unit frame; this needs `speechscope prepare"),
         (["score", "window.zarr"], 2, "window.zarr holds waveforms; this needs spectrograms"),
