@@ -97,8 +97,7 @@ def _whole_file(count: int, frame: int, held: int) -> int:
 def _chunks(file: BinaryIO, size: int, order: str) -> int | None:
     """Walk the chunks of a RIFF or AIFF file; all must lie within it, up to its end."""
     file.seek(4)
-    whole = int(struct.unpack(f"{order}I", file.read(4))[0])
-    file.seek(12)
+    whole, form = struct.unpack(f"{order}I4s", file.read(8))
     position, frame, count = 12, 0, None
     data: int | None = None
     large = 0  # the size of the data in an RF64 file
@@ -117,7 +116,7 @@ def _chunks(file: BinaryIO, size: int, order: str) -> int | None:
         body = position + 8
         if name == b"fmt " and length >= 16:
             frame = _format(file.read(16))
-        elif name == b"COMM" and length >= 18:
+        elif name == b"COMM" and length >= 18 and form == b"AIFF":  # AIFC counts packets
             count = int(struct.unpack(">HI", file.read(6))[1])
         elif name == b"ds64" and length >= 28:
             large = int(struct.unpack("<QQ", file.read(16))[1])
