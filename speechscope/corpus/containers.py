@@ -11,11 +11,13 @@ from typing import BinaryIO
 
 from speechscope.corpus.utterances import BadRecording
 
-# What writers that cannot go back leave in place of the size: nothing, or near the largest number.
+# What writers that cannot go back leave in place of the size: near the largest number.
 _STREAMED = 0x7FFF0000
 _CHUNKS = 10_000
 _CHUNK_NAME = re.compile(rb"[ -~]{4}")
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
+_LONGEST_PAGE = 27 + 255 + 255 * 255  # bytes of an Ogg page
+_BEFORE_TAG = 36  # bytes at most between the start of an MPEG frame and its tag
 
 
 def check_container(path: Path, container: str) -> int | None:
@@ -40,10 +42,14 @@ def check_container(path: Path, container: str) -> int | None:
     with path.open("rb") as file:
         if container == "NIST":
             return _sphere(file, size)
-        if container in ("WAV", "WAVEX"):
+        if container in ("WAV", "WAVEX", "RF64"):
             return _chunks(file, size, "<")
         if container == "AIFF":
             return _chunks(file, size, ">")
+        if container == "OGG":
+            _ogg(file, size)
+        elif container in ("MPEG", "MP3"):
+            _mpeg(file, size)
     return None
 
 
@@ -90,40 +96,89 @@ def _whole_file(count: int, frame: int, held: int) -> int:
 
 def _chunks(file: BinaryIO, size: int, order: str) -> int | None:
     """Walk the chunks of a RIFF or AIFF file; all must lie within it, up to its end."""
-    file.seek(12)
-    position, frame, count, data = 12, 0, None, None
+    file.seek(4)
+    whole, form = struct.unpack(f"{order}I4s", file.read(8))
+    position, frame, count = 12, 0, None
+    data: int | None = None
+    large = 0  # the size of the data in an RF64 file
     for _ in range(_CHUNKS):
         head = file.read(8)
-        if len(head) < 8:
+        # One byte fills up odd sizes.
+        if size - position <= 1:
             break
-        name, length = struct.unpack(f"{order}4sI", head)
-        if data is not None and _CHUNK_NAME.fullmatch(name) is None:
+        if data is not None and (len(head) < 8 or _CHUNK_NAME.fullmatch(head[:4]) is None):
             raise BadRecording(
                 f"goes on for {size - position} bytes after the {data} that its header counts"
             )
+        if len(head) < 8:
+            break
+        name, length = struct.unpack(f"{order}4sI", head)
         body = position + 8
         if name == b"fmt " and length >= 16:
-            code, _, _, _, block = struct.unpack("<HHIIH", file.read(14))
-            frame = block if code in (_PCM, _FLOAT, _EXTENSIBLE) else 0
-        elif name == b"COMM" and length >= 18:
-            count = struct.unpack(">HI", file.read(6))[1]
+            frame = _format(file.read(16))
+        elif name == b"COMM" and length >= 18 and form == b"AIFF":  # AIFC counts packets
+            count = int(struct.unpack(">HI", file.read(6))[1])
+        elif name == b"ds64" and length >= 28:
+            large = int(struct.unpack("<QQ", file.read(16))[1])
         elif name in (b"data", b"SSND"):
-            if (length == 0 and size - body > 0) or length >= max(_STREAMED, size):
+            if length == 0xFFFFFFFF and large:
+                length = large
+            elif min(whole, length) >= max(_STREAMED, size):
                 return None  # written to a pipe: no promise
             data = length
-        if body + length > size:
-            missing = body + length - size
-            if name == b"data" and frame:
-                raise BadRecording(
-                    f"is truncated: {(length - missing) // frame} of the {length // frame} "
-                    "samples in its header"
-                )
+        missing = body + length - size
+        if missing > 0 and name == b"data" and frame:
+            raise BadRecording(
+                f"is truncated: {(length - missing) // frame} of the {length // frame} "
+                "samples in its header"
+            )
+        if missing > 0:
             raise BadRecording(f"is truncated: {missing} bytes of its {_plain(name)} are missing")
         position = body + length + length % 2
         file.seek(position)
     if data is None:
         raise BadRecording("has no sound in it")
     return count if order == ">" else data // frame if frame else None
+
+
+def _format(head: bytes) -> int:
+    """Return the bytes a frame of a RIFF file; 0 for compressed ones."""
+    if len(head) < 16:
+        raise BadRecording("is truncated: its header is not whole")
+    code, channels, rate, per_second, frame, bits = struct.unpack("<HHIIHH", head)
+    if code not in (_PCM, _FLOAT, _EXTENSIBLE):
+        return 0
+    if frame != channels * ((bits + 7) // 8) or per_second != rate * frame:
+        raise BadRecording(
+            f"has a header that contradicts itself: {channels} channels of {bits} bits at {rate} "
+            f"Hz, but {frame} bytes a sample and {per_second} a second"
+        )
+    return int(frame)
+
+
+def _ogg(file: BinaryIO, size: int) -> None:
+    """Look for the last page (RFC 3533, sec. 6): it is marked, and a whole file ends with it."""
+    file.seek(max(size - _LONGEST_PAGE, 0))
+    tail = file.read()
+    page = tail[tail.rfind(b"OggS") :]
+    parts = page[26] if len(page) > 26 else 0
+    marked = len(page) > 26 and page[5] & 4
+    if not marked or len(page) < 27 + parts + sum(page[27 : 27 + parts]):
+        raise BadRecording("is truncated: its last page is missing or not whole")
+
+
+def _mpeg(file: BinaryIO, size: int) -> None:
+    """Compare the size in the first frame's Xing or Info tag, where encoders leave one."""
+    head = file.read(1 << 12)
+    tag = max(head.find(b"Xing"), head.find(b"Info"))
+    if tag < 0 or tag + 16 > len(head):
+        return
+    flags, *numbers = struct.unpack_from(">III", head, tag + 4)
+    if not flags & 2:
+        return
+    counted = numbers[1 if flags & 1 else 0]
+    if size - max(tag - _BEFORE_TAG, 0) < counted:
+        raise BadRecording(f"is truncated: {size} of the {counted} bytes in its header")
 
 
 def _plain(name: bytes) -> str:

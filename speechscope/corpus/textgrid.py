@@ -37,7 +37,12 @@ OVERLAP_SECONDS = 1e-3
 
 _OF_SPEAKER = " - "
 _SIZE = re.compile(r"^[ \t]*(?:intervals|points) ?: size ?= ?(\d{1,9})[ \t]*$", re.MULTILINE)
-_TIERS = re.compile(r"^[ \t]*(?:size ?= ?|<exists>[ \t]*\n[ \t]*)(\d{1,9})[ \t]*$", re.MULTILINE)
+_HEAD = re.compile(
+    r'File type = "ooTextFile(?: short)?"\s*(?:Object class = )?"TextGrid"\s*'
+    r"(?:xmin ?= ?)?[-\d.e]+\s+(?:xmax ?= ?)?[\d.e]+\s+(?:tiers\? ?)?<exists>\s*"
+    r"(?:size ?= ?)?(\d{1,9})\s",
+    re.IGNORECASE,
+)
 _SHORT_SIZE = re.compile(
     r'^"(?:IntervalTier|TextTier)"[ \t]*\n"(?:[^"]|"")*"[ \t]*\n'  # class, name
     r'(?:[^\n"]*\n){2}[ \t]*(\d{1,9})[ \t]*$',  # start, end, size
@@ -130,11 +135,11 @@ def read(path: Path) -> tuple[Tier, ...]:
         declares.
     """
     text = read_text(path, latin=True).strip() + "\n"
-    start = text[:200]
-    if "ooBinaryFile" in start:
+    if text.startswith("ooBinaryFile"):
         raise BadRecording(f"{path.name} is a binary TextGrid: save it as text in Praat")
-    if "ooTextFile" not in start or "TextGrid" not in start:
-        raise BadRecording(f"{path.name} is not a TextGrid")
+    head = _HEAD.match(text)
+    if head is None:
+        raise BadRecording(f"{path.name} has no TextGrid's header")
     text = _EXPONENT.sub(lambda match: f"{match[1]}{_plain(match[2])}", text)
     # praatio leaves signs out.
     if _NEGATIVE.search(text):
@@ -149,7 +154,7 @@ def read(path: Path) -> tuple[Tier, ...]:
         praatio_errors.PraatioException, ValueError, IndexError, OverflowError
     ) as error:  # fmt: skip
         raise BadRecording(f"{path.name} is malformed ({_reason(error)})") from error
-    _compare(text, [len(tier["entries"]) for tier in tiers], path.name)
+    _compare(text, int(head[1]), [len(tier["entries"]) for tier in tiers], path.name)
     aligner = {tier.name.split(_OF_SPEAKER)[-1] for tier in found} >= {"phones", "words"}
     return tuple(_pauses(tier) if aligner else tier for tier in found)
 
@@ -175,14 +180,11 @@ def _tier(tier: dict[str, object], name: str) -> Tier:
     return Tier(title, points=False, segments=segments)
 
 
-def _compare(text: str, found: list[int], name: str) -> None:
-    """Compare what was read with what the file declares."""
-    tiers = _TIERS.search(text)
+def _compare(text: str, tiers: int, found: list[int], name: str) -> None:
+    """Compare the entries found in each tier with what the file declares."""
     sizes = [int(size) for size in (_SIZE.findall(text) or _SHORT_SIZE.findall(text))]
-    if tiers is None:
-        raise BadRecording(f"{name} is malformed: it does not say how many tiers it has")
-    if int(tiers[1]) != len(found) or len(sizes) != len(found):
-        raise BadRecording(f"{name} is cut short: it holds {len(found)} of {tiers[1]} tiers")
+    if tiers != len(found) or len(sizes) != len(found):
+        raise BadRecording(f"{name} is cut short: it holds {len(found)} of {tiers} tiers")
     for number, (size, entries) in enumerate(zip(sizes, found, strict=True), start=1):
         if size != entries:
             raise BadRecording(
