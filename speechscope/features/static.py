@@ -18,8 +18,6 @@ CEPSTRUM_BANDS = 40
 (chosen: the 40 of Pellegrini 2016, sec. 2)."""
 BLOCK = 512
 """Frames worked out at once (chosen: measured; their spectra, near 1 MB, stay in the cache)."""
-GAMMATONE_ITEMS = 256
-"""Segments whose gammatonograms are held twice at once (chosen)."""
 
 
 class Static(Protocol):
@@ -89,10 +87,9 @@ class Gammatone:
     def fill(self, signals: Float, out: Float) -> None:
         """Compute `out` (N, frames, channel, frequency)."""
         sizes = self.transform
-        for item in range(0, len(signals), GAMMATONE_ITEMS):
-            where = slice(item, item + GAMMATONE_ITEMS)
-            out[where, :, 0] = gammatone.gammatonogram(
-                signals[where], sizes.window, sizes.hop, sizes.bins, sizes.rate
+        for signal, into in zip(signals, out, strict=True):
+            into[:, 0] = gammatone.gammatonogram(
+                signal, sizes.window, sizes.hop, sizes.bins, sizes.rate
             )
 
     def invert(self, values: Float) -> Float | None:
