@@ -70,8 +70,8 @@ def round_trip(
 def _back(stft: Stft, waveforms: Float) -> Iterator[tuple[str, Float]]:
     spectrum = stft.spectrum(waveforms)
     yield KEPT, stft.inverse(spectrum)
-    yield DROPPED, stft.inverse_real(np.abs(spectrum))
-    yield REAL, stft.inverse_real(spectrum.real)
+    yield DROPPED, stft.inverse(np.abs(spectrum))
+    yield REAL, stft.inverse(spectrum.real)
 
 
 def _row(bins: int, way: str, values: list[NDArray[np.float64]]) -> Row:

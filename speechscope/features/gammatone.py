@@ -54,14 +54,14 @@ def impulse_responses(bands: int, rate: int) -> NDArray[np.float64]:
     return np.asarray(response / gain[:, None])
 
 
-def gammatonogram(signals: Float, window: int, hop: int, bands: int, rate: int) -> Float:
-    """Return the gammatonogram.
+def gammatonogram(signal: Float, window: int, hop: int, bands: int, rate: int) -> Float:
+    """Return the gammatonogram of one signal.
 
         G[b, t] = (Σ_n w[n] max(0, (g_b * x)[n + th]) / Σ_n w[n])^⅓
 
     Parameters
     ----------
-    signals : (N, samples), silent before their first sample.
+    signal : (samples,), silence before its first sample.
     window, hop
         The Hamming window w that the rectified motion is averaged over, and h [samples].
     bands
@@ -71,14 +71,14 @@ def gammatonogram(signals: Float, window: int, hop: int, bands: int, rate: int) 
 
     Returns
     -------
-    (N, frames, bands), of the frames that lie wholly within the signal.
+    (frames, bands), of the frames that lie wholly within the signal.
 
     Notes
     -----
     Filtered by overlap-save in blocks of at most `BLOCK` samples, so that only the result grows
     with the length. A window is taken as pieces one hop long: these are matrix products.
     """
-    count, samples = signals.shape
+    samples = len(signal)
     history = round(RESPONSE * rate) - 1
     pieces = _pieces(window, hop)
     hops = -(-samples // hop)
@@ -90,20 +90,19 @@ def gammatonogram(signals: Float, window: int, hop: int, bands: int, rate: int) 
     sums = np.empty((bands, hops, pieces.shape[1]), dtype=np.float32)
     block = np.empty(length, dtype=np.float32)
     frames = max(0, (samples - window) // hop + 1)
-    out = np.zeros((count, frames, bands), dtype=np.float32)
-    for signal, into in zip(signals, out, strict=True):
-        for first in range(0, hops, step):
-            start = first * hop - history
-            block[:] = 0
-            piece = signal[max(0, start) : start + length]
-            offset = max(0, -start)
-            block[offset : offset + len(piece)] = piece
-            motion = fft.irfft(fft.rfft(block) * filters, length, axis=1)[:, history:]
-            wanted = min(step, hops - first)
-            motion = np.maximum(motion[:, : wanted * hop], 0).reshape(-1, hop)
-            sums[:, first : first + wanted] = (motion @ pieces).reshape(bands, wanted, -1)
-        for number in range(pieces.shape[1]):
-            into += sums[:, number : number + frames, number].T
+    for first in range(0, hops, step):
+        start = first * hop - history
+        block[:] = 0
+        piece = signal[max(0, start) : start + length]
+        offset = max(0, -start)
+        block[offset : offset + len(piece)] = piece
+        motion = fft.irfft(fft.rfft(block) * filters, length, axis=1)[:, history:]
+        wanted = min(step, hops - first)
+        motion = np.maximum(motion[:, : wanted * hop], 0).reshape(-1, hop)
+        sums[:, first : first + wanted] = (motion @ pieces).reshape(bands, wanted, -1)
+    out = np.zeros((frames, bands), dtype=np.float32)
+    for number in range(pieces.shape[1]):
+        out += sums[:, number : number + frames, number].T
     return np.power(out, np.float32(COMPRESSION), out=out)
 
 

@@ -95,7 +95,7 @@ class Stft:
         -----
         Riemens 2015, sec. 2.3; Churchman 2015, sec. 3.2.
         """
-        return self._columns(real_rows(self, self._rows(segments)))
+        return self._columns(spectrum_rows(self, self._rows(segments)).real)
 
     def magnitude(self, segments: Float) -> Float:
         """Return the modulus of the transform, (N, bins, frames) (Riemens 2015, sec. 2.3)."""
@@ -105,7 +105,7 @@ class Stft:
         """Return the transform itself, (N, bins, frames) complex64 (Riemens 2015, sec. 2.2)."""
         return self._columns(spectrum_rows(self, self._rows(segments)))
 
-    def inverse(self, spectra: NDArray[np.complexfloating[Any]]) -> Float:
+    def inverse(self, spectra: NDArray[np.inexact[Any]]) -> Float:
         """Turn spectra back into waveforms by weighted overlap-add.
 
             x[n] = Σ_t w[n - th] y_t[n - th] / Σ_t w[n - th]²
@@ -116,7 +116,7 @@ class Stft:
 
         Parameters
         ----------
-        spectra : (N, bins, frames) complex
+        spectra : (N, bins, frames), complex or real
 
         Returns
         -------
@@ -139,10 +139,7 @@ class Stft:
         -------
         (N, samples) float32
         """
-        rows = np.ascontiguousarray(spectrograms.transpose(0, 2, 1), dtype=np.float32)
-        return self._overlap_add(
-            rows.reshape(-1, self.bins) @ _inverse_basis(self.window, self.points)
-        )
+        return self.inverse(spectrograms)
 
     def _rows(self, segments: Float) -> Float:
         return np.ascontiguousarray(self.frame(segments)).reshape(-1, self.window)
@@ -158,15 +155,6 @@ class Stft:
             start = index * self.hop
             out[:, start : start + self.window] += frames[:, index]
         return out / _weight(self)
-
-
-def real_rows(stft: Stft, frames: Float) -> Float:
-    """Return the real part of the transform of frames (R, window), as (R, bins).
-
-    Written as one matrix product with the windowed cosines: only the real part is wanted, and a
-    product runs at the machine's peak.
-    """
-    return frames @ _basis(stft.window, stft.points)
 
 
 def spectrum_rows(stft: Stft, frames: Float) -> Complex:
@@ -199,33 +187,6 @@ def centre(waveform: Float, samples: int) -> Float:
 def _hamming(window: int) -> Float:
     taper: Float = get_window("hamming", window, fftbins=False).astype(np.float32)
     return taper
-
-
-def _cosines(window: int, points: int) -> NDArray[np.float64]:
-    # Reduced modulo the period in integers: cos(2π·large) would lose digits.
-    turns = np.outer(np.arange(window), np.arange(points // 2 + 1)) % points
-    cosines: NDArray[np.float64] = np.cos(turns * (2 * np.pi / points))
-    return cosines
-
-
-@lru_cache(maxsize=8)
-def _basis(window: int, points: int) -> Float:
-    """Windowed cosines, (window, bins)."""
-    taper = get_window("hamming", window, fftbins=False)
-    return np.asarray(taper[:, None] * _cosines(window, points), dtype=np.float32)
-
-
-@lru_cache(maxsize=8)
-def _inverse_basis(window: int, points: int) -> Float:
-    """Return the inverse transform of a real spectrum times the window, (bins, window)."""
-    # Bins other than 0 and the highest of an even transform stand for two conjugate ones.
-    weights = np.full(points // 2 + 1, 2.0)
-    weights[0] = 1.0
-    if points % 2 == 0:
-        weights[-1] = 1.0
-    taper = get_window("hamming", window, fftbins=False)
-    basis = (taper[:, None] * _cosines(window, points) * weights / points).T
-    return np.ascontiguousarray(basis, dtype=np.float32)
 
 
 @lru_cache(maxsize=8)
