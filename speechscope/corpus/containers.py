@@ -54,7 +54,7 @@ def check_container(path: Path, container: str) -> int | None:
 
 
 def _sphere(file: BinaryIO) -> int:
-    """Return the count in a NIST SPHERE header: lines ``name -i value``, its length in the second."""
+    """Return the count in a NIST SPHERE header: ``name -i value`` a line, after its length."""
     head = file.read(16).split()
     if len(head) < 2 or not head[1].isdigit() or len(head[1]) > 7:
         raise BadRecording("has a SPHERE header without a length")

@@ -110,5 +110,11 @@ def test_recordings_outside_of_the_folder_are_allowed(tmp_path: Path) -> None:
     assert len({u.identity for u in found.utterances}) == 2
 
 
+def test_a_message_is_one_line(tmp_path: Path) -> None:
+    found = scan(tmp_path, HEAD + 'b.wav,0,1,a,p,\n"a\nb.wav",0,"1\n2",a,p,"x\ny"\n')
+    (problem,) = found.problems
+    assert "\n" not in problem
+
+
 def test_the_fuzzers_tables_are_whole(tmp_path: Path) -> None:
     assert scan(tmp_path, fuzzing.manifest().decode()).problems == ()
