@@ -122,8 +122,9 @@ def _rows(path: Path) -> list[tuple[int, list[str]]]:
     text = read_text(path)
     tab = "\t" in text.partition("\n")[0]
     reader = csv.reader(io.StringIO(text), delimiter="\t" if tab else ",", strict=True)
+    # A message is one line, so that no cell may hold several.
     return [
-        (reader.line_num, [cell.strip() for cell in row])
+        (reader.line_num, [cell.replace("\n", " ").strip() for cell in row])
         for row in reader
         if any(map(str.strip, row))
     ]

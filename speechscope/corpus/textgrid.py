@@ -167,7 +167,7 @@ def _grid(utterance: Utterance) -> Path:
 
 def _tier(tier: dict[str, object], name: str) -> Tier:
     """Convert praatio's tier, whose times are text."""
-    title, entries = str(tier["name"]), tier["entries"]
+    title, entries = " ".join(str(tier["name"]).split()), tier["entries"]
     if tier["class"] != "IntervalTier":
         return Tier(title, points=True, segments=())
     assert isinstance(entries, list)

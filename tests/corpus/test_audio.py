@@ -57,6 +57,15 @@ def test_a_truncated_file_is_found(
     capfd.readouterr()  # what libsndfile's MP3 decoder says itself
 
 
+def test_an_ogg_file_without_its_last_page_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    soundfile.write(path, corpora.recording(2.0), 16000, format="OGG")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: whole.rindex(b"OggS")])
+    with pytest.raises(BadRecording, match="its last page is missing"):
+        read_audio(path, 16000)
+
+
 def wav_bytes(samples: np.ndarray, subtype: str = "PCM_16") -> bytearray:
     file = io.BytesIO()
     soundfile.write(file, samples, 16000, format="WAV", subtype=subtype)

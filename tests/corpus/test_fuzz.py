@@ -68,6 +68,7 @@ def table(path: Path, mutation: Mutation) -> None:
     """Every recording of the table is an utterance or a problem, with all its rows or none."""
     path.write_bytes(mutation.content)
     found = Manifest().scan(path)
+    assert not any("\n" in problem for problem in found.problems)
     known = {os.fspath(u.audio.relative_to(path.parent)): u for u in found.utterances}
     text = mutation.content.decode("utf-8-sig")
     lines = [line for line in text.replace("\r", "\n").split("\n") if line.strip(", \t")]

@@ -10,7 +10,7 @@ import soundfile
 
 from speechscope.corpus.audio import read_audio
 from speechscope.corpus.layouts import LAYOUTS, find
-from speechscope.corpus.utterances import Marks, Segment
+from speechscope.corpus.utterances import BadRecording, Marks, Segment
 from speechscope.errors import SpeechscopeError, UsageProblem
 
 
@@ -121,6 +121,14 @@ def test_labels_that_fit_two_recordings_fit_none(tmp_path: Path) -> None:
     assert any("could belong to any of" in problem for problem in found.problems)
 
 
+def test_a_recording_is_labelled_once(tmp_path: Path) -> None:
+    labelled(tmp_path, "wav/a.wav", "lab/a.lab")
+    labelled(tmp_path, "wav/a.wav", "other/a.lab")
+    found = LAYOUTS["lab"].scan(tmp_path)
+    assert [u.labels for u in found.utterances] == [tmp_path / "lab/a.lab"]
+    assert any("has labels in" in problem for problem in found.problems)
+
+
 def test_recordings_in_one_folder_are_one_speakers(tmp_path: Path) -> None:
     root = tmp_path / "my corpus"
     for name in "abc":
@@ -158,6 +166,10 @@ def test_marks_are_converted_to_samples_and_end_with_the_recording() -> None:
     assert marks.fit(16000, 0.5, 16000) == (Segment(1600, 4000, "a"), Segment(4000, 16000, "b"))
     samples = Marks((Segment(10, 201, "a"),), per_second=False)
     assert samples.fit(100, 0.5, 16000) == (Segment(5, 100, "a"),)
+    # 20 ms are 320 samples.
+    assert Marks((Segment(0, 420, "a"),), per_second=False).fit(100, 1.0, 16000)[0].stop == 100
+    with pytest.raises(BadRecording, match="is truncated: 100 samples, but its labels reach 421"):
+        Marks((Segment(0, 421, "a"),), per_second=False).fit(100, 1.0, 16000)
 
 
 @pytest.mark.real

@@ -73,7 +73,7 @@ def test_labels_and_words_go_together_and_a_file_can_be_named(tmp_path: Path) ->
 )
 def test_a_malformed_row_leaves_out_its_recording(tmp_path: Path, row: str, reason: str) -> None:
     good = "a.wav,0,1,a,p,train\nb.wav,0,1,a,p,train\n"
-    found = scan(tmp_path, HEAD + good + row + "\n")
+    found = scan(tmp_path, HEAD + good + row + "\na.wav,1,2,c,p,train\n")
     assert [u.name for u in found.utterances][-1:] == ["b"]
     assert len(found.problems) == 1 and reason in found.problems[0]
     assert (len(found.utterances) == 1) == row.startswith("a.wav")
@@ -108,6 +108,12 @@ def test_recordings_outside_of_the_folder_are_allowed(tmp_path: Path) -> None:
     found = scan(inside, "audio,text,speaker\n../a/x.wav,w,p\n/data/b/x.wav,w,p\n")
     assert [u.audio.name for u in found.utterances] == ["x.wav", "x.wav"]
     assert len({u.identity for u in found.utterances}) == 2
+
+
+def test_a_message_is_one_line(tmp_path: Path) -> None:
+    found = scan(tmp_path, HEAD + 'b.wav,0,1,a,p,\n"a\nb.wav",0,"1\n2",a,p,"x\ny"\n')
+    (problem,) = found.problems
+    assert "\n" not in problem
 
 
 def test_the_fuzzers_tables_are_whole(tmp_path: Path) -> None:

@@ -196,6 +196,7 @@ def test_words_come_from_a_text_or_the_tier_of_words(tmp_path: Path) -> None:
         (LONG.replace("xmax = 0.5", "xmax = 0.6"), "interval 2 of tier phones overlaps"),
         (LONG.replace("xmax = 0.5", "xmax = 0.5.1"), "is malformed"),
         (LONG.replace("xmin = 0.5", "xmin = -0.5"), "has a negative time"),
+        (SHORT.replace("\n0\n0.5\n", "\n-0.5\n0.5\n"), "starts before the recording"),
         (SHORT.replace("\n0.5\n1\n", "\nnan\n1\n"), "overlaps|not a number"),
         (LONG.replace("            xmax = 1.5", "            xmax = 2.5"), "after its end"),
         (LONG.replace('text = ""', 'text = "" text = ""'), "an interval has two labels"),
