@@ -5,7 +5,7 @@ while the next is worked on, so that no more than a few tasks are in memory.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -29,7 +29,7 @@ from speechscope.corpus.units.build import unit_of
 from speechscope.corpus.units.cut import Cut, Recording, Unit
 from speechscope.corpus.utterances import Utterance
 from speechscope.errors import SpeechscopeError, UsageProblem
-from speechscope.parallel import ordered_map
+from speechscope.parallel import ahead, ordered_map
 
 AS_IS = "as-is"
 """The phone set whose classes are the labels of the corpus."""
@@ -47,15 +47,21 @@ class Summary:
 
     items: int = 0
     utterances: int = 0
-    seconds: float = 0.0
+    samples: int = 0
+    rate: int = 1
     losses: Losses = field(default_factory=Losses)
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def seconds(self) -> float:
+        """How much speech could be read."""
+        return self.samples / self.rate
 
     def add(self, block: "Block") -> None:
         """Add what became of a block."""
         self.items += sum(block.cut.counts)
         self.utterances += sum(1 for count in block.cut.counts if count)
-        self.seconds += block.seconds
+        self.samples += block.samples
         self.losses.dropped.update(block.losses.dropped)
         self.losses.skipped += block.losses.skipped
 
@@ -68,7 +74,7 @@ class Block:
     """
 
     cut: Cut
-    seconds: float
+    samples: int
     losses: Losses
 
 
@@ -116,7 +122,7 @@ def prepare(
         phones = phone_set(settings.phone_set, settings.mapping)
     layout = layouts.find(root, settings.layout)
     found = layout.scan(root)
-    summary = Summary(losses=Losses(skipped=list(found.problems)))
+    summary = Summary(rate=settings.transform.rate, losses=Losses(skipped=list(found.problems)))
     wanted = _wanted(found.utterances, layout, settings, summary.losses)
     split_of, note = _splits(wanted, settings)
     summary.notes += note
@@ -171,11 +177,10 @@ def prepare(
         utterances=[u.key for u in wanted],
         channels=channels,
     )
-    work = partial(_work, reader=reader, unit=unit)
     done = 0
     with ThreadPoolExecutor(1) as writing:
         pending: Future[None] | None = None
-        for task, block in zip(tasks(), ordered_map(work, tasks(), workers), strict=True):
+        for task, block in zip(tasks(), _blocks(tasks(), reader, unit, workers), strict=True):
             if pending is not None:
                 pending.result()
             pending = writing.submit(
@@ -278,18 +283,29 @@ def _tasks(utterances: Task) -> Iterator[Task]:
         yield task
 
 
+def _blocks(tasks: Iterable[Task], reader: Reader, unit: Unit, workers: int) -> Iterator[Block]:
+    """Work the tasks out in order."""
+    if workers > 1:
+        return ordered_map(partial(_work, reader=reader, unit=unit), tasks, workers)
+    return (_cut(*read, unit) for read in ahead(_read(task, reader) for task in tasks))
+
+
 def _work(task: Task, *, reader: Reader, unit: Unit) -> Block:
+    return _cut(*_read(task, reader), unit)
+
+
+def _read(task: Task, reader: Reader) -> tuple[list[Recording | None], Losses]:
     losses = Losses()
-    recordings: list[Recording] = []
-    read = []
-    for utterance, speaker, split in task:
-        recording = reader.read(utterance, speaker, split == 0, losses)
-        read.append(recording is not None)
-        if recording is not None:
-            recordings.append(recording)
+    found = [reader.read(u, speaker, split == 0, losses) for u, speaker, split in task]
+    return found, losses
+
+
+def _cut(found: Sequence[Recording | None], losses: Losses, unit: Unit) -> Block:
+    recordings = [recording for recording in found if recording is not None]
     cut = unit.cut(recordings)
-    seconds = sum(len(recording.samples) for recording in recordings) / reader.rate
-    return Block(_with_unread(cut, unit, np.array(read)), seconds, losses)
+    samples = sum(len(recording.samples) for recording in recordings)
+    read = np.array([recording is not None for recording in found])
+    return Block(_with_unread(cut, unit, read), samples, losses)
 
 
 def _with_unread(cut: Cut, unit: Unit, read: NDArray[np.bool_]) -> Cut:

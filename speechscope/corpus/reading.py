@@ -102,16 +102,17 @@ class Reader:
         losses: Losses,
     ) -> list[Piece]:
         pieces = []
+        assert self.phones is not None
+        # A recording has each label many times; looking one up takes a while.
+        names = {stretch.label for stretch in stretches}
+        dropped = {name for name in names if self.phones.drops(name)}
+        index = {name: self.phones.index(name) for name in names}
         for stretch in stretches:
             start, stop, name = int(stretch.start), int(stretch.stop), stretch.label
-            if not name:
-                losses.dropped["unlabelled"] += 1
+            if name in dropped:
+                losses.dropped[f"label {name}" if name else "unlabelled"] += 1
                 continue
-            assert self.phones is not None
-            if self.phones.drops(name):
-                losses.dropped[f"label {name}"] += 1
-                continue
-            label = self.phones.index(name)
+            label = index[name]
             where = f"{utterance.labels or utterance.audio}: {start}-{stop}"
             if label is None:
                 losses.skipped.append(f"{where}: unknown phone {name!r}")

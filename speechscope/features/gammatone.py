@@ -16,7 +16,6 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
-from scipy.signal import get_window
 
 from speechscope.features.stft import Float
 
@@ -115,7 +114,7 @@ def _spectra(bands: int, rate: int, length: int) -> NDArray[np.complex64]:
 @lru_cache(maxsize=8)
 def _pieces(window: int, hop: int) -> Float:
     """Return the window, summing to 1, cut into pieces: (hop, pieces), zeros after its end."""
-    taper = get_window("hamming", window, fftbins=False)
+    taper = np.hamming(window)
     count = -(-window // hop)
     padded = np.zeros(count * hop)
     padded[:window] = taper / taper.sum()

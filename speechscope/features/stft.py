@@ -18,7 +18,6 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
-from scipy.signal import get_window
 
 Float = NDArray[np.float32]
 Complex = NDArray[np.complex64]
@@ -185,7 +184,7 @@ def centre(waveform: Float, samples: int) -> Float:
 
 @lru_cache(maxsize=8)
 def _hamming(window: int) -> Float:
-    taper: Float = get_window("hamming", window, fftbins=False).astype(np.float32)
+    taper: Float = np.hamming(window).astype(np.float32)  # scipy.signal takes a second to import
     return taper
 
 

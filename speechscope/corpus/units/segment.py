@@ -25,8 +25,10 @@ from speechscope.features.representations import Representation
 from speechscope.features.scaling import SCOPES, Scaling
 from speechscope.features.stft import centre
 
-AT_ONCE = 128
-"""Segments transformed at a time: their frames stay in a processor's cache."""
+AT_ONCE = 2048
+"""Segments transformed at a time: 25 MB of spectrograms; more than a task has, as a rule."""
+SUMMED = 64
+"""Items added up in single precision, before the sums are in double: four times as fast."""
 
 
 @dataclass(frozen=True)
@@ -77,22 +79,21 @@ class SegmentUnit:
             training += [recording.training] * len(recording.pieces)
         shape, samples = self.representation.shape, self.representation.transform.samples
         scaling = self._scaling(recordings)
-        inputs = np.empty((len(pieces), *shape), dtype=np.float32)
-        total, chosen = np.zeros(shape), np.array(training, dtype=bool)
+        inputs = []
         for first in range(0, len(pieces), AT_ONCE):
             part = slice(first, first + AT_ONCE)
             padded = np.stack([centre(waveform, samples) for waveform in waveforms[part]])
             own = scaling and Scaling(scaling.mean[part], scaling.deviation[part])
-            inputs[part] = self.representation.segments(padded, own)
-            total += inputs[part][chosen[part]].sum(axis=0, dtype=np.float64)
+            inputs.append(self.representation.segments(padded, own))
+        spectra = inputs[0] if len(inputs) == 1 else joined(inputs, shape)
         rows: dict[str, NDArray[Any]] = {
-            "input": inputs,
+            "input": spectra,
             "waveform": joined(waveforms),
             "waveform_offset": lengths(waveforms),
             **item_rows(pieces),
         }
         counts = [len(recording.pieces) for recording in recordings]
-        return Cut(rows, counts, total, int(chosen.sum()))
+        return Cut(rows, counts, _sum(spectra, np.array(training, dtype=bool)), sum(training))
 
     def _scaling(self, recordings: Sequence[Recording]) -> Scaling | None:
         """Return the z-normalisation of every piece, measured on its whole recording."""
@@ -101,3 +102,12 @@ class SegmentUnit:
             return None
         scalings = [self.representation.scaling(recording.samples) for recording in used]
         return Scaling.join(scalings, [len(recording.pieces) for recording in used])
+
+
+def _sum(inputs: Float, chosen: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the sum of the chosen inputs (N, C, F, T) in float64."""
+    total = np.zeros(inputs.shape[1:])
+    used = inputs if chosen.all() else inputs[chosen]
+    for first in range(0, len(used), SUMMED):
+        total += used[first : first + SUMMED].sum(axis=0)
+    return total
