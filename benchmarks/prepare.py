@@ -160,7 +160,42 @@ def with_lhotse(root: Path, out: Path) -> None:
     subprocess.run(["sync", "-f", str(out)], check=True)
 
 
-PEERS = {"librosa": with_librosa, "scipy.fft": with_scipy, "lhotse": with_lhotse}
+def utterances(root: Path, out: Path) -> None:
+    """Prepare magnitude spectrograms of whole recordings, those lhotse is asked for."""
+    from speechscope import artifact_writer, provenance
+    from speechscope.corpus.prepare import prepare
+    from speechscope.corpus.settings import Settings
+    from speechscope.features.transform import Transform
+
+    settings = Settings(
+        unit="utterance",
+        labels="letter",
+        transform=Transform(LONG_WINDOW, LONG_WINDOW, LONG_WINDOW - LONG_HOP, LONG_BINS, RATE),
+        features="magnitude",
+        deltas=0,
+        normalize="none",
+        context=1,
+        max_length=None,
+        layout="timit",
+        tier=None,
+        phone_set="as-is",
+        mapping=None,
+        split="auto",
+        dev=0.0,
+        seed=0,
+        drop_sa=False,
+    )
+    record = provenance.new_record("corpus", config={}, seed=0, device="cpu")
+    with artifact_writer.create(out, "benchmark", record, force=True) as writer:
+        prepare(root, writer, settings, workers=1)
+
+
+PEERS = {
+    "utterances": utterances,
+    "librosa": with_librosa,
+    "scipy.fft": with_scipy,
+    "lhotse": with_lhotse,
+}
 
 
 # --- comparing
@@ -226,29 +261,34 @@ def compare_segments(ours: Path, theirs: Path) -> float:
     if array.shape != other.shape:
         raise SystemExit(f"shapes differ: {array.shape} and {other.shape}")
     step = array.chunks[0]
-    return max(
+    apart = (
         float(np.abs(array[i : i + step] - other[i : i + step]).max())
         for i in range(0, len(other), step)
     )
+    return max(apart)
 
 
 def compare_utterances(ours: Path, theirs: Path) -> float:
-    """Return the largest difference between whole recordings as stored, relative to the largest."""
+    """Return the largest difference between frames of whole recordings that both have."""
     import zarr
 
     group: Any = zarr.open_group(ours, mode="r")
-    edges = group["input_offset"][:]
-    files = sorted((theirs / "features").rglob("*.npy"), key=lambda p: p.stem)
+    edges = group["input_offset"][:].tolist()
+    files = sorted((theirs / "features").rglob("*.npy"), key=lambda path: path.stem)
     if len(files) != len(edges) - 1:
         raise SystemExit(f"{len(files)} recordings and {len(edges) - 1}")
-    return 0.0
+    worst = 0.0
+    for number in range(0, len(files), max(1, len(files) // 20)):
+        mine = group["input"][edges[number] : edges[number + 1]]
+        worst = max(worst, float(np.abs(mine - np.load(files[number])[1 : len(mine) + 1]).max()))
+    return worst
 
 
 def link_copies(root: Path, out: Path, copies: int) -> Path:
     """Make a corpus of the same recordings under `copies` times as many speakers' names."""
     for number in range(copies):
-        for path in root.rglob("*"):
-            if path.is_file() and path.suffix in (".flac", ".PHN"):
+        for path in (path for split in ("TRAIN", "TEST") for path in (root / split).rglob("*")):
+            if path.suffix in (".flac", ".PHN", ".TXT"):
                 split, speaker, name = path.relative_to(root).parts[-3:]
                 folder = out / split / f"{speaker}x{number}"
                 folder.mkdir(parents=True, exist_ok=True)
@@ -258,4 +298,110 @@ def link_copies(root: Path, out: Path, copies: int) -> Path:
 
 def hours(root: Path) -> float:
     """Return how much speech a corpus holds."""
-    return sum(soundfile.info(audio).duration for audio, _ in segments(root)) / 3600
+    return sum(float(soundfile.info(audio).duration) for audio, _ in segments(root)) / 3600
+
+
+def race(
+    root: Path, scratch: Path, peers: str | None, workers: int, repeats: int, wanted: list[str]
+) -> None:
+    """Compare what everybody wrote, then run all in turn and print the medians."""
+    script = [peers or sys.executable, __file__, "--run"]
+    speech = hours(root)
+    ours = {
+        "segments": prepare_command(root, scratch / "segments.zarr", workers),
+        "utterances": [*script[1:], "utterances", str(root), str(scratch / "utterances.zarr")],
+    }
+    ours["utterances"].insert(0, sys.executable)
+    against = {"scipy.fft": "segments", "librosa": "segments", "lhotse": "utterances"}
+    if not peers:
+        against = {"scipy.fft": "segments"}
+    against = {name: mine for name, mine in against.items() if not wanted or name in wanted}
+    runs: dict[str, list[Run]] = {}
+    ratios: dict[str, list[tuple[float, float]]] = {name: [] for name in against}
+    for repeat in range(repeats):
+        taken: dict[str, Run] = {}
+        for mine in dict.fromkeys(against.values()):
+            taken[mine] = measured(ours[mine], OMP_NUM_THREADS="2")
+        for name, mine in against.items():
+            out = scratch / name
+            shutil.rmtree(out, ignore_errors=True)
+            out.unlink(missing_ok=True)
+            taken[name] = measured([*script, name, str(root), str(out)], OMP_NUM_THREADS="2")
+            if repeat == 0:
+                same = compare_segments if mine == "segments" else compare_utterances
+                apart = same(scratch / f"{mine}.zarr", out)
+                print(f"{name}: largest difference {apart:.1e}", flush=True)
+                if apart > TOLERANCE:
+                    raise SystemExit(f"{name} does not agree")
+            one, other = taken[mine], taken[name]
+            ratios[name].append((other.wall / one.wall, other.cpu / one.cpu))
+        for name, run in taken.items():
+            runs.setdefault(name, []).append(run)
+            print(f"  {name:>12} {run.wall:8.1f} s  {run.cpu:8.1f} s CPU  {run.memory:6.0f} MB")
+    print(f"{speech:.2f} h of speech, {workers} workers, {repeats} times, medians:")
+    for name, found in runs.items():
+        wall = statistics.median(run.wall for run in found)
+        cpu = statistics.median(run.cpu for run in found)
+        print(
+            f"  {name:>12} {wall:8.1f} s  {cpu:8.1f} s CPU  {3600 * speech / wall:6.0f} × real time"
+        )
+    for name, pairs in ratios.items():
+        wall, cpu = (statistics.median(values) for values in zip(*pairs, strict=True))
+        print(f"  {against[name]} over {name}: {wall:.2f} × in wall time, {cpu:.2f} × in CPU time")
+
+
+def growth(root: Path, scratch: Path, factor: int, workers: int, repeats: int) -> None:
+    """Print seconds an hour of speech and peak memory, of a corpus and of one `factor` as large."""
+    corpora = {
+        copies: link_copies(root, scratch / f"times{copies}", copies) for copies in (1, factor)
+    }
+    length = hours(root)
+    found: dict[int, list[Run]] = {copies: [] for copies in corpora}
+    for _ in range(repeats):
+        for copies, corpus in corpora.items():
+            out = scratch / "grown.zarr"
+            run = measured(prepare_command(corpus, out, workers))
+            found[copies].append(run)
+            shutil.rmtree(out)
+            speech = copies * length
+            print(
+                f"  {speech:6.2f} h: {run.wall / speech:6.2f} s an hour, {run.cpu / speech:6.2f} s "
+                f"CPU an hour, {run.memory:5.0f} MB at most",
+                flush=True,
+            )
+    per_hour = [
+        statistics.median(run.cpu for run in found[copies]) / copies for copies in (1, factor)
+    ]
+    print(f"CPU time an hour, {factor} times as large: {per_hour[1] / per_hour[0]:.2f} ×")
+
+
+def main() -> int:
+    """Read the options and print the tables."""
+    if sys.argv[1] == "--watch":
+        return watch(sys.argv[2:])
+    if sys.argv[1] == "--run":
+        PEERS[sys.argv[2]](Path(sys.argv[3]), Path(sys.argv[4]))
+        return 0
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("corpus", type=Path)
+    parser.add_argument("--peers", help="an interpreter with librosa and lhotse")
+    parser.add_argument("--against", nargs="*", default=[], help="only these of the peers")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--copies", type=int, default=1, help="speakers are repeated as often")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--growth", type=int, help="prepare a corpus so many times as large")
+    parser.add_argument("--scratch", type=Path, help="where to write; a temporary folder")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=options.scratch) as folder:
+        scratch, root = Path(folder), options.corpus
+        if options.growth:
+            growth(root, scratch, options.growth, options.workers, options.repeats)
+            return 0
+        if options.copies > 1:
+            root = link_copies(root, scratch / "corpus", options.copies)
+        race(root, scratch, options.peers, options.workers, options.repeats, options.against)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

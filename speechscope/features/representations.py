@@ -13,7 +13,7 @@ from speechscope.errors import UsageProblem
 from speechscope.features.deltas import fill_deltas
 from speechscope.features.scaling import SCOPES, Scaling
 from speechscope.features.static import STATICS, Static
-from speechscope.features.stft import Float, Stft
+from speechscope.features.stft import Float
 from speechscope.features.transform import Axis, Transform
 
 REPRESENTATIONS = tuple(STATICS)
@@ -181,14 +181,3 @@ def representation(
     if transform.bins < 2:
         raise UsageProblem(f"--bins {transform.bins}: {name} needs at least 2")
     return Representation(name, transform, STATICS[name](transform), deltas, normalize)
-
-
-def compute(name: str, stft: Stft, segments: Float) -> Float:
-    """Return the representation `name` of padded segments (N, samples).
-
-    Returns
-    -------
-    (N, channel, frequency, time) float32
-    """
-    transform = Transform(stft.samples, stft.window, stft.overlap, stft.bins, stft.rate)
-    return representation(name, transform).segments(segments)
