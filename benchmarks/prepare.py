@@ -221,7 +221,7 @@ def watch(command: list[str]) -> int:
     most = 0.0
     while process.poll() is None:
         most = max(most, sum(resident(pid) for pid in family(process.pid)))
-        time.sleep(0.05)
+        time.sleep(0.2)
     print(json.dumps(most))
     return process.returncode
 

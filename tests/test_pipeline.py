@@ -189,7 +189,6 @@ def test_an_interrupted_training_leaves_a_state_to_resume(
         (["invert", "--method", "magic", "-f"], 2, "method magic: choose from bp, decode"),
         (["invert", "--layer", "1", "--items", "900:", "-f"], 2, "the test split has items 0 to"),
         (["invert", "--layer", "1", "--items", "0", "--all"], 2, "exclude each other"),
-        (["score", "corpus.zarr"], 2, "corpus.zarr is a corpus; score takes a model"),
         (["score", "model.pt", "--json", "--csv"], 2, "exclude each other"),
         (["report", "-o", "picture.gif"], 2, "choose from png, pdf"),
         (["report", "--items", "99", "-f"], 2, "has items 0 to 5, not 99"),
