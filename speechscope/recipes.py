@@ -38,6 +38,16 @@ FEATURES = ("real", "magnitude", "sqrt-magnitude", "log-magnitude")
 NORMALIZATIONS = ("none", "gain")
 NETWORKS = ("freq-overlap", "freq-overlap-padded")
 
+ENCODER_WEIGHTS = ("fixed", "init", "random", "frozen-random")
+DECODER_WEIGHTS = ("random", "transpose-init", "transpose-tied", "frozen-random")
+UNPOOLINGS = ("switch", "blind")
+STACKS = ("decoder", "none", "weak", "strong")
+
+NO_PENALTIES: Table = {
+    name: Value(0.0, "Riemens 2015, sec. 8: proposed, not tried")
+    for name in ("noise", "sparse", "contractive")
+}
+
 CHURCHMAN_2015: Recipe = {
     "prepare": {
         "rate": Value(16000, "TIMIT's sampling rate [Hz] (sec. 3)"),
@@ -73,11 +83,16 @@ CHURCHMAN_2015: Recipe = {
         "batch": Value(128, "sec. 3.3"),
         "lr": Value(0.1, "chosen: a share of the size of a stage's first weights"),
         "lr_together": Value(0.02, "chosen: likewise; fine-tuning takes smaller steps"),
-        "init": Value(
-            "transpose",
-            "Riemens 2015, sec. 4.3 (Churchman leaves it open)",
-            ("transpose", "random"),
+        "encoder": Value(
+            "fixed", "sec. 6.5.4: only the decoder's weights are updated", ENCODER_WEIGHTS
         ),
+        "decoder": Value(
+            "transpose-init", "Riemens 2015, sec. 4.3 (Churchman leaves it open)", DECODER_WEIGHTS
+        ),
+        "unpool": Value("blind", "sec. 6.5.2: switches leak information", UNPOOLINGS),
+        "stack": Value("decoder", "sec. 6.5.5", STACKS),
+        "relu": Value(True, "Riemens 2015, sec. 4.3 (Churchman leaves it open)"),
+        **NO_PENALTIES,
     },
     "invert": {
         "layer": Value("1,3,6,9,12", "sec. 7"),
@@ -93,7 +108,26 @@ CHURCHMAN_2015: Recipe = {
     },
 }
 
-RECIPES: Mapping[str, Recipe] = {"churchman2015": CHURCHMAN_2015}
+RIEMENS_2015: Recipe = {
+    "decode-train": {
+        "layer": Value("unit1,unit2,unit3,unit4", "sec. 5.2: one to four units"),
+        "epochs": Value(50, "sec. 5.1: at most 50 (or until convergence)"),
+        "together": Value(0, "sec. 4.3: none of the ways to train ends in fine-tuning"),
+        "per_class": Value(500, "sec. 3.1"),
+        "test_per_class": Value(20, "chosen: a mean needs no more than a tenth of sec. 3.1's"),
+        "batch": Value(128, "chosen: Churchman 2015, sec. 3.3, who shares the training"),
+        "lr": Value(0.3, "chosen on recorded speech: a share of the size of a layer's weights"),
+        "lr_together": Value(0.02, "chosen: likewise; fine-tuning takes smaller steps"),
+        "encoder": Value("random", "sec. 4.3: both parts from random weights", ENCODER_WEIGHTS),
+        "decoder": Value("random", "sec. 4.3: both parts from random weights", DECODER_WEIGHTS),
+        "unpool": Value("switch", "sec. 5.1", UNPOOLINGS),
+        "stack": Value("none", 'sec. 4.3: "regular" training', STACKS),
+        "relu": Value(True, "sec. 4.3, fig. 4"),
+        **NO_PENALTIES,
+    },
+}
+
+RECIPES: Mapping[str, Recipe] = {"churchman2015": CHURCHMAN_2015, "riemens2015": RIEMENS_2015}
 
 # What no paper speaks of: sizes of the demonstration corpus.
 SYNTH: Table = {
