@@ -17,7 +17,9 @@ def command(
     recipe: options.Recipe = recipes.DEFAULT,
     layer: Annotated[
         list[str] | None,
-        options.setting("--layer", "Layers to decode from.", "decode-train.layer"),
+        options.setting(
+            "--layer", "Layers to decode from; unit2 is where two units end.", "decode-train.layer"
+        ),
     ] = None,
     epochs: Annotated[
         int | None,

@@ -37,6 +37,7 @@ def decodings(
     }
 
 
+@torch.no_grad()
 def measure(
     autoencoder: Autoencoder, source: Items, *, per_class: int, batch: int, seed: int
 ) -> dict[str, int | float]:
@@ -50,14 +51,16 @@ def measure(
     ``correlation``, ``zeroed_correlation``, ``mangled_correlation``.
     """
     test: dict[str, list[np.ndarray]] = {}
-    for x, restored in _restored(autoencoder, source, "test", per_class, batch, seed):
-        for name, found in [*restored.items(), ("silence", np.zeros_like(x))]:
-            test.setdefault(name, []).append(scoring.euclidean(x, found))
-            correlation = scoring.max_cross_correlation(x, found)
+    for x, code, switches in _codes(autoencoder, source, "test", per_class, batch, seed):
+        restored = decodings(autoencoder, code, switches)
+        for name, found in [*restored.items(), ("silence", torch.zeros_like(x))]:
+            first, second = x.cpu().numpy(), found.cpu().numpy()
+            test.setdefault(name, []).append(scoring.euclidean(first, second))
+            correlation = scoring.max_cross_correlation(first, second)
             test.setdefault(f"{name}_correlation", []).append(correlation)
     train = [
-        scoring.euclidean(x, restored["decoded"])
-        for x, restored in _restored(autoencoder, source, "train", per_class, batch, seed)
+        scoring.euclidean(x.cpu().numpy(), autoencoder.decoder(code, switches).cpu().numpy())
+        for x, code, switches in _codes(autoencoder, source, "train", per_class, batch, seed)
     ]
     mean = {name: _mean(values) for name, values in test.items()}
     return {
@@ -77,15 +80,13 @@ def _mean(parts: list[np.ndarray]) -> float:
     return float(np.concatenate(parts).mean()) if parts else 0.0
 
 
-def _restored(
+def _codes(
     autoencoder: Autoencoder, source: Items, split: str, per_class: int, batch: int, seed: int
-) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
-    """Yield inputs and what is restored of them, batch by batch."""
+) -> Iterator[tuple[Tensor, Tensor, Switches]]:
+    """Yield inputs, their codes and switches, batch by batch."""
     rng = np.random.default_rng([seed, len(split)])
     positions = resample(source.labels(split), per_class, rng)
     for first in range(0, len(positions), batch):
         x = source.fetch(split, positions[first : first + batch])
-        with torch.no_grad():
-            found, switches = autoencoder.encode(x)
-            restored = decodings(autoencoder, found[autoencoder.layer], switches)
-        yield x.cpu().numpy(), {name: value.cpu().numpy() for name, value in restored.items()}
+        found, switches = autoencoder.encode(x)
+        yield x, found[autoencoder.layer], switches
