@@ -68,6 +68,16 @@ LAYOUTS = ("timit", "textgrid", "librispeech", "lab", "manifest")
 _INPUTS = (*FEATURES, "waveform")
 _SPLIT = Value("auto", "chosen: what the folders say, else a quarter of the speakers to test on")
 
+ENCODER_WEIGHTS = ("fixed", "init", "random", "frozen-random")
+DECODER_WEIGHTS = ("random", "transpose-init", "transpose-tied", "frozen-random")
+UNPOOLINGS = ("switch", "blind")
+STACKS = ("decoder", "none", "weak", "strong")
+
+NO_PENALTIES: Table = {
+    name: Value(0.0, "Riemens 2015, sec. 8: proposed, not tried")
+    for name in ("noise", "sparse", "contractive")
+}
+
 CHURCHMAN_2015: Recipe = {
     "prepare": {
         "unit": Value("segment", "sec. 3: phones are cut out", UNITS),
@@ -114,11 +124,16 @@ CHURCHMAN_2015: Recipe = {
         "batch": Value(128, "sec. 3.3"),
         "lr": Value(0.1, "chosen: a share of the size of a stage's first weights"),
         "lr_together": Value(0.02, "chosen: likewise; fine-tuning takes smaller steps"),
-        "init": Value(
-            "transpose",
-            "Riemens 2015, sec. 4.3 (Churchman leaves it open)",
-            ("transpose", "random"),
+        "encoder": Value(
+            "fixed", "sec. 6.5.4: only the decoder's weights are updated", ENCODER_WEIGHTS
         ),
+        "decoder": Value(
+            "transpose-init", "Riemens 2015, sec. 4.3 (Churchman leaves it open)", DECODER_WEIGHTS
+        ),
+        "unpool": Value("blind", "sec. 6.5.2: switches leak information", UNPOOLINGS),
+        "stack": Value("decoder", "sec. 6.5.5", STACKS),
+        "relu": Value(True, "Riemens 2015, sec. 4.3 (Churchman leaves it open)"),
+        **NO_PENALTIES,
     },
     "invert": {
         "layer": Value("1,3,6,9,12", "sec. 7"),
@@ -148,6 +163,22 @@ RIEMENS_2015: Recipe = {
         "deltas": Value(0, "sec. 2.3: tried, and left out"),
         "normalize": Value("none", "sec. 2.3: only the average is removed", NORMALIZATIONS),
         "drop_sa": Value(True, "sec. 2.1: each sentence is used once"),
+    },
+    "decode-train": {
+        "layer": Value("unit1,unit2,unit3,unit4", "sec. 5.2: one to four units"),
+        "epochs": Value(50, "sec. 5.1: at most 50 (or until convergence)"),
+        "together": Value(0, "sec. 4.3: none of the ways to train ends in fine-tuning"),
+        "per_class": Value(500, "sec. 3.1"),
+        "test_per_class": Value(20, "chosen: a mean needs no more than a tenth of sec. 3.1's"),
+        "batch": Value(128, "chosen: Churchman 2015, sec. 3.3, who shares the training"),
+        "lr": Value(0.3, "chosen on recorded speech: a share of the size of a layer's weights"),
+        "lr_together": Value(0.02, "chosen: likewise; fine-tuning takes smaller steps"),
+        "encoder": Value("random", "sec. 4.3: both parts from random weights", ENCODER_WEIGHTS),
+        "decoder": Value("random", "sec. 4.3: both parts from random weights", DECODER_WEIGHTS),
+        "unpool": Value("switch", "sec. 5.1", UNPOOLINGS),
+        "stack": Value("none", 'sec. 4.3: "regular" training', STACKS),
+        "relu": Value(True, "sec. 4.3, fig. 4"),
+        **NO_PENALTIES,
     },
 }
 

@@ -17,15 +17,16 @@ from speechscope.tables import Row
 
 ROUND_TRIPS = 2000
 """Segments of a corpus whose round trip is scored (chosen: the mean is then known to 0.01)."""
+_DECODER_SETTINGS = ("encoder", "decoder", "unpool", "stack", "relu")
 BLOCK = 256  # items read at a time: about 3 MB of spectrograms
 
 
 def scorecard(path: Path, *, device: str, moved: Mapping[str, Path] | None = None) -> list[Row]:
     """Return the rows for one artifact.
 
-    A corpus gives the round trips of its segments (Riemens 2015, table 1). A model gives its
-    accuracies on the test split; a decoder its errors against the zero
-    spectrogram; an inversion its distances and correlations by method and layer.
+    A corpus gives the round trips of its segments (Riemens 2015, table 1); a model its accuracies
+    on the test split; a decoder its errors, those of the zero spectrogram and of its leak test; an
+    inversion its distances and correlations by method and layer.
 
     Parameters
     ----------
@@ -104,8 +105,11 @@ def _model(path: Path, device: str, moved: Mapping[str, Path]) -> Iterator[Row]:
 def _decoder(path: Path) -> Iterator[Row]:
     from speechscope.checkpoint import Checkpoint
 
-    for row in Checkpoint(path, "decoder").values["scores"]:
-        yield {"artifact": path.name, **row}
+    checkpoint = Checkpoint(path, "decoder")
+    config = checkpoint.record["config"]
+    made = {name: config[name] for name in _DECODER_SETTINGS if name in config}
+    for row in checkpoint.values["scores"]:
+        yield {"artifact": path.name, **made, **row}
 
 
 def _inversion(artifact: Artifact) -> Iterator[Row]:

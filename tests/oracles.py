@@ -355,3 +355,61 @@ def gammatonogram(signal: Array, window: int, hop: int, frequencies: Array, rate
         means = [np.sum(taper * rectified[s : s + window]) / np.sum(taper) for s in starts]
         columns.append(np.cbrt(means))
     return np.stack(columns, axis=1)
+
+
+# Autoencoders
+
+
+def pooling_switches(x: Array, size: tuple[int, int], stride: tuple[int, int]) -> Array:
+    """Riemens 2015, B.8.2: (f, t) of the maximum of every region of x (F, T); [regions, 2]."""
+    regions = [(x.shape[a] - size[a]) // stride[a] + 1 for a in (0, 1)]
+    out = np.zeros((*regions, 2), dtype=int)
+    for i in range(regions[0]):
+        for j in range(regions[1]):
+            f, t = i * stride[0], j * stride[1]
+            region = x[f : f + size[0], t : t + size[1]]
+            highest = np.argwhere(region == region.max())[0]
+            out[i, j] = f + highest[0], t + highest[1]
+    return out
+
+
+def switch_unpooling(pooled: Array, switches: Array, shape: tuple[int, int]) -> Array:
+    """Riemens 2015, B.8.2: values (H, W) written where the switches say, zeros elsewhere."""
+    out = np.zeros(shape)
+    for i in range(pooled.shape[0]):
+        for j in range(pooled.shape[1]):
+            f, t = switches[i, j]
+            out[f, t] = pooled[i, j]
+    return out
+
+
+def autoencoder_gradients(
+    tensors: dict[str, Any], x: Any, size: tuple[int, int], stride: tuple[int, int], pads: Any
+) -> dict[str, Any]:
+    """∂/∂w of ½ ‖X − X′‖² of a one-unit autoencoder with switches and tied weights, summed.
+
+    `tensors` are "weight" (maps, C, kf, kt) and the biases "encoder" (maps,), "decoder" (C,);
+    `pads` those of the encoder. Plain layers and automatic derivatives, unpooling by loops.
+    """
+    import torch
+    from torch.nn import functional
+
+    leaves = {name: value.clone().requires_grad_() for name, value in tensors.items()}
+    weight = leaves["weight"]
+    top, bottom, left, right = pads
+    kf, kt = weight.shape[2:]
+    maps = functional.conv2d(functional.pad(x, (left, right, top, bottom)), weight)
+    maps = maps + leaves["encoder"][:, None, None]
+    spread = torch.zeros_like(maps)
+    for b in range(maps.shape[0]):
+        for m in range(maps.shape[1]):
+            where = pooling_switches(maps[b, m].detach().numpy(), size, stride)
+            for f, t in where.reshape(-1, 2):
+                spread[b, m, f, t] = torch.relu(maps[b, m, f, t])
+    # The transpose of a convolution is its derivative by the input, cut to the input's size.
+    full = functional.conv_transpose2d(spread, weight)
+    restored = full[:, :, top : full.shape[2] - bottom, left : full.shape[3] - right]
+    assert restored.shape == x.shape and kf - 1 >= max(top, bottom) and kt - 1 >= max(left, right)
+    restored = restored + leaves["decoder"][:, None, None]
+    loss = 0.5 * ((restored - x) ** 2).sum()
+    return dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True))
