@@ -8,7 +8,8 @@ First what they wrote is compared; then they run in turn, and the medians of the
 wall times are printed (and of their CPU times, which a busy machine disturbs less). PYTHON is an
 interpreter that has librosa and lhotse; without it those are left out.
 
-The peers write one plain ``.npy``; `prepare` compresses, adds checksums, labels and waveforms.
+The peers write the spectrograms alone, as plain ``.npy``, and scipy.fft as compressed Zarr too;
+`prepare` compresses, adds checksums, labels and waveforms.
 
     python benchmarks/prepare.py CORPUS --growth 10
 
@@ -79,6 +80,14 @@ def save(path: Path, values: NDArray[np.float32]) -> None:
         os.fsync(file.fileno())
 
 
+def sync(folder: Path) -> None:
+    """Wait until the files of a folder are on the disk."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+
+
 def padded(samples: NDArray[np.float32], start: int, stop: int) -> NDArray[np.float32]:
     """Return a segment with zeros on both sides."""
     stop = min(stop, len(samples))
@@ -107,14 +116,55 @@ def with_librosa(root: Path, out: Path) -> None:
 
 
 def with_scipy(root: Path, out: Path) -> None:
-    """Transform batches of recordings with scipy.fft on two threads."""
+    """Transform batches of recordings with scipy.fft on two threads, into a plain array file."""
+    shape, batches = scipy_batches(root)
+    stored = np.lib.format.open_memmap(out, mode="w+", dtype=np.float32, shape=shape)
+    done = 0
+    for batch in batches:
+        stored[done : done + len(batch), 0] = batch
+        done += len(batch)
+    stored.flush()
+
+
+def with_scipy_and_zarr(root: Path, out: Path) -> None:
+    """Do the same into a Zarr array, chunked and compressed as that of `prepare`."""
+    import zarr
+    from zarr.codecs import ZstdCodec
+
+    shape, batches = scipy_batches(root)
+    stored = zarr.create_array(
+        out,
+        shape=shape,
+        chunks=(310, *shape[1:]),
+        dtype="float32",
+        compressors=[ZstdCodec(level=-1, checksum=True)],
+    )
+    done, held = 0, np.empty((0, *shape[1:]), dtype=np.float32)
+    for batch in batches:
+        held = np.concatenate([held, batch[:, None]])
+        whole = len(held) // 310 * 310
+        stored[done : done + whole] = held[:whole]
+        done, held = done + whole, held[whole:]
+    stored[done:] = held
+    sync(out)
+
+
+def scipy_batches(
+    root: Path,
+) -> tuple[tuple[int, ...], Iterator[NDArray[np.float32]]]:
+    """Return the shape of everything, and real parts (items, bins, frames) batch by batch."""
+    everything = list(segments(root))
+    shape = (sum(len(kept) for _, kept in everything), 1, BINS, FRAMES)
+    return shape, transformed(everything)
+
+
+def transformed(
+    everything: list[tuple[Path, list[tuple[int, int]]]],
+) -> Iterator[NDArray[np.float32]]:
+    """Yield the real parts of batches of 16 recordings, (items, bins, frames)."""
     from scipy import fft
 
     window = np.hamming(WINDOW).astype(np.float32)
-    everything = list(segments(root))
-    shape = (sum(len(kept) for _, kept in everything), 1, BINS, FRAMES)
-    stored = np.lib.format.open_memmap(out, mode="w+", dtype=np.float32, shape=shape)
-    done = 0
     for first in range(0, len(everything), 16):
         rows = []
         for audio, kept in everything[first : first + 16]:
@@ -123,9 +173,7 @@ def with_scipy(root: Path, out: Path) -> None:
         batch = np.stack(rows)
         frames = np.lib.stride_tricks.sliding_window_view(batch, WINDOW, axis=1)[:, ::HOP]
         spectrum = fft.rfft(frames * window, POINTS, axis=2, workers=2)
-        stored[done : done + len(batch), 0] = spectrum.real.transpose(0, 2, 1)
-        done += len(batch)
-    stored.flush()
+        yield spectrum.real.transpose(0, 2, 1)
 
 
 def with_lhotse(root: Path, out: Path) -> None:
@@ -157,7 +205,7 @@ def with_lhotse(root: Path, out: Path) -> None:
         overwrite=True,
     )
     done.to_file(out / "cuts.jsonl.gz")
-    subprocess.run(["sync", "-f", str(out)], check=True)
+    sync(out)
 
 
 def utterances(root: Path, out: Path) -> None:
@@ -194,6 +242,7 @@ PEERS = {
     "utterances": utterances,
     "librosa": with_librosa,
     "scipy.fft": with_scipy,
+    "scipy.fft+zarr": with_scipy_and_zarr,
     "lhotse": with_lhotse,
 }
 
@@ -257,13 +306,15 @@ def compare_segments(ours: Path, theirs: Path) -> float:
     import zarr
 
     array: Any = zarr.open_group(ours, mode="r")["input"]
-    other = np.load(theirs, mmap_mode="r")
+    other: Any = (
+        zarr.open_array(theirs, mode="r") if theirs.is_dir() else np.load(theirs, mmap_mode="r")
+    )
     if array.shape != other.shape:
         raise SystemExit(f"shapes differ: {array.shape} and {other.shape}")
     step = array.chunks[0]
     apart = (
         float(np.abs(array[i : i + step] - other[i : i + step]).max())
-        for i in range(0, len(other), step)
+        for i in range(0, other.shape[0], step)
     )
     return max(apart)
 
@@ -312,9 +363,10 @@ def race(
         "utterances": [*script[1:], "utterances", str(root), str(scratch / "utterances.zarr")],
     }
     ours["utterances"].insert(0, sys.executable)
-    against = {"scipy.fft": "segments", "librosa": "segments", "lhotse": "utterances"}
+    scipy = {"scipy.fft": "segments", "scipy.fft+zarr": "segments"}
+    against = {**scipy, "librosa": "segments", "lhotse": "utterances"}
     if not peers:
-        against = {"scipy.fft": "segments"}
+        against = scipy
     against = {name: mine for name, mine in against.items() if not wanted or name in wanted}
     runs: dict[str, list[Run]] = {}
     ratios: dict[str, list[tuple[float, float]]] = {name: [] for name in against}
