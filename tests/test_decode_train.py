@@ -56,6 +56,25 @@ def test_a_row_of_riemens_as_flags(work: Path, capsys: pytest.CaptureFixture[str
     assert "tied.pt decodes an encoder of its own (--encoder random)" in capsys.readouterr().err
 
 
+def test_a_network_begins_from_an_encoder(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    row = ["--units", "1", "--encoder", "random", "--decoder", "random", "--stack", "none"]
+    assert run(["decode-train", "--recipe", "riemens2015", *row, *QUICK, "-o", "auto.pt"]) == 0
+    train = ["train", "--network", "freq-overlap-padded", *QUICK, "--from"]
+    assert run([*train, "auto.pt", "--freeze-encoder", "-o", "kept.pt"]) == 0
+    weights = Checkpoint(Path("kept.pt")).values["weights"]
+    for name, value in encoder_weights(Checkpoint(Path("auto.pt"))).items():
+        assert torch.equal(weights[name], value)
+    parents = Checkpoint(Path("kept.pt")).record["parents"]
+    assert [parent["kind"] for parent in parents] == ["corpus", "decoder"]
+    capsys.readouterr()
+    assert run(["train", "--network", "freq-overlap", *QUICK, "--freeze-encoder"]) == 2
+    assert "--freeze-encoder: name the encoder with --from decoder.pt" in capsys.readouterr().err
+    assert run([*train, "model.pt"]) == 2
+    assert "model.pt is a model; --from takes a decoder.pt" in capsys.readouterr().err
+    assert run(["train", "--network", "time", *QUICK, "--from", "auto.pt"]) == 2
+    assert "conv1.weight is (8, 1, 201, 3) in the network" in capsys.readouterr().err
+
+
 def test_switch_decoders_are_not_run_on_activations_alone(
     work: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

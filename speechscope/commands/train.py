@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -87,6 +88,13 @@ def command(
             "--dropout", "Share of hidden units left out.", "train.dropout", min=0.0, max=0.99
         ),
     ] = None,
+    begin: Annotated[
+        Path | None,
+        typer.Option("--from", help="Begin from the encoder of this decoder.pt.", metavar="PATH"),
+    ] = None,
+    freeze_encoder: Annotated[
+        bool, typer.Option("--freeze-encoder", help="Keep the encoder of --from as it is.")
+    ] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a stopped or a finished run.")
     ] = False,
@@ -125,17 +133,19 @@ def command(
     source, path = options.input_path(corpus), options.output_path(destination, "model.pt")
 
     amounts = _amounts(chosen["augment"])
+    if freeze_encoder and begin is None:
+        raise UsageProblem("--freeze-encoder: name the encoder with --from decoder.pt")
 
     from speechscope import checkpoint, provenance
     from speechscope.corpus.store import Corpus
     from speechscope.device import choose
     from speechscope.lineage import entry
-    from speechscope.networks.saved import build
+    from speechscope.networks.saved import build, encoder_weights
     from speechscope.progress import bar
     from speechscope.staging import staged
     from speechscope.training.augment import Augmentation
     from speechscope.training.group import joined
-    from speechscope.training.loop import TrainSettings, train
+    from speechscope.training.loop import TrainSettings, begin_from, train
     from speechscope.training.optimizers import rule
     from speechscope.training.resume import ResumeFile
     from speechscope.training.source import CorpusSource
@@ -159,12 +169,23 @@ def command(
         patience=chosen["patience"],
         augment=Augmentation(**amounts),
     )
+    parents = [entry(source, "corpus", path)]
+    start = None
+    if begin is not None:
+        start = encoder_weights(checkpoint.Checkpoint(begin))
+        begin_from(net, start)  # whatever does not fit is said before any work
+        parents.append(entry(begin, "decoder", path))
     record = provenance.new_record(
         "model",
-        config={"recipe": recipe, **chosen},
+        config={
+            "recipe": recipe,
+            **chosen,
+            "from": None if begin is None else str(begin),
+            "freeze_encoder": freeze_encoder,
+        },
         seed=seed,
         device=str(where),
-        parents=[entry(source, "corpus", path)],
+        parents=parents,
     )
     unfinished = ResumeFile(path, record)
 
@@ -179,6 +200,8 @@ def command(
             net,
             CorpusSource(data, ("train", "dev", "test"), where),
             settings,
+            start=start,
+            freeze=freeze_encoder,
             group=group,
         )
         if group.rank > 0:  # the first process writes

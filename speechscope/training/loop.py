@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from speechscope import scoring
+from speechscope.errors import UsageProblem
 from speechscope.networks.layers import Network
 from speechscope.training.augment import Augmentation
 from speechscope.training.evaluation import answers
@@ -124,6 +125,8 @@ def train(
     source: Source,
     settings: TrainSettings,
     *,
+    start: Mapping[str, Tensor] | None = None,
+    freeze: bool = False,
     state: Mapping[str, Any] | None = None,
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
     group: Group = ALONE,
@@ -141,6 +144,11 @@ def train(
         Its splits "train" and "test", and "dev" where that has items.
     settings
         How to train.
+    start
+        First weights of some convolutions, by their names, in place of drawn ones (Riemens 2015,
+        sec. 4.4).
+    freeze
+        Whether these stay as they are.
     state
         What `on_epoch` was last given, to go on from there: the result is the same as without
         the interruption.
@@ -151,7 +159,7 @@ def train(
     progress
         Called with (batches done, batches in all).
     """
-    run = Trainer(network, source, settings, group)
+    run = Trainer(network, source, settings, start=start, freeze=freeze, group=group)
     if state is not None:
         run.load(state)
     while not run.done:
@@ -171,12 +179,20 @@ class Trainer:
     """Training between two epochs."""
 
     def __init__(
-        self, network: Network, source: Source, settings: TrainSettings, group: Group = ALONE
+        self,
+        network: Network,
+        source: Source,
+        settings: TrainSettings,
+        *,
+        start: Mapping[str, Tensor] | None = None,
+        freeze: bool = False,
+        group: Group = ALONE,
     ) -> None:
         self.network, self.source, self.settings = network, source, settings
         self._group = group
         self.device = next(network.parameters()).device
         network.cpu().reset_parameters(torch.Generator().manual_seed(settings.seed))
+        begin_from(network, start or {})
         network.to(self.device)
         self.step = Step(
             network,
@@ -184,6 +200,7 @@ class Trainer:
             l2=settings.l2,
             dropout=settings.dropout,
             smoothing=settings.smoothing,
+            frozen=tuple(start or ()) if freeze else (),
             group=group,
             batch=settings.batch,
         )
@@ -319,6 +336,27 @@ class Trainer:
 
 def _fetch(source: Source, batch: NDArray[np.int64], part: slice) -> Tensor:
     return source.fetch("train", batch[part])
+
+
+def begin_from(network: Network, weights: Mapping[str, Tensor]) -> None:
+    """Set some of a network's convolutions to given weights.
+
+    Raises
+    ------
+    UsageProblem
+        The network has no such convolution, or one of another shape.
+    """
+    own = dict(network.named_parameters())
+    for name, value in weights.items():
+        if name not in own or not name.startswith("conv"):
+            raise UsageProblem(f"the network has no convolution {name} to begin from")
+        if own[name].shape != value.shape:
+            raise UsageProblem(
+                f"{name} is {tuple(own[name].shape)} in the network and {tuple(value.shape)} in "
+                "what it is to begin from; name the network both were made for by --network"
+            )
+        with torch.no_grad():
+            own[name].copy_(value)
 
 
 def _torch_seed(seed: int, epoch: int) -> int:

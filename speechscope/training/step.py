@@ -1,6 +1,6 @@
 """One step of training: forward, back, and the update."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
 import torch
@@ -50,6 +50,8 @@ class Step:
         The most items a step is given.
     smoothing
         Share of the wanted probability spread evenly over all classes (Szegedy et al. 2016).
+    frozen
+        Names of parameters of the convolutions that stay as they are.
     group
         The processes that make the step together, each on its part of the batch.
 
@@ -70,6 +72,7 @@ class Step:
         dropout: float | Mapping[str, float],
         batch: int,
         smoothing: float = 0.0,
+        frozen: Collection[str] = (),
         group: Group = ALONE,
     ) -> None:
         on_cpu = next(network.parameters()).device.type == "cpu"
@@ -87,7 +90,7 @@ class Step:
         self._convolutions = {
             name: parameter.detach()
             for name, parameter in network.named_parameters()
-            if name not in self._layers.sums
+            if name not in self._layers.sums and name not in frozen
         }
         self.count = 0
         self.sums = {
@@ -162,7 +165,9 @@ class Step:
             # ∂E/∂logits of the mean log-loss: (softmax − wanted) / B.
             grad = logarithms.exp_().sub_(even)
             grad[torch.arange(len(x), device=x.device), classes] -= 1 - self._smoothing
-            grads[lane] = below.backward(self._layers.backward(grad.div_(len(wanted)), items))
+            grad = self._layers.backward(grad.div_(len(wanted)), items)
+            if self._convolutions:
+                grads[lane] = below.backward(grad)
 
         with torch.no_grad():
             self._lanes.run(learn)
