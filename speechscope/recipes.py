@@ -36,6 +36,7 @@ Recipe = Mapping[str, Table]
 DEFAULT = "churchman2015"
 OPTIMIZERS = ("adagrad", "sgd", "adam")
 SAMPLINGS = ("resample", "plain")
+SCHEDULES = ("constant", "cosine")
 NETWORKS = (
     "time",
     "freq-large",
@@ -46,6 +47,7 @@ NETWORKS = (
     "logmel",
     "raw-phone",
     "raw-speaker",
+    "wav2letter",
 )
 FEATURES = (
     "real",
@@ -164,6 +166,20 @@ RIEMENS_2015: Recipe = {
         "normalize": Value("none", "sec. 2.3: only the average is removed", NORMALIZATIONS),
         "drop_sa": Value(True, "sec. 2.1: each sentence is used once"),
     },
+    "train": {
+        **CHURCHMAN_2015["train"],
+        "network": Value("freq-padded", "fig. 2", NETWORKS),
+        "epochs": Value(30, "chosen: the paper gives none for classifiers; as in churchman2015"),
+        "per_class": Value(500, "sec. 3.1"),
+        "test_per_class": Value(200, "sec. 3.1"),
+        "batch": Value(128, "chosen: appendix B.2 has 64 or 128 as examples"),
+        "optimizer": Value("adagrad", "sec. 3.1", OPTIMIZERS),
+        "lr": Value(0.01, "chosen: no rate is given for AdaGrad (sec. 3.1)"),
+        "sampling": Value("resample", "sec. 3.1", SAMPLINGS),
+        "augment": Value("none", "chosen: the paper does without"),
+        "l2": Value(0.0, "chosen: the paper names none"),
+        "dropout": Value(0.9, "fig. 2; where the network names no rate of its own"),
+    },
     "decode-train": {
         "layer": Value("unit1,unit2,unit3,unit4", "sec. 5.2: one to four units"),
         "epochs": Value(50, "sec. 5.1: at most 50 (or until convergence)"),
@@ -203,6 +219,17 @@ KRUG_2018: Recipe = {
         "drop_sa": Value(False, "chosen: LibriSpeech has no such sentences"),
         "dev": Value(0.0, "chosen: LibriSpeech's folders say what is dev"),
     },
+    "train": {
+        "network": Value("wav2letter", "sec. 3.1", ("wav2letter",)),
+        "width": Value(1.0, "sec. 3.1: 256 and 2048 maps"),
+        "epochs": Value(100, "chosen: the paper gives none; of LibriSpeech's 960 h far fewer do"),
+        "batch": Value(64, "the code Kunze et al. 2017 published, to whom sec. 3.1 refers"),
+        "padding": Value(0.1, "chosen: the batches are still of many lengths"),
+        "optimizer": Value("adam", "the code Kunze et al. 2017 published", ("adam",)),
+        "lr": Value(1e-4, "the code Kunze et al. 2017 published: Adam"),
+        "schedule": Value("constant", "chosen: no paper names another", SCHEDULES),
+        "patience": Value(0, "chosen: a fixed number of epochs, as in churchman2015"),
+    },
 }
 
 MUCKENHIRN_2019: Recipe = {
@@ -223,6 +250,24 @@ MUCKENHIRN_2019: Recipe = {
         "context": Value(1, "sec. 4.1: the window is the context"),
         "drop_sa": Value(True, "chosen: as is usual for phones; speakers keep all ten sentences"),
         "dev": Value(0.0, "chosen: --dev sets speakers apart"),
+    },
+    "train": {
+        **CHURCHMAN_2015["train"],
+        "network": Value("raw-phone", "sec. 4.1, table 1; raw-speaker for its speakers", NETWORKS),
+        "epochs": Value(30, "chosen: the paper gives none"),
+        "per_class": Value(500, "chosen: for --sampling resample alone"),
+        "test_per_class": Value(200, "chosen: the sample whose accuracy is shown"),
+        "batch": Value(128, "chosen: the paper gives none"),
+        "optimizer": Value(
+            "sgd", "chosen: sec. 4.1 refers to its [17], which trains so", OPTIMIZERS
+        ),
+        "lr": Value(0.01, "chosen: the paper gives none"),
+        "momentum": Value(0.0, "chosen: the paper names none"),
+        "sampling": Value("plain", "chosen: the paper speaks of no resampling", SAMPLINGS),
+        "patience": Value(3, "chosen: sec. 4.1 tunes on a development set and gives no rule"),
+        "augment": Value("none", "chosen: the paper does without"),
+        "l2": Value(0.0, "chosen: the paper names none"),
+        "dropout": Value(0.0, "chosen: the paper names none"),
     },
 }
 
@@ -245,6 +290,22 @@ PELLEGRINI_2016: Recipe = {
         "drop_sa": Value(False, "chosen: BREF has no such sentences"),
         "dev": Value(0.1, "sec. 2: 10 % to tune on"),
     },
+    "train": {
+        **CHURCHMAN_2015["train"],
+        "network": Value("logmel", "sec. 2", NETWORKS),
+        "epochs": Value(50, "chosen: the stopping rule ends most trainings before"),
+        "per_class": Value(500, "chosen: for --sampling resample alone"),
+        "test_per_class": Value(200, "chosen: the sample whose accuracy is shown"),
+        "batch": Value(128, "chosen: the paper gives none"),
+        "optimizer": Value("sgd", "sec. 2: gradient descent with Nesterov momentum", OPTIMIZERS),
+        "lr": Value(0.01, "chosen: the paper tunes it and does not give it"),
+        "momentum": Value(0.9, "chosen: usual; sec. 2 gives none"),
+        "sampling": Value("plain", "chosen: sec. 2 speaks of no resampling", SAMPLINGS),
+        "patience": Value(3, "sec. 2: three epochs, there of the cost on the development part"),
+        "augment": Value("none", "chosen: the paper does without"),
+        "l2": Value(0.0, "chosen: the paper names none"),
+        "dropout": Value(0.5, "sec. 2: with the dense hidden layers only"),
+    },
 }
 
 RECIPES: Mapping[str, Recipe] = {
@@ -254,6 +315,10 @@ RECIPES: Mapping[str, Recipe] = {
     "muckenhirn2019": MUCKENHIRN_2019,
     "pellegrini2016": PELLEGRINI_2016,
 }
+
+FOR_SPEAKERS = {"raw-phone": "raw-speaker"}
+"""The network a recipe has in place of its own where speakers are the classes (Muckenhirn 2019,
+table 1)."""
 
 AUGMENT: Table = {
     "warp": Value(0.1, "chosen: vocal tracts differ by about as much"),
@@ -297,25 +362,27 @@ def resolve(recipe: str, section: str, flags: Mapping[str, Any]) -> dict[str, An
     Raises
     ------
     UsageProblem
-        See `table`; or a flag is not one of the values allowed.
+        See `table`; or a flag is not one of the values allowed, or means nothing in the recipe.
     """
     defaults = table(recipe, section)
     settings = {name: default.value for name, default in defaults.items()}
     for name, value in flags.items():
         if value is None:
             continue
+        option = "--" + name.replace("_", "-")
+        if name not in defaults:
+            raise UsageProblem(f"{option} has no meaning for {section} --recipe {recipe}")
         allowed = defaults[name].choices
         if allowed and value not in allowed:
-            option = "--" + name.replace("_", "-")
             raise UsageProblem(f"{option} {value}: choose from {', '.join(allowed)}")
         settings[name] = value
     return settings
 
 
-def shown(key: str) -> str:
-    """Return the default recipe's value for ``section.name`` as help text shows it."""
+def shown(key: str, recipe: str = DEFAULT) -> str:
+    """Return a recipe's value for ``section.name`` as help text shows it."""
     section, name = key.split(".")
-    value = table(DEFAULT, section)[name].value
+    value = table(recipe, section)[name].value
     if isinstance(value, bool):
         return "yes" if value else "no"
     return str(value)

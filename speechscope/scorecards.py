@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +15,13 @@ from speechscope.lineage import ancestor, record_at
 from speechscope.round_trip import round_trip
 from speechscope.tables import Row
 
+if TYPE_CHECKING:
+    from speechscope.networks.wav2letter import Wav2Letter
+
 ROUND_TRIPS = 2000
 """Segments of a corpus whose round trip is scored (chosen: the mean is then known to 0.01)."""
 _DECODER_SETTINGS = ("encoder", "decoder", "unpool", "stack", "relu")
+LETTER_BATCH = 16  # utterances answered at once: a third of a GB at full width, if all are long
 BLOCK = 256  # items read at a time: about 3 MB of spectrograms
 
 
@@ -25,8 +29,9 @@ def scorecard(path: Path, *, device: str, moved: Mapping[str, Path] | None = Non
     """Return the rows for one artifact.
 
     A corpus gives the round trips of its segments (Riemens 2015, table 1); a model its accuracies
-    on the test split; a decoder its errors, those of the zero spectrogram and of its leak test; an
-    inversion its distances and correlations by method and layer.
+    on the test split, or its letter error rate beside that of a constant answer; a decoder its
+    errors, those of the zero spectrogram and of its leak test; an inversion its distances and
+    correlations by method and layer.
 
     Parameters
     ----------
@@ -74,6 +79,7 @@ def _corpus(corpus: Corpus) -> Iterator[Row]:
 def _model(path: Path, device: str, moved: Mapping[str, Path]) -> Iterator[Row]:
     from speechscope.device import choose
     from speechscope.networks.saved import load_model
+    from speechscope.networks.wav2letter import Wav2Letter
     from speechscope.training.evaluation import answers
     from speechscope.training.source import CorpusSource
 
@@ -81,6 +87,9 @@ def _model(path: Path, device: str, moved: Mapping[str, Path]) -> Iterator[Row]:
     corpus = Corpus(ancestor(path, model.checkpoint.record, "corpus", moved))
     items = corpus.items("test")
     where = choose(device)
+    if isinstance(model.network, Wav2Letter):
+        yield from _letters(path, model.network.to(where), corpus)
+        return
     source = CorpusSource(corpus, ("test",), where, hold=False)
     _, predicted = answers(model.network.to(where), source, "test")
     labels = corpus.labels[items]
@@ -100,6 +109,26 @@ def _model(path: Path, device: str, moved: Mapping[str, Path]) -> Iterator[Row]:
                 "items": len(items),
                 "value": score(wanted, found),
             }
+
+
+def _letters(path: Path, network: "Wav2Letter", corpus: Corpus) -> Iterator[Row]:
+    from speechscope.training.ctc import constant_error
+    from speechscope.training.utterances import CorpusUtterances, answers
+
+    found = answers(network, CorpusUtterances(corpus, hold=False), "test", LETTER_BATCH)
+    for measure, value in (
+        ("letter error rate", found.error),
+        ("letter error rate of a constant answer", constant_error(found.texts)),
+    ):
+        yield {
+            "artifact": path.name,
+            "network": "wav2letter",
+            "split": "test",
+            "measure": measure,
+            "items": len(found.items),
+            "letters": sum(map(len, found.texts)),
+            "value": value,
+        }
 
 
 def _decoder(path: Path) -> Iterator[Row]:

@@ -93,7 +93,7 @@ def test_the_names_in_the_recipes_are_those_of_the_library() -> None:
     from speechscope.networks.classifiers import TABLES
 
     assert set(recipes.FEATURES) == set(REPRESENTATIONS)
-    assert set(recipes.NETWORKS) == set(TABLES)
+    assert set(recipes.NETWORKS) == {*TABLES, "wav2letter"}
 
 
 def test_every_value_of_a_recipe_has_a_source() -> None:

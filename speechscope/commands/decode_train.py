@@ -132,7 +132,7 @@ def command(
     from speechscope.device import choose
     from speechscope.lineage import ancestor, entry
     from speechscope.networks.autoencoders import Scheme, resolve
-    from speechscope.networks.saved import decoder_values, load_model
+    from speechscope.networks.saved import decoder_values, load_classifier
     from speechscope.progress import bar
     from speechscope.staging import staged
     from speechscope.training.decoder_settings import DecoderSettings
@@ -147,7 +147,7 @@ def command(
         seed=seed,
     )
     where = choose(device)
-    trained = load_model(source)
+    trained = load_classifier(source)
     data = Corpus(ancestor(source, trained.checkpoint.record, "corpus", moved))
     layers = [resolve(trained.network, name) for name in chosen["layer"].split(",")]
     record = provenance.new_record(

@@ -94,7 +94,7 @@ def command(
     from speechscope.inversion.chain import InversionSettings, most_steps, parse_method
     from speechscope.inversion.store import write_inversion
     from speechscope.lineage import ancestor, entry, record_at
-    from speechscope.networks.saved import load_decoders, load_model
+    from speechscope.networks.saved import load_classifier, load_decoders
     from speechscope.progress import bar
     from speechscope.wav import check_target, write_wavs
 
@@ -109,7 +109,7 @@ def command(
         )
     moved = {kind: p for kind, p in (("corpus", corpus), ("model", checkpoint)) if p}
     model_path = ancestor(source, record, "model", moved)
-    trained = load_model(model_path)
+    trained = load_classifier(model_path)
     data = Corpus(ancestor(model_path, trained.checkpoint.record, "corpus", moved))
     network = trained.network.to(choose(device))
     layers = [network.resolve(name) for name in chosen["layer"].split(",")]

@@ -23,10 +23,10 @@ def command(
 
     A corpus: what of its segments comes back from the transform, by frequency bins and by what is
     kept of the phase. A model: accuracy on the test split over the classes and the folded
-    classes. A decoder: its error in the units of the spectrogram, beside that of silence. An
-    inversion: Euclidean distance, mxcorr2 of spectrograms and mxcorr of waveforms by method and
-    layer, beside the round trip of the representation itself and the threshold of the average
-    waveform.
+    classes, or the letter error rate. A decoder: its error in the units of the spectrogram, beside
+    that of silence. An inversion: Euclidean distance, mxcorr2 of spectrograms and mxcorr of
+    waveforms by method and layer, beside the round trip of the representation itself and the
+    threshold of the average waveform.
 
     Example: speechscope score inversion.zarr --csv
     """

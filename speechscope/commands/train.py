@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from speechscope import recipes
-from speechscope.commands import options, output
+from speechscope.commands import options, output, train_letters
 from speechscope.errors import UsageProblem
 
 if TYPE_CHECKING:
@@ -88,6 +88,25 @@ def command(
             "--dropout", "Share of hidden units left out.", "train.dropout", min=0.0, max=0.99
         ),
     ] = None,
+    width: Annotated[
+        float | None,
+        options.setting(
+            "--width",
+            "What the letter network's maps are multiplied by.",
+            "train.width",
+            recipe="krug2018",
+            min=0.001,
+        ),
+    ] = None,
+    schedule: Annotated[
+        str | None,
+        options.setting(
+            "--schedule",
+            "What becomes of the letter network's step size over the epochs.",
+            "train.schedule",
+            recipe="krug2018",
+        ),
+    ] = None,
     begin: Annotated[
         Path | None,
         typer.Option("--from", help="Begin from the encoder of this decoder.pt.", metavar="PATH"),
@@ -107,6 +126,10 @@ def command(
     as_json: options.Json = False,
 ) -> None:
     """Train a network to name phones, on classes resampled to equal numbers.
+
+    Segments, frames and windows train a classifier, --recipe naming the paper and so the network;
+    utterances with letters train the letter network of Krug (2018), whose step size may fall
+    (--schedule).
 
     The model keeps the weights of the best epoch and of the last one. After every epoch the state
     is kept beside the output, and --resume goes on from it with the same result as without the
@@ -128,10 +151,16 @@ def command(
         "augment": augment,
         "l2": l2,
         "dropout": dropout,
+        "width": width,
+        "schedule": schedule,
     }
-    chosen = recipes.resolve(recipe, "train", flags)
     source, path = options.input_path(corpus), options.output_path(destination, "model.pt")
-
+    if train_letters.wanted(source, recipe, network, begin):
+        common = {"seed": seed, "quiet": quiet, "verbose": verbose, "as_json": as_json}
+        more = {"resume": resume, "force": force, "device": device, **common}
+        train_letters.train_letters(source, path, recipe, flags, **more)
+        return
+    chosen = recipes.resolve(recipe, "train", flags)
     amounts = _amounts(chosen["augment"])
     if freeze_encoder and begin is None:
         raise UsageProblem("--freeze-encoder: name the encoder with --from decoder.pt")
@@ -153,6 +182,8 @@ def command(
     where = choose(device)
     data = Corpus(source)
     data.items("train"), data.items("test")  # both are needed: say so before any work
+    if network is None and data.config["labels"] == "speaker":
+        chosen["network"] = recipes.FOR_SPEAKERS.get(chosen["network"], chosen["network"])
     net = build(chosen["network"], data.input_shape, len(data.classes)).to(where)
     settings = TrainSettings(
         epochs=chosen["epochs"],

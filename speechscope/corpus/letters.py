@@ -1,4 +1,4 @@
-"""The letters of a text, as a recognizer is to write them (Krug 2018, sec. 3.3)."""
+"""The letters of a text, as a recognizer is to write them (Krug 2018, sec. 3.1)."""
 
 import unicodedata
 
@@ -6,12 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechscope.corpus.utterances import BadRecording
-
-LETTERS = (*"abcdefghijklmnopqrstuvwxyz", "'", "|")
-"""In the order of their indices; ``|`` stands between words.
-
-Chosen: the paper trains on a to z and names no others; LibriSpeech's texts have the apostrophe.
-"""
+from speechscope.networks.alphabet import LETTERS
 
 _PLAIN = str.maketrans({"\u2019": "'", "œ": "oe", "æ": "ae"})
 

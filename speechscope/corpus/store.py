@@ -213,7 +213,11 @@ class Corpus:
             Its items are not utterances.
         """
         self._need("utterance")
-        parts = self._ragged("input", "input_offset", items)
+        edges = self.artifact.read("input_offset")
+        parts = [
+            self.artifact.read("input", slice(int(edges[item]), int(edges[item + 1])))
+            for item in items
+        ]
         return [
             np.ascontiguousarray((part[:, None] if part.ndim == 2 else part).transpose(1, 2, 0))
             for part in parts
@@ -231,14 +235,13 @@ class Corpus:
             raise UsageProblem(
                 f"{self.path} has no letters (speechscope prepare --unit utterance --labels letter)"
             )
-        return [part.astype(np.int64) for part in self._ragged("letter", "letter_offset", items)]
+        letters, edges = self._letters
+        return [letters[edges[item] : edges[item + 1]].astype(np.int64) for item in items]
 
-    def _ragged(self, name: str, offset: str, items: Indices) -> list[NDArray[Any]]:
-        edges = self.artifact.read(offset)
-        return [
-            self.artifact.read(name, slice(int(edges[item]), int(edges[item + 1])))
-            for item in items
-        ]
+    @cached_property
+    def _letters(self) -> tuple[NDArray[np.int16], NDArray[np.int64]]:
+        """The letters of all items, and where each item's begin."""
+        return self.artifact.read("letter"), self.artifact.read("letter_offset")
 
     def _need(self, unit: str) -> None:
         if self.unit != unit:

@@ -178,3 +178,6 @@ TABLES: dict[str, Table] = {
     "raw-phone": RAW_PHONE,
     "raw-speaker": RAW_SPEAKER,
 }
+
+XAVIER = frozenset({"logmel"})
+"""Networks whose paper has "Xavier" weights: Pellegrini 2016, sec. 2."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from speechscope.errors import SpeechscopeError
+from speechscope.errors import SpeechscopeError, UsageProblem
 from speechscope.networks.blocks import convolution_block
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Shape
 from speechscope.networks.unpooling import (
@@ -211,6 +211,8 @@ class Decoder(nn.Module):
     ------
     SpeechscopeError
         When a layer on the way has no inverse.
+    UsageProblem
+        When one on the way skips positions.
     """
 
     def __init__(
@@ -233,6 +235,10 @@ class Decoder(nn.Module):
                 if pooling is not None:
                     raise SpeechscopeError(f"layer {number}: two poolings in a row have no inverse")
                 pooling = number
+            elif isinstance(row, Conv) and row.stride != (1, 1):
+                raise UsageProblem(
+                    f"layer {number}: a convolution with stride {row.stride} has no decoder"
+                )
             elif isinstance(row, Linear | Conv):
                 if isinstance(row, Conv):
                     stage: Stage = ConvolutionStage(

@@ -104,6 +104,8 @@ class Network(nn.Module):
         the network takes any number of frames its rows fit in, and T is one of them.
     classes
         Units of a `Linear(None)` row.
+    xavier
+        Whether weights are drawn as Glorot & Bengio (2010) do rather than He et al. (2015).
 
     Attributes
     ----------
@@ -125,8 +127,16 @@ class Network(nn.Module):
         When a row does not fit what comes before it.
     """
 
-    def __init__(self, table: Table, input_shape: Shape = (1, 201, 16), classes: int = 48) -> None:
+    def __init__(
+        self,
+        table: Table,
+        input_shape: Shape = (1, 201, 16),
+        classes: int = 48,
+        *,
+        xavier: bool = False,
+    ) -> None:
         super().__init__()
+        self._xavier = xavier
         self.table = tuple(table)
         self.input_shape = tuple(input_shape)
         self.classes = classes
@@ -148,13 +158,17 @@ class Network(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Draw weights from N(0, 2 / fan-in) and set biases to 0 (He et al. 2015, for ReLUs)."""
+        """Draw weights and set biases to 0.
+
+        From N(0, 2 / fan-in) (He et al. 2015, for ReLUs), or with `xavier` from
+        N(0, 2 / (fan-in + fan-out)) (Glorot & Bengio 2010, eq. 12).
+        """
         for name in self.names:
             if name.startswith(("conv", "fc")):
                 weight, bias = self.parameters_of(name)
-                fan_in = weight[0].numel()
+                fans = weight[0].numel() + (weight[:, 0].numel() if self._xavier else 0)
                 with torch.no_grad():
-                    weight.normal_(0.0, (2.0 / fan_in) ** 0.5, generator=generator)
+                    weight.normal_(0.0, (2.0 / fans) ** 0.5, generator=generator)
                     bias.zero_()
             elif name.startswith("norm"):
                 self.get_submodule(name).reset_parameters()  # type: ignore[operator]

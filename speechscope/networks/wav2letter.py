@@ -71,6 +71,7 @@ class Wav2Letter(Network):
         channels: int = 1,
     ) -> None:
         super().__init__(wav2letter(bins, width, padding), (channels, bins, FRAMES), OUTPUTS)
+        self.padding = padding
 
     def output_frames(self, frames: Tensor) -> Tensor:
         """Return how many outputs utterances of these many frames have, both (B,)."""

@@ -10,6 +10,11 @@ from torch.nn import functional
 
 from speechscope.networks.alphabet import BLANK
 
+CONSTANT_TEXTS = 200
+"""Texts by which a constant answer is chosen (chosen: more change it little)."""
+BEAM = 4
+"""Beginnings of it that are kept (chosen: it takes seconds)."""
+
 
 def ctc_loss(logits: Tensor, outputs: Tensor, labels: Sequence[NDArray[np.int64]]) -> Tensor:
     """Return −log p(labels) of every utterance, (B,) [nats].
@@ -64,15 +69,35 @@ def edit_distance(first: str, second: str) -> int:
 
     Source: Levenshtein (1966), by the dynamic programme of Wagner & Fischer (1974).
     """
-    wanted = np.frombuffer(second.encode("utf-32-le"), dtype=np.uint32)
-    places = np.arange(len(wanted) + 1)
-    row = places
-    for number, letter in enumerate(first, start=1):
-        replaced = row[:-1] + (wanted != ord(letter))
-        row = np.concatenate([[number], np.minimum(row[1:] + 1, replaced)])
-        # Insertions: each place takes the least of those before it, plus the way from there.
-        row = np.minimum.accumulate(row - places) + places
+    wanted = _codes(second)
+    row = np.arange(len(wanted) + 1, dtype=np.int32)
+    for letter in _codes(first):
+        row = _next_row(row, wanted != letter)
     return int(row[-1])
+
+
+def _codes(text: str) -> NDArray[np.uint32]:
+    return np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
+
+
+def _next_row(row: NDArray[np.int32], different: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """Return the edits from one letter more to every beginning of a text, (…, length + 1).
+
+    Parameters
+    ----------
+    row
+        The edits without that letter.
+    different
+        Where the text has another letter, (…, length).
+    """
+    places = np.arange(row.shape[-1], dtype=np.int32)
+    found: NDArray[np.int32] = row + 1
+    np.minimum(found[..., 1:], row[..., :-1] + different, out=found[..., 1:])
+    # Insertions: each place takes the least of those before it, plus the way from there.
+    found -= places
+    np.minimum.accumulate(found, axis=-1, out=found)
+    found += places
+    return found
 
 
 def letter_error_rate(pairs: Iterable[tuple[str, str]]) -> float:
@@ -91,3 +116,42 @@ def letter_error_rate(pairs: Iterable[tuple[str, str]]) -> float:
         edits += edit_distance(text, answer)
         letters += len(text)
     return edits / letters if letters else float("nan")
+
+
+def constant_answer(texts: Sequence[str]) -> str:
+    """Return one text with a low letter error rate as the answer to every one of several.
+
+    Begun empty and made longer letter by letter, the `BEAM` answers with the fewest edits to all
+    texts being kept, until there is none that lowers them: what says nothing of its input hardly
+    does better.
+    """
+    codes = [_codes(text) for text in texts]
+    lengths = np.array([len(one) for one in codes], dtype=np.int64)
+    padded = np.zeros((len(codes), lengths.max(initial=0)), dtype=np.uint32)
+    for row, one in zip(padded, codes, strict=True):
+        row[: len(one)] = one
+    ends = np.arange(len(codes)), lengths
+    different = {chr(letter): padded != letter for letter in np.unique(padded[padded > 0])}
+    answer, edits = "", int(lengths.sum())
+    start = np.arange(padded.shape[1] + 1, dtype=np.int32)
+    beam = [(answer, np.tile(start, (len(codes), 1)))]
+    while True:
+        longer = [
+            (int(_next_row(rows, others)[ends].sum()), place, letter)
+            for place, (_, rows) in enumerate(beam)
+            for letter, others in different.items()
+        ]
+        longer.sort(key=lambda one: one[0])
+        if not longer or longer[0][0] >= edits:
+            return answer
+        beam = [
+            (beam[place][0] + letter, _next_row(beam[place][1], different[letter]))
+            for _, place, letter in longer[:BEAM]
+        ]
+        answer, edits = beam[0][0], longer[0][0]
+
+
+def constant_error(texts: Sequence[str]) -> float:
+    """Return the letter error rate of `constant_answer`, which is chosen by the same texts."""
+    answer = constant_answer(texts[:CONSTANT_TEXTS])
+    return letter_error_rate((text, answer) for text in texts)

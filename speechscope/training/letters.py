@@ -1,5 +1,6 @@
 """Training the letter network on whole utterances, with a state to go on from."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -9,21 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from speechscope.errors import SpeechscopeError
+from speechscope.errors import SpeechscopeError, UsageProblem
 from speechscope.networks.wav2letter import Wav2Letter
-from speechscope.recipes import Table, Value
 from speechscope.training.bucketing import batches
 from speechscope.training.ctc import ctc_loss, outputs_needed
 from speechscope.training.utterances import Utterances, answers, loaded
-
-KRUG_2018_TRAIN: Table = {
-    "network": Value("wav2letter", "Krug 2018, sec. 3.1", ("wav2letter",)),
-    "width": Value(1.0, "sec. 3.1: 256 and 2048 maps"),
-    "epochs": Value(100, "chosen: the paper gives none; of LibriSpeech's 960 h far fewer do"),
-    "batch": Value(64, "the code Kunze et al. 2017 published, to whom sec. 3.1 refers"),
-    "padding": Value(0.1, "chosen: the batches are still of many lengths"),
-    "lr": Value(1e-4, "the code Kunze et al. 2017 published: Adam"),
-}
 
 
 @dataclass(frozen=True)
@@ -40,6 +31,10 @@ class LetterSettings:
         The most padding of a batch, as a share of its frames.
     lr
         Adam's learning rate.
+    schedule
+        What becomes of it: ``constant``, or ``cosine``, on which it falls to 0 over all epochs.
+    patience
+        Epochs without a lower letter error rate after which training stops; 0: never.
     seed
         For weights and batches.
     """
@@ -48,6 +43,8 @@ class LetterSettings:
     batch: int
     padding: float
     lr: float
+    schedule: str
+    patience: int
     seed: int
 
 
@@ -128,12 +125,14 @@ def train_letters(
     ------
     SpeechscopeError
         There is nothing to train on, or the loss is no longer finite.
+    UsageProblem
+        The state is of a falling learning rate over another number of epochs.
     """
     run = LetterTrainer(network, source, settings)
     if state is not None:
         run.load(state)
-    for epoch in range(len(run.history), settings.epochs):
-        run.epoch(epoch, progress)
+    while not run.done:
+        run.epoch(len(run.history), progress)
         if on_epoch is not None:
             on_epoch(run.state())
     return LetterResult(
@@ -184,10 +183,17 @@ class LetterTrainer:
             "moments": moments,
             "best": dict(self.best),
             "history": [asdict(epoch) for epoch in self.history],
+            "epochs": self.settings.epochs,
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Go back to a state."""
+        planned, wanted = state["epochs"], self.settings.epochs
+        if self.settings.schedule != "constant" and planned != wanted:
+            raise UsageProblem(
+                f"--epochs {wanted}: the learning rate was to fall over {planned} epochs; "
+                "go on with these, or run without --resume"
+            )
         self.network.load_state_dict(state["weights"])
         for name, parameter in self.network.named_parameters():
             self._optimizer.state[parameter] = {
@@ -196,6 +202,13 @@ class LetterTrainer:
             }
         self.best = dict(state["best"])
         self.history = [LetterEpoch(**epoch) for epoch in state["history"]]
+
+    @property
+    def done(self) -> bool:
+        """Whether all epochs are over, or the error has not fallen for too many."""
+        made, patience = len(self.history), self.settings.patience
+        stalled = patience > 0 and made - self.best["epoch"] >= patience
+        return made >= self.settings.epochs or (made > 0 and stalled)
 
     def epoch(self, number: int, progress: Callable[[int, int], None] | None) -> None:
         """Train on every utterance once and measure the network."""
@@ -225,6 +238,9 @@ class LetterTrainer:
                 raise SpeechscopeError(
                     f"epoch {number + 1}: the loss is no longer finite; train with a lower --lr"
                 )
+            share = done / (self.settings.epochs * len(self.items))
+            for group in self._optimizer.param_groups:
+                group["lr"] = rate(self.settings.lr, self.settings.schedule, share)
             self._optimizer.zero_grad()
             (losses.sum() / count).backward()  # type: ignore[no-untyped-call]
             self._optimizer.step()
@@ -233,3 +249,12 @@ class LetterTrainer:
                 progress(done, self.settings.epochs * len(self.items))
         self.network.eval()
         return total / letters
+
+
+def rate(lr: float, schedule: str, share: float) -> float:
+    """Return the learning rate when a share of the training is over.
+
+    ``constant``: η. ``cosine``: η (1 + cos π share) / 2 (Loshchilov & Hutter 2017, eq. 5, without
+    restarts).
+    """
+    return lr if schedule == "constant" else lr * (1 + math.cos(math.pi * share)) / 2

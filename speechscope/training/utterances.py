@@ -10,10 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from speechscope.networks.alphabet import decode
+from speechscope.corpus.arrays import SPLIT_NAMES
+from speechscope.corpus.store import Corpus
+from speechscope.networks.alphabet import decode, encode
 from speechscope.networks.wav2letter import Wav2Letter
 from speechscope.training.bucketing import batches
 from speechscope.training.ctc import ctc_loss, greedy, letter_error_rate
+from speechscope.training.source import HELD_BYTES
 
 
 class Utterances(Protocol):
@@ -35,6 +38,45 @@ class Utterances(Protocol):
 
     def letters(self, items: NDArray[np.int64]) -> Sequence[NDArray[np.int64]]:
         """Return the labels of items, as `alphabet.encode` makes them."""
+
+
+class CorpusUtterances:
+    """The utterances of a corpus, their inputs centred; in memory where they fit in `HELD_BYTES`.
+
+    Parameters
+    ----------
+    corpus
+        A corpus of utterances with letters.
+    hold
+        Whether inputs may be kept in memory; a single pass over them has no use for it.
+    """
+
+    def __init__(self, corpus: Corpus, *, hold: bool = True) -> None:
+        self._corpus = corpus
+        self.lengths = np.diff(corpus.artifact.read("input_offset"))
+        size = 4 * int(np.prod(corpus.mean.shape)) * int(self.lengths.sum())
+        self._held = hold and size <= HELD_BYTES
+        self._kept: dict[int, Tensor] = {}
+
+    def utterances(self, split: str) -> NDArray[np.int64]:
+        """Return the items of a split, (n,)."""
+        return np.flatnonzero(self._corpus.splits == SPLIT_NAMES.index(split))
+
+    def fetch(self, items: NDArray[np.int64]) -> list[Tensor]:
+        """Return the centred inputs (C, F, T) of items."""
+        missing = np.array([item for item in items.tolist() if item not in self._kept], np.int64)
+        mean = self._corpus.mean[..., None]
+        read = {
+            int(item): torch.from_numpy(values - mean)
+            for item, values in zip(missing, self._corpus.utterance_inputs(missing), strict=True)
+        }
+        if self._held:
+            self._kept.update(read)
+        return [read[item] if item in read else self._kept[item] for item in items.tolist()]
+
+    def letters(self, items: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """Return the labels of items, as `alphabet.encode` makes them."""
+        return [encode(letters) for letters in self._corpus.letters(items)]
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 import pytest
 
-from speechscope.corpus.letters import LETTERS, letters_of
+from speechscope.corpus.letters import letters_of
 from speechscope.corpus.utterances import BadRecording
+from speechscope.networks.alphabet import LETTERS
 
 
 @pytest.mark.parametrize(

@@ -188,3 +188,11 @@ def test_the_first_weights_depend_on_the_generator_alone() -> None:
     assert torch.equal(first, network.parameters_of("fc2")[0])
     # He et al. 2015: variance 2 / fan-in.
     assert float(first.detach().std()) == pytest.approx((2 / 1000) ** 0.5, rel=0.01)
+
+
+def test_xavier_weights_have_the_papers_variance() -> None:
+    network = Network((Conv(60, (5, 3)), ReLU(), Linear(70)), (40, 30, 12), xavier=True)
+    for name, into, out in (("conv1", 40 * 15, 60 * 15), ("fc1", 60 * 26 * 10, 70)):
+        weight = network.parameters_of(name)[0].detach()
+        # Glorot & Bengio 2010, eq. 12.
+        assert float(weight.std()) == pytest.approx((2 / (into + out)) ** 0.5, rel=0.02)

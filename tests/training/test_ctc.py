@@ -3,8 +3,12 @@ import oracles
 import pytest
 import torch
 
+from speechscope.corpus.letters import letters_of
 from speechscope.networks.alphabet import BLANK, OUTPUTS, encode
 from speechscope.training.ctc import (
+    BEAM,
+    constant_answer,
+    constant_error,
     ctc_loss,
     edit_distance,
     greedy,
@@ -33,7 +37,7 @@ def test_the_loss_equals_the_forward_algorithm_and_counts_an_utterances_outputs_
     rng = np.random.default_rng(1)
     logits = rng.normal(size=(3, OUTPUTS, 20))
     texts, outputs = ["a bee", "hmm", ""], [20, 11, 7]
-    labels = [encode(text) for text in texts]
+    labels = [encode(letters_of(text)) if text else np.empty(0, np.int64) for text in texts]
     found = ctc_loss(torch.from_numpy(logits), torch.tensor(outputs), labels)
     for one, label, count, loss in zip(logits, labels, outputs, found.tolist(), strict=True):
         exponentials = np.exp(one[:, :count])
@@ -50,7 +54,7 @@ def test_a_text_fits_if_and_only_if_its_loss_is_finite() -> None:
                 torch.zeros(1, OUTPUTS, 6), torch.tensor([count]), [np.array(labels)]
             )  # fmt: skip
             assert bool(torch.isfinite(loss)) == (count >= need)
-    assert outputs_needed(encode("hello")) == 5
+    assert outputs_needed(encode(letters_of("hello"))) == 5
     assert outputs_needed(np.array([], dtype=np.int64)) == 0
 
 
@@ -78,3 +82,27 @@ def test_the_letter_error_rate_is_over_all_letters_together() -> None:
     pairs = [("abcd", "abd"), ("", "xx"), ("hello you", "hello you"), ("aaaa", "")]
     assert letter_error_rate(pairs) == (1 + 2 + 0 + 4) / (4 + 0 + 9 + 4)
     assert np.isnan(letter_error_rate([("", "a")]))
+
+
+def test_the_constant_answer_is_that_of_the_plain_search() -> None:
+    rng = np.random.default_rng(4)
+    texts = ["".join(rng.choice(list("ab c"), rng.integers(0, 12))) for _ in range(7)]
+
+    def edits(answer: str) -> int:
+        return sum(oracles.edits(text, answer) for text in texts)
+
+    expected, beam = "", [""]
+    while True:
+        # Sorting keeps the order of those that are as good.
+        beam = sorted((one + letter for one in beam for letter in " abc"), key=edits)[:BEAM]
+        if edits(beam[0]) >= edits(expected):
+            break
+        expected = beam[0]
+    assert len(expected) > 3
+    assert constant_answer(texts) == expected
+    assert constant_error(texts) == edits(expected) / sum(map(len, texts))
+
+
+def test_constant_answers_to_texts_that_leave_no_choice() -> None:
+    assert constant_answer(["see"] * 3) == "see" and constant_error(["see"]) == 0.0
+    assert constant_answer([""]) == constant_answer([]) == ""

@@ -9,16 +9,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from speechscope import recipes
 from speechscope.checkpoint import _check_plain
-from speechscope.errors import SpeechscopeError
+from speechscope.corpus.letters import letters_of
+from speechscope.errors import SpeechscopeError, UsageProblem
 from speechscope.networks.alphabet import OUTPUTS, encode
 from speechscope.networks.wav2letter import Wav2Letter
 from speechscope.training.ctc import ctc_loss
-from speechscope.training.letters import KRUG_2018_TRAIN, LetterSettings, train_letters
+from speechscope.training.letters import LetterSettings, rate, train_letters
 from speechscope.training.utterances import answers
 
 BINS = 12
-SETTINGS = LetterSettings(epochs=4, batch=3, padding=0.2, lr=3e-3, seed=5)
+SETTINGS = LetterSettings(
+    epochs=4, batch=3, padding=0.2, lr=3e-3, schedule="constant", patience=0, seed=5
+)
 
 
 class Spelled:
@@ -30,7 +34,9 @@ class Spelled:
         self.texts = texts
         self.inputs: list[Tensor] = []
         for text in texts:
-            frames = [np.repeat(spectra[k][None], rng.integers(5, 9), 0) for k in encode(text)]
+            frames = [
+                np.repeat(spectra[k][None], rng.integers(5, 9), 0) for k in encode(letters_of(text))
+            ]
             x = np.concatenate([*frames, rng.normal(size=(2, BINS))])
             x = x + 0.1 * rng.normal(size=x.shape)
             self.inputs.append(torch.from_numpy(x.T[None].astype(np.float32)))
@@ -47,7 +53,7 @@ class Spelled:
         return [self.inputs[item] for item in items]
 
     def letters(self, items: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-        return [encode(self.texts[item]) for item in items]
+        return [encode(letters_of(self.texts[item])) for item in items]
 
 
 def spelled(**options: int) -> Spelled:
@@ -178,5 +184,56 @@ def test_progress_counts_utterances() -> None:
 
 def test_the_papers_settings_are_complete() -> None:
     fields = {field.name for field in dataclasses.fields(LetterSettings)}
-    assert fields - {"seed"} <= set(KRUG_2018_TRAIN)
-    assert all(value.source for value in KRUG_2018_TRAIN.values())
+    assert fields - {"seed"} <= set(recipes.KRUG_2018["train"])
+
+
+def test_the_learning_rate_falls_as_the_formula_says() -> None:
+    assert [rate(0.4, "constant", share) for share in (0.0, 0.5, 0.9)] == [0.4] * 3
+    found = [rate(0.4, "cosine", share) for share in (0.0, 1 / 3, 0.5, 2 / 3, 1.0)]
+    assert found == pytest.approx([0.4, 0.3, 0.2, 0.1, 0.0])
+
+
+def test_the_schedule_is_that_of_plain_adam_with_cosine_annealing() -> None:
+    # One batch an epoch: PyTorch's schedule counts steps, ours the share of all utterances.
+    settings = dataclasses.replace(SETTINGS, epochs=3, batch=8, padding=0.9, schedule="cosine")
+    rates: list[float] = []
+    step = torch.optim.Adam.step
+
+    def noted(self: torch.optim.Adam, *arguments: Any) -> Any:
+        rates.append(self.param_groups[0]["lr"])
+        return step(self, *arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.optim.Adam, "step", noted)
+        train_letters(network(), spelled(), settings)
+    weight = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([weight], lr=settings.lr)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=3)
+    expected = []
+    for _ in range(3):
+        expected.append(schedule.get_last_lr()[0])
+        optimizer.step()
+        schedule.step()
+    assert rates == pytest.approx(expected)
+
+
+def test_a_falling_rate_goes_on_over_the_same_epochs_only() -> None:
+    settings = dataclasses.replace(SETTINGS, schedule="cosine", epochs=2)
+    whole = train_letters(network(), spelled(), settings)
+    states: list[dict[str, Any]] = []
+    train_letters(
+        network(), spelled(), settings, on_epoch=lambda s: states.append(copy.deepcopy(s))
+    )
+    again = train_letters(network(), spelled(), settings, state=states[0])
+    for name, value in whole.state["weights"].items():
+        assert torch.equal(again.state["weights"][name], value), name
+    with pytest.raises(UsageProblem, match="--epochs 5: the learning rate was to fall over 2"):
+        train_letters(
+            network(), spelled(), dataclasses.replace(settings, epochs=5), state=states[0]
+        )
+
+
+def test_training_stops_when_the_error_no_longer_falls() -> None:
+    settings = dataclasses.replace(SETTINGS, epochs=40, lr=0.0, patience=2)
+    result = train_letters(network(), spelled(), settings)
+    assert len(result.history) == result.best_epoch + 2 < 40

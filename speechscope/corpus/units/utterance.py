@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechscope.artifact_writer import flag_attributes
-from speechscope.corpus.letters import LETTERS
 from speechscope.corpus.units.cut import (
     Column,
     Coordinate,
@@ -23,6 +22,7 @@ from speechscope.corpus.units.cut import (
     waveform_columns,
 )
 from speechscope.features.representations import Representation
+from speechscope.networks.alphabet import LETTERS
 
 
 @dataclass(frozen=True)
