@@ -156,9 +156,19 @@ def command(
     }
     source, path = options.input_path(corpus), options.output_path(destination, "model.pt")
     if train_letters.wanted(source, recipe, network, begin):
-        common = {"seed": seed, "quiet": quiet, "verbose": verbose, "as_json": as_json}
-        more = {"resume": resume, "force": force, "device": device, **common}
-        train_letters.train_letters(source, path, recipe, flags, **more)
+        train_letters.train_letters(
+            source,
+            path,
+            recipe,
+            flags,
+            resume=resume,
+            force=force,
+            device=device,
+            seed=seed,
+            quiet=quiet,
+            verbose=verbose,
+            as_json=as_json,
+        )
         return
     chosen = recipes.resolve(recipe, "train", flags)
     amounts = _amounts(chosen["augment"])
