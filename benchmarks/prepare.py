@@ -223,6 +223,8 @@ def utterances(root: Path, out: Path) -> None:
         deltas=0,
         normalize="none",
         context=1,
+        padding="zeros",
+        duration=False,
         max_length=None,
         layout="timit",
         tier=None,

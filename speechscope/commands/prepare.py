@@ -50,6 +50,20 @@ def command(
         int | None,
         options.setting("--bins", "Frequency bins, bands or coefficients.", "prepare.bins", min=2),
     ] = None,
+    padding: Annotated[
+        str | None,
+        options.setting(
+            "--padding",
+            "What the room around a segment holds: nothing, or what was said there.",
+            "prepare.padding",
+        ),
+    ] = None,
+    duration: Annotated[
+        bool | None,
+        options.setting(
+            "--duration/--no-duration", "A channel with the segment's length.", "prepare.duration"
+        ),
+    ] = None,
     deltas: Annotated[
         int | None,
         options.setting("--deltas", "Derivatives as channels.", "prepare.deltas", min=0, max=2),
@@ -108,6 +122,8 @@ def command(
         "split": split,
         "features": features,
         "bins": bins,
+        "padding": padding,
+        "duration": duration,
         "deltas": deltas,
         "normalize": normalize,
         "context": context,
@@ -131,6 +147,8 @@ def command(
         transform=Transform(**sizes),
         features=chosen["features"],
         deltas=chosen["deltas"],
+        padding=chosen["padding"],
+        duration=chosen["duration"],
         normalize=chosen["normalize"],
         context=chosen["context"],
         max_length=length,

@@ -158,6 +158,8 @@ def prepare(
         normalize=settings.normalize,
         context=settings.context,
         letters=settings.labels == "letter",
+        padding=settings.padding,
+        duration=settings.duration,
     )
     reader = Reader(
         layout=layout,

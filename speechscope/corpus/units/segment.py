@@ -27,6 +27,8 @@ from speechscope.features.stft import centre
 
 AT_ONCE = 2048
 """Segments transformed at a time: 25 MB of spectrograms; more than a task has, as a rule."""
+LENGTH_UNIT = 0.1
+"""Seconds that count as 0 in the channel of lengths: about the mean length of a phone."""
 SUMMED = 64
 """Items added up in single precision, before the sums are in double: four times as fast."""
 
@@ -42,10 +44,17 @@ class SegmentUnit:
         Segments are padded to its length with zeros on both sides (sec. 3.2).
     rate
         Sampling rate [Hz].
+    speech
+        Whether the room around a segment holds what was said there, rather than zeros.
+    duration
+        Whether a last channel holds the segment's length everywhere, ln(seconds / `LENGTH_UNIT`):
+        padded to one length, segments do not show it plainly.
     """
 
     representation: Representation
     rate: int
+    speech: bool = False
+    duration: bool = False
 
     def columns(self) -> list[Column]:
         """Return ``input [item, channel, frequency, time]``, the waveforms, and where they lay."""
@@ -66,7 +75,8 @@ class SegmentUnit:
 
     def mean(self) -> tuple[tuple[int, ...], tuple[str, ...]]:
         """Return the shape and dimensions of one item."""
-        return self.representation.shape, ("channel", "frequency", "time")
+        channels, bins, frames = self.representation.shape
+        return (channels + self.duration, bins, frames), ("channel", "frequency", "time")
 
     def cut(self, recordings: Sequence[Recording]) -> Cut:
         """Cut out and transform the pieces of recordings."""
@@ -74,17 +84,18 @@ class SegmentUnit:
         pieces: list[Piece] = []
         training: list[bool] = []
         for recording in recordings:
-            waveforms += [recording.samples[p.start : p.stop] for p in recording.pieces]
+            waveforms += [self._waveform(recording.samples, p) for p in recording.pieces]
             pieces += recording.pieces
             training += [recording.training] * len(recording.pieces)
-        shape, samples = self.representation.shape, self.representation.transform.samples
+        (shape, _), samples = self.mean(), self.representation.transform.samples
         scaling = self._scaling(recordings)
         inputs = []
         for first in range(0, len(pieces), AT_ONCE):
             part = slice(first, first + AT_ONCE)
             padded = np.stack([centre(waveform, samples) for waveform in waveforms[part]])
             own = scaling and Scaling(scaling.mean[part], scaling.deviation[part])
-            inputs.append(self.representation.segments(padded, own))
+            values = self.representation.segments(padded, own)
+            inputs.append(self._with_duration(values, pieces[part]) if self.duration else values)
         spectra = inputs[0] if len(inputs) == 1 else joined(inputs, shape)
         rows: dict[str, NDArray[Any]] = {
             "input": spectra,
@@ -94,6 +105,25 @@ class SegmentUnit:
         }
         counts = [len(recording.pieces) for recording in recordings]
         return Cut(rows, counts, _sum(spectra, np.array(training, dtype=bool)), sum(training))
+
+    def _waveform(self, samples: Float, piece: Piece) -> Float:
+        """Return the samples of a piece, with those around it where they are wanted."""
+        if not self.speech:
+            return samples[piece.start : piece.stop]
+        size = self.representation.transform.samples
+        start = piece.start - (size - (piece.stop - piece.start)) // 2
+        out = np.zeros(size, dtype=np.float32)
+        low, high = max(start, 0), min(start + size, len(samples))
+        out[low - start : high - start] = samples[low:high]
+        return out
+
+    def _with_duration(self, values: Float, pieces: Sequence[Piece]) -> Float:
+        """Append the channel of lengths."""
+        lasted = np.array([piece.stop - piece.start for piece in pieces]) / self.rate
+        out = np.empty((len(values), values.shape[1] + 1, *values.shape[2:]), dtype=np.float32)
+        out[:, :-1] = values
+        out[:, -1] = np.log(lasted / LENGTH_UNIT)[:, None, None]
+        return out
 
     def _scaling(self, recordings: Sequence[Recording]) -> Scaling | None:
         """Return the z-normalisation of every piece, measured on its whole recording."""
