@@ -83,6 +83,7 @@ class ThinnedLayers:
         names = network.names[first::2]
         if shares.get(names[0], 0.0) > 0:
             raise SpeechscopeError("units of the convolutions cannot be left out")
+        self._lanes = lanes
         self._layers: list[_Layer] = []
         self.sums: dict[str, list[Tensor]] = {}
         scratch = [Scratch() for _ in range(lanes)]
@@ -145,12 +146,12 @@ class ThinnedLayers:
 
     def update(self, lane: int, count: int, step: int) -> None:
         """Update the weights of a lane's units from all `count` items, after `backward`."""
-        for layer in self._layers:
+        for number, layer in enumerate(self._layers):
             padded = layer.padded(lane)
-            used = layer.in_use[1]
-            by_bias = padded.new_empty(len(padded))
-            layer.gradient(lane, count, padded[:, :used], by_bias)
-            layer.apply(lane, padded, by_bias, step)
+            layer.gradient(lane, count, padded[:, : layer.in_use[1]])
+            layer.apply(lane, padded, step)
+            if number % self._lanes == lane:  # too little work to share
+                layer.apply_bias(layer.bias_gradient(count), step)
 
     def gradients(self) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
         """Return one array for all derivatives in use, and its parts by part and bias."""
@@ -167,16 +168,23 @@ class ThinnedLayers:
         self, lane: int, count: int, parts: Sequence[tuple[Tensor, Tensor]]
     ) -> None:
         """Write the derivatives by a lane's units to where `gradients` has room for them."""
-        for layer, (by_parts, by_biases) in zip(self._layers, parts, strict=True):
-            layer.gradient(lane, count, *layer.share(lane, by_parts, by_biases))
+        for number, (layer, (by_parts, by_bias)) in enumerate(
+            zip(self._layers, parts, strict=True)
+        ):
+            layer.gradient(lane, count, by_parts[layer.own(lane)])
+            if number % self._lanes == lane:
+                by_bias.copy_(layer.bias_gradient(count))
 
     def apply(self, lane: int, parts: Sequence[tuple[Tensor, Tensor]], step: int) -> None:
         """Update the weights of a lane's units, given the derivatives."""
-        for layer, (by_parts, by_biases) in zip(self._layers, parts, strict=True):
-            by_part, by_bias = layer.share(lane, by_parts, by_biases)
+        for number, (layer, (by_parts, by_bias)) in enumerate(
+            zip(self._layers, parts, strict=True)
+        ):
             padded = layer.padded(lane)
-            padded[:, : by_part.shape[1]] = by_part
-            layer.apply(lane, padded, by_bias, step)
+            padded[:, : by_parts.shape[1]] = by_parts[layer.own(lane)]
+            layer.apply(lane, padded, step)
+            if number % self._lanes == lane:
+                layer.apply_bias(by_bias, step)
 
 
 class _Layer:
@@ -244,7 +252,7 @@ class _Layer:
             self.rows = rows.to(self.bias.device)
             self._part_bias = self.bias[self.rows]
 
-    def _own(self, lane: int) -> slice:
+    def own(self, lane: int) -> slice:
         """Return the rows in use that a lane updates, counted among those in use."""
         return slice(self._cuts[lane], self._cuts[lane + 1])
 
@@ -253,7 +261,7 @@ class _Layer:
 
     def _wide(self, lane: int, name: str, whole: Tensor) -> Tensor:
         """Return a lane's rows in use of `whole`: a copy where rows are left out."""
-        own = self._own(lane)
+        own = self.own(lane)
         if self.rows is None:
             return whole[own]
         out = self._temporary(lane, name, own.stop - own.start, whole.shape[1])
@@ -261,12 +269,12 @@ class _Layer:
 
     def gather(self, lane: int) -> None:
         """Copy a lane's rows of the weights to the part."""
-        part = self._part[self._own(lane)]
+        part = self._part[self.own(lane)]
         if self._columns is not None:
             wide = self._wide(lane, "weight", self.weight)
             torch.index_select(wide, 1, self._columns, out=part)
         elif self.rows is not None:
-            torch.index_select(self.weight, 0, self.rows[self._own(lane)], out=part)
+            torch.index_select(self.weight, 0, self.rows[self.own(lane)], out=part)
 
     def forward(self, items: slice) -> Tensor:
         """Return the units in use, (B, left), valid until the next call."""
@@ -288,24 +296,24 @@ class _Layer:
 
     def padded(self, lane: int) -> Tensor:
         """Return room for the derivative by a lane's part, and for zeros behind its rows."""
-        own = self._own(lane)
+        own = self.own(lane)
         pad = PAD if self._columns is not None else 0
         return self._temporary(lane, "part", own.stop - own.start, self._x.shape[1] + pad)
 
-    def gradient(self, lane: int, count: int, by_part: Tensor, by_bias: Tensor) -> None:
-        """Write the derivatives by a lane's part and bias, from `count` items."""
-        dy = self._dy[:count, self._own(lane)]
-        torch.mm(dy.t(), self._x[:count], out=by_part)
-        torch.sum(dy, 0, out=by_bias)
+    def gradient(self, lane: int, count: int, by_part: Tensor) -> None:
+        """Write the derivative by a lane's part, from `count` items."""
+        torch.mm(self._dy[:count, self.own(lane)].t(), self._x[:count], out=by_part)
 
-    def apply(self, lane: int, padded: Tensor, by_bias: Tensor, step: int) -> None:
-        """Update a lane's rows, given the derivatives by part (`padded`) and bias."""
-        own, used = self._own(lane), self._x.shape[1]
-        grad = padded[:, :used]
+    def bias_gradient(self, count: int) -> Tensor:
+        """Return the derivative by the bias in use, from `count` items."""
+        return self._dy[:count].sum(0)
+
+    def apply(self, lane: int, padded: Tensor, step: int) -> None:
+        """Update a lane's rows, given the derivative by its part (`padded`)."""
+        own, used = self.own(lane), self._x.shape[1]
+        grad, weight = padded[:, :used], self._part[own]
         if self._l2:
-            grad.add_(self._part[own], alpha=self._l2)
-            by_bias.add_(self._part_bias[own], alpha=self._l2)
-        weight = self._part[own]
+            grad.add_(weight, alpha=self._l2)
         if self._columns is not None:
             padded[:, used:] = 0
             grad = self._temporary(lane, "grad", len(padded), self.weight.shape[1])
@@ -315,27 +323,28 @@ class _Layer:
             self._wide(lane, f"sum{number}", whole) for number, whole in enumerate(self.weight_sums)
         ]
         self._rule(weight, grad, sums, step)
-        if self.rows is None:
-            bias_sums = [whole[own] for whole in self.bias_sums]
-            self._rule(self.bias[own], by_bias, bias_sums, step)
-            return
-        rows = self.rows[own]
-        for whole, part in zip((self.weight, *self.weight_sums), (weight, *sums), strict=True):
-            put_rows(whole, rows, part)
-        bias, bias_sums = self.bias[rows], [whole[rows] for whole in self.bias_sums]
-        self._rule(bias, by_bias, bias_sums, step)
-        for whole, part in zip((self.bias, *self.bias_sums), (bias, *bias_sums), strict=True):
-            whole.index_copy_(0, rows, part)
+        if self.rows is not None:
+            rows = self.rows[own]
+            for whole, part in zip((self.weight, *self.weight_sums), (weight, *sums), strict=True):
+                put_rows(whole, rows, part)
+
+    def apply_bias(self, grad: Tensor, step: int) -> None:
+        """Update the biases in use, given the derivative by them."""
+        rows = self.rows
+        bias, sums = self.bias, self.bias_sums
+        if rows is not None:
+            bias, sums = bias[rows], [whole[rows] for whole in sums]
+        if self._l2:
+            grad.add_(bias, alpha=self._l2)
+        self._rule(bias, grad, sums, step)
+        if rows is not None:
+            for whole, part in zip((self.bias, *self.bias_sums), (bias, *sums), strict=True):
+                whole.index_copy_(0, rows, part)
 
     @property
     def in_use(self) -> tuple[int, int]:
         """Shape of the part: rows and columns in use."""
         return self._left, self._x.shape[1]
-
-    def share(self, lane: int, by_parts: Tensor, by_biases: Tensor) -> tuple[Tensor, Tensor]:
-        """Return a lane's rows of the derivatives by part and bias."""
-        own = self._own(lane)
-        return by_parts[own], by_biases[own]
 
 
 def put_rows(whole: Tensor, rows: Tensor, part: Tensor) -> None:
