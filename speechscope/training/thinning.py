@@ -89,7 +89,7 @@ class ThinnedLayers:
         scratch = [Scratch() for _ in range(lanes)]
         first_weight, _ = network.parameters_of(names[0])
         self.units = inputs = first_weight.detach().new_empty(batch, first_weight.shape[1])
-        for name, after in zip(names, (*names[1:], None), strict=True):
+        for number, (name, after) in enumerate(zip(names, (*names[1:], None), strict=True)):
             weight, bias = (parameter.detach() for parameter in network.parameters_of(name))
             share = shares.get(after, 0.0) if after is not None else 0.0
             layer = _Layer(
@@ -100,6 +100,7 @@ class ThinnedLayers:
                 rule,
                 l2,
                 scratch,
+                number=number,
                 thins_columns=inputs.shape[1] < weight.shape[1],
                 relu=after is not None,
             )
@@ -198,6 +199,8 @@ class _Layer:
     ----------
     inputs
         Array (batch, columns in use) that the layer before writes.
+    number
+        Of the layer, among those that share `scratch`.
     """
 
     rows: Tensor | None = None
@@ -213,6 +216,7 @@ class _Layer:
         l2: float,
         scratch: Sequence[Scratch],
         *,
+        number: int,
         thins_columns: bool,
         relu: bool,
     ) -> None:
@@ -232,6 +236,8 @@ class _Layer:
         self._dx = torch.empty_like(inputs)
         self._dy = self.y  # until the first `backward`
         self._thins = left < units
+        # Rows as they were gathered: from then to the update.
+        self._gathered, self._number = [weight[:0]] * lanes, number
         self._part = weight.new_empty(left, used) if self._thins or thins_columns else weight
         self._part_bias = bias
 
@@ -259,19 +265,20 @@ class _Layer:
     def _temporary(self, lane: int, name: str, rows: int, columns: int) -> Tensor:
         return self._scratch[lane](name, 0, (rows, columns), self.weight)
 
-    def _wide(self, lane: int, name: str, whole: Tensor) -> Tensor:
+    def _wide(self, lane: int, name: str, whole: Tensor, number: int = 0) -> Tensor:
         """Return a lane's rows in use of `whole`: a copy where rows are left out."""
         own = self.own(lane)
         if self.rows is None:
             return whole[own]
-        out = self._temporary(lane, name, own.stop - own.start, whole.shape[1])
+        shape = (own.stop - own.start, whole.shape[1])
+        out = self._scratch[lane](name, number, shape, self.weight)
         return torch.index_select(whole, 0, self.rows[own], out=out)
 
     def gather(self, lane: int) -> None:
         """Copy a lane's rows of the weights to the part."""
         part = self._part[self.own(lane)]
         if self._columns is not None:
-            wide = self._wide(lane, "weight", self.weight)
+            wide = self._gathered[lane] = self._wide(lane, "weight", self.weight, self._number)
             torch.index_select(wide, 1, self._columns, out=part)
         elif self.rows is not None:
             torch.index_select(self.weight, 0, self.rows[self.own(lane)], out=part)
@@ -318,7 +325,7 @@ class _Layer:
             padded[:, used:] = 0
             grad = self._temporary(lane, "grad", len(padded), self.weight.shape[1])
             torch.index_select(padded, 1, self._inverse, out=grad)
-            weight = self._wide(lane, "weight", self.weight)
+            weight = self._gathered[lane]
         sums = [
             self._wide(lane, f"sum{number}", whole) for number, whole in enumerate(self.weight_sums)
         ]
