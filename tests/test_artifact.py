@@ -57,7 +57,9 @@ def test_what_was_streamed_is_read_back(original: Path) -> None:
     artifact.verify()
 
 
-@pytest.mark.parametrize("sizes", [[700], [310, 310], [100, 620, 3], [0, 311, 0, 309], [1] * 312])
+@pytest.mark.parametrize(
+    "sizes", [[700], [310, 310], [100, 620, 3], [0, 311, 0, 309], [1] * 312, [620, *[200] * 4]]
+)
 def test_blocks_of_any_size_make_the_same_array(tmp_path: Path, sizes: list[int]) -> None:
     path, count = tmp_path / "corpus.zarr", sum(sizes)
     values = np.arange(count * 201 * 16, dtype=np.float32).reshape(count, 1, 201, 16)
