@@ -131,6 +131,8 @@ def command(
         "dev": dev,
     }
     chosen = recipes.resolve(recipe, "prepare", flags)
+    # Muckenhirn 2019, sec. 4.1: speakers are told apart by all ten of their sentences.
+    chosen["drop_sa"] = chosen["drop_sa"] and chosen["labels"] != "speaker"
     length = _length(chosen["max_length"])
     root, path = options.input_path(folder), options.output_path(destination, "corpus.zarr")
 

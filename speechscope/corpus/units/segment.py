@@ -23,10 +23,10 @@ from speechscope.corpus.units.cut import (
 )
 from speechscope.features.representations import Representation
 from speechscope.features.scaling import SCOPES, Scaling
-from speechscope.features.stft import centre
+from speechscope.features.stft import centred
 
-AT_ONCE = 2048
-"""Segments transformed at a time: 25 MB of spectrograms; more than a task has, as a rule."""
+AT_ONCE = 64
+"""Segments padded and transformed at a time: near 1 MB, which stays in the cache."""
 LENGTH_UNIT = 0.1
 """Seconds that count as 0 in the channel of lengths: about the mean length of a phone."""
 SUMMED = 64
@@ -89,14 +89,16 @@ class SegmentUnit:
             training += [recording.training] * len(recording.pieces)
         (shape, _), samples = self.mean(), self.representation.transform.samples
         scaling = self._scaling(recordings)
-        inputs = []
+        spectra = np.empty((len(pieces), *shape), dtype=np.float32)
         for first in range(0, len(pieces), AT_ONCE):
             part = slice(first, first + AT_ONCE)
-            padded = np.stack([centre(waveform, samples) for waveform in waveforms[part]])
+            padded = centred(waveforms[part], samples)
             own = scaling and Scaling(scaling.mean[part], scaling.deviation[part])
-            values = self.representation.segments(padded, own)
-            inputs.append(self._with_duration(values, pieces[part]) if self.duration else values)
-        spectra = inputs[0] if len(inputs) == 1 else joined(inputs, shape)
+            if self.duration:
+                spectra[part, :-1] = self.representation.segments(padded, own)
+                spectra[part, -1] = self._lengths(pieces[part])
+            else:
+                self.representation.segments(padded, own, spectra[part])
         rows: dict[str, NDArray[Any]] = {
             "input": spectra,
             "waveform": joined(waveforms),
@@ -117,13 +119,10 @@ class SegmentUnit:
         out[low - start : high - start] = samples[low:high]
         return out
 
-    def _with_duration(self, values: Float, pieces: Sequence[Piece]) -> Float:
-        """Append the channel of lengths."""
+    def _lengths(self, pieces: Sequence[Piece]) -> NDArray[np.float64]:
+        """Return the channel of lengths, (N, 1, 1)."""
         lasted = np.array([piece.stop - piece.start for piece in pieces]) / self.rate
-        out = np.empty((len(values), values.shape[1] + 1, *values.shape[2:]), dtype=np.float32)
-        out[:, :-1] = values
-        out[:, -1] = np.log(lasted / LENGTH_UNIT)[:, None, None]
-        return out
+        return np.log(lasted / LENGTH_UNIT)[:, None, None]
 
     def _scaling(self, recordings: Sequence[Recording]) -> Scaling | None:
         """Return the z-normalisation of every piece, measured on its whole recording."""
