@@ -8,7 +8,7 @@
 # table.csv with the mean and the spread over seeds of the class-balanced accuracy over the folded
 # classes. A tenth of the training speakers is set apart to choose the epoch on; the test split is
 # only scored. QUICK=1 takes minutes and fewer items, epochs and seeds; NETWORKS, SEEDS and BUDGET
-# name others. What is finished already is not made again.
+# name others. A run that was stopped goes on.
 set -eu
 
 corpus=$1
@@ -34,7 +34,7 @@ for seed in $seeds; do
         model=$results/$network-$seed.pt
         [ -e "$model" ] ||
             $scope train "$results/corpus.zarr" --network "$network" --seed "$seed" $budget \
-                -o "$model"
+                --resume -o "$model"
         set -- "$@" "$model"
     done
 done

@@ -22,7 +22,7 @@ scope=${SPEECHSCOPE:-speechscope}
 # table5 ROW TABLE4-ROW: classifiers from the deepest encoder of a row of table 4.
 table5() {
     row=$1 from=$results/table4-$2.pt
-    set -- --network "$network" $classify --from "$from"
+    set -- --network "$network" $classify --from "$from" --resume
     [ -e "$results/table5-$row-fixed.pt" ] ||
         $scope train "$results/corpus.zarr" "$@" --freeze-encoder -o "$results/table5-$row-fixed.pt"
     [ -e "$results/table5-$row-pretrained.pt" ] ||

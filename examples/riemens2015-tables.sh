@@ -8,7 +8,7 @@
 # test. QUICK=1 takes fewer items and epochs. NETWORK names another network and UNITS how many
 # units of it table 4 goes up to: NETWORK=freq-overlap-padded UNITS=3 has the same first three units
 # as the default and takes a fraction of its time. FORWARD and BUDGET replace the flags of the
-# classifier and of the autoencoders. What is finished already is not made again.
+# classifier and of the autoencoders. A run that was stopped goes on.
 set -eu
 
 corpus=$1
@@ -29,7 +29,8 @@ mkdir -p "$results"
 [ -e "$results/corpus.zarr" ] ||
     $scope prepare "$corpus" -o "$results/corpus.zarr" || [ $? -eq 4 ]
 [ -e "$results/model.pt" ] ||
-    $scope train "$results/corpus.zarr" --network "$network" $forward -o "$results/model.pt"
+    $scope train "$results/corpus.zarr" --network "$network" $forward --resume \
+        -o "$results/model.pt"
 
 # train_decoder NAME FLAGS…: one row of a table.
 train_decoder() {
@@ -37,7 +38,7 @@ train_decoder() {
     shift
     [ -e "$results/$name.pt" ] ||
         $scope decode-train "$results/model.pt" --recipe riemens2015 $budget "$@" \
-            -o "$results/$name.pt"
+            --resume -o "$results/$name.pt"
 }
 
 # Table 3, sec. 5.1: a convolution and its inverse (--layer 1), one unit, two units; switches.
