@@ -3,13 +3,23 @@
     python benchmarks/prepare.py CORPUS [--peers PYTHON] [--repeats N] [--copies N] [--workers N]
 
 CORPUS is in TIMIT layout. Every contestant is a process of its own, from recordings and labels on
-disk to arrays synced to disk, start of the interpreter included, two threads or processes each.
-First what they wrote is compared; then they run in turn, and the medians of the ratios of their
-wall times are printed (and of their CPU times, which a busy machine disturbs less). PYTHON is an
-interpreter that has librosa and lhotse; without it those are left out.
+disk to arrays synced to disk, start of the interpreter included, two threads each. First what they
+wrote is compared; then they run in turn, and the medians of the ratios of their wall times are
+printed (and of their CPU times, which a busy machine disturbs less). PYTHON is an interpreter that
+has librosa and lhotse; without it those are left out.
 
-The peers write the spectrograms alone, as plain ``.npy``, and scipy.fft as compressed Zarr too;
-`prepare` compresses, adds checksums, labels and waveforms.
+What each does, all reading the labels and decoding the same FLAC files:
+
+``segments``        `speechscope prepare` of the default recipe: real parts of the segments, their
+                    waveforms, labels and mean, compressed, with checksums and digests
+``scipy.fft``       the real parts alone, 16 recordings at a time through one transform on two
+                    threads, into a plain ``.npy``
+``scipy.fft+zarr``  the same into a Zarr array with the chunks, compression and checksums of
+                    `prepare`
+``librosa``         the real parts alone, one segment after the other, into a plain ``.npy``
+``utterances``      magnitudes of whole recordings with `prepare`'s library, and the waveforms
+``lhotse``          the same magnitudes with its batched extractor, a plain ``.npy`` a recording
+``decoding``        the FLAC files are decoded, one after the other, and nothing else
 
     python benchmarks/prepare.py CORPUS --growth 10
 
@@ -223,6 +233,8 @@ def utterances(root: Path, out: Path) -> None:
         deltas=0,
         normalize="none",
         context=1,
+        padding="zeros",
+        duration=False,
         max_length=None,
         layout="timit",
         tier=None,
@@ -235,10 +247,17 @@ def utterances(root: Path, out: Path) -> None:
     )
     record = provenance.new_record("corpus", config={}, seed=0, device="cpu")
     with artifact_writer.create(out, "benchmark", record, force=True) as writer:
-        prepare(root, writer, settings, workers=1)
+        prepare(root, writer, settings, workers=2)
+
+
+def decoding(root: Path, out: Path) -> None:
+    """Decode the recordings, into nothing: what nobody who reads them can do without."""
+    for audio, _ in segments(root):
+        soundfile.read(audio, dtype="float32")
 
 
 PEERS = {
+    "decoding": decoding,
     "utterances": utterances,
     "librosa": with_librosa,
     "scipy.fft": with_scipy,
@@ -373,7 +392,10 @@ def race(
     for repeat in range(repeats):
         taken: dict[str, Run] = {}
         for mine in dict.fromkeys(against.values()):
+            shutil.rmtree(scratch / f"{mine}.zarr", ignore_errors=True)
             taken[mine] = measured(ours[mine], OMP_NUM_THREADS="2")
+        floor = [sys.executable, __file__, "--run", "decoding", str(root), str(scratch)]
+        taken["decoding"] = measured(floor)
         for name, mine in against.items():
             out = scratch / name
             shutil.rmtree(out, ignore_errors=True)
@@ -389,13 +411,13 @@ def race(
             ratios[name].append((other.wall / one.wall, other.cpu / one.cpu))
         for name, run in taken.items():
             runs.setdefault(name, []).append(run)
-            print(f"  {name:>12} {run.wall:8.1f} s  {run.cpu:8.1f} s CPU  {run.memory:6.0f} MB")
+            print(f"  {name:>14} {run.wall:8.1f} s  {run.cpu:8.1f} s CPU  {run.memory:6.0f} MB")
     print(f"{speech:.2f} h of speech, {workers} workers, {repeats} times, medians:")
     for name, found in runs.items():
         wall = statistics.median(run.wall for run in found)
         cpu = statistics.median(run.cpu for run in found)
         print(
-            f"  {name:>12} {wall:8.1f} s  {cpu:8.1f} s CPU  {3600 * speech / wall:6.0f} × real time"
+            f"  {name:>14} {wall:8.1f} s  {cpu:8.1f} s CPU  {3600 * speech / wall:6.0f} × real time"
         )
     for name, pairs in ratios.items():
         wall, cpu = (statistics.median(values) for values in zip(*pairs, strict=True))
@@ -440,7 +462,7 @@ def main() -> int:
     parser.add_argument("--against", nargs="*", default=[], help="only these of the peers")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--copies", type=int, default=1, help="speakers are repeated as often")
-    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--growth", type=int, help="prepare a corpus so many times as large")
     parser.add_argument("--scratch", type=Path, help="where to write; a temporary folder")
     options = parser.parse_args()

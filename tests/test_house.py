@@ -29,6 +29,7 @@ LADDER = (
     ("artifact_writer", "checkpoint"),
     ("artifact",),
     ("provenance", "staging", "recipes", "settings", "progress", "parallel", "device", "tables"),
+    ("chunks",),
     ("errors", "__init__"),
 )
 STEP = {name: len(LADDER) - number for number, names in enumerate(LADDER) for name in names}

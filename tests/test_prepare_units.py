@@ -212,3 +212,23 @@ def test_unknown_labels_of_a_phone_set_are_named(
     err = capsys.readouterr().err
     assert "SX0.PHN: 1600-3200: unknown phone 'aa'" in err
     assert run(["prepare", "timit", "-q", "-f", "--phone-set", "sampa-fr", "--skip-bad"]) == 0
+
+
+@pytest.mark.parametrize(("labels", "sentences"), [("phone", 3), ("speaker", 5)])
+def test_speakers_keep_their_sa_sentences(workdir: Path, labels: str, sentences: int) -> None:
+    corpora.timit(workdir / "timit", speakers=2, sentences=3)
+    for number in range(2):
+        for name in ("SA1", "SA2"):
+            folder = workdir / f"timit/TRAIN/DR{number + 1}/FAB{number}0"
+            corpora.utterance(folder, name, seed=7 * number)
+    options = ["--recipe", "muckenhirn2019", "--labels", labels]
+    assert run(["prepare", "timit", "-q", *options]) == 0
+    artifact = Artifact(workdir / "corpus.zarr")
+    assert artifact.record["config"]["drop_sa"] == (labels == "phone")
+    names = artifact.attributes("utterance")["flag_meanings"].split()
+    assert sum(name.startswith("FAB00") for name in names) == sentences
+    split = artifact.read("split")[artifact.read("speaker") == 0]
+    if labels == "speaker":
+        # One of five is tested on: sec. 4.1 has one of ten.
+        own = artifact.read("utterance")[artifact.read("speaker") == 0]
+        assert len(set(own[split == 2].tolist())) == 1 and set(split.tolist()) == {0, 2}

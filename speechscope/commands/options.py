@@ -55,7 +55,7 @@ Output = Annotated[Path | None, common("--output -o", "Where to write.", show_de
 Force = Annotated[bool, common("--force -f", "Replace an existing output.")]
 Device = Annotated[str, common("--device", "auto, cpu, cuda or cuda:N.")]
 Seed = Annotated[int, common("--seed", "Seed of everything drawn.", min=0)]
-Workers = Annotated[int, common("--workers", "Processes to use.", min=1)]
+Workers = Annotated[int, common("--workers", "Threads or processes to use.", min=1)]
 Quiet = Annotated[bool, common("--quiet -q", "No progress, no notes.")]
 Verbose = Annotated[bool, common("--verbose -v", "More notes on standard error.")]
 Json = Annotated[bool, common("--json", "One JSON object on standard output.")]

@@ -50,6 +50,20 @@ def command(
         int | None,
         options.setting("--bins", "Frequency bins, bands or coefficients.", "prepare.bins", min=2),
     ] = None,
+    padding: Annotated[
+        str | None,
+        options.setting(
+            "--padding",
+            "What the room around a segment holds: nothing, or what was said there.",
+            "prepare.padding",
+        ),
+    ] = None,
+    duration: Annotated[
+        bool | None,
+        options.setting(
+            "--duration/--no-duration", "A channel with the segment's length.", "prepare.duration"
+        ),
+    ] = None,
     deltas: Annotated[
         int | None,
         options.setting("--deltas", "Derivatives as channels.", "prepare.deltas", min=0, max=2),
@@ -108,6 +122,8 @@ def command(
         "split": split,
         "features": features,
         "bins": bins,
+        "padding": padding,
+        "duration": duration,
         "deltas": deltas,
         "normalize": normalize,
         "context": context,
@@ -115,6 +131,8 @@ def command(
         "dev": dev,
     }
     chosen = recipes.resolve(recipe, "prepare", flags)
+    # Muckenhirn 2019, sec. 4.1: speakers are told apart by all ten of their sentences.
+    chosen["drop_sa"] = chosen["drop_sa"] and chosen["labels"] != "speaker"
     length = _length(chosen["max_length"])
     root, path = options.input_path(folder), options.output_path(destination, "corpus.zarr")
 
@@ -131,6 +149,8 @@ def command(
         transform=Transform(**sizes),
         features=chosen["features"],
         deltas=chosen["deltas"],
+        padding=chosen["padding"],
+        duration=chosen["duration"],
         normalize=chosen["normalize"],
         context=chosen["context"],
         max_length=length,

@@ -14,7 +14,7 @@ from speechscope.errors import UsageProblem
 if TYPE_CHECKING:
     from speechscope.corpus.store import Corpus
     from speechscope.networks.layers import Network
-    from speechscope.training.loop import TrainResult
+    from speechscope.training.outcome import TrainResult
 
 
 def command(
@@ -184,8 +184,10 @@ def command(
     from speechscope.staging import staged
     from speechscope.training.augment import Augmentation
     from speechscope.training.group import joined
-    from speechscope.training.loop import TrainSettings, begin_from, train
+    from speechscope.training.loop import train
     from speechscope.training.optimizers import rule
+    from speechscope.training.outcome import TrainSettings
+    from speechscope.training.pretrained import begin_from
     from speechscope.training.resume import ResumeFile
     from speechscope.training.source import CorpusSource
 

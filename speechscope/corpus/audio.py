@@ -81,7 +81,8 @@ def read_audio(path: Path, rate: int) -> tuple[NDArray[np.float32], float]:
 def _mono(file: soundfile.SoundFile) -> NDArray[np.float32]:
     """Read to the end of the file, block by block, and average the channels."""
     blocks: list[NDArray[np.float32]] = []
-    frames, length = max(_BLOCK // file.channels, 1), 0
+    # One more than the header counts: as a rule all of it at once, in a buffer that is used up.
+    frames, length = min(max(_BLOCK // file.channels, 1), max(file.frames, 0) + 1), 0
     while True:
         block: NDArray[np.float32] = file.read(frames, dtype="float32", always_2d=True)
         if len(block) == 0:
@@ -93,6 +94,8 @@ def _mono(file: soundfile.SoundFile) -> NDArray[np.float32]:
             raise BadRecording(f"is longer than {LONGEST_HOURS} hours: cut it into utterances")
         mono = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32)
         blocks.append(mono)
+    if len(blocks) == 1:
+        return blocks[0]
     return np.concatenate(blocks) if blocks else np.zeros(0, dtype=np.float32)
 
 

@@ -17,7 +17,7 @@ from speechscope.errors import SpeechscopeError, UsageProblem
 class Layout(Protocol):
     """A way to lay out recordings and their labels in folders.
 
-    Layouts hold no state: they can be sent to worker processes.
+    Layouts hold no state: threads can share them.
     """
 
     name: str

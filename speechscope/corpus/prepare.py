@@ -5,8 +5,7 @@ while the next is worked on, so that no more than a few tasks are in memory.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -29,7 +28,7 @@ from speechscope.corpus.units.build import unit_of
 from speechscope.corpus.units.cut import Cut, Recording, Unit
 from speechscope.corpus.utterances import Utterance
 from speechscope.errors import SpeechscopeError, UsageProblem
-from speechscope.parallel import ahead, ordered_map
+from speechscope.parallel import ordered_map
 
 AS_IS = "as-is"
 """The phone set whose classes are the labels of the corpus."""
@@ -101,7 +100,7 @@ def prepare(
     settings
         See `Settings`.
     workers
-        Processes; the arrays do not depend on it.
+        Threads that read, cut and transform; the arrays do not depend on it.
     progress
         Called with (utterances done, utterances in all).
 
@@ -141,8 +140,9 @@ def prepare(
             marked=settings.marked,
             rate=settings.transform.rate,
         )
-        for part in ordered_map(look, tasks(), workers):
-            seen.add(part)
+        with ordered_map(look, tasks(), workers) as parts:
+            for part in parts:
+                seen.add(part)
     if unnamed:
         phones = phone_set(AS_IS, settings.mapping, seen.names)
     limit = longest_kept(seen, phones, settings.longest)
@@ -158,6 +158,8 @@ def prepare(
         normalize=settings.normalize,
         context=settings.context,
         letters=settings.labels == "letter",
+        padding=settings.padding,
+        duration=settings.duration,
     )
     reader = Reader(
         layout=layout,
@@ -178,20 +180,13 @@ def prepare(
         channels=channels,
     )
     done = 0
-    with ThreadPoolExecutor(1) as writing:
-        pending: Future[None] | None = None
-        for task, block in zip(tasks(), _blocks(tasks(), reader, unit, workers), strict=True):
-            if pending is not None:
-                pending.result()
-            pending = writing.submit(
-                arrays.append, block.cut, [s for _, s, _ in task], [s for _, _, s in task]
-            )
+    with ordered_map(partial(_work, reader=reader, unit=unit), tasks(), workers) as blocks:
+        for task, block in zip(tasks(), blocks, strict=True):
+            arrays.append(block.cut, [s for _, s, _ in task], [s for _, _, s in task])
             done += len(task)
             summary.add(block)
             if progress is not None:
                 progress(done, len(wanted))
-        if pending is not None:
-            pending.result()
     arrays.finish()
     if arrays.training_items == 0:
         skipped = summary.losses.skipped
@@ -281,13 +276,6 @@ def _tasks(utterances: Task) -> Iterator[Task]:
             task, size = [], 0
     if task:
         yield task
-
-
-def _blocks(tasks: Iterable[Task], reader: Reader, unit: Unit, workers: int) -> Iterator[Block]:
-    """Work the tasks out in order."""
-    if workers > 1:
-        return ordered_map(partial(_work, reader=reader, unit=unit), tasks, workers)
-    return (_cut(*read, unit) for read in ahead(_read(task, reader) for task in tasks))
 
 
 def _work(task: Task, *, reader: Reader, unit: Unit) -> Block:

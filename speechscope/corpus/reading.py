@@ -27,7 +27,7 @@ class Losses:
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads utterances; sent to worker processes.
+    """Reads utterances; shared by threads.
 
     Parameters
     ----------
@@ -46,6 +46,11 @@ class Reader:
         Sampling rate [Hz].
     gain
         Whether recordings are scaled to one root mean square, 1 / `GAIN_SCALE`.
+
+    Attributes
+    ----------
+    known
+        Whether a label is dropped, and its class: looking one up takes a while, and there are few.
     """
 
     layout: Layout
@@ -56,6 +61,9 @@ class Reader:
     limit: int | None
     rate: int
     gain: bool
+    known: dict[str, tuple[bool, int | None]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def read(
         self, utterance: Utterance, speaker: int, training: bool, losses: Losses
@@ -103,21 +111,19 @@ class Reader:
     ) -> list[Piece]:
         pieces = []
         assert self.phones is not None
-        # A recording has each label many times; looking one up takes a while.
-        names = {stretch.label for stretch in stretches}
-        dropped = {name for name in names if self.phones.drops(name)}
-        index = {name: self.phones.index(name) for name in names}
         for stretch in stretches:
             start, stop, name = int(stretch.start), int(stretch.stop), stretch.label
-            if name in dropped:
+            if name not in self.known:
+                self.known[name] = self.phones.drops(name), self.phones.index(name)
+            dropped, label = self.known[name]
+            if dropped:
                 losses.dropped[f"label {name}" if name else "unlabelled"] += 1
-                continue
-            label = index[name]
-            where = f"{utterance.labels or utterance.audio}: {start}-{stop}"
-            if label is None:
-                losses.skipped.append(f"{where}: unknown phone {name!r}")
-            elif stop <= start:
-                losses.skipped.append(f"{where} {name}: holds no samples")
+            elif label is None or stop <= start:
+                reason = (
+                    f": unknown phone {name!r}" if label is None else f" {name}: holds no samples"
+                )
+                where = f"{utterance.labels or utterance.audio}: {start}-{stop}"
+                losses.skipped.append(where + reason)
             elif self._fits(stop - start, losses):
                 pieces.append(Piece(speaker if self.labels == "speaker" else label, start, stop))
         return pieces

@@ -26,6 +26,9 @@ class Settings:
         a window. `normalize` may also be ``gain``: every recording gets one root mean square.
     context
         Frames an item of unit ``frame`` is made of.
+    padding, duration
+        What the room around a segment holds, ``zeros`` or ``speech``; whether a channel holds its
+        length.
     max_length
         Longest piece kept [samples], a share such as ``95%`` of the training pieces, or None for
         no limit; of segments, which need one length, that of the longest training one.
@@ -46,6 +49,8 @@ class Settings:
     deltas: int
     normalize: str
     context: int
+    padding: str
+    duration: bool
     max_length: int | str | None
     layout: str | None
     tier: str | None
@@ -74,6 +79,9 @@ class Settings:
         if self.unit == "window" and (self.deltas or self.normalize == "band"):
             option = f"--deltas {self.deltas}" if self.deltas else "--normalize band"
             raise UsageProblem(f"{option}: windows of the waveform have no bands")
+        if self.unit != "segment" and (self.padding != "zeros" or self.duration):
+            option = "--duration" if self.duration else f"--padding {self.padding}"
+            raise UsageProblem(f"{option}: --unit {self.unit} has no segments to which it applies")
         if self.context % 2 == 0:
             raise UsageProblem(f"--context {self.context}: an odd number has a middle frame")
         if self.mapping is not None and not self.marked:

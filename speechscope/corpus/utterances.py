@@ -95,6 +95,8 @@ class Marks:
             raise BadRecording(
                 f"is truncated: {length} samples, but its labels reach {round(last)}"
             )
+        if factor == 1 and last <= length:
+            return self.segments  # samples of the file, whole and inside, as they stand
         times = [(round(s.start * factor), round(s.stop * factor)) for s in self.segments]
         return tuple(
             Segment(min(start, length), min(stop, length), segment.label)

@@ -26,7 +26,7 @@ NORMALIZATIONS = ("none", "gain", *SCOPES)
 class Representation:
     """A representation of a signal: what a network is given.
 
-    Made by `representation`. It can be sent to another process.
+    Made by `representation`. Threads can share it.
 
     Parameters
     ----------
@@ -74,7 +74,9 @@ class Representation:
         """(channel, frequency, time) of a padded segment."""
         return self.channels, self.transform.bins, len(self.times)
 
-    def segments(self, padded: Float, scaling: Scaling | None = None) -> Float:
+    def segments(
+        self, padded: Float, scaling: Scaling | None = None, out: Float | None = None
+    ) -> Float:
         """Return the representation of padded segments.
 
         Parameters
@@ -83,12 +85,15 @@ class Representation:
         scaling
             One row for each segment, of the utterance it was cut from (`scaling`). Without it a
             segment is an utterance of its own. Read where `normalize` is z-normalisation.
+        out : (N, channel, frequency, time) float32
+            Where to put the result; without it, in a new array.
 
         Returns
         -------
         (N, channel, frequency, time) float32
         """
-        out = np.empty((len(padded), *self.shape), dtype=np.float32)
+        if out is None:
+            out = np.empty((len(padded), *self.shape), dtype=np.float32)
         self._fill(padded, out)
         if self.normalize in SCOPES:
             (scaling or Scaling.of(out, self.normalize)).apply(out)

@@ -11,6 +11,7 @@ meet and nothing is lost; with 400 points and 267 samples the later half of each
 onto itself, which is what limits the papers' round trip.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -162,9 +163,11 @@ def spectrum_rows(stft: Stft, frames: Float) -> Complex:
     A transform shorter than the window is sampled from the same sum: exp(-2πi kn/N) repeats after
     N samples, so the windowed frame is folded onto N of them first.
     """
-    padded = np.zeros((len(frames), stft.points), dtype=np.float32)
-    window = _hamming(stft.window)
-    for start in range(0, stft.window, stft.points):
+    padded = np.empty((len(frames), stft.points), dtype=np.float32)
+    window, first = _hamming(stft.window), min(stft.window, stft.points)
+    np.multiply(frames[:, :first], window[:first], out=padded[:, :first])
+    padded[:, first:] = 0
+    for start in range(first, stft.window, stft.points):
         stop = min(start + stft.points, stft.window)
         padded[:, : stop - start] += frames[:, start:stop] * window[start:stop]
     transformed: Complex = fft.rfft(padded, axis=1)
@@ -176,9 +179,16 @@ def centre(waveform: Float, samples: int) -> Float:
 
     The odd zero goes to the end; the paper says only "zero-padded".
     """
-    out = np.zeros(samples, dtype=np.float32)
-    left = (samples - len(waveform)) // 2
-    out[left : left + len(waveform)] = waveform
+    padded: Float = centred([waveform], samples)[0]
+    return padded
+
+
+def centred(waveforms: Sequence[Float], samples: int) -> Float:
+    """Pad segments, each (n,), as `centre` does, to (N, samples)."""
+    out = np.zeros((len(waveforms), samples), dtype=np.float32)
+    for row, waveform in zip(out, waveforms, strict=True):
+        left = (samples - len(waveform)) // 2
+        row[left : left + len(waveform)] = waveform
     return out
 
 

@@ -7,7 +7,7 @@ while this one is trained on), sec. 5.2 (AdaGrad), sec. 5.3 (L2), sec. 2.1.4 (dr
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -17,107 +17,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from speechscope import scoring
-from speechscope.errors import UsageProblem
 from speechscope.networks.layers import Network
-from speechscope.training.augment import Augmentation
 from speechscope.training.evaluation import answers
 from speechscope.training.group import ALONE, Group
-from speechscope.training.optimizers import Rule
+from speechscope.training.outcome import Epoch, TrainResult, TrainSettings
+from speechscope.training.pretrained import begin_from
 from speechscope.training.resampling import resample
 from speechscope.training.source import Source
 from speechscope.training.step import Step, Take
 
 AHEAD_BATCHES = 64
 """Batches of a corpus on disk that are read at once: 105 MB of spectrograms, twice."""
-
-
-@dataclass(frozen=True)
-class TrainSettings:
-    """Settings of classifier training; `speechscope.recipes` holds the defaults.
-
-    Parameters
-    ----------
-    epochs
-        Passes over a resampled set.
-    per_class, test_per_class
-        Items a class and epoch (Churchman 2015, sec. 3.3: 500 and 200).
-    batch
-        Items a batch (sec. 3.3: 128).
-    l2
-        Weight of the L2 penalty.
-    dropout
-        Share of the units before every fully connected layer after the first that is left out
-        of a batch (sec. 2.1.4), or that of each layer's inputs by its name.
-    seed
-        For weights, samples, dropout and augmentation.
-    rule
-        How weights follow their derivatives.
-    resampled
-        Whether an epoch is a resampled set; otherwise it is every training item once.
-    smoothing
-        Share of the wanted probability that is spread evenly over all classes.
-    patience
-        Epochs without a better score after which training stops; 0: never.
-    augment
-        How training inputs are varied.
-    """
-
-    epochs: int
-    per_class: int
-    test_per_class: int
-    batch: int
-    rule: Rule
-    l2: float
-    dropout: float | Mapping[str, float]
-    seed: int
-    resampled: bool
-    smoothing: float
-    patience: int
-    augment: Augmentation
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What one epoch gave.
-
-    `loss` and `train_accuracy` are means over the batches as they were trained on, with dropout.
-    `accuracy` and `accuracy_folded` are over the resampled test set, as in the paper;
-    `balanced_folded` is the mean recall over the folded classes of all test items.
-    """
-
-    epoch: int
-    loss: float
-    train_accuracy: float
-    test_loss: float
-    accuracy: float
-    accuracy_folded: float
-    balanced_folded: float
-    seconds: float
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """A finished training.
-
-    Parameters
-    ----------
-    best
-        The weights of the epoch with the highest class-balanced accuracy on `selected_on`.
-    best_epoch
-        That epoch, from 1.
-    selected_on
-        The split it was chosen on: dev where there is one, else test.
-    history
-        One entry an epoch.
-    state
-        Everything the rest of the training would depend on: tensors and plain types.
-    """
-
-    best: dict[str, Tensor]
-    best_epoch: int
-    selected_on: str
-    history: tuple[Epoch, ...]
-    state: dict[str, Any]
 
 
 def train(
@@ -336,27 +246,6 @@ class Trainer:
 
 def _fetch(source: Source, batch: NDArray[np.int64], part: slice) -> Tensor:
     return source.fetch("train", batch[part])
-
-
-def begin_from(network: Network, weights: Mapping[str, Tensor]) -> None:
-    """Set some of a network's convolutions to given weights.
-
-    Raises
-    ------
-    UsageProblem
-        The network has no such convolution, or one of another shape.
-    """
-    own = dict(network.named_parameters())
-    for name, value in weights.items():
-        if name not in own or not name.startswith("conv"):
-            raise UsageProblem(f"the network has no convolution {name} to begin from")
-        if own[name].shape != value.shape:
-            raise UsageProblem(
-                f"{name} is {tuple(own[name].shape)} in the network and {tuple(value.shape)} in "
-                "what it is to begin from; name the network both were made for by --network"
-            )
-        with torch.no_grad():
-            own[name].copy_(value)
 
 
 def _torch_seed(seed: int, epoch: int) -> int:

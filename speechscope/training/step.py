@@ -84,9 +84,10 @@ class Step:
             dropout = dict.fromkeys(list(network.dropout)[1:], dropout)
         count = self._lanes.count
         self._layers = ThinnedLayers(network, dropout, batch, rule, l2=l2, lanes=count)
-        self._below = [
-            below(network, self._layers.last_row, -(-batch // count)) for _ in range(count)
-        ]
+        sets = count if self._lanes.together else 1
+        last_row, share = self._layers.last_row, -(-batch // count)
+        made = [below(network, last_row, share) for _ in range(sets)]
+        self._below = made * (count // sets)
         self._convolutions = {
             name: parameter.detach()
             for name, parameter in network.named_parameters()

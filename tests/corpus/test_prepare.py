@@ -184,3 +184,39 @@ def test_a_corpus_without_training_items_says_what_was_wrong(tmp_path: Path) -> 
     with pytest.raises(SpeechscopeError, match="no usable training segment; the first of 1 prob"):
         run(root, tmp_path / "c.zarr")
     assert not (tmp_path / "c.zarr").exists()
+
+
+def test_the_room_around_a_segment_may_hold_the_speech_there(root: Path, tmp_path: Path) -> None:
+    import soundfile
+
+    settings = replace(SETTINGS, padding="speech")
+    corpus, _ = run(root, tmp_path / "speech.zarr", settings)
+    samples, _ = soundfile.read(root / "TRAIN/DR1/FAB00/SX1.WAV", dtype="float32")
+    items = np.array([7, 7 + 1, 7 + 6])  # the first, the second and the last of a recording
+    found = corpus.waveforms(items)
+    # 1,600 samples lie 477 after the beginning of 2,554.
+    np.testing.assert_array_equal(found[0, 477:], samples[: 2554 - 477])
+    assert not found[0, :477].any()
+    np.testing.assert_array_equal(found[1], samples[1600 - 477 : 1600 - 477 + 2554])
+    last = int(corpus.artifact.read("start")[items[2]])
+    np.testing.assert_array_equal(found[2, : len(samples) - last + 477], samples[last - 477 :])
+    expected = oracles.stft(found[1:2], window=267, hop=145, points=400).real
+    np.testing.assert_allclose(
+        corpus.artifact.read("input", int(items[1]))[0], expected[0], atol=1e-4
+    )
+
+
+def test_a_channel_may_hold_the_length(root: Path, tmp_path: Path) -> None:
+    plain, _ = run(root, tmp_path / "plain.zarr")
+    corpus, _ = run(root, tmp_path / "length.zarr", replace(SETTINGS, duration=True))
+    assert corpus.input_shape == (2, 201, 16)
+    assert corpus.artifact.flags("channel") == ("real", "duration")
+    values = corpus.artifact.read("input")
+    np.testing.assert_array_equal(values[:, :1], plain.artifact.read("input"))
+    # 1,600 samples are 100 ms, which count as 0.
+    lasted = (corpus.artifact.read("stop") - corpus.artifact.read("start")) / 16000
+    expected = np.broadcast_to(np.log(lasted / 0.1)[:, None, None], values[:, 1].shape)
+    np.testing.assert_allclose(values[:, 1], expected, atol=1e-6)
+    assert corpus.mean.shape == (2, 201, 16) and corpus.invertible
+    sound = corpus.sound_of(values[:4])
+    np.testing.assert_array_equal(sound, plain.sound_of(plain.artifact.read("input")[:4]))

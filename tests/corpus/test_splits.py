@@ -79,6 +79,16 @@ def test_recordings_can_be_shared_out_speaker_by_speaker() -> None:
     assert len(drawn) > 1
 
 
+def test_one_recording_of_each_speaker_can_be_held_out_for_development() -> None:
+    utterances = corpus(4, each=10)
+    found = assign(utterances, "recordings:dev=0.1", seed=1)
+    for speaker in {u.speaker for u in utterances}:
+        own = Counter(found[u.identity] for u in utterances if u.speaker == speaker)
+        assert own == {"train": 9, "dev": 1}
+    assert found == assign(utterances, "recordings:dev=0.1", seed=1)
+    assert found != assign(utterances, "recordings:dev=0.1", seed=2)
+
+
 def test_a_list_of_speakers_decides(tmp_path: Path) -> None:
     path = tmp_path / "list"
     path.write_text("p0 train\np1 TEST\n\np0/a2 valid\n")

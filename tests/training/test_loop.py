@@ -13,8 +13,10 @@ from speechscope.errors import UsageProblem
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Table
 from speechscope.training import loop
 from speechscope.training.augment import Augmentation
-from speechscope.training.loop import TrainSettings, train
+from speechscope.training.loop import train
 from speechscope.training.optimizers import AdaGrad
+from speechscope.training.outcome import TrainSettings
+from speechscope.training.pretrained import begin_from
 
 TABLE: Table = (
     Conv(3, kernel=(4, 6)),
@@ -221,6 +223,6 @@ def test_training_begins_from_given_convolutions_and_may_keep_them() -> None:
 
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(UsageProblem, match=r"conv1\.weight is \(3, 1, 4, 6\) in the network"):
-        loop.begin_from(network(), {"conv1.weight": torch.zeros(8, 1, 4, 6)})
+        begin_from(network(), {"conv1.weight": torch.zeros(8, 1, 4, 6)})
     with pytest.raises(UsageProblem, match="no convolution conv7"):
-        loop.begin_from(network(), {"conv7.weight": torch.zeros(8, 1, 4, 6)})
+        begin_from(network(), {"conv7.weight": torch.zeros(8, 1, 4, 6)})

@@ -20,6 +20,8 @@ def unit_of(
     normalize: str,
     context: int,
     letters: bool,
+    padding: str,
+    duration: bool,
 ) -> tuple[Unit, Sequence[str]]:
     """Return a unit and the names of its channels.
 
@@ -35,6 +37,9 @@ def unit_of(
         Frames an item of unit ``frame`` is made of.
     letters
         Whether utterances are labelled with letters.
+    padding, duration
+        What the room around a segment holds, ``zeros`` or ``speech``; whether its length is a
+        channel.
 
     Raises
     ------
@@ -46,8 +51,8 @@ def unit_of(
     made = representation(features, transform, deltas=deltas, normalize=normalize)
     rate = transform.rate
     units: dict[str, Unit] = {
-        "segment": SegmentUnit(made, rate),
+        "segment": SegmentUnit(made, rate, padding == "speech", duration),
         "frame": FrameUnit(made, context, transform.window, transform.hop, rate),
         "utterance": UtteranceUnit(made, rate, letters),
     }
-    return units[name], made.channel_names
+    return units[name], (*made.channel_names, *["duration"] * duration)

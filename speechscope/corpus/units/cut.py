@@ -101,7 +101,7 @@ class Cut:
 
 
 class Unit(Protocol):
-    """A way to cut recordings into items; sent to worker processes."""
+    """A way to cut recordings into items; shared by threads."""
 
     def columns(self) -> Sequence[Column]:
         """Return the arrays that grow, beside those every corpus has."""

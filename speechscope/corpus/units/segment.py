@@ -23,10 +23,12 @@ from speechscope.corpus.units.cut import (
 )
 from speechscope.features.representations import Representation
 from speechscope.features.scaling import SCOPES, Scaling
-from speechscope.features.stft import centre
+from speechscope.features.stft import centred
 
-AT_ONCE = 2048
-"""Segments transformed at a time: 25 MB of spectrograms; more than a task has, as a rule."""
+AT_ONCE = 64
+"""Segments padded and transformed at a time: near 1 MB, which stays in the cache."""
+LENGTH_UNIT = 0.1
+"""Seconds that count as 0 in the channel of lengths: about the mean length of a phone."""
 SUMMED = 64
 """Items added up in single precision, before the sums are in double: four times as fast."""
 
@@ -42,10 +44,17 @@ class SegmentUnit:
         Segments are padded to its length with zeros on both sides (sec. 3.2).
     rate
         Sampling rate [Hz].
+    speech
+        Whether the room around a segment holds what was said there, rather than zeros.
+    duration
+        Whether a last channel holds the segment's length everywhere, ln(seconds / `LENGTH_UNIT`):
+        padded to one length, segments do not show it plainly.
     """
 
     representation: Representation
     rate: int
+    speech: bool = False
+    duration: bool = False
 
     def columns(self) -> list[Column]:
         """Return ``input [item, channel, frequency, time]``, the waveforms, and where they lay."""
@@ -66,7 +75,8 @@ class SegmentUnit:
 
     def mean(self) -> tuple[tuple[int, ...], tuple[str, ...]]:
         """Return the shape and dimensions of one item."""
-        return self.representation.shape, ("channel", "frequency", "time")
+        channels, bins, frames = self.representation.shape
+        return (channels + self.duration, bins, frames), ("channel", "frequency", "time")
 
     def cut(self, recordings: Sequence[Recording]) -> Cut:
         """Cut out and transform the pieces of recordings."""
@@ -74,18 +84,21 @@ class SegmentUnit:
         pieces: list[Piece] = []
         training: list[bool] = []
         for recording in recordings:
-            waveforms += [recording.samples[p.start : p.stop] for p in recording.pieces]
+            waveforms += [self._waveform(recording.samples, p) for p in recording.pieces]
             pieces += recording.pieces
             training += [recording.training] * len(recording.pieces)
-        shape, samples = self.representation.shape, self.representation.transform.samples
+        (shape, _), samples = self.mean(), self.representation.transform.samples
         scaling = self._scaling(recordings)
-        inputs = []
+        spectra = np.empty((len(pieces), *shape), dtype=np.float32)
         for first in range(0, len(pieces), AT_ONCE):
             part = slice(first, first + AT_ONCE)
-            padded = np.stack([centre(waveform, samples) for waveform in waveforms[part]])
+            padded = centred(waveforms[part], samples)
             own = scaling and Scaling(scaling.mean[part], scaling.deviation[part])
-            inputs.append(self.representation.segments(padded, own))
-        spectra = inputs[0] if len(inputs) == 1 else joined(inputs, shape)
+            if self.duration:
+                spectra[part, :-1] = self.representation.segments(padded, own)
+                spectra[part, -1] = self._lengths(pieces[part])
+            else:
+                self.representation.segments(padded, own, spectra[part])
         rows: dict[str, NDArray[Any]] = {
             "input": spectra,
             "waveform": joined(waveforms),
@@ -94,6 +107,22 @@ class SegmentUnit:
         }
         counts = [len(recording.pieces) for recording in recordings]
         return Cut(rows, counts, _sum(spectra, np.array(training, dtype=bool)), sum(training))
+
+    def _waveform(self, samples: Float, piece: Piece) -> Float:
+        """Return the samples of a piece, with those around it where they are wanted."""
+        if not self.speech:
+            return samples[piece.start : piece.stop]
+        size = self.representation.transform.samples
+        start = piece.start - (size - (piece.stop - piece.start)) // 2
+        out = np.zeros(size, dtype=np.float32)
+        low, high = max(start, 0), min(start + size, len(samples))
+        out[low - start : high - start] = samples[low:high]
+        return out
+
+    def _lengths(self, pieces: Sequence[Piece]) -> NDArray[np.float64]:
+        """Return the channel of lengths, (N, 1, 1)."""
+        lasted = np.array([piece.stop - piece.start for piece in pieces]) / self.rate
+        return np.log(lasted / LENGTH_UNIT)[:, None, None]
 
     def _scaling(self, recordings: Sequence[Recording]) -> Scaling | None:
         """Return the z-normalisation of every piece, measured on its whole recording."""
