@@ -24,7 +24,8 @@ docs: ## write man pages and completions from the program
 check: ## what has to pass before a change lands
 	bash .ci/run
 
-bench: ## measure against plain PyTorch
+bench: ## measure against plain PyTorch and, given CORPUS=, scipy.fft
 	python benchmarks/epoch.py
 	python benchmarks/bp.py
 	python benchmarks/anneal.py
+	if [ -n "$(CORPUS)" ]; then python benchmarks/prepare.py $(CORPUS); fi

@@ -1,6 +1,6 @@
 """One epoch of training, against the plain PyTorch that a user would write.
 
-    python benchmarks/epoch.py [--threads N] [--repeats N] [--per-class N]
+    python benchmarks/epoch.py [--threads N] [--repeats N] [--per-class N] [--workers N]
 
 The same items, initial weights and batches. First both are trained with the same units left out
 and their losses compared step by step; then whole epochs are timed in turn, and the median of the
@@ -21,8 +21,9 @@ from torch.utils.data import DataLoader, Subset, TensorDataset
 from speechscope.networks.classifiers import TABLES
 from speechscope.networks.layers import Network
 from speechscope.training.augment import Augmentation
-from speechscope.training.loop import TrainSettings, train
+from speechscope.training.loop import train
 from speechscope.training.optimizers import AdaGrad
+from speechscope.training.outcome import TrainSettings
 from speechscope.training.resampling import resample
 from speechscope.training.step import Step
 
@@ -168,6 +169,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--per-class", type=int, default=500)
     parser.add_argument("--dropout", type=float, default=DROPOUT)
+    parser.add_argument("--workers", type=int, default=0, help="of the plain DataLoader")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     items = Items(20_000)
@@ -199,7 +201,7 @@ def main() -> None:
         network = plain(weights, [nn.Dropout(arguments.dropout) for _ in range(3)])
         data = Subset(TensorDataset(items.x, items.y), positions.tolist())
         begun = time.perf_counter()
-        plain_epoch(network, DataLoader(data, batch_size=BATCH))
+        plain_epoch(network, DataLoader(data, BATCH, num_workers=arguments.workers))
         middle = time.perf_counter()
         train(fresh(), items, settings)
         end = time.perf_counter()

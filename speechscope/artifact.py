@@ -6,13 +6,12 @@ Layout of an artifact folder
     ``NAME/c/…``             chunks, Zstandard with a content checksum
 
 The record holds, beside what `speechscope.provenance` says, ``contents``: for every array the
-number of its chunk files, their size and the SHA-256 over names and bytes; and ``digest``, the
+number of its chunk files, their size and the SHA-256 over theirs; and ``digest``, the
 SHA-256 of the root's own metadata without that one entry. So opening an artifact finds a missing,
 added or truncated chunk and any change of metadata at the price of listing the folder; reading
 finds a flipped bit in what is read, by the checksum in the chunk; `verify` with ``deep`` reads all.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -23,7 +22,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from speechscope import provenance
+from speechscope import chunks, provenance
 from speechscope.errors import ArtifactError
 from speechscope.provenance import FORMAT_VERSION, Record
 
@@ -140,7 +139,7 @@ class Artifact:
             A chunk differs; the message names it.
         """
         for name, expected in self.contents.items():
-            actual = array_contents(self.path / name)
+            actual = read_back(self.path / name)
             if actual["digest"] == expected["digest"]:
                 continue
             bad = next(_damaged_chunks(self.array(name), self.path / name), None)
@@ -170,22 +169,14 @@ def root_digest(root: Mapping[str, Any]) -> str:
     )
 
 
-def array_contents(folder: Path) -> dict[str, Any]:
-    """Describe an array's files: ``chunks``, ``bytes``, ``digest``, ``metadata``."""
-    digest = hashlib.sha256()
-    count = size = 0
-    for chunk in _chunk_files(folder):
-        data = chunk.read_bytes()
-        digest.update(f"{chunk.relative_to(folder).as_posix()}\0{len(data)}\0".encode())
-        digest.update(data)
-        count += 1
-        size += len(data)
-    return {
-        "chunks": count,
-        "bytes": size,
-        "digest": f"sha256:{digest.hexdigest()}",
-        "metadata": provenance.file_digest(folder / METADATA),
-    }
+def read_back(folder: Path) -> dict[str, Any]:
+    """Describe an array's chunk files as they are on the disk (`speechscope.chunks.described`)."""
+    return chunks.described(
+        {
+            chunk.relative_to(folder).as_posix(): chunks.describe(chunk.read_bytes())
+            for chunk in _chunk_files(folder)
+        }
+    )
 
 
 def _chunk_files(folder: Path) -> list[Path]:

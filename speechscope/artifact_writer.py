@@ -1,5 +1,6 @@
 """Writing an artifact: arrays in whole chunks, verified complete, then moved into place."""
 
+import asyncio
 import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,16 +10,17 @@ from typing import Any
 
 import numpy as np
 import zarr
+import zarr.core.sync
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 from zarr.codecs import ZstdCodec
 
-from speechscope.artifact import METADATA, array_contents, is_artifact, root_digest
+from speechscope.artifact import METADATA, is_artifact, read_back, root_digest
+from speechscope.chunks import ZSTD_LEVEL, ChunkThreads, described, write_chunk
 from speechscope.errors import ArtifactError
-from speechscope.provenance import Record
+from speechscope.provenance import Record, file_digest
 from speechscope.staging import staged
 
 CHUNK_BYTES = 4_000_000  # DESIGN sec. 2: chunks of 1-8 MB
-ZSTD_LEVEL = 1  # spectrograms are noise to a compressor: higher levels cost time and gain nothing
 
 
 def chunk_shape(shape: Sequence[int], itemsize: int) -> tuple[int, ...]:
@@ -39,55 +41,81 @@ def flag_attributes(names: Sequence[str]) -> dict[str, Any]:
 
 
 class Stream:
-    """An array that grows along its first dimension; rows are written in whole chunks."""
+    """An array that grows along its first dimension; rows are written in whole chunks.
 
-    def __init__(self, array: "zarr.Array[Any]") -> None:
+    Zarr itself would encode and write no more than this does, at twice the processor time.
+    """
+
+    def __init__(self, array: "zarr.Array[Any]", folder: Path, threads: ChunkThreads) -> None:
         self._array = array
-        self._rows = 0
-        self._pending: list[NDArray[Any]] = []
-        self._held = 0
+        self._folder = folder
+        self._threads = threads
+        self._rows = 0  # of chunks that are written, or on their way
+        self._spare: list[NDArray[Any]] = []  # fresh memory costs as much as filling it
+        self._tail = self._buffer()
+        self._held = 0  # rows of `_tail`
+        self._written: dict[str, dict[str, Any]] = {}
 
     def append(self, block: NDArray[Any]) -> None:
-        """Add rows ``(n, …)``."""
-        if len(block) == 0:
-            return
-        self._pending.append(block)
-        self._held += len(block)
-        step = self._array.chunks[0]
-        if self._held >= step:
-            self._write(self._held // step * step)
+        """Add rows ``(n, …)``, which must not change afterwards."""
+        step, used = len(self._tail), 0
+        while used < len(block):
+            if not self._held and len(block) - used >= step:
+                self._submit(block[used : used + step])
+                used += step
+                continue
+            count = min(step - self._held, len(block) - used)
+            self._tail[self._held : self._held + count] = block[used : used + count]
+            used, self._held = used + count, self._held + count
+            if self._held == step:
+                self._submit(self._tail)
+                self._tail, self._held = self._buffer(), 0
 
     def close(self) -> None:
         """Write what is left and give the array its final length."""
-        self._write(self._held)
-        self._array.resize((self._rows, *self._array.shape[1:]))
+        rows = self._rows + self._held
+        if self._held:
+            self._tail[self._held :] = self._array.fill_value  # Zarr v3: edge chunks are whole
+            self._submit(self._tail)
+        self._array.resize((rows, *self._array.shape[1:]))
 
-    def _write(self, count: int) -> None:
-        if count == 0:
-            return
-        rows = np.concatenate(self._pending) if len(self._pending) > 1 else self._pending[0]
-        end = self._rows + count
-        if end > self._array.shape[0]:
-            self._array.resize((end, *self._array.shape[1:]))
-        self._array[self._rows : end] = rows[:count]
-        self._rows = end
-        self._pending = [rows[count:]] if count < len(rows) else []
-        self._held = len(rows) - count
+    def contents(self) -> dict[str, Any]:
+        """Describe the chunks, once all are written."""
+        return described(self._written)
+
+    def _buffer(self) -> NDArray[Any]:
+        if self._spare:
+            return self._spare.pop()
+        return np.empty(self._array.chunks, dtype=self._array.dtype)
+
+    def _submit(self, rows: NDArray[Any]) -> None:
+        name = "/".join(["c", str(self._rows // len(rows)), *["0"] * (rows.ndim - 1)])
+        self._threads.submit(self._write, name, rows)
+        self._rows += len(rows)
+
+    def _write(self, name: str, rows: NDArray[Any]) -> None:
+        self._written[name] = write_chunk(self._folder / name, rows)
+        if rows.base is None:  # a buffer of ours, not part of a block
+            self._spare.append(rows)
 
 
 class ArtifactWriter:
     """An artifact being written; `create` opens one and completes it."""
 
-    def __init__(self, folder: Path, title: str, record: Record) -> None:
+    def __init__(self, folder: Path, title: str, record: Record, threads: ChunkThreads) -> None:
         self._folder = folder
         self._record = record
-        self._streams: list[Stream] = []
+        self._streams: dict[str, Stream] = {}
+        self._threads = threads
         attributes = {
             "Conventions": "CF-1.11",
             "title": title,
             "history": f"{record['created']} {' '.join(record['argv'])}",
         }
         self._group = zarr.create_group(folder, zarr_format=3, attributes=attributes)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._group
 
     def create(
         self,
@@ -135,10 +163,10 @@ class ArtifactWriter:
     ) -> Stream:
         """Make an array of unknown length whose rows have the shape `row`."""
         # As for a very long array: the chunks never depend on how many rows will come.
-        chunks = chunk_shape((CHUNK_BYTES, *row), np.dtype(dtype).itemsize)
-        stream = Stream(self.create(name, (0, *row), dtype, dims, attributes, chunks))
-        self._streams.append(stream)
-        return stream
+        rows = chunk_shape((CHUNK_BYTES, *row), np.dtype(dtype).itemsize)[0]
+        array = self.create(name, (0, *row), dtype, dims, attributes, (rows, *row))
+        self._streams[name] = Stream(array, self._folder / name, self._threads)
+        return self._streams[name]
 
     def set_config(self, **values: Any) -> None:
         """Add to the record what only became known while writing."""
@@ -152,15 +180,22 @@ class ArtifactWriter:
         ArtifactError
             An array has chunks that were never written (an error in the program, not in its use).
         """
-        for stream in self._streams:
+        for stream in self._streams.values():
             stream.close()
-        contents = {}
-        for name, array in sorted(self._group.arrays()):
-            if array.nchunks_initialized != array.nchunks:
+        self._threads.finish()
+        arrays = dict(sorted(self._group.arrays()))
+        for name, array in arrays.items():
+            if name not in self._streams and array.nchunks_initialized != array.nchunks:
                 raise ArtifactError(
                     f"{name}: {array.nchunks_initialized} of {array.nchunks} chunks were written"
                 )
-            contents[name] = array_contents(self._folder / name)
+        contents = {
+            name: {
+                **(self._streams[name].contents() if name in self._streams else read_back(folder)),
+                "metadata": file_digest(folder / METADATA),
+            }
+            for name, folder in ((name, self._folder / name) for name in arrays)
+        }
         sealed: dict[str, Any] = {**self._record, "contents": contents}
         self._group.attrs["speechscope"] = sealed
         with warnings.catch_warnings():
@@ -173,6 +208,20 @@ class ArtifactWriter:
         path.write_text(json.dumps(root, indent=1))
 
 
+def _drain_zarr() -> None:
+    """Let what an interrupted call left behind in Zarr's event loop end, and hear its errors."""
+    loop = zarr.core.sync.loop[0]
+    if loop is None or loop.is_closed():
+        return
+
+    async def others() -> None:
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        await asyncio.gather(*left, return_exceptions=True)
+
+    # A second interrupt ends the wait.
+    asyncio.run_coroutine_threadsafe(others(), loop).result()
+
+
 @contextmanager
 def create(path: Path, title: str, record: Record, *, force: bool) -> Iterator[ArtifactWriter]:
     """Write an artifact; it stands at `path` when the block has ended well, and not before.
@@ -183,6 +232,13 @@ def create(path: Path, title: str, record: Record, *, force: bool) -> Iterator[A
         See `speechscope.staging.staged`.
     """
     with staged(path, force=force, directory=True, owned=is_artifact) as folder:
-        writer = ArtifactWriter(folder, title, record)
-        yield writer
-        writer.finish()
+        threads = ChunkThreads()
+        try:
+            writer = ArtifactWriter(folder, title, record, threads)
+            yield writer
+            writer.finish()
+        except BaseException:
+            # Nothing may write any more when the folder is removed.
+            threads.abandon()
+            _drain_zarr()
+            raise

@@ -10,7 +10,7 @@ from speechscope.provenance import Record
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """Return an artifact's kind, arrays, parents, settings and origin.
+    """Return an artifact's kind, arrays, parents, settings and origin, and scores it holds.
 
     Raises
     ------
@@ -23,7 +23,9 @@ def describe(path: Path) -> dict[str, Any]:
             name: f"{tuple(value.shape)} {value.dtype}".replace("torch.", "")
             for name, value in _tensors(checkpoint.values)
         }
-        return {**_origin(path, checkpoint.record), "tensors": arrays}
+        test = checkpoint.values.get("test", {})
+        scores = {"on the test split": {n: f"{v:.4f}" for n, v in test.items()}} if test else {}
+        return {**_origin(path, checkpoint.record), **scores, "tensors": arrays}
     artifact = Artifact(path)
     arrays = {}
     for name in artifact:

@@ -3,7 +3,7 @@
 import importlib.util
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,21 +13,31 @@ from speechscope.artifact import Artifact
 from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
 from speechscope.lineage import ancestor, record_at
+from speechscope.round_trip import round_trip
 from speechscope.tables import Row
 
+if TYPE_CHECKING:
+    from speechscope.networks.wav2letter import Wav2Letter
+
+ROUND_TRIPS = 2000
+"""Segments of a corpus whose round trip is scored (chosen: the mean is then known to 0.01)."""
+_DECODER_SETTINGS = ("encoder", "decoder", "unpool", "stack", "relu")
+LETTER_BATCH = 16  # utterances answered at once: a third of a GB at full width, if all are long
 BLOCK = 256  # items read at a time: about 3 MB of spectrograms
 
 
 def scorecard(path: Path, *, device: str, moved: Mapping[str, Path] | None = None) -> list[Row]:
     """Return the rows for one artifact.
 
-    A model gives its accuracies on the test split; a decoder its errors against the zero
-    spectrogram; an inversion its distances and correlations by method and layer.
+    A corpus gives the round trips of its segments (Riemens 2015, table 1); a model its accuracies
+    on the test split, or its letter error rate beside that of a constant answer; a decoder its
+    errors, those of the zero spectrogram and of its leak test; an inversion its distances and
+    correlations by method and layer.
 
     Parameters
     ----------
     path
-        ``model.pt``, ``decoder.pt`` or ``inversion.zarr``.
+        ``corpus.zarr``, ``model.pt``, ``decoder.pt`` or ``inversion.zarr``.
     device
         Where the network runs.
     moved
@@ -47,12 +57,30 @@ def scorecard(path: Path, *, device: str, moved: Mapping[str, Path] | None = Non
         return list(_decoder(path))
     if kind == "inversion":
         return list(_inversion(Artifact(path, "inversion")))
-    raise UsageProblem(f"{path} is a {kind}; score takes a model, a decoder or an inversion")
+    if kind == "corpus":
+        return list(_corpus(Corpus(path)))
+    raise UsageProblem(
+        f"{path} is a {kind}; score takes a corpus, a model, a decoder or an inversion"
+    )
+
+
+def _corpus(corpus: Corpus) -> Iterator[Row]:
+    """Score the round trip of its segments (Riemens 2015, table 1): a sample of the test split."""
+    transform = corpus.representation.transform
+    items = corpus.items("test")
+    rng = np.random.default_rng(0)
+    chosen = np.sort(rng.permutation(items)[:ROUND_TRIPS])
+    blocks = (
+        corpus.waveforms(chosen[start : start + BLOCK]) for start in range(0, len(chosen), BLOCK)
+    )
+    for row in round_trip(blocks, transform):
+        yield {"artifact": corpus.path.name, **row}
 
 
 def _model(path: Path, device: str, moved: Mapping[str, Path]) -> Iterator[Row]:
     from speechscope.device import choose
     from speechscope.networks.saved import load_model
+    from speechscope.networks.wav2letter import Wav2Letter
     from speechscope.training.evaluation import answers
     from speechscope.training.source import CorpusSource
 
@@ -60,6 +88,9 @@ def _model(path: Path, device: str, moved: Mapping[str, Path]) -> Iterator[Row]:
     corpus = Corpus(ancestor(path, model.checkpoint.record, "corpus", moved))
     items = corpus.items("test")
     where = choose(device)
+    if isinstance(model.network, Wav2Letter):
+        yield from _letters(path, model.network.to(where), corpus)
+        return
     source = CorpusSource(corpus, ("test",), where, hold=False)
     _, predicted = answers(model.network.to(where), source, "test")
     labels = corpus.labels[items]
@@ -81,11 +112,34 @@ def _model(path: Path, device: str, moved: Mapping[str, Path]) -> Iterator[Row]:
             }
 
 
+def _letters(path: Path, network: "Wav2Letter", corpus: Corpus) -> Iterator[Row]:
+    from speechscope.training.ctc import constant_error
+    from speechscope.training.utterances import CorpusUtterances, answers
+
+    found = answers(network, CorpusUtterances(corpus, hold=False), "test", LETTER_BATCH)
+    for measure, value in (
+        ("letter error rate", found.error),
+        ("letter error rate of a constant answer", constant_error(found.texts)),
+    ):
+        yield {
+            "artifact": path.name,
+            "network": "wav2letter",
+            "split": "test",
+            "measure": measure,
+            "items": len(found.items),
+            "letters": sum(map(len, found.texts)),
+            "value": value,
+        }
+
+
 def _decoder(path: Path) -> Iterator[Row]:
     from speechscope.checkpoint import Checkpoint
 
-    for row in Checkpoint(path, "decoder").values["scores"]:
-        yield {"artifact": path.name, **row}
+    checkpoint = Checkpoint(path, "decoder")
+    config = checkpoint.record["config"]
+    made = {name: config[name] for name in _DECODER_SETTINGS if name in config}
+    for row in checkpoint.values["scores"]:
+        yield {"artifact": path.name, **made, **row}
 
 
 def _inversion(artifact: Artifact) -> Iterator[Row]:

@@ -1,11 +1,15 @@
+import asyncio
+import gc
 import json
 import shutil
+import time
 import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import zarr.core.sync
 
 from speechscope import artifact_writer, provenance
 from speechscope.artifact import Artifact
@@ -51,6 +55,67 @@ def test_what_was_streamed_is_read_back(original: Path) -> None:
     np.testing.assert_array_equal(artifact.read("input"), expected())
     assert artifact.record["seed"] == 3
     artifact.verify()
+
+
+@pytest.mark.parametrize(
+    "sizes", [[700], [310, 310], [100, 620, 3], [0, 311, 0, 309], [1] * 312, [620, *[200] * 4]]
+)
+def test_blocks_of_any_size_make_the_same_array(tmp_path: Path, sizes: list[int]) -> None:
+    path, count = tmp_path / "corpus.zarr", sum(sizes)
+    values = np.arange(count * 201 * 16, dtype=np.float32).reshape(count, 1, 201, 16)
+    record = provenance.new_record("corpus", config={}, seed=0, device="cpu")
+    dims = ("item", "channel", "frequency", "time")
+    with artifact_writer.create(path, "A test", record, force=False) as writer:
+        stream = writer.stream("input", (1, 201, 16), np.float32, dims)
+        for stop, size in zip(np.cumsum(sizes), sizes, strict=True):
+            stream.append(values[stop - size : stop])
+    artifact = Artifact(path)
+    assert artifact.array("input").chunks == (310, 1, 201, 16)
+    np.testing.assert_array_equal(artifact.read("input"), values)
+    artifact.verify()
+
+
+@pytest.mark.parametrize("left", ["chunks", "zarr"])
+def test_nothing_is_written_after_an_interrupt(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    left: str,
+) -> None:
+    written = []
+
+    def slow(path: Path, rows: Any) -> dict[str, Any]:
+        time.sleep(0.1)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+        written.append(path)
+        return {"bytes": 0, "digest": ""}
+
+    async def of_zarr() -> None:
+        await asyncio.to_thread(slow, tmp_path / ".corpus.zarr.partial/input/c/9", None)
+        raise OSError("never heard")
+
+    monkeypatch.setattr("speechscope.artifact_writer.write_chunk", slow)
+    record = provenance.new_record("corpus", config={}, seed=0, device="cpu")
+    with (
+        pytest.raises(KeyboardInterrupt),
+        artifact_writer.create(tmp_path / "corpus.zarr", "A test", record, force=False) as writer,
+    ):
+        stream = writer.stream("input", (1_000_000,), np.float32, ("item", "sample"))
+        if left == "chunks":
+            stream.append(np.zeros((4, 1_000_000), dtype=np.float32))
+        else:
+            # What is left of a call that an interrupt ended: a task of Zarr's own thread.
+            loop = zarr.core.sync.loop[0]
+            assert loop is not None
+            loop.call_soon_threadsafe(loop.create_task, of_zarr())
+        raise KeyboardInterrupt
+    before = len(written)
+    assert not list(tmp_path.iterdir())
+    time.sleep(0.25)
+    assert not list(tmp_path.iterdir()) and len(written) == before > 0
+    gc.collect()
+    assert capfd.readouterr().err == ""
 
 
 def test_items_are_read_in_any_order_and_repeated(original: Path) -> None:

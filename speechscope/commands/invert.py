@@ -208,11 +208,11 @@ def command(
     from speechscope.inversion.examples import Items, TrainingSegments
     from speechscope.inversion.examples import choose as choose_examples
     from speechscope.inversion.problem import Restorer
-    from speechscope.inversion.sound import AUDIBLE
+    from speechscope.inversion.sound import audible, stft_of
     from speechscope.inversion.stimuli import STIMULI
     from speechscope.inversion.store import write_inversion
     from speechscope.lineage import ancestor, entry, record_at
-    from speechscope.networks.saved import load_decoders, load_model
+    from speechscope.networks.saved import load_classifier, load_decoders
     from speechscope.progress import bar
     from speechscope.wav import check_target, write_wavs
 
@@ -227,7 +227,7 @@ def command(
         )
     moved = {kind: p for kind, p in (("corpus", corpus), ("model", checkpoint)) if p}
     model_path = ancestor(source, record, "model", moved)
-    trained = load_model(model_path)
+    trained = load_classifier(model_path)
     data = Corpus(ancestor(model_path, trained.checkpoint.record, "corpus", moved))
     where = choose(device)
     network = trained.network.to(where)
@@ -242,9 +242,12 @@ def command(
                 f"{source} has decoders for layers {known}, not "
                 f"{', '.join(map(str, missing))}; train them with decode-train --layer"
             )
-    if "align" in used and (data.features != "real" or data.input_shape[0] != 1):
+    if "align" in used and not (
+        data.features == "real" and data.input_shape[0] == 1 and data.invertible
+    ):
         raise UsageProblem(
-            f"--method align needs real spectrograms, {data.path} holds {data.features}"
+            "--method align needs segments as real spectrograms, without derivatives and "
+            f"z-normalisation; {data.path} holds {data.features}"
         )
 
     def items_of(held: Corpus) -> Items:
@@ -258,10 +261,10 @@ def command(
     parents = [entry(source, record["kind"], path)]
     if given is not None and examples.kind not in STIMULI:
         parents.append(entry(Path(given), "corpus", path))
-    if data.features not in AUDIBLE:
+    if not audible(data):
         if wav is not None:
             raise UsageProblem(f"--wav: {data.features} spectrograms have no waveform")
-        output.note(f"{data.features} spectrograms keep no sign: no waveforms", quiet=quiet)
+        output.note(f"{data.features} spectrograms cannot be turned back into sound", quiet=quiet)
     if wav is not None:
         check_target(wav, force=force)
     settings = inversion_settings(chosen, seed)
@@ -280,7 +283,7 @@ def command(
                         network,
                         layers,
                         TrainingSegments(data, where, chosen["align_items"], seed),
-                        data.stft,
+                        stft_of(data),
                         trained.mean.to(where),
                         align_settings(chosen, seed),
                         progress,

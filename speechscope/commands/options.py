@@ -16,17 +16,17 @@ def variable(flag: str) -> str:
     return "SPEECHSCOPE_" + flag.split("/")[0].lstrip("-").replace("-", "_").upper()
 
 
-def setting(flag: str, text: str, key: str, **more: Any) -> Any:
+def setting(flag: str, text: str, key: str, *, recipe: str = recipes.DEFAULT, **more: Any) -> Any:
     """Declare an option whose default is the recipe's value `key` (``section.name``)."""
     section, name = key.split(".")
-    value = recipes.table(recipes.DEFAULT, section)[name]
+    value = recipes.table(recipe, section)[name]
     names = value.choices
     if names:
         text = f"{text} One of {', '.join(names)}."
         more["autocompletion"] = lambda: list(names)
     return typer.Option(
         flag,
-        help=f"{text} [dim]\\[{recipes.shown(key)}][/dim]",
+        help=f"{text} [dim]\\[{recipes.shown(key, recipe)}][/dim]",
         envvar=variable(flag),
         rich_help_panel=SETTINGS,
         show_default=False,
@@ -55,7 +55,7 @@ Output = Annotated[Path | None, common("--output -o", "Where to write.", show_de
 Force = Annotated[bool, common("--force -f", "Replace an existing output.")]
 Device = Annotated[str, common("--device", "auto, cpu, cuda or cuda:N.")]
 Seed = Annotated[int, common("--seed", "Seed of everything drawn.", min=0)]
-Workers = Annotated[int, common("--workers", "Processes to use.", min=1)]
+Workers = Annotated[int, common("--workers", "Threads or processes to use.", min=1)]
 Quiet = Annotated[bool, common("--quiet -q", "No progress, no notes.")]
 Verbose = Annotated[bool, common("--verbose -v", "More notes on standard error.")]
 Json = Annotated[bool, common("--json", "One JSON object on standard output.")]

@@ -2,18 +2,19 @@
 
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from speechscope import recipes
-from speechscope.commands import options, output
+from speechscope.commands import options, output, train_letters
 from speechscope.errors import UsageProblem
 
 if TYPE_CHECKING:
     from speechscope.corpus.store import Corpus
     from speechscope.networks.layers import Network
-    from speechscope.training.loop import TrainResult
+    from speechscope.training.outcome import TrainResult
 
 
 def command(
@@ -87,6 +88,32 @@ def command(
             "--dropout", "Share of hidden units left out.", "train.dropout", min=0.0, max=0.99
         ),
     ] = None,
+    width: Annotated[
+        float | None,
+        options.setting(
+            "--width",
+            "What the letter network's maps are multiplied by.",
+            "train.width",
+            recipe="krug2018",
+            min=0.001,
+        ),
+    ] = None,
+    schedule: Annotated[
+        str | None,
+        options.setting(
+            "--schedule",
+            "What becomes of the letter network's step size over the epochs.",
+            "train.schedule",
+            recipe="krug2018",
+        ),
+    ] = None,
+    begin: Annotated[
+        Path | None,
+        typer.Option("--from", help="Begin from the encoder of this decoder.pt.", metavar="PATH"),
+    ] = None,
+    freeze_encoder: Annotated[
+        bool, typer.Option("--freeze-encoder", help="Keep the encoder of --from as it is.")
+    ] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a stopped or a finished run.")
     ] = False,
@@ -99,6 +126,10 @@ def command(
     as_json: options.Json = False,
 ) -> None:
     """Train a network to name phones, on classes resampled to equal numbers.
+
+    Segments, frames and windows train a classifier, --recipe naming the paper and so the network;
+    utterances with letters train the letter network of Krug (2018), whose step size may fall
+    (--schedule).
 
     The model keeps the weights of the best epoch and of the last one. After every epoch the state
     is kept beside the output, and --resume goes on from it with the same result as without the
@@ -120,29 +151,52 @@ def command(
         "augment": augment,
         "l2": l2,
         "dropout": dropout,
+        "width": width,
+        "schedule": schedule,
     }
-    chosen = recipes.resolve(recipe, "train", flags)
     source, path = options.input_path(corpus), options.output_path(destination, "model.pt")
-
+    if train_letters.wanted(source, recipe, network, begin):
+        train_letters.train_letters(
+            source,
+            path,
+            recipe,
+            flags,
+            resume=resume,
+            force=force,
+            device=device,
+            seed=seed,
+            quiet=quiet,
+            verbose=verbose,
+            as_json=as_json,
+        )
+        return
+    chosen = recipes.resolve(recipe, "train", flags)
     amounts = _amounts(chosen["augment"])
+    if freeze_encoder and begin is None:
+        raise UsageProblem("--freeze-encoder: name the encoder with --from decoder.pt")
 
     from speechscope import checkpoint, provenance
     from speechscope.corpus.store import Corpus
     from speechscope.device import choose
     from speechscope.lineage import entry
-    from speechscope.networks.saved import build
+    from speechscope.networks.saved import build, encoder_weights
     from speechscope.progress import bar
     from speechscope.staging import staged
     from speechscope.training.augment import Augmentation
     from speechscope.training.group import joined
-    from speechscope.training.loop import TrainSettings, train
+    from speechscope.training.loop import train
     from speechscope.training.optimizers import rule
+    from speechscope.training.outcome import TrainSettings
+    from speechscope.training.pretrained import begin_from
     from speechscope.training.resume import ResumeFile
     from speechscope.training.source import CorpusSource
 
     where = choose(device)
     data = Corpus(source)
     data.items("train"), data.items("test")  # both are needed: say so before any work
+    if network is None and data.config["labels"] == "speaker":
+        chosen["network"] = recipes.FOR_SPEAKERS.get(chosen["network"], chosen["network"])
+    net = build(chosen["network"], data.input_shape, len(data.classes)).to(where)
     settings = TrainSettings(
         epochs=chosen["epochs"],
         per_class=chosen["per_class"],
@@ -150,20 +204,31 @@ def command(
         batch=chosen["batch"],
         rule=rule(chosen["optimizer"], chosen["lr"], chosen["momentum"]),
         l2=chosen["l2"],
-        dropout=chosen["dropout"],
+        # A network whose paper names rates is trained with them unless a flag says otherwise.
+        dropout=net.dropout if dropout is None and any(net.dropout.values()) else chosen["dropout"],
         seed=seed,
         resampled=chosen["sampling"] == "resample",
         smoothing=chosen["label_smoothing"],
         patience=chosen["patience"],
         augment=Augmentation(**amounts),
     )
-    net = build(chosen["network"], data.input_shape, len(data.classes)).to(where)
+    parents = [entry(source, "corpus", path)]
+    start = None
+    if begin is not None:
+        start = encoder_weights(checkpoint.Checkpoint(begin))
+        begin_from(net, start)  # whatever does not fit is said before any work
+        parents.append(entry(begin, "decoder", path))
     record = provenance.new_record(
         "model",
-        config={"recipe": recipe, **chosen},
+        config={
+            "recipe": recipe,
+            **chosen,
+            "from": None if begin is None else str(begin),
+            "freeze_encoder": freeze_encoder,
+        },
         seed=seed,
         device=str(where),
-        parents=[entry(source, "corpus", path)],
+        parents=parents,
     )
     unfinished = ResumeFile(path, record)
 
@@ -178,6 +243,8 @@ def command(
             net,
             CorpusSource(data, ("train", "dev", "test"), where),
             settings,
+            start=start,
+            freeze=freeze_encoder,
             group=group,
         )
         if group.rank > 0:  # the first process writes

@@ -128,7 +128,8 @@ def delayed_error(found: Tensor, wanted: Tensor, lags: int) -> Tensor:
     correlation = torch.fft.irfft(spectrum, length)
     allowed = torch.cat([correlation[:, : reach + 1], correlation[:, length - reach :]], 1)
     norms = found.norm(dim=1) * wanted.norm(dim=1)
-    return 1 - allowed.amax(1) / norms.clamp(min=1e-12)
+    error: Tensor = 1 - allowed.amax(1) / norms.clamp(min=1e-12)
+    return error
 
 
 def train_aligned(
@@ -178,8 +179,9 @@ def train_aligned(
         for decoder in decoders.values():
             decoder.train()
         for _ in range(settings.epochs):
-            for items in pool[torch.randperm(count, generator=random)].split(settings.batch):
-                inputs, waveforms = examples.batch(items)
+            order = pool[torch.randperm(count, generator=random)]
+            for first in range(0, count, settings.batch):
+                inputs, waveforms = examples.batch(order[first : first + settings.batch])
                 loud = waveforms.norm(dim=1) > SILENCE
                 if bool(loud.any()):
                     for group in optimizer.param_groups:

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from speechscope.corpus.audio import BadRecording, read_audio
-from speechscope.corpus.prepare import GAIN_SCALE
+from speechscope.corpus.reading import GAIN_SCALE
 from speechscope.corpus.store import Corpus
 from speechscope.errors import SpeechscopeError, UsageProblem
-from speechscope.features.representations import compute
+from speechscope.features.scaling import SCOPES, Scaling
 from speechscope.inversion.stimuli import STIMULI, make_stimuli
 
 Float = NDArray[np.float32]
@@ -74,10 +74,29 @@ class CorpusExamples:
 
 
 class SoundExamples:
-    """Segments held as waveforms (N, samples), all of one class."""
+    """Segments held as waveforms (N, samples), all of one class.
 
-    def __init__(self, waveforms: Float, name: str, kind: str, trained: Corpus) -> None:
+    Where the corpus is z-normalised, each by itself, or all by the `scaling` of the utterance they
+    were cut from.
+
+    Raises UsageProblem where inputs of the corpus are not made from segments alone.
+    """
+
+    def __init__(
+        self,
+        waveforms: Float,
+        name: str,
+        kind: str,
+        trained: Corpus,
+        scaling: Scaling | None = None,
+    ) -> None:
         self._waveforms, self._trained, self.kind = waveforms, trained, kind
+        self._scaling = scaling
+        if trained.unit != "segment" or trained.config.get("duration"):
+            raise UsageProblem(
+                f"{trained.path} does not hold segments by their sound alone, which --audio and "
+                "stimuli need (speechscope prepare --unit segment, without --duration)"
+            )
         self.classes: tuple[str, ...] = (
             "".join(c if c.isalnum() or c in "-." else "_" for c in name),
         )
@@ -87,7 +106,7 @@ class SoundExamples:
     def inputs(self, part: slice) -> Float:
         """See `Examples`."""
         trained = self._trained
-        values: Float = compute(trained.features, trained.stft, self._waveforms[part])
+        values = trained.representation.segments(self._waveforms[part], self._scaling)
         return values - trained.mean
 
     def waveforms(self, part: slice) -> Float:
@@ -158,17 +177,19 @@ def recording(path: Path, trained: Corpus) -> SoundExamples:
     SpeechscopeError
         It cannot be read.
     """
-    stft = trained.stft
+    sizes = trained.representation.transform
     try:
-        samples, _ = read_audio(path, stft.rate)
+        samples, _ = read_audio(path, sizes.rate)
     except BadRecording as error:
         raise SpeechscopeError(f"--audio {path}: {error}") from error
     if trained.config.get("normalize") == "gain":
         samples = samples / np.float32(GAIN_SCALE * np.sqrt(np.mean(np.square(samples))))
-    count = -(-len(samples) // stft.samples)
-    padded = np.zeros((count, stft.samples), dtype=np.float32)
+    count = -(-len(samples) // sizes.samples)
+    padded = np.zeros((count, sizes.samples), dtype=np.float32)
     padded.reshape(-1)[: len(samples)] = samples
-    return SoundExamples(padded, path.stem, "audio", trained)
+    scaled = trained.representation.normalize in SCOPES
+    scaling = trained.representation.scaling(samples) if scaled else None
+    return SoundExamples(padded, path.stem, "audio", trained, scaling)
 
 
 def stimuli(kind: str, count: int, trained: Corpus, seed: int) -> SoundExamples:
@@ -181,10 +202,11 @@ def stimuli(kind: str, count: int, trained: Corpus, seed: int) -> SoundExamples:
     """
     if kind not in STIMULI:
         raise UsageProblem(f"--input {kind}: choose from {', '.join(STIMULI)}, or a corpus folder")
-    stft = trained.stft
-    waveforms = make_stimuli(kind, count, stft.samples, stft.rate, seed)
+    sizes = trained.representation.transform
+    waveforms = make_stimuli(kind, count, sizes.samples, sizes.rate, seed)
     return SoundExamples(waveforms, kind, kind, trained)
 
 
 def _preparation(corpus: Corpus) -> Sequence[object]:
-    return (corpus.features, *corpus.input_shape, corpus.stft.rate, corpus.stft.samples)
+    names = ("rate", "samples", "window", "overlap", "unit", "deltas", "normalize")
+    return (corpus.features, *corpus.input_shape, *(corpus.config[name] for name in names))

@@ -4,10 +4,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
-from speechscope.features.representations import LOG_FLOOR
+from speechscope.features.scaling import SCOPES
+from speechscope.features.static import LOG_FLOOR
 from speechscope.features.stft import Stft
 
 ITERATIONS = 60
@@ -23,8 +26,52 @@ MODULUS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 """The modulus of the transform from each representation that has lost its phase."""
 
-AUDIBLE = ("real", *MODULUS)
-"""Representations that can be turned into sound."""
+
+def audible(corpus: Corpus) -> bool:
+    """Whether `sound_of` can turn inputs of a corpus into waveforms.
+
+    Of moduli it needs a transform at least as long as the window, whose frames do not overlap
+    themselves.
+
+    Raises
+    ------
+    UsageProblem
+        It holds waveforms.
+    """
+    if corpus.invertible:
+        return True
+    if corpus.unit != "segment" or corpus.features not in MODULUS:
+        return False
+    stft = stft_of(corpus)
+    return stft.points >= stft.window and corpus.representation.normalize not in SCOPES
+
+
+def stft_of(corpus: Corpus) -> Stft:
+    """Return the transform that inputs of a corpus, linear in frequency, were computed with."""
+    transform = corpus.representation.transform
+    return transform.stft(2 * (transform.bins - 1))
+
+
+def sound_of(
+    corpus: Corpus, values: NDArray[np.float32], seeds: Sequence[int]
+) -> NDArray[np.float32]:
+    """Turn inputs (N, C, F, T) of an `audible` corpus into waveforms (N, samples).
+
+    By the inverse of the representation; moduli by `griffin_lim`, with one seed an item.
+
+    Raises
+    ------
+    UsageProblem
+        The representation has no way back.
+    """
+    if corpus.invertible:
+        return corpus.sound_of(values)
+    if not audible(corpus):
+        raise UsageProblem(f"{corpus.path}: {corpus.features} cannot be turned back into sound")
+    moduli = torch.from_numpy(np.ascontiguousarray(values[:, 0], dtype=np.float32))
+    found = to_waveforms(corpus.features, stft_of(corpus), moduli, seeds)
+    waveforms: NDArray[np.float32] = found.numpy()
+    return waveforms
 
 
 def to_waveforms(features: str, stft: Stft, spectrograms: Tensor, seeds: Sequence[int]) -> Tensor:
@@ -59,6 +106,8 @@ def griffin_lim(stft: Stft, modulus: Tensor, seeds: Sequence[int]) -> Tensor:
 
     Parameters
     ----------
+    stft
+        Of at least as many points as its window.
     modulus : (N, bins, frames), not negative.
     seeds
         One an item.
@@ -91,12 +140,14 @@ def _window(stft: Stft, like: Tensor) -> Tensor:
 
 def _transform(stft: Stft, waveforms: Tensor) -> Tensor:
     frames = waveforms.unfold(1, stft.window, stft.hop)[:, : stft.frames]
-    return torch.fft.rfft(frames * _window(stft, waveforms), stft.points).transpose(1, 2)
+    spectra: Tensor = torch.fft.rfft(frames * _window(stft, waveforms), stft.points)
+    return spectra.transpose(1, 2)
 
 
 def _overlap_add(stft: Stft, spectra: Tensor) -> Tensor:
     window = _window(stft, spectra)
-    frames = torch.fft.irfft(spectra.transpose(1, 2), stft.points)[..., : stft.window] * window
+    places = torch.arange(stft.window, device=spectra.device) % stft.points
+    frames = torch.fft.irfft(spectra.transpose(1, 2), stft.points)[..., places] * window
     length = (stft.frames - 1) * stft.hop + stft.window
     total = _fold(stft, frames.transpose(1, 2), length)
     squares = window.square()[None, :, None].expand(1, -1, stft.frames)

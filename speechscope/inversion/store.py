@@ -1,18 +1,16 @@
 """Inverting items of a corpus block by block into the arrays of ``inversion.zarr``."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from speechscope.artifact_writer import ArtifactWriter, flag_attributes
 from speechscope.corpus.store import Corpus
 from speechscope.inversion.chain import InversionSettings, invert
 from speechscope.inversion.examples import Examples
 from speechscope.inversion.problem import Restorer
-from speechscope.inversion.sound import AUDIBLE, to_waveforms
+from speechscope.inversion.sound import audible, sound_of
 from speechscope.networks.layers import Network
 
 BLOCK = 256
@@ -50,14 +48,7 @@ def write_inversion(
     max_steps
         Most steps any of the methods takes, for the length of ``objective``.
     """
-    stft, count = corpus.stft, len(examples.index)
-    sound = corpus.features in AUDIBLE
-
-    def heard(spectrograms: NDArray[Any], seeds: Sequence[int]) -> NDArray[np.float32]:
-        found = torch.from_numpy(np.ascontiguousarray(spectrograms, dtype=np.float32))
-        waveforms: NDArray[np.float32] = to_waveforms(corpus.features, stft, found, seeds).numpy()
-        return waveforms
-
+    count, sound = len(examples.index), audible(corpus)
     volume = ("channel", "frequency", "time")
     grid, sizes = ("method", "layer", "item"), (len(methods), len(layers), count)
     shape = corpus.input_shape
@@ -85,9 +76,9 @@ def write_inversion(
     steps = writer.create("steps", sizes, np.int32, grid, {"units": "1"}, (1, 1, step))
     apart = {"long_name": "distance of the activations over their norm", "units": "1"}
     mismatch = writer.create("mismatch", sizes, np.float32, grid, apart, (1, 1, step))
-    rate = {"units": "1", "sampling_frequency": stft.rate}
+    rate = {"units": "1", "sampling_frequency": int(corpus.config["rate"])}
     if sound:
-        samples = stft.samples
+        samples = int(corpus.config["samples"])
         one = (step, samples)
         sounds = [
             writer.create(name, (count, samples), np.float32, ("item", "sample"), rate, one)
@@ -101,7 +92,7 @@ def write_inversion(
             rate,
             (1, 1, step, samples),
         )
-        average = heard(corpus.mean[:1], [seed])[0]
+        average = sound_of(corpus, corpus.mean[None], [seed])[0]
         writer.put("waveform_average", average, ("sample",), rate)
     index = np.asarray(examples.index, dtype=np.int64)
     writer.put("item_index", index, ("item",), {"units": "1"})
@@ -112,8 +103,9 @@ def write_inversion(
     layer_names = {"flag_values": list(layers), "units": "1"}
     layer_names["flag_meanings"] = " ".join(network.names[layer - 1] for layer in layers)
     writer.put("layer", np.asarray(layers, dtype=np.int16), ("layer",), layer_names)
-    writer.put("frequency", stft.frequencies, ("frequency",), {"units": "Hz"})
-    writer.put("time", stft.times, ("time",), {"units": "s"})
+    for name in ("frequency", "time"):
+        values, attributes = corpus.artifact.read(name), corpus.artifact.attributes(name)
+        writer.put(name, values, (name,), attributes)
 
     device = next(network.parameters()).device
     per_item = len(methods) * len(layers)
@@ -141,9 +133,9 @@ def write_inversion(
         mismatch[:, :, block] = done.mismatch.cpu().numpy()
         if sound:
             sounds[0][block] = examples.waveforms(block)
-            sounds[1][block] = heard((inputs + corpus.mean)[:, 0], seeds)
+            sounds[1][block] = sound_of(corpus, inputs + corpus.mean, seeds)
             for where in np.ndindex(*sizes[:2]):
-                waveform[(*where, block)] = heard(restored[where][:, 0], seeds)
+                waveform[(*where, block)] = sound_of(corpus, restored[where], seeds)
 
 
 def _item_seed(seed: int, item: int) -> int:

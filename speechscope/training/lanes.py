@@ -20,10 +20,17 @@ class Lanes:
     ----------
     count
         How many parts a batch has: `LANES` on the CPU, 1 where the device does it all at once.
+
+    Attributes
+    ----------
+    together
+        Whether lanes work at the same time: where PyTorch may use several threads now. If not,
+        one may follow the other in the same arrays.
     """
 
     def __init__(self, count: int) -> None:
         self.count = count
+        self.together = count > 1 and torch.get_num_threads() > 1
         self._pool: ThreadPoolExecutor | None = None
 
     def parts(self, items: int) -> list[slice]:
@@ -33,13 +40,13 @@ class Lanes:
 
     def run(self, work: Callable[[int], None]) -> None:
         """Call ``work(lane)`` for every lane, and return when all are done."""
-        threads = torch.get_num_threads()
-        if self.count == 1 or threads == 1:
+        if not self.together:
             for lane in range(self.count):
                 work(lane)
             return
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self.count - 1, initializer=_alone)
+        threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
             others = [self._pool.submit(work, lane) for lane in range(1, self.count)]

@@ -7,7 +7,7 @@ while this one is trained on), sec. 5.2 (AdaGrad), sec. 5.3 (L2), sec. 2.1.4 (dr
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -18,10 +18,10 @@ from torch import Tensor
 
 from speechscope import scoring
 from speechscope.networks.layers import Network
-from speechscope.training.augment import Augmentation
 from speechscope.training.evaluation import answers
 from speechscope.training.group import ALONE, Group
-from speechscope.training.optimizers import Rule
+from speechscope.training.outcome import Epoch, TrainResult, TrainSettings
+from speechscope.training.pretrained import begin_from
 from speechscope.training.resampling import resample
 from speechscope.training.source import Source
 from speechscope.training.step import Step, Take
@@ -30,100 +30,13 @@ AHEAD_BATCHES = 64
 """Batches of a corpus on disk that are read at once: 105 MB of spectrograms, twice."""
 
 
-@dataclass(frozen=True)
-class TrainSettings:
-    """Settings of classifier training; `speechscope.recipes` holds the defaults.
-
-    Parameters
-    ----------
-    epochs
-        Passes over a resampled set.
-    per_class, test_per_class
-        Items a class and epoch (Churchman 2015, sec. 3.3: 500 and 200).
-    batch
-        Items a batch (sec. 3.3: 128).
-    l2
-        Weight of the L2 penalty.
-    dropout
-        Share of the units before every fully connected layer after the first that is left out
-        of a batch (sec. 2.1.4).
-    seed
-        For weights, samples, dropout and augmentation.
-    rule
-        How weights follow their derivatives.
-    resampled
-        Whether an epoch is a resampled set; otherwise it is every training item once.
-    smoothing
-        Share of the wanted probability that is spread evenly over all classes.
-    patience
-        Epochs without a better score after which training stops; 0: never.
-    augment
-        How training inputs are varied.
-    """
-
-    epochs: int
-    per_class: int
-    test_per_class: int
-    batch: int
-    rule: Rule
-    l2: float
-    dropout: float
-    seed: int
-    resampled: bool
-    smoothing: float
-    patience: int
-    augment: Augmentation
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What one epoch gave.
-
-    `loss` and `train_accuracy` are means over the batches as they were trained on, with dropout.
-    `accuracy` and `accuracy_folded` are over the resampled test set, as in the paper;
-    `balanced_folded` is the mean recall over the folded classes of all test items.
-    """
-
-    epoch: int
-    loss: float
-    train_accuracy: float
-    test_loss: float
-    accuracy: float
-    accuracy_folded: float
-    balanced_folded: float
-    seconds: float
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """A finished training.
-
-    Parameters
-    ----------
-    best
-        The weights of the epoch with the highest class-balanced accuracy on `selected_on`.
-    best_epoch
-        That epoch, from 1.
-    selected_on
-        The split it was chosen on: dev where there is one, else test.
-    history
-        One entry an epoch.
-    state
-        Everything the rest of the training would depend on: tensors and plain types.
-    """
-
-    best: dict[str, Tensor]
-    best_epoch: int
-    selected_on: str
-    history: tuple[Epoch, ...]
-    state: dict[str, Any]
-
-
 def train(
     network: Network,
     source: Source,
     settings: TrainSettings,
     *,
+    start: Mapping[str, Tensor] | None = None,
+    freeze: bool = False,
     state: Mapping[str, Any] | None = None,
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
     group: Group = ALONE,
@@ -141,6 +54,11 @@ def train(
         Its splits "train" and "test", and "dev" where that has items.
     settings
         How to train.
+    start
+        First weights of some convolutions, by their names, in place of drawn ones (Riemens 2015,
+        sec. 4.4).
+    freeze
+        Whether these stay as they are.
     state
         What `on_epoch` was last given, to go on from there: the result is the same as without
         the interruption.
@@ -151,7 +69,7 @@ def train(
     progress
         Called with (batches done, batches in all).
     """
-    run = Trainer(network, source, settings, group)
+    run = Trainer(network, source, settings, start=start, freeze=freeze, group=group)
     if state is not None:
         run.load(state)
     while not run.done:
@@ -171,12 +89,20 @@ class Trainer:
     """Training between two epochs."""
 
     def __init__(
-        self, network: Network, source: Source, settings: TrainSettings, group: Group = ALONE
+        self,
+        network: Network,
+        source: Source,
+        settings: TrainSettings,
+        *,
+        start: Mapping[str, Tensor] | None = None,
+        freeze: bool = False,
+        group: Group = ALONE,
     ) -> None:
         self.network, self.source, self.settings = network, source, settings
         self._group = group
         self.device = next(network.parameters()).device
         network.cpu().reset_parameters(torch.Generator().manual_seed(settings.seed))
+        begin_from(network, start or {})
         network.to(self.device)
         self.step = Step(
             network,
@@ -184,6 +110,7 @@ class Trainer:
             l2=settings.l2,
             dropout=settings.dropout,
             smoothing=settings.smoothing,
+            frozen=tuple(start or ()) if freeze else (),
             group=group,
             batch=settings.batch,
         )

@@ -15,6 +15,10 @@ EPSILON = 1e-10
 """ε of AdaGrad: far below any √G, it only keeps 0 / 0 away."""
 
 
+_ANY_STEP = torch.ones(())
+"""The number of the step, which only matters where the rate decays."""
+
+
 class Rule(Protocol):
     """One way to update weights in place."""
 
@@ -47,7 +51,7 @@ class AdaGrad:
                 [weight],
                 [grad],
                 [sums[0]],
-                [torch.tensor(float(step))],
+                [_ANY_STEP],
                 lr=self.lr,
                 lr_decay=0.0,
                 weight_decay=0.0,

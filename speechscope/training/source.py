@@ -14,6 +14,8 @@ from speechscope.corpus.store import Corpus
 
 HELD_BYTES = 1_500_000_000
 """Inputs up to this size are kept in memory; a larger corpus is read again every epoch."""
+READ_BYTES = 100_000_000
+"""Inputs that are put together at once on the way there."""
 
 
 class Items(Protocol):
@@ -93,7 +95,15 @@ class CorpusSource:
             )
         with self._lock:  # several threads ask
             if split not in self._kept:
-                everything = self._corpus.centred(self._items[split])
-                self._kept[split] = torch.from_numpy(everything).to(self._device)
+                self._kept[split] = self._everything(self._items[split])
         rows = torch.from_numpy(np.asarray(positions, dtype=np.int64)).to(self._device)
         return torch.index_select(self._kept[split], 0, rows)
+
+    def _everything(self, items: NDArray[np.int64]) -> Tensor:
+        """Return the inputs of items, put together piece by piece: copies are of pieces alone."""
+        held = torch.empty((len(items), *self._corpus.input_shape), device=self._device)
+        size = max(READ_BYTES // (4 * int(np.prod(self._corpus.input_shape))), 1)
+        for start in range(0, len(items), size):
+            part = self._corpus.centred(items[start : start + size])
+            held[start : start + size] = torch.from_numpy(part)
+        return held

@@ -1,6 +1,6 @@
 """One step of training: forward, back, and the update."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
 import torch
@@ -44,11 +44,14 @@ class Step:
     l2
         λ.
     dropout
-        Share of the units before every fully connected layer but the first that is left out.
+        Share of the units before every fully connected layer but the first that is left out, or
+        that of each layer's inputs by its name.
     batch
         The most items a step is given.
     smoothing
         Share of the wanted probability spread evenly over all classes (Szegedy et al. 2016).
+    frozen
+        Names of parameters of the convolutions that stay as they are.
     group
         The processes that make the step together, each on its part of the batch.
 
@@ -66,9 +69,10 @@ class Step:
         rule: Rule,
         *,
         l2: float,
-        dropout: float,
+        dropout: float | Mapping[str, float],
         batch: int,
         smoothing: float = 0.0,
+        frozen: Collection[str] = (),
         group: Group = ALONE,
     ) -> None:
         on_cpu = next(network.parameters()).device.type == "cpu"
@@ -76,16 +80,18 @@ class Step:
         self._rule, self._l2, self._smoothing = rule, l2, smoothing
         self._group = group
         batch = -(-batch // group.size)
-        shares = dict.fromkeys(list(network.dropout)[1:], dropout)
+        if not isinstance(dropout, Mapping):
+            dropout = dict.fromkeys(list(network.dropout)[1:], dropout)
         count = self._lanes.count
-        self._layers = ThinnedLayers(network, shares, batch, rule, l2=l2, lanes=count)
-        self._below = [
-            below(network, self._layers.last_row, -(-batch // count)) for _ in range(count)
-        ]
+        self._layers = ThinnedLayers(network, dropout, batch, rule, l2=l2, lanes=count)
+        sets = count if self._lanes.together else 1
+        last_row, share = self._layers.last_row, -(-batch // count)
+        made = [below(network, last_row, share) for _ in range(sets)]
+        self._below = made * (count // sets)
         self._convolutions = {
             name: parameter.detach()
             for name, parameter in network.named_parameters()
-            if name not in self._layers.sums
+            if name not in self._layers.sums and name not in frozen
         }
         self.count = 0
         self.sums = {
@@ -160,7 +166,9 @@ class Step:
             # ∂E/∂logits of the mean log-loss: (softmax − wanted) / B.
             grad = logarithms.exp_().sub_(even)
             grad[torch.arange(len(x), device=x.device), classes] -= 1 - self._smoothing
-            grads[lane] = below.backward(self._layers.backward(grad.div_(len(wanted)), items))
+            grad = self._layers.backward(grad.div_(len(wanted)), items)
+            if self._convolutions:
+                grads[lane] = below.backward(grad)
 
         with torch.no_grad():
             self._lanes.run(learn)

@@ -21,10 +21,7 @@ from speechscope.errors import SpeechscopeError
 from speechscope.networks.layers import Linear, Network, ReLU
 from speechscope.networks.pooling import Scratch
 from speechscope.training.optimizers import Rule
-
-PAD = 16
-"""Columns of zeros after a part, from which the columns that are left out take their derivative;
-a whole cache line, so that rows stay aligned."""
+from speechscope.training.thinned_layer import ThinnedLayer
 
 
 class ThinnedLayers:
@@ -83,15 +80,16 @@ class ThinnedLayers:
         names = network.names[first::2]
         if shares.get(names[0], 0.0) > 0:
             raise SpeechscopeError("units of the convolutions cannot be left out")
-        self._layers: list[_Layer] = []
+        self._lanes = lanes
+        self._layers: list[ThinnedLayer] = []
         self.sums: dict[str, list[Tensor]] = {}
         scratch = [Scratch() for _ in range(lanes)]
         first_weight, _ = network.parameters_of(names[0])
         self.units = inputs = first_weight.detach().new_empty(batch, first_weight.shape[1])
-        for name, after in zip(names, (*names[1:], None), strict=True):
+        for number, (name, after) in enumerate(zip(names, (*names[1:], None), strict=True)):
             weight, bias = (parameter.detach() for parameter in network.parameters_of(name))
             share = shares.get(after, 0.0) if after is not None else 0.0
-            layer = _Layer(
+            layer = ThinnedLayer(
                 weight,
                 bias,
                 len(bias) - round(len(bias) * share),
@@ -99,6 +97,7 @@ class ThinnedLayers:
                 rule,
                 l2,
                 scratch,
+                number=number,
                 thins_columns=inputs.shape[1] < weight.shape[1],
                 relu=after is not None,
             )
@@ -145,12 +144,12 @@ class ThinnedLayers:
 
     def update(self, lane: int, count: int, step: int) -> None:
         """Update the weights of a lane's units from all `count` items, after `backward`."""
-        for layer in self._layers:
+        for number, layer in enumerate(self._layers):
             padded = layer.padded(lane)
-            used = layer.in_use[1]
-            by_bias = padded.new_empty(len(padded))
-            layer.gradient(lane, count, padded[:, :used], by_bias)
-            layer.apply(lane, padded, by_bias, step)
+            layer.gradient(lane, count, padded[:, : layer.in_use[1]])
+            layer.apply(lane, padded, step)
+            if number % self._lanes == lane:  # too little work to share
+                layer.apply_bias(layer.bias_gradient(count), step)
 
     def gradients(self) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
         """Return one array for all derivatives in use, and its parts by part and bias."""
@@ -167,181 +166,20 @@ class ThinnedLayers:
         self, lane: int, count: int, parts: Sequence[tuple[Tensor, Tensor]]
     ) -> None:
         """Write the derivatives by a lane's units to where `gradients` has room for them."""
-        for layer, (by_parts, by_biases) in zip(self._layers, parts, strict=True):
-            layer.gradient(lane, count, *layer.share(lane, by_parts, by_biases))
+        for number, (layer, (by_parts, by_bias)) in enumerate(
+            zip(self._layers, parts, strict=True)
+        ):
+            layer.gradient(lane, count, by_parts[layer.own(lane)])
+            if number % self._lanes == lane:
+                by_bias.copy_(layer.bias_gradient(count))
 
     def apply(self, lane: int, parts: Sequence[tuple[Tensor, Tensor]], step: int) -> None:
         """Update the weights of a lane's units, given the derivatives."""
-        for layer, (by_parts, by_biases) in zip(self._layers, parts, strict=True):
-            by_part, by_bias = layer.share(lane, by_parts, by_biases)
+        for number, (layer, (by_parts, by_bias)) in enumerate(
+            zip(self._layers, parts, strict=True)
+        ):
             padded = layer.padded(lane)
-            padded[:, : by_part.shape[1]] = by_part
-            layer.apply(lane, padded, by_bias, step)
-
-
-class _Layer:
-    """A fully connected layer and its ReLU, with some rows and columns of its weights in use.
-
-    A *wide* array holds rows in use with all columns, a *part* only the columns in use. What a
-    lane needs for a moment only is shared by the layers: the fewer arrays, the more of them stay
-    in the processor's caches.
-
-    Parameters
-    ----------
-    inputs
-        Array (batch, columns in use) that the layer before writes.
-    """
-
-    rows: Tensor | None = None
-    """Units in use; None: all."""
-
-    def __init__(
-        self,
-        weight: Tensor,
-        bias: Tensor,
-        left: int,
-        inputs: Tensor,
-        rule: Rule,
-        l2: float,
-        scratch: Sequence[Scratch],
-        *,
-        thins_columns: bool,
-        relu: bool,
-    ) -> None:
-        self.weight, self.bias, self._rule, self._l2, self._relu = weight, bias, rule, l2, relu
-        self.weight_sums = [torch.zeros_like(weight) for _ in rule.sums]
-        self.bias_sums = [torch.zeros_like(bias) for _ in rule.sums]
-        self._scratch = scratch
-        units, lanes = len(bias), len(scratch)
-        self._left, self._scale = left, units / left
-        self._edges = [round(units * i / lanes) for i in range(lanes + 1)]
-        self._cuts = list(self._edges)  # where each lane's share of the rows in use begins
-        self._columns: Tensor | None = None
-        self._inverse = torch.empty(0)
-        self._x = inputs
-        batch, used = inputs.shape
-        self.y = inputs.new_empty(batch, left)
-        self._dx = torch.empty_like(inputs)
-        self._dy = self.y  # until the first `backward`
-        self._thins = left < units
-        self._part = weight.new_empty(left, used) if self._thins or thins_columns else weight
-        self._part_bias = bias
-
-    def draw(self, generator: torch.Generator, columns: Tensor | None) -> None:
-        """Choose the rows; the columns are the rows of the layer before."""
-        self._columns = columns
-        if columns is not None:
-            inputs = self.weight.shape[1]
-            # Columns left out point to the zeros after the part.
-            inverse = columns.new_full((inputs,), len(columns))
-            inverse[columns] = torch.arange(len(columns), device=columns.device)
-            self._inverse = inverse
-        if self._thins:
-            order = torch.randperm(len(self.bias), generator=generator)
-            rows = order[: self._left].sort().values
-            inner = torch.tensor(self._edges[1:-1])
-            self._cuts = [0, *torch.searchsorted(rows, inner).tolist(), self._left]
-            self.rows = rows.to(self.bias.device)
-            self._part_bias = self.bias[self.rows]
-
-    def _own(self, lane: int) -> slice:
-        """Return the rows in use that a lane updates, counted among those in use."""
-        return slice(self._cuts[lane], self._cuts[lane + 1])
-
-    def _temporary(self, lane: int, name: str, rows: int, columns: int) -> Tensor:
-        return self._scratch[lane](name, 0, (rows, columns), self.weight)
-
-    def _wide(self, lane: int, name: str, whole: Tensor) -> Tensor:
-        """Return a lane's rows in use of `whole`: a copy where rows are left out."""
-        own = self._own(lane)
-        if self.rows is None:
-            return whole[own]
-        out = self._temporary(lane, name, own.stop - own.start, whole.shape[1])
-        return torch.index_select(whole, 0, self.rows[own], out=out)
-
-    def gather(self, lane: int) -> None:
-        """Copy a lane's rows of the weights to the part."""
-        part = self._part[self._own(lane)]
-        if self._columns is not None:
-            wide = self._wide(lane, "weight", self.weight)
-            torch.index_select(wide, 1, self._columns, out=part)
-        elif self.rows is not None:
-            torch.index_select(self.weight, 0, self.rows[self._own(lane)], out=part)
-
-    def forward(self, items: slice) -> Tensor:
-        """Return the units in use, (B, left), valid until the next call."""
-        y = self.y[items]
-        torch.addmm(self._part_bias, self._x[items], self._part.t(), out=y)
-        if self._relu:
-            y.relu_()
-        return y.mul_(self._scale) if self._scale != 1 else y
-
-    def backward(self, grads: Tensor, items: slice) -> Tensor:
-        """Return the array with the derivatives by x, given that by y; it is overwritten."""
-        self._dy, grad = grads, grads[items]
-        if self._relu:
-            torch.ops.aten.threshold_backward.grad_input(grad, self.y[items], 0, grad_input=grad)
-            if self._scale != 1:
-                grad.mul_(self._scale)
-        torch.mm(grad, self._part, out=self._dx[items])
-        return self._dx
-
-    def padded(self, lane: int) -> Tensor:
-        """Return room for the derivative by a lane's part, and for zeros behind its rows."""
-        own = self._own(lane)
-        pad = PAD if self._columns is not None else 0
-        return self._temporary(lane, "part", own.stop - own.start, self._x.shape[1] + pad)
-
-    def gradient(self, lane: int, count: int, by_part: Tensor, by_bias: Tensor) -> None:
-        """Write the derivatives by a lane's part and bias, from `count` items."""
-        dy = self._dy[:count, self._own(lane)]
-        torch.mm(dy.t(), self._x[:count], out=by_part)
-        torch.sum(dy, 0, out=by_bias)
-
-    def apply(self, lane: int, padded: Tensor, by_bias: Tensor, step: int) -> None:
-        """Update a lane's rows, given the derivatives by part (`padded`) and bias."""
-        own, used = self._own(lane), self._x.shape[1]
-        grad = padded[:, :used]
-        if self._l2:
-            grad.add_(self._part[own], alpha=self._l2)
-            by_bias.add_(self._part_bias[own], alpha=self._l2)
-        weight = self._part[own]
-        if self._columns is not None:
-            padded[:, used:] = 0
-            grad = self._temporary(lane, "grad", len(padded), self.weight.shape[1])
-            torch.index_select(padded, 1, self._inverse, out=grad)
-            weight = self._wide(lane, "weight", self.weight)
-        sums = [
-            self._wide(lane, f"sum{number}", whole) for number, whole in enumerate(self.weight_sums)
-        ]
-        self._rule(weight, grad, sums, step)
-        if self.rows is None:
-            bias_sums = [whole[own] for whole in self.bias_sums]
-            self._rule(self.bias[own], by_bias, bias_sums, step)
-            return
-        rows = self.rows[own]
-        for whole, part in zip((self.weight, *self.weight_sums), (weight, *sums), strict=True):
-            put_rows(whole, rows, part)
-        bias, bias_sums = self.bias[rows], [whole[rows] for whole in self.bias_sums]
-        self._rule(bias, by_bias, bias_sums, step)
-        for whole, part in zip((self.bias, *self.bias_sums), (bias, *bias_sums), strict=True):
-            whole.index_copy_(0, rows, part)
-
-    @property
-    def in_use(self) -> tuple[int, int]:
-        """Shape of the part: rows and columns in use."""
-        return self._left, self._x.shape[1]
-
-    def share(self, lane: int, by_parts: Tensor, by_biases: Tensor) -> tuple[Tensor, Tensor]:
-        """Return a lane's rows of the derivatives by part and bias."""
-        own = self._own(lane)
-        return by_parts[own], by_biases[own]
-
-
-def put_rows(whole: Tensor, rows: Tensor, part: Tensor) -> None:
-    """Set ``whole[rows] = part``, both contiguous matrices."""
-    wide = torch.complex128
-    if whole.shape[1] * whole.element_size() % wide.itemsize == 0:
-        # index_copy_ moves an element at a time: sixteen bytes cost as much as four.
-        whole, part = whole.view(wide), part.view(wide)
-    whole.index_copy_(0, rows, part)
+            padded[:, : by_parts.shape[1]] = by_parts[layer.own(lane)]
+            layer.apply(lane, padded, step)
+            if number % self._lanes == lane:
+                layer.apply_bias(by_bias, step)

@@ -7,6 +7,7 @@ convolution. Pooling comes before bias and ReLU, with which it commutes.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from math import ceil
 
 import torch
@@ -14,8 +15,7 @@ from torch import Tensor
 
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU
 from speechscope.networks.pooling import Scratch, Unsupported
-
-aten = torch.ops.aten
+from speechscope.training.line_pool import LineArrays, LinePool
 
 
 class Trunk:
@@ -44,7 +44,7 @@ class Trunk:
                 isinstance(conv, Conv) and isinstance(relu, ReLU) and isinstance(pool, MaxPool)
             ):
                 raise Unsupported
-            if any(conv.pads) or conv.kernel[1] != shape[2]:
+            if any(conv.pads) or conv.kernel[1] != shape[2] or conv.stride != (1, 1):
                 raise Unsupported
             if pool.size[1] != 1 or pool.size[0] < 2 or pool.stride[0] != 2:
                 raise Unsupported
@@ -59,7 +59,7 @@ class Trunk:
         """Write the units, (B, units) in C, F, T order, of inputs (B, C, F, T) to `out`."""
         rows = x.permute(0, 2, 3, 1).flatten(2)
         for layer in self._layers:
-            rows = layer.forward(rows)
+            rows = layer.forward(rows, len(x))
         units = out.view(len(x), layer.maps, layer.pooled)
         units.copy_(rows.transpose(0, 1)[..., : layer.pooled])
 
@@ -71,7 +71,7 @@ class Trunk:
         found: dict[str, Tensor] = {}
         for number in range(len(self._layers) - 1, -1, -1):
             layer, name = self._layers[number], self._names[number]
-            found[f"{name}.weight"], found[f"{name}.bias"] = layer.backward(rows)
+            found[f"{name}.weight"], found[f"{name}.bias"] = layer.backward(len(grad))
             if isinstance(layer, _Later):
                 rows = self._layers[number - 1].gradient(len(grad))
                 layer.input_gradient(rows)
@@ -103,23 +103,13 @@ class _Layer:
         self.line = self._line()
         self._window = (self._taps + 1) * self._k
         self._matrix = weight.new_zeros(2 * self.maps, self._window)
-        length = self.maps * batch * self.line
-        self._y = weight.new_zeros(2 * length)
-        # The running maxima of pairs of bins, and the maximum of all.
-        self._maxima = [weight.new_zeros(length) for _ in range(size // 2)]
-        self._z, self._grad = weight.new_zeros(length), weight.new_zeros(length)
-        self._prepare(batch)
-
-    def _prepare(self, batch: int) -> None:
-        """Make the arrays for the windows of the input."""
-        raise NotImplementedError
+        taps = self._taps * self._k
+        self._halves = self._matrix[: self.maps, :taps], self._matrix[self.maps :, self._k :]
+        self._arrays = LineArrays.of(weight, size, self.maps * batch * self.line)
+        self._pools: dict[int, LinePool] = {}
 
     def _line(self) -> int:
         """Return how many windows an item takes in memory."""
-        raise NotImplementedError
-
-    def _items(self, rows: Tensor) -> int:
-        """Return how many items an input has."""
         raise NotImplementedError
 
     def _convolve(self, rows: Tensor, y: Tensor) -> None:
@@ -130,97 +120,35 @@ class _Layer:
         """Return the derivative by the matrix, given that by `y` of the last `_convolve`."""
         raise NotImplementedError
 
-    def _halves(self, both: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Return lines as a matrix (2 × maps, items × line), and its even and odd half."""
-        length = self.maps * count * self.line
-        matrix = both[: 2 * length].view(2 * self.maps, -1)
-        return matrix, both[:length], both[length : 2 * length]
+    def _pool(self, count: int) -> LinePool:
+        """Return the pooling of `count` items: its views of the arrays are made once."""
+        if count not in self._pools:
+            self._pools[count] = LinePool(
+                self._arrays, self._scratch, self._size, (self.maps, count, self.line)
+            )
+        return self._pools[count]
 
-    def forward(self, rows: Tensor) -> Tensor:
+    def forward(self, rows: Tensor, count: int) -> Tensor:
         """Return the pooled and rectified lines (maps, B, line), valid until the next call."""
-        taps = self._taps * self._k
         kernel = self.weight.permute(0, 2, 3, 1).reshape(self.maps, -1)
-        self._matrix[: self.maps, :taps] = kernel
-        self._matrix[self.maps :, self._k :] = kernel
-        count = self._items(rows)
-        y, even, odd = self._halves(self._y, count)
-        self._convolve(rows, y)
-        length = len(even)
-        pairs = [part[:length] for part in self._maxima]
-        torch.maximum(even, odd, out=pairs[0])
-        for shift in range(1, len(pairs)):
-            _maximum(pairs[shift - 1], pairs[0], shift, pairs[shift])
-        z = self._z[:length]
-        if self._size % 2:
-            _maximum(pairs[-1], even, len(pairs), z)
-        else:
-            z.copy_(pairs[-1])
-        z.view(self.maps, -1).add_(self._bias[:, None]).relu_()
-        return z.view(self.maps, count, self.line)
+        for half in self._halves:
+            half.copy_(kernel)
+        pool = self._pool(count)
+        self._convolve(rows, pool.y)
+        return pool.forward(self._bias)
 
     def gradient(self, count: int) -> Tensor:
         """Return zeros (maps, B, line), for the derivative by the output of `forward`."""
-        grad = self._grad[: self.maps * count * self.line].zero_()
-        return grad.view(self.maps, count, self.line)
+        return self._pool(count).grad.zero_()
 
-    def backward(self, grad: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the derivatives by weight and bias; `grad`, from `gradient`, is overwritten."""
-        band = self._by_matrix(self._route(grad))
+    def backward(self, count: int) -> tuple[Tensor, Tensor]:
+        """Return the derivatives by weight and bias, given what was written to `gradient`."""
+        dy, by_bias = self._pool(count).backward()
+        band = self._by_matrix(dy)
         taps = self._taps * self._k
         kernel = band[: self.maps, :taps] + band[self.maps :, self._k :]
         kernel = kernel.view(self.maps, self._taps, self._frames, self._channels)
-        return kernel.permute(0, 3, 1, 2), self._dbias
-
-    def _route(self, grad: Tensor) -> Tensor:
-        """Give each derivative to the bin that was the maximum; of equal ones, the first.
-
-        The derivative where a > b is that of `threshold_backward` at a − b: one pass instead of a
-        mask and a product.
-        """
-        count = grad.shape[1]
-        _, even, odd = self._halves(self._y, count)
-        length = len(even)
-        dy, deven, dodd = self._halves(self._temporary("dy", 2 * length), count)
-        rest = grad.view(-1)
-        aten.threshold_backward.grad_input(rest, self._z[:length], 0, grad_input=rest)
-        self._dbias = grad.view(self.maps, -1).sum(1)
-        pairs = [part[:length] for part in self._maxima]
-        gap, share, late = (self._temporary(name, length) for name in ("gap", "share", "late"))
-        steps = [(pairs[shift - 1], pairs[0], shift) for shift in range(1, len(pairs))]
-        if self._size % 2:
-            torch.sub(even[len(pairs) :], pairs[-1][: -len(pairs)], out=gap[: -len(pairs)])
-            gap[-len(pairs) :] = 0
-            aten.threshold_backward.grad_input(rest, gap, 0, grad_input=late)
-            rest.sub_(late)
-        taken = rest
-        if steps:
-            taken = self._pairs(rest, steps, gap, share)
-        torch.sub(odd, even, out=gap)
-        aten.threshold_backward.grad_input(taken, gap, 0, grad_input=dodd)
-        torch.sub(taken, dodd, out=deven)
-        if self._size % 2:
-            deven[len(pairs) :].add_(late[: -len(pairs)])
-        return dy
-
-    def _temporary(self, name: str, length: int) -> Tensor:
-        """Return an array shared by the layers, of any content."""
-        return self._scratch(name, 0, (length,), self.weight)
-
-    def _pairs(
-        self, rest: Tensor, steps: list[tuple[Tensor, Tensor, int]], gap: Tensor, share: Tensor
-    ) -> Tensor:
-        """Return the derivative by every pair's maximum, given that by the last running one."""
-        given: list[tuple[int, Tensor]] = []
-        for before, pair, shift in reversed(steps):
-            torch.sub(pair[shift:], before[:-shift], out=gap[:-shift])
-            gap[-shift:] = 0
-            out = share if len(steps) == 1 else torch.empty_like(share)
-            aten.threshold_backward.grad_input(rest, gap, 0, grad_input=out)
-            rest.sub_(out)
-            given.append((shift, out))
-        for shift, out in given:
-            rest[shift:].add_(out[:-shift])
-        return rest
+        return kernel.permute(0, 3, 1, 2), by_bias
 
 
 class _First(_Layer):
@@ -231,20 +159,17 @@ class _First(_Layer):
     """
 
     ITEMS = 16
+    _rows: Tensor
+    _windows: Tensor | None = None
 
     def _line(self) -> int:
         return ceil(self._out / 2)
 
-    def _items(self, rows: Tensor) -> int:
-        return len(rows)
-
-    def _prepare(self, batch: int) -> None:
-        self._windows = self.weight.new_zeros(min(batch, self.ITEMS), self.line, self._window)
-        self._rows = self._windows
-
     def _parts(self) -> Iterator[tuple[slice, Tensor]]:
         """Yield the columns of `y` that belong to some items, and their windows as rows."""
-        rows, k, size = self._rows, self._k, len(self._windows)
+        rows, k, size = self._rows, self._k, self.ITEMS
+        if self._windows is None:
+            self._windows = self.weight.new_zeros(size, self.line, self._window)
         # The last window of an odd number of bins would reach past the item.
         whole = self._out // 2
         steps = (self._in * k, 2 * k, 1)
@@ -274,58 +199,84 @@ class _First(_Layer):
 class _Later(_Layer):
     """A later layer: its input is the lines of the layer before, (channels, B, line)."""
 
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor,
+        shape: tuple[int, ...],
+        size: int,
+        batch: int,
+        scratch: Scratch,
+    ) -> None:
+        super().__init__(weight, bias, shape, size, batch, scratch)
+        length = batch * self.line
+        self._columns = weight.new_zeros(self._window * length)
+        self._phases = [weight.new_zeros(self._channels * length) for _ in range(2)]
+        self._plans: dict[int, _Plan] = {}
+
     def _line(self) -> int:
         return ceil(self._in / 2)
 
-    def _items(self, rows: Tensor) -> int:
-        return rows.shape[1]
+    def _plan(self, rows: Tensor) -> "_Plan":
+        """Return the views for lines of the layer before, which always lie in the same place."""
+        count = rows.shape[1]
+        if count not in self._plans:
+            self._plans[count] = self._make(rows)
+        return self._plans[count]
 
-    def _prepare(self, batch: int) -> None:
-        length = batch * self.line
-        self._columns = self.weight.new_zeros(self._window * length)
-        self._phases = [self.weight.new_zeros(self._channels * length) for _ in range(2)]
-
-    def _windows(self, flat: Tensor, count: int) -> Tensor:
-        return flat[: self._window * count * self.line].view(self._window, -1)
-
-    def _lines(self, flat: list[Tensor], count: int) -> list[Tensor]:
+    def _make(self, rows: Tensor) -> "_Plan":
+        count = rows.shape[1]
         length = self._channels * count * self.line
-        return [part[:length].view(self._channels, count, self.line) for part in flat]
+        phases = [part[:length].view(self._channels, count, self.line) for part in self._phases]
+        parts = [rows[..., odd : self._in : 2] for odd in range(2)]
+        columns = self._columns[: self._window * count * self.line].view(self._window, -1)
+        taps = columns.view(self._taps + 1, -1)
+        shifts = [(tap % 2, tap // 2) for tap in range(self._taps + 1)]
+        return _Plan(
+            phases=[
+                (phase[..., : part.shape[2]], part)
+                for phase, part in zip(phases, parts, strict=True)
+            ],
+            taps=[
+                (taps[tap, : length - shift], phases[odd].view(-1)[shift:])
+                for tap, (odd, shift) in enumerate(shifts)
+            ],
+            columns=columns,
+        )
 
     def _convolve(self, rows: Tensor, y: Tensor) -> None:
-        count = rows.shape[1]
-        phases = self._lines(self._phases, count)
-        for odd, phase in enumerate(phases):
-            part = rows[..., odd : self._in : 2]
-            phase[..., : part.shape[2]] = part
-        columns = self._windows(self._columns, count)
-        taps = columns.view(self._taps + 1, -1)
-        for tap in range(self._taps + 1):
-            flat, shift = phases[tap % 2].view(-1), tap // 2
-            taps[tap, : len(flat) - shift] = flat[shift:]
-        torch.mm(self._matrix, columns, out=y)
+        plan = self._plan(rows)
+        for phase, part in plan.phases:
+            phase.copy_(part)
+        for tap, phase in plan.taps:
+            tap.copy_(phase)
+        torch.mm(self._matrix, plan.columns, out=y)
 
     def _by_matrix(self, dy: Tensor) -> Tensor:
         self._dy = dy
-        return dy @ self._windows(self._columns, dy.shape[1] // self.line).t()
+        return dy @ self._columns[: self._window * dy.shape[1]].view(self._window, -1).t()
 
     def input_gradient(self, out: Tensor) -> None:
         """Write the derivative by the input to `out` (channels, B, line), after `backward`."""
-        count = out.shape[1]
-        length = self._window * count * self.line
-        columns = self._windows(self._temporary("dcolumns", length), count)
+        length = self._window * self._dy.shape[1]
+        columns = self._scratch("dcolumns", 0, (self._window, self._dy.shape[1]), self.weight)
         torch.mm(self._matrix.t(), self._dy, out=columns)
         parts = columns.view(self._taps + 1, -1)
+        length = parts.shape[1]
+        shape = (self._channels, out.shape[1], self.line)
         # The phases of the forward pass are not needed any more.
-        for odd, phase in enumerate(self._lines(self._phases, count)):
-            flat = phase.view(-1)
+        for odd, flat in enumerate(phase[:length] for phase in self._phases):
             flat.copy_(parts[odd])
             for tap in range(odd + 2, self._taps + 1, 2):
                 flat[tap // 2 :].add_(parts[tap, : -(tap // 2)])
             part = out[..., odd : self._in : 2]
-            part.copy_(phase[..., : part.shape[2]])
+            part.copy_(flat.view(shape)[..., : part.shape[2]])
 
 
-def _maximum(a: Tensor, b: Tensor, shift: int, out: Tensor) -> None:
-    """Write max(a[i], b[i + shift]) to out[i]; the last `shift` stand for nothing."""
-    torch.maximum(a[:-shift], b[shift:], out=out[:-shift])
+@dataclass(frozen=True)
+class _Plan:
+    """Where the windows of a later layer come from: copies (to, from), and the windows."""
+
+    phases: list[tuple[Tensor, Tensor]]
+    taps: list[tuple[Tensor, Tensor]]
+    columns: Tensor

@@ -9,11 +9,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from speechscope.errors import UsageProblem
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Table
 from speechscope.training import loop
 from speechscope.training.augment import Augmentation
-from speechscope.training.loop import TrainSettings, train
+from speechscope.training.loop import train
 from speechscope.training.optimizers import AdaGrad
+from speechscope.training.outcome import TrainSettings
+from speechscope.training.pretrained import begin_from
 
 TABLE: Table = (
     Conv(3, kernel=(4, 6)),
@@ -198,3 +201,28 @@ def test_varied_inputs_are_repeatable_and_change_the_result(held: bool) -> None:
         for settings in (SETTINGS, varied, varied)
     ]
     assert losses[1] == losses[2] != losses[0]
+
+
+def test_training_begins_from_given_convolutions_and_may_keep_them() -> None:
+    rng = torch.Generator().manual_seed(1)
+    start = {
+        "conv1.weight": torch.randn(3, 1, 4, 6, generator=rng),
+        "conv1.bias": torch.randn(3, generator=rng),
+    }
+    one = dataclasses.replace(SETTINGS, epochs=1)
+    kept = train(network(), Blobs(), one, start=start, freeze=True)
+    trained = train(network(), Blobs(), one, start=start)
+    drawn = train(network(), Blobs(), one)
+    for name, value in start.items():
+        assert torch.equal(kept.state["weights"][name], value)
+        assert not torch.equal(trained.state["weights"][name], value)
+        near = (trained.state["weights"][name] - value).norm()
+        assert near < (drawn.state["weights"][name] - value).norm()
+    assert not torch.equal(kept.state["weights"]["fc1.weight"], drawn.best["fc1.weight"])
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    with pytest.raises(UsageProblem, match=r"conv1\.weight is \(3, 1, 4, 6\) in the network"):
+        begin_from(network(), {"conv1.weight": torch.zeros(8, 1, 4, 6)})
+    with pytest.raises(UsageProblem, match="no convolution conv7"):
+        begin_from(network(), {"conv7.weight": torch.zeros(8, 1, 4, 6)})

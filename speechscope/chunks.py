@@ -1,0 +1,87 @@
+"""Whole chunks of arrays, encoded and written by threads, each digested while it is at hand."""
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from numcodecs.zstd import compress
+from numpy.typing import NDArray
+
+# Spectrograms are noise to a compressor. Measured on them: level 1 takes 1.4 times as long as -1
+# for 6 % less, level 3 another 2.5 times for nothing.
+ZSTD_LEVEL = -1
+THREADS = 2
+"""Compressing, digesting and the disk let other threads run."""
+WAITING = 4
+"""Chunks held at most, those at work included (chosen: 16 MB)."""
+
+
+def encode(rows: NDArray[Any]) -> bytes:
+    """Return the bytes of a whole chunk: little-endian values, Zstandard with a checksum.
+
+    It is what Zarr's codecs ``bytes`` and ``zstd`` give (Zarr v3 core, sec. "Codecs").
+    """
+    values = rows.astype(rows.dtype.newbyteorder("<"), order="C", copy=False)
+    encoded: bytes = compress(values, ZSTD_LEVEL, True)
+    return encoded
+
+
+def describe(data: bytes) -> dict[str, Any]:
+    """Return the ``bytes`` and the SHA-256 ``digest`` of a chunk file."""
+    return {"bytes": len(data), "digest": hashlib.sha256(data).hexdigest()}
+
+
+def described(written: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Describe the chunk files of an array by their names below it: ``chunks, bytes, digest``.
+
+    The digest is the SHA-256 over name, size and SHA-256 of each, in order of their names.
+    """
+    digest = hashlib.sha256()
+    for name, chunk in sorted(written.items()):
+        digest.update(f"{name}\0{chunk['bytes']}\0{chunk['digest']}\0".encode())
+    return {
+        "chunks": len(written),
+        "bytes": sum(chunk["bytes"] for chunk in written.values()),
+        "digest": f"sha256:{digest.hexdigest()}",
+    }
+
+
+class ChunkThreads:
+    """Runs what writes chunks in threads; a caller too far ahead waits."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="chunks")
+        self._running: deque[Future[None]] = deque()
+
+    def submit(self, write: Callable[..., None], *arguments: Any) -> None:
+        """Have ``write(*arguments)`` called; raise what an earlier call raised."""
+        while len(self._running) >= WAITING:
+            self._running.popleft().result()
+        self._running.append(self._pool.submit(write, *arguments))
+
+    def finish(self) -> None:
+        """Wait for all; raise what one of them raised."""
+        while self._running:
+            self._running.popleft().result()
+        self._pool.shutdown()
+
+    def abandon(self) -> None:
+        """Drop what has not begun, and wait for what has."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def write_chunk(path: Path, rows: NDArray[Any]) -> dict[str, Any]:
+    """Write a chunk file and return its description (`describe`)."""
+    data = encode(rows)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        file.write(data)
+        if hasattr(os, "posix_fadvise"):
+            # On Linux the disk begins now, and does not wait for the sync at the end.
+            file.flush()
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    return describe(data)
