@@ -38,7 +38,17 @@ FEATURES = ("real", "magnitude", "sqrt-magnitude", "log-magnitude")
 NORMALIZATIONS = ("none", "gain")
 OPTIMIZERS = ("adagrad", "sgd", "adam")
 SAMPLINGS = ("resample", "plain")
-NETWORKS = ("freq-overlap", "freq-overlap-padded")
+NETWORKS = (
+    "time",
+    "freq-large",
+    "freq",
+    "freq-padded",
+    "freq-overlap",
+    "freq-overlap-padded",
+    "logmel",
+    "raw-phone",
+    "raw-speaker",
+)
 
 CHURCHMAN_2015: Recipe = {
     "prepare": {

@@ -190,3 +190,104 @@ def varied(spectra: Array, amounts: dict[str, float], seed: int) -> Array:
                 t += amounts.get("frames", 0) * even[3, item]
                 out[item, i, j] = np.exp(amounts.get("gain", 0) * level[item]) * at(item, f, t)
     return out
+
+
+# Classifiers of all five papers, and the letter network.
+
+
+def strided_layer(
+    x: Array, weight: Array, bias: Array, stride: tuple[int, int], pads: tuple[int, int, int, int]
+) -> Array:
+    """Convolution of (C, F, T) with (maps, C, kf, kt), position by position."""
+    x = np.pad(x, ((0, 0), pads[:2], pads[2:]))
+    maps, _, kf, kt = weight.shape
+    out = []
+    for f in range(0, x.shape[1] - kf + 1, stride[0]):
+        row = []
+        for t in range(0, x.shape[2] - kt + 1, stride[1]):
+            patch = x[:, f : f + kf, t : t + kt]
+            row.append([np.sum(patch * weight[m]) + bias[m] for m in range(maps)])
+        out.append(row)
+    return np.array(out).transpose(2, 0, 1)
+
+
+def region_maximum(x: Array, size: tuple[int, int], stride: tuple[int, int]) -> Array:
+    """Max-pooling of (C, F, T), region by region."""
+    out = [
+        [
+            x[:, f : f + size[0], t : t + size[1]].max((1, 2))
+            for t in range(0, x.shape[2] - size[1] + 1, stride[1])
+        ]
+        for f in range(0, x.shape[1] - size[0] + 1, stride[0])
+    ]
+    return np.array(out).transpose(2, 0, 1)
+
+
+def ctc_negative_log(probabilities: Array, labels: list[int], blank: int) -> float:
+    """−log Σ over every path (outputs ** steps of them) that collapses to the labels.
+
+    `probabilities` is (steps, outputs), rows summing to 1.
+    """
+    from itertools import product
+
+    steps, outputs = probabilities.shape
+    total = 0.0
+    for path in product(range(outputs), repeat=steps):
+        if collapsed(list(path), blank) == labels:
+            total += float(np.prod([probabilities[t, k] for t, k in enumerate(path)]))
+    return float(-np.log(total))
+
+
+def ctc_forward(probabilities: Array, labels: list[int], blank: int) -> float:
+    """−log p(labels) by the forward variables α of Graves et al. (2006), sec. 4.1, one by one."""
+    wanted = [blank]
+    for label in labels:
+        wanted += [label, blank]
+    alpha = [0.0] * len(wanted)
+    alpha[0] = probabilities[0, blank]
+    if labels:
+        alpha[1] = probabilities[0, labels[0]]
+    for t in range(1, len(probabilities)):
+        after = []
+        for s, symbol in enumerate(wanted):
+            total = alpha[s]
+            if s >= 1:
+                total += alpha[s - 1]
+            if s >= 2 and symbol != blank and symbol != wanted[s - 2]:
+                total += alpha[s - 2]
+            after.append(total * probabilities[t, symbol])
+        alpha = after
+    return float(-np.log(sum(alpha[-2:])))
+
+
+def collapsed(path: list[int], blank: int) -> list[int]:
+    """Repeated outputs merged, then blanks dropped."""
+    merged = [k for t, k in enumerate(path) if t == 0 or k != path[t - 1]]
+    return [k for k in merged if k != blank]
+
+
+def edits(first: str, second: str) -> int:
+    """Levenshtein distance by its recursive definition."""
+    from functools import cache
+
+    @cache
+    def least(i: int, j: int) -> int:
+        if i == 0 or j == 0:
+            return i + j
+        return min(
+            least(i - 1, j) + 1,
+            least(i, j - 1) + 1,
+            least(i - 1, j - 1) + (first[i - 1] != second[j - 1]),
+        )
+
+    return least(len(first), len(second))
+
+
+def batch_normalised(x: Array, frames: list[int], gain: Array, bias: Array, eps: float) -> Array:
+    """Batch normalisation of (B, C, T) by the mean and variance of each item's first frames."""
+    out = np.zeros_like(x)
+    for c in range(x.shape[1]):
+        values = np.concatenate([x[b, c, :n] for b, n in enumerate(frames)])
+        mean, variance = values.mean(), values.var()
+        out[:, c] = gain[c] * (x[:, c] - mean) / np.sqrt(variance + eps) + bias[c]
+    return out

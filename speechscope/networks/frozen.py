@@ -145,6 +145,8 @@ class ConvolutionBlock:
         conv, *rest = network.table[rows[0] - 1 : rows[1]]
         assert isinstance(conv, Conv)
         weight, bias = (p.detach() for p in network.parameters_of(network.names[rows[0] - 1]))
+        if conv.stride != (1, 1):
+            raise Unsupported(f"layer {rows[0]}: a convolution with stride {conv.stride}")
         channels, frequency, frames = network.shape_before(rows[0])
         taps = conv.kernel[0]
         maps, f_out, t_out = network.shapes[rows[0] - 1]
@@ -172,6 +174,8 @@ class ConvolutionBlock:
         # Products narrower than a few vector registers waste them.
         group = 2 if kernel.shape[2] <= 16 else 1
         self._conv = FrequencyConvolution(taps, kernel.shape[1], kernel.shape[2], f_out, group)
+        if self._conv.rows > 2 * f_out:
+            raise Unsupported(f"layer {rows[0]}: a kernel of {taps} bins that leaves {f_out}")
         self._matrix = self._conv.matrix(kernel)
         rows_in_all = capacity * self._lead
         self._x = self._conv.buffer(rows_in_all, weight)

@@ -1,7 +1,7 @@
 """A network is a readable table of rows; `Network` runs any part of it and counts its layers.
 
-Layers are counted as Churchman 2015 does (sec. 7): convolution, ReLU, pooling and fully
-connected layers each count from 1; dropout does not.
+Layers are counted as Churchman 2015 does (sec. 7): convolution, batch normalisation, ReLU, pooling
+and fully connected layers each count from 1; dropout does not.
 """
 
 from collections.abc import Iterable
@@ -14,30 +14,42 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from speechscope.errors import SpeechscopeError, UsageProblem
-from speechscope.networks.blocks import convolution_block
+from speechscope.networks.blocks import convolution_block, excess_work, plain_convolution
 
 Shape: TypeAlias = tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Conv:
-    """A convolution over frequency and time, stride 1 (Churchman 2015, sec. 2.1.1).
+    """A convolution over frequency and time (Churchman 2015, sec. 2.1.1).
 
-    `kernel` is (frequency, time). "valid" loses kernel − 1 positions on an axis; "same" pads
-    (kernel − 1) // 2 zeros before and kernel // 2 after, and keeps the size (sec. 2.1.7).
+    `kernel` and `stride` are (frequency, time). "valid" takes the ⌊(n − kernel) / stride⌋ + 1 whole
+    positions on an axis of n; "same" pads kernel − 1 zeros, (kernel − stride) // 2 of them before,
+    and leaves ⌈n / stride⌉ (sec. 2.1.7); "same-time" pads the time axis alone.
     """
 
     maps: int
     kernel: tuple[int, int]
-    padding: Literal["valid", "same"] = "valid"
+    padding: Literal["valid", "same", "same-time"] = "valid"
+    stride: tuple[int, int] = (1, 1)
 
     @property
     def pads(self) -> tuple[int, int, int, int]:
         """Zeros (before, after) in frequency, then (before, after) in time."""
-        if self.padding == "valid":
-            return 0, 0, 0, 0
-        frequency, time = self.kernel
-        return (frequency - 1) // 2, frequency // 2, (time - 1) // 2, time // 2
+        pads: list[int] = []
+        for axis, padded in enumerate((self.padding == "same", self.padding != "valid")):
+            before = max(self.kernel[axis] - self.stride[axis], 0) // 2
+            pads += (before, self.kernel[axis] - 1 - before) if padded else (0, 0)
+        top, bottom, left, right = pads
+        return top, bottom, left, right
+
+
+@dataclass(frozen=True)
+class BatchNorm:
+    """Batch normalisation of every map: γ (x − mean) / √(variance + ε) + β (Krug 2018, sec. 3.4).
+
+    Mean and variance are those of the batch in training, running means of them otherwise.
+    """
 
 
 @dataclass(frozen=True)
@@ -68,10 +80,16 @@ class Linear:
     dropout: float = 0.0
 
 
-Row: TypeAlias = Conv | ReLU | MaxPool | Linear
+Row: TypeAlias = Conv | BatchNorm | ReLU | MaxPool | Linear
 Table: TypeAlias = tuple[Row, ...]
 
-_STEMS: dict[type, str] = {Conv: "conv", ReLU: "relu", MaxPool: "pool", Linear: "fc"}
+_STEMS: dict[type, str] = {
+    Conv: "conv",
+    BatchNorm: "norm",
+    ReLU: "relu",
+    MaxPool: "pool",
+    Linear: "fc",
+}
 
 
 class Network(nn.Module):
@@ -82,7 +100,8 @@ class Network(nn.Module):
     table
         Rows, first layer first.
     input_shape
-        (C, F, T) of one item: channels, frequency bins, time frames.
+        (C, F, T) of one item: channels, frequency bins, time frames. Without fully connected rows
+        the network takes any number of frames its rows fit in, and T is one of them.
     classes
         Units of a `Linear(None)` row.
 
@@ -97,7 +116,8 @@ class Network(nn.Module):
         it starts as the table says and may be changed.
 
     Parameters are named as the layers (`conv1.weight` (maps, in, frequency, time),
-    `fc1.weight` (out, in), the inputs of the first fully connected layer in C, F, T order).
+    `norm1.weight` (maps,), `fc1.weight` (out, in), the inputs of the first fully connected layer
+    in C, F, T order).
 
     Raises
     ------
@@ -113,14 +133,18 @@ class Network(nn.Module):
         self.names = _names(self.table)
         self.shapes = output_shapes(self.table, self.input_shape, classes)
         self.dropout: dict[str, float] = {}
+        self._fixed_length = any(isinstance(row, Linear) for row in self.table)
         before = self.input_shape
         for name, row, shape in zip(self.names, self.table, self.shapes, strict=True):
             if isinstance(row, Conv):
                 self.add_module(name, nn.Conv2d(before[0], row.maps, row.kernel))
+            elif isinstance(row, BatchNorm):
+                self.add_module(name, nn.BatchNorm2d(before[0]))
             elif isinstance(row, Linear):
                 self.add_module(name, nn.Linear(prod(before), shape[0]))
                 self.dropout[name] = row.dropout
             before = shape
+        self._in_blocks = {n for n in range(1, len(self.table) + 1) if self._is_block(n)}
         self.reset_parameters()
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
@@ -132,6 +156,8 @@ class Network(nn.Module):
                 with torch.no_grad():
                     weight.normal_(0.0, (2.0 / fan_in) ** 0.5, generator=generator)
                     bias.zero_()
+            elif name.startswith("norm"):
+                self.get_submodule(name).reset_parameters()  # type: ignore[operator]
 
     def parameters_of(self, name: str) -> tuple[Tensor, Tensor]:
         """Return the weight and bias of the layer called `name`."""
@@ -185,9 +211,10 @@ class Network(nn.Module):
         if wanted and min(wanted) <= first:
             raise SpeechscopeError(f"layer {min(wanted)} lies before the start, layer {first}")
         expected = self.shapes[first - 1] if first else self.input_shape
-        if tuple(x.shape[1:]) != expected:
+        shape = tuple(x.shape[1:])
+        if shape != expected and (self._fixed_length or shape[:-1] != expected[:-1]):
             raise SpeechscopeError(
-                f"layer {first + 1} takes items of shape {expected}, found {tuple(x.shape[1:])}"
+                f"layer {first + 1} takes items of shape {expected}, found {shape}"
             )
         found: dict[int, Tensor] = {}
         last, end = first, max(wanted, default=0)
@@ -203,7 +230,7 @@ class Network(nn.Module):
         """Return the numbers of the layers after `last` that run as one."""
         number = last + 1
         seen: set[type] = set()
-        while number < end and number not in wanted and isinstance(self.table[last], Conv):
+        while number < end and number not in wanted and last + 1 in self._in_blocks:
             row = self.table[number]
             overlaps = (
                 isinstance(row, MaxPool)
@@ -216,13 +243,27 @@ class Network(nn.Module):
             number += 1
         return range(last + 1, number + 1)
 
+    def _is_block(self, layer: int) -> bool:
+        """Tell whether a layer is a convolution that `convolution_block` is the fastest form of."""
+        row = self.table[layer - 1]
+        after = self.shapes[layer - 1]
+        if not isinstance(row, Conv) or row.stride != (1, 1) or after[1] == 1:
+            return False
+        return excess_work(self.shape_before(layer), after, row.kernel) < 2
+
     def _run_block(self, x: Tensor, block: range) -> Tensor:
         row, *rest = (self.table[number - 1] for number in block)
         name = self.names[block[0] - 1]
         if isinstance(row, Conv):
+            weight, bias = self.parameters_of(name)
+            if block[0] not in self._in_blocks:
+                return plain_convolution(x, weight, bias, row.pads, row.stride)
             pool = next(((r.size, r.stride) for r in rest if isinstance(r, MaxPool)), None)
             relu = any(isinstance(r, ReLU) for r in rest)
-            return convolution_block(x, *self.parameters_of(name), row.pads, pool, relu=relu)
+            return convolution_block(x, weight, bias, row.pads, pool, relu=relu)
+        if isinstance(row, BatchNorm):
+            normalised: Tensor = self.get_submodule(name)(x)
+            return normalised
         if isinstance(row, ReLU):
             return functional.relu(x)
         if isinstance(row, MaxPool):
@@ -241,18 +282,18 @@ def output_shapes(table: Table, input_shape: Shape, classes: int) -> tuple[Shape
     shapes: list[Shape] = []
     shape = tuple(input_shape)
     for number, row in enumerate(table, start=1):
-        if isinstance(row, Conv | MaxPool):
+        if isinstance(row, Conv | BatchNorm | MaxPool):
             if len(shape) != 3:
                 raise SpeechscopeError(f"layer {number}: {row} cannot follow a shape {shape}")
+        if isinstance(row, Conv | MaxPool):
             channels, frequency, time = shape
             if isinstance(row, Conv):
-                pads = row.pads
+                top, bottom, left, right = row.pads
                 channels = row.maps
-                frequency += pads[0] + pads[1] - row.kernel[0] + 1
-                time += pads[2] + pads[3] - row.kernel[1] + 1
-            else:
-                frequency = (frequency - row.size[0]) // row.stride[0] + 1
-                time = (time - row.size[1]) // row.stride[1] + 1
+                frequency, time = frequency + top + bottom, time + left + right
+            size = row.kernel if isinstance(row, Conv) else row.size
+            frequency = (frequency - size[0]) // row.stride[0] + 1
+            time = (time - size[1]) // row.stride[1] + 1
             if frequency < 1 or time < 1:
                 raise SpeechscopeError(f"layer {number}: {row} does not fit in {shape}")
             shape = (channels, frequency, time)

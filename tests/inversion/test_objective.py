@@ -47,7 +47,7 @@ def test_value_and_derivative_equal_the_formula_and_finite_differences(
             torch.testing.assert_close(gradient.flatten(1)[:, index], slope, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("name", ["freq-overlap", "freq-overlap-padded"])
 @pytest.mark.parametrize("layer", [1, 2, 3, 6, 9, 12, 16])
 def test_the_papers_networks_equal_autograd(name: str, layer: int) -> None:
     made = network(TABLES[name], (1, 201, 16))

@@ -91,5 +91,11 @@ def test_rows_without_a_fast_form_are_refused() -> None:
     overlapping: Table = (Conv(4, (3, 3)), MaxPool((3, 3), (3, 1)), Linear(None))
     with pytest.raises(Unsupported, match="overlap"):
         make_block(Network(overlapping, (1, 17, 9)), (1, 2), 4)
+    strided: Table = (Conv(4, (3, 3), stride=(2, 1)), Linear(None))
+    with pytest.raises(Unsupported, match="stride"):
+        make_block(Network(strided, (1, 17, 9)), (1, 1), 4)
+    # One bin is left of 17: of the products over frequency, most would be thrown away.
+    with pytest.raises(Unsupported, match="leaves 1"):
+        make_block(Network((Conv(4, (17, 3)), Linear(None)), (1, 17, 9)), (1, 1), 4)
     with pytest.raises(Unsupported, match="layer 1"):
         plan(Network((ReLU(), Conv(2, (3, 1))), (1, 9, 2)), 2)

@@ -4,7 +4,7 @@ from torch import nn
 
 from speechscope.errors import SpeechscopeError, UsageProblem
 from speechscope.networks.classifiers import TABLES
-from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Table
+from speechscope.networks.layers import BatchNorm, Conv, Linear, MaxPool, Network, ReLU, Table
 
 # Churchman 2015, fig. 6.
 FREQ_OVERLAP_SHAPES = [
@@ -54,8 +54,11 @@ def plain(table: Table, network: Network) -> nn.Sequential:
         if isinstance(row, Conv):
             top, bottom, left, right = row.pads
             module: nn.Module = nn.Sequential(
-                nn.ZeroPad2d((left, right, top, bottom)), nn.Conv2d(before[0], row.maps, row.kernel)
+                nn.ZeroPad2d((left, right, top, bottom)),
+                nn.Conv2d(before[0], shape[0], row.kernel, row.stride),
             )
+        elif isinstance(row, BatchNorm):
+            module = nn.BatchNorm2d(before[0])
         elif isinstance(row, MaxPool):
             module = nn.MaxPool2d(row.size, row.stride)
         elif isinstance(row, Linear):
@@ -66,13 +69,9 @@ def plain(table: Table, network: Network) -> nn.Sequential:
         modules.append(module.double())
         before = shape
     for name, module in zip(network.names, modules, strict=True):
-        if isinstance(module, nn.Sequential):
-            module[1].load_state_dict(
-                {
-                    "weight": network.state_dict()[f"{name}.weight"],
-                    "bias": network.state_dict()[f"{name}.bias"],
-                }
-            )
+        holder = module[1] if isinstance(module, nn.Sequential) else module
+        if isinstance(holder, nn.Conv2d | nn.BatchNorm2d | nn.Linear):
+            holder.load_state_dict(network.get_submodule(name).state_dict())
     return nn.Sequential(*modules)
 
 
@@ -90,6 +89,18 @@ CASES: list[tuple[Table, tuple[int, int, int]]] = [
     ),
     ((Conv(4, (3, 3)), ReLU(), MaxPool((3, 3), (3, 1)), Conv(2, (2, 2)), Linear(None)), (2, 17, 9)),
     ((Conv(4, (3, 9), "same"), ReLU(), Linear(6), ReLU(), Linear(None)), (2, 9, 5)),
+    # Strides, along one axis and both, odd and even sizes; one bin left.
+    ((Conv(4, (1, 5), stride=(1, 3)), MaxPool((1, 3), (1, 3)), ReLU(), Linear(None)), (2, 1, 40)),
+    (
+        (Conv(4, (5, 4), "same", stride=(3, 2)), ReLU(), Conv(11, (4, 3), stride=(2, 1))),
+        (2, 13, 8),
+    ),
+    (
+        (Conv(5, (6, 4), "same-time", stride=(1, 2)), BatchNorm(), ReLU(), Conv(11, (1, 3))),
+        (2, 6, 9),
+    ),
+    # Along time alone, over many frames.
+    ((Conv(4, (7, 3)), ReLU(), MaxPool((1, 2), (1, 2)), Conv(3, (1, 4)), Linear(None)), (1, 7, 30)),
 ]
 
 
@@ -148,6 +159,18 @@ def test_dropout_only_in_training_and_unbiased() -> None:
     torch.testing.assert_close(mean, still, rtol=0, atol=0.1)
     network.dropout["fc1"] = 0.0
     torch.testing.assert_close(network(x), still)
+
+
+def test_padding_is_split_as_the_stride_asks() -> None:
+    # kernel − 1 zeros, (kernel − stride) // 2 of them before: the windows lie in the middle.
+    assert Conv(1, (5, 4), "same", stride=(3, 2)).pads == (1, 3, 1, 2)
+    assert Conv(1, (4, 48), "same-time", stride=(1, 2)).pads == (0, 0, 23, 24)
+    assert Conv(1, (4, 7), "same").pads == (1, 2, 3, 3)
+    assert Conv(1, (1, 1), "same", stride=(1, 3)).pads == (0, 0, 0, 0)
+    assert Conv(1, (5, 4), stride=(3, 2)).pads == (0, 0, 0, 0)
+    for length in range(1, 12):
+        conv = Conv(2, (1, 5), "same", stride=(1, 3))
+        assert Network((conv,), (1, 1, length)).shapes == ((2, 1, -(-length // 3)),)
 
 
 def test_a_table_that_does_not_fit_is_refused() -> None:

@@ -1,0 +1,80 @@
+import numpy as np
+import oracles
+import pytest
+import torch
+
+from speechscope.networks.alphabet import BLANK, OUTPUTS, encode
+from speechscope.training.ctc import (
+    ctc_loss,
+    edit_distance,
+    greedy,
+    letter_error_rate,
+    outputs_needed,
+)
+
+
+def test_the_loss_is_minus_the_log_of_all_paths_together() -> None:
+    # Three letters and a blank possible; the rest of the alphabet has no probability to speak of.
+    rng = np.random.default_rng(0)
+    for labels in ([], [0], [1, 0], [2, 2], [0, 1, 0]):
+        logits = np.full((OUTPUTS, 5), -60.0)
+        some = [0, 1, 2, BLANK]
+        logits[some] = rng.normal(size=(4, 5))
+        exponentials = np.exp(logits[some])
+        probabilities = (exponentials / exponentials.sum(0)).T
+        expected = oracles.ctc_negative_log(probabilities, labels, blank=3)
+        found = ctc_loss(
+            torch.from_numpy(logits)[None], torch.tensor([5]), [np.array(labels, dtype=np.int64)]
+        )
+        assert float(found) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_loss_equals_the_forward_algorithm_and_counts_an_utterances_outputs_only() -> None:
+    rng = np.random.default_rng(1)
+    logits = rng.normal(size=(3, OUTPUTS, 20))
+    texts, outputs = ["a bee", "hmm", ""], [20, 11, 7]
+    labels = [encode(text) for text in texts]
+    found = ctc_loss(torch.from_numpy(logits), torch.tensor(outputs), labels)
+    for one, label, count, loss in zip(logits, labels, outputs, found.tolist(), strict=True):
+        exponentials = np.exp(one[:, :count])
+        probabilities = (exponentials / exponentials.sum(0)).T
+        expected = oracles.ctc_forward(probabilities, label.tolist(), BLANK)
+        assert loss == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_text_fits_if_and_only_if_its_loss_is_finite() -> None:
+    for labels in ([0, 1, 2], [0, 0], [3, 3, 3], [4]):
+        need = outputs_needed(np.array(labels))
+        for count in (need - 1, need):
+            loss = ctc_loss(
+                torch.zeros(1, OUTPUTS, 6), torch.tensor([count]), [np.array(labels)]
+            )  # fmt: skip
+            assert bool(torch.isfinite(loss)) == (count >= need)
+    assert outputs_needed(encode("hello")) == 5
+    assert outputs_needed(np.array([], dtype=np.int64)) == 0
+
+
+def test_the_greedy_answer_is_the_collapsed_best_path() -> None:
+    rng = np.random.default_rng(2)
+    logits = rng.normal(size=(6, OUTPUTS, 40))
+    logits[:, [0, 1, BLANK]] += 2.0  # repetitions and blanks in plenty
+    outputs = [40, 39, 12, 1, 0, 25]
+    found = greedy(torch.from_numpy(logits), torch.tensor(outputs))
+    for one, count, answer in zip(logits, outputs, found, strict=True):
+        path = one.argmax(0)[:count].tolist()
+        assert answer.tolist() == oracles.collapsed(path, BLANK)
+
+
+def test_the_edit_distance_equals_its_definition() -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(150):
+        first, second = ("".join(rng.choice(list("abc '"), rng.integers(0, 9))) for _ in range(2))
+        assert edit_distance(first, second) == oracles.edits(first, second)
+    assert edit_distance("kitten", "sitting") == 3
+    assert edit_distance("", "ab") == edit_distance("ab", "") == 2
+
+
+def test_the_letter_error_rate_is_over_all_letters_together() -> None:
+    pairs = [("abcd", "abd"), ("", "xx"), ("hello you", "hello you"), ("aaaa", "")]
+    assert letter_error_rate(pairs) == (1 + 2 + 0 + 4) / (4 + 0 + 9 + 4)
+    assert np.isnan(letter_error_rate([("", "a")]))

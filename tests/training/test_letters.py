@@ -1,0 +1,182 @@
+import copy
+import dataclasses
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from speechscope.checkpoint import _check_plain
+from speechscope.errors import SpeechscopeError
+from speechscope.networks.alphabet import OUTPUTS, encode
+from speechscope.networks.wav2letter import Wav2Letter
+from speechscope.training.ctc import ctc_loss
+from speechscope.training.letters import KRUG_2018_TRAIN, LetterSettings, train_letters
+from speechscope.training.utterances import answers
+
+BINS = 12
+SETTINGS = LetterSettings(epochs=4, batch=3, padding=0.2, lr=3e-3, seed=5)
+
+
+class Spelled:
+    """Utterances in which every label is a few noisy frames of its own spectrum."""
+
+    def __init__(self, texts: list[str], *, dev: int = 0) -> None:
+        rng = np.random.default_rng(0)
+        spectra = rng.normal(size=(OUTPUTS, BINS))
+        self.texts = texts
+        self.inputs: list[Tensor] = []
+        for text in texts:
+            frames = [np.repeat(spectra[k][None], rng.integers(5, 9), 0) for k in encode(text)]
+            x = np.concatenate([*frames, rng.normal(size=(2, BINS))])
+            x = x + 0.1 * rng.normal(size=x.shape)
+            self.inputs.append(torch.from_numpy(x.T[None].astype(np.float32)))
+        self.lengths = np.array([x.shape[2] for x in self.inputs])
+        self.dev = dev
+        self.fetched_in: set[int] = set()
+
+    def utterances(self, split: str) -> NDArray[np.int64]:
+        items = np.arange(len(self.texts))
+        return items[: self.dev] if split == "dev" else items
+
+    def fetch(self, items: NDArray[np.int64]) -> list[Tensor]:
+        self.fetched_in.add(threading.get_ident())
+        return [self.inputs[item] for item in items]
+
+    def letters(self, items: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        return [encode(self.texts[item]) for item in items]
+
+
+def spelled(**options: int) -> Spelled:
+    texts = ["see the moon", "dog", "it's all", "no", "bbb see", "a dog sees", "the all", "moon no"]
+    return Spelled(texts, **options)
+
+
+def network() -> Wav2Letter:
+    return Wav2Letter(BINS, width=1 / 32)
+
+
+def test_eight_utterances_are_learnt_by_heart() -> None:
+    source = spelled()
+    model = Wav2Letter(BINS, width=1 / 16)
+    settings = dataclasses.replace(SETTINGS, epochs=30, batch=4)
+    result = train_letters(model, source, settings)
+    assert result.history[0].error > 0.9
+    assert min(epoch.error for epoch in result.history) == 0.0
+    # By guessing alone: log 31 = 3.4 nats a letter, and more.
+    assert result.history[-1].loss < 0.05
+    model.load_state_dict(result.best)
+    found = answers(model.eval(), source, "test", batch=3)
+    assert found.answers == found.texts == tuple(source.texts)
+    assert threading.get_ident() not in source.fetched_in
+
+
+def test_going_on_from_a_state_equals_never_having_stopped() -> None:
+    whole = train_letters(network(), spelled(), SETTINGS)
+    states: list[dict[str, Any]] = []
+    train_letters(
+        network(),
+        spelled(),
+        dataclasses.replace(SETTINGS, epochs=2),
+        on_epoch=lambda state: states.append(copy.deepcopy(state)),
+    )
+    assert len(states) == 2
+    _check_plain(states[-1], "state")
+    again = train_letters(network(), spelled(), SETTINGS, state=states[-1])
+    assert [dataclasses.replace(e, seconds=0) for e in again.history] == [
+        dataclasses.replace(e, seconds=0) for e in whole.history
+    ]
+    assert again.best_epoch == whole.best_epoch
+    for name, value in whole.state["weights"].items():
+        assert torch.equal(again.state["weights"][name], value), name
+        assert torch.equal(again.best[name], whole.best[name]), name
+    for name, moments in whole.state["moments"].items():
+        for key, value in moments.items():
+            assert torch.equal(again.state["moments"][name][key], value), (name, key)
+
+
+def test_the_seed_decides_the_weights_and_the_batches() -> None:
+    first, same, other = (
+        train_letters(network(), spelled(), dataclasses.replace(SETTINGS, epochs=1, seed=seed))
+        for seed in (5, 5, 6)
+    )
+    name = "conv2.weight"
+    assert torch.equal(first.state["weights"][name], same.state["weights"][name])
+    assert not torch.equal(first.state["weights"][name], other.state["weights"][name])
+
+
+def test_one_epoch_equals_plain_adam_on_the_loss_per_letter() -> None:
+    source = spelled()
+    settings = dataclasses.replace(SETTINGS, epochs=1, batch=8, padding=0.9)  # one batch
+    result = train_letters(network(), source, settings)
+    reference = network()
+    reference.reset_parameters(torch.Generator().manual_seed(settings.seed))
+    optimizer = torch.optim.Adam(reference.parameters(), lr=settings.lr)
+    items = np.argsort(source.lengths)
+    frames = torch.from_numpy(source.lengths[items])
+    x = torch.zeros(8, 1, BINS, int(frames.max()))
+    for place, item in zip(x, items, strict=True):
+        place[..., : source.lengths[item]] = source.inputs[item]
+    labels = source.letters(items)
+    losses = ctc_loss(reference.train()(x, frames), reference.output_frames(frames), labels)
+    letters = sum(len(one) for one in labels)
+    (losses.sum() / letters).backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    assert result.history[0].loss == pytest.approx(float(losses.detach().sum()) / letters, rel=1e-5)
+    moved = result.state["weights"]
+    for name, value in reference.named_parameters():
+        # Adam's first step is the derivative's sign, be it as small as rounding.
+        different = (moved[name] - value.detach()).abs() > 1e-5
+        assert float(different.float().mean()) < 0.02, name
+
+
+def test_the_best_epoch_is_chosen_on_dev_where_there_is_one() -> None:
+    assert train_letters(network(), spelled(), SETTINGS).selected_on == "test"
+    result = train_letters(network(), spelled(dev=2), dataclasses.replace(SETTINGS, epochs=12))
+    assert result.selected_on == "dev"
+    model = network()
+    model.load_state_dict(result.best)
+    found = answers(model.eval(), spelled(dev=2), "dev", batch=2)
+    assert found.error == result.state["best"]["error"]
+    assert found.items.tolist() == [0, 1]
+
+
+def test_texts_that_do_not_fit_are_left_out_and_named() -> None:
+    source = spelled()
+    source.inputs[3] = source.inputs[3][..., :2]  # one output for the two letters of "no"
+    source.lengths[3] = 2
+    result = train_letters(network(), source, dataclasses.replace(SETTINGS, epochs=1))
+    assert result.left_out == (3,)
+    assert np.isfinite(result.history[0].test_loss)
+    only = Spelled(["aha"])
+    only.inputs[0], only.lengths[0] = only.inputs[0][..., :2], 2
+    with pytest.raises(SpeechscopeError, match="no training utterance"):
+        train_letters(network(), only, SETTINGS)
+
+
+def test_a_loss_that_runs_away_is_an_error() -> None:
+    source = spelled()
+    source.inputs[0] = source.inputs[0] * torch.nan
+    with pytest.raises(SpeechscopeError, match="epoch 1: the loss is no longer finite"):
+        train_letters(network(), source, SETTINGS)
+
+
+def test_progress_counts_utterances() -> None:
+    seen: list[tuple[int, int]] = []
+    train_letters(
+        network(),
+        spelled(),
+        dataclasses.replace(SETTINGS, epochs=2),
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    assert seen[-1] == (16, 16)
+    assert [done for done, _ in seen] == sorted({done for done, _ in seen})
+
+
+def test_the_papers_settings_are_complete() -> None:
+    fields = {field.name for field in dataclasses.fields(LetterSettings)}
+    assert fields - {"seed"} <= set(KRUG_2018_TRAIN)
+    assert all(value.source for value in KRUG_2018_TRAIN.values())
