@@ -24,6 +24,7 @@ docs: ## write man pages and completions from the program
 check: ## what has to pass before a change lands
 	bash .ci/run
 
-bench: ## measure against plain PyTorch
+bench: ## measure against plain PyTorch and, given CORPUS=, scipy.fft
 	python benchmarks/epoch.py
 	python benchmarks/bp.py
+	if [ -n "$(CORPUS)" ]; then python benchmarks/prepare.py $(CORPUS); fi

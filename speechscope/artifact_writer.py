@@ -3,6 +3,7 @@
 import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from speechscope.provenance import Record
 from speechscope.staging import staged
 
 CHUNK_BYTES = 4_000_000  # DESIGN sec. 2: chunks of 1-8 MB
-ZSTD_LEVEL = 1  # spectrograms are noise to a compressor: higher levels cost time and gain nothing
+# Spectrograms are noise to a compressor. Measured on them: level 1 takes 1.4 times as long as -1
+# for 6 % less, level 3 another 2.5 times for nothing.
+ZSTD_LEVEL = -1
 
 
 def chunk_shape(shape: Sequence[int], itemsize: int) -> tuple[int, ...]:
@@ -68,7 +71,9 @@ class Stream:
         rows = np.concatenate(self._pending) if len(self._pending) > 1 else self._pending[0]
         end = self._rows + count
         if end > self._array.shape[0]:
-            self._array.resize((end, *self._array.shape[1:]))
+            # Resizing looks at every chunk: doubling keeps the whole cost proportional to the rows.
+            room = max(end, 2 * self._array.shape[0])
+            self._array.resize((room, *self._array.shape[1:]))
         self._array[self._rows : end] = rows[:count]
         self._rows = end
         self._pending = [rows[count:]] if count < len(rows) else []
@@ -88,6 +93,9 @@ class ArtifactWriter:
             "history": f"{record['created']} {' '.join(record['argv'])}",
         }
         self._group = zarr.create_group(folder, zarr_format=3, attributes=attributes)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._group
 
     def create(
         self,
@@ -154,13 +162,15 @@ class ArtifactWriter:
         """
         for stream in self._streams:
             stream.close()
-        contents = {}
-        for name, array in sorted(self._group.arrays()):
+        arrays = dict(sorted(self._group.arrays()))
+        for name, array in arrays.items():
             if array.nchunks_initialized != array.nchunks:
                 raise ArtifactError(
                     f"{name}: {array.nchunks_initialized} of {array.nchunks} chunks were written"
                 )
-            contents[name] = array_contents(self._folder / name)
+        with ThreadPoolExecutor(2) as pool:  # hashing lets other threads run
+            folders = [self._folder / name for name in arrays]
+            contents = dict(zip(arrays, pool.map(array_contents, folders), strict=True))
         sealed: dict[str, Any] = {**self._record, "contents": contents}
         self._group.attrs["speechscope"] = sealed
         with warnings.catch_warnings():

@@ -3,13 +3,27 @@
 import multiprocessing
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import TypeVar
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
+_END = object()
 AHEAD = 2  # tasks in flight per worker: enough to keep all busy, few enough to stay small
+
+
+def ahead(values: Iterable[Result]) -> Iterator[Result]:
+    """Yield values, the next one being worked out in a thread while this one is used."""
+    source = iter(values)
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(next, source, _END)
+        while True:
+            value = following.result()
+            if value is _END:
+                return
+            following = pool.submit(next, source, _END)
+            yield value  # type: ignore[misc]
 
 
 def ordered_map(

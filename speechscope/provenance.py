@@ -13,7 +13,7 @@ from typing import Any, NotRequired, TypedDict
 
 from speechscope import __version__
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 class Parent(TypedDict):

@@ -34,8 +34,6 @@ Table = Mapping[str, Value]
 Recipe = Mapping[str, Table]
 
 DEFAULT = "churchman2015"
-FEATURES = ("real", "magnitude", "sqrt-magnitude", "log-magnitude")
-NORMALIZATIONS = ("none", "gain")
 OPTIMIZERS = ("adagrad", "sgd", "adam")
 SAMPLINGS = ("resample", "plain")
 NETWORKS = (
@@ -49,21 +47,56 @@ NETWORKS = (
     "raw-phone",
     "raw-speaker",
 )
+FEATURES = (
+    "real",
+    "magnitude",
+    "sqrt-magnitude",
+    "log-magnitude",
+    "magnitude-phase",
+    "complex",
+    "mel",
+    "log-mel",
+    "mfcc",
+    "gammatone",
+)
+NORMALIZATIONS = ("none", "gain", "utterance", "band")
+UNITS = ("segment", "frame", "window", "utterance")
+LABELS = ("phone", "letter", "speaker")
+PHONE_SETS = ("timit-48", "timit-61", "timit-39", "arpabet", "sampa-fr", "ipa", "as-is")
+LAYOUTS = ("timit", "textgrid", "librispeech", "lab", "manifest")
+
+_INPUTS = (*FEATURES, "waveform")
+_SPLIT = Value("auto", "chosen: what the folders say, else a quarter of the speakers to test on")
+
+ENCODER_WEIGHTS = ("fixed", "init", "random", "frozen-random")
+DECODER_WEIGHTS = ("random", "transpose-init", "transpose-tied", "frozen-random")
+UNPOOLINGS = ("switch", "blind")
+STACKS = ("decoder", "none", "weak", "strong")
+
+NO_PENALTIES: Table = {
+    name: Value(0.0, "Riemens 2015, sec. 8: proposed, not tried")
+    for name in ("noise", "sparse", "contractive")
+}
 
 CHURCHMAN_2015: Recipe = {
     "prepare": {
+        "unit": Value("segment", "sec. 3: phones are cut out", UNITS),
+        "labels": Value("phone", "sec. 3.1", LABELS),
+        "phone_set": Value("timit-48", "sec. 3.1: Lee & Hon 1989, scored as 39", PHONE_SETS),
+        "split": _SPLIT,
         "rate": Value(16000, "TIMIT's sampling rate [Hz] (sec. 3)"),
         "max_length": Value("2554", "sec. 3.2: TIMIT's 95th percentile [samples]"),
         "samples": Value(2554, "sec. 3.2: segments are padded to this [samples]"),
         "window": Value(267, "sec. 3.2: 16.7 ms [samples]"),
         "overlap": Value(122, "sec. 3.2: 7.6 ms [samples]"),
         "bins": Value(201, "sec. 3.2: 400 sampling points give 201 bins"),
-        "features": Value("real", "sec. 3.2, and Riemens 2015, sec. 2.3", FEATURES),
+        "features": Value("real", "sec. 3.2, and Riemens 2015, sec. 2.3", _INPUTS),
+        "deltas": Value(0, "sec. 3.2: the spectrogram alone"),
         "normalize": Value(
             "none", 'sec. 3.2: "spectrogram intensities were not normalized"', NORMALIZATIONS
         ),
+        "context": Value(1, "sec. 3: a segment stands by itself"),
         "drop_sa": Value(True, "sec. 3.1: SA sentences are removed"),
-        "drop_labels": Value("q", "Lee & Hon 1989: the glottal stop is dropped"),
         "dev": Value(0.0, "sec. 3: training and test sets only"),
     },
     "train": {
@@ -91,11 +124,16 @@ CHURCHMAN_2015: Recipe = {
         "batch": Value(128, "sec. 3.3"),
         "lr": Value(0.1, "chosen: a share of the size of a stage's first weights"),
         "lr_together": Value(0.02, "chosen: likewise; fine-tuning takes smaller steps"),
-        "init": Value(
-            "transpose",
-            "Riemens 2015, sec. 4.3 (Churchman leaves it open)",
-            ("transpose", "random"),
+        "encoder": Value(
+            "fixed", "sec. 6.5.4: only the decoder's weights are updated", ENCODER_WEIGHTS
         ),
+        "decoder": Value(
+            "transpose-init", "Riemens 2015, sec. 4.3 (Churchman leaves it open)", DECODER_WEIGHTS
+        ),
+        "unpool": Value("blind", "sec. 6.5.2: switches leak information", UNPOOLINGS),
+        "stack": Value("decoder", "sec. 6.5.5", STACKS),
+        "relu": Value(True, "Riemens 2015, sec. 4.3 (Churchman leaves it open)"),
+        **NO_PENALTIES,
     },
     "invert": {
         "layer": Value("1,3,6,9,12", "sec. 7"),
@@ -111,7 +149,111 @@ CHURCHMAN_2015: Recipe = {
     },
 }
 
-RECIPES: Mapping[str, Recipe] = {"churchman2015": CHURCHMAN_2015}
+RIEMENS_2015: Recipe = {
+    "prepare": {
+        **CHURCHMAN_2015["prepare"],
+        "unit": Value("segment", "sec. 2.1: slices that hold a phone", UNITS),
+        "phone_set": Value("timit-48", "sec. 2.1: 48 labels, scored as 39", PHONE_SETS),
+        "max_length": Value("2554", "sec. 2.1: the longest 5 %; of one data set with Churchman's"),
+        "samples": Value(2554, "sec. 2.1: zero-padded on both sides to the longest [samples]"),
+        "window": Value(267, "sec. 2.2.2: 1/60 second, Hamming [samples]"),
+        "overlap": Value(120, "sec. 2.2.2: 7.5 ms, which gives 16 frames [samples]"),
+        "bins": Value(201, "sec. 2.2.2; table 1 has 101 and 301 too"),
+        "features": Value("real", "sec. 2.3: simply the real parts", _INPUTS),
+        "deltas": Value(0, "sec. 2.3: tried, and left out"),
+        "normalize": Value("none", "sec. 2.3: only the average is removed", NORMALIZATIONS),
+        "drop_sa": Value(True, "sec. 2.1: each sentence is used once"),
+    },
+    "decode-train": {
+        "layer": Value("unit1,unit2,unit3,unit4", "sec. 5.2: one to four units"),
+        "epochs": Value(50, "sec. 5.1: at most 50 (or until convergence)"),
+        "together": Value(0, "sec. 4.3: none of the ways to train ends in fine-tuning"),
+        "per_class": Value(500, "sec. 3.1"),
+        "test_per_class": Value(20, "chosen: a mean needs no more than a tenth of sec. 3.1's"),
+        "batch": Value(128, "chosen: Churchman 2015, sec. 3.3, who shares the training"),
+        "lr": Value(0.3, "chosen on recorded speech: a share of the size of a layer's weights"),
+        "lr_together": Value(0.02, "chosen: likewise; fine-tuning takes smaller steps"),
+        "encoder": Value("random", "sec. 4.3: both parts from random weights", ENCODER_WEIGHTS),
+        "decoder": Value("random", "sec. 4.3: both parts from random weights", DECODER_WEIGHTS),
+        "unpool": Value("switch", "sec. 5.1", UNPOOLINGS),
+        "stack": Value("none", 'sec. 4.3: "regular" training', STACKS),
+        "relu": Value(True, "sec. 4.3, fig. 4"),
+        **NO_PENALTIES,
+    },
+}
+
+KRUG_2018: Recipe = {
+    "prepare": {
+        "unit": Value("utterance", "sec. 3.1: whole-sequence recordings", UNITS),
+        "labels": Value("letter", "sec. 3.1", LABELS),
+        "phone_set": Value("as-is", "chosen: there are no phones in it", PHONE_SETS),
+        "split": _SPLIT,
+        "rate": Value(16000, "LibriSpeech's sampling rate [Hz] (sec. 3.1)"),
+        "max_length": Value("none", "sec. 3.1: all of LibriSpeech"),
+        "samples": Value(400, "chosen: without a meaning for utterances [samples]"),
+        "window": Value(400, "chosen: the usual 25 ms; the paper gives none [samples]"),
+        "overlap": Value(240, "chosen: the usual hop of 10 ms; the paper gives none [samples]"),
+        "bins": Value(128, "sec. 3.1: 128 mel-frequency bins"),
+        "features": Value(
+            "log-mel", "chosen: sec. 3.1 names mel bins; power spans too many decades", _INPUTS
+        ),
+        "deltas": Value(0, "sec. 3.1: the spectrogram alone"),
+        "normalize": Value("utterance", "sec. 3.1: z-normalized spectrograms", NORMALIZATIONS),
+        "context": Value(1, "sec. 3.1: the network sees its 206 frames by itself"),
+        "drop_sa": Value(False, "chosen: LibriSpeech has no such sentences"),
+        "dev": Value(0.0, "chosen: LibriSpeech's folders say what is dev"),
+    },
+}
+
+MUCKENHIRN_2019: Recipe = {
+    "prepare": {
+        "unit": Value("window", "sec. 4.1: the raw waveform", UNITS),
+        "labels": Value("phone", "sec. 4.1; its other network takes --labels speaker", LABELS),
+        "phone_set": Value("timit-48", "chosen: sec. 4.1 names none; scored as 39", PHONE_SETS),
+        "split": _SPLIT,
+        "rate": Value(16000, "TIMIT's sampling rate [Hz] (sec. 4.1)"),
+        "max_length": Value("none", "sec. 4.1: all phones"),
+        "samples": Value(4000, "sec. 4.1: 250 ms [samples]"),
+        "window": Value(160, "chosen: with no overlap, one window every 10 ms [samples]"),
+        "overlap": Value(0, "chosen: see window"),
+        "bins": Value(2, "chosen: without a meaning for waveforms"),
+        "features": Value("waveform", "sec. 2: the signal as it is", _INPUTS),
+        "deltas": Value(0, "sec. 2: the signal as it is"),
+        "normalize": Value("utterance", "chosen: the paper names none", NORMALIZATIONS),
+        "context": Value(1, "sec. 4.1: the window is the context"),
+        "drop_sa": Value(True, "chosen: as is usual for phones; speakers keep all ten sentences"),
+        "dev": Value(0.0, "chosen: --dev sets speakers apart"),
+    },
+}
+
+PELLEGRINI_2016: Recipe = {
+    "prepare": {
+        "unit": Value("frame", "sec. 2: frames with five neighbours on each side", UNITS),
+        "labels": Value("phone", "sec. 2", LABELS),
+        "phone_set": Value("sampa-fr", "sec. 4.2: 33 units for French", PHONE_SETS),
+        "split": _SPLIT,
+        "rate": Value(16000, "chosen: BREF's sampling rate [Hz], which sec. 2 does not give"),
+        "max_length": Value("none", "sec. 2: all phones"),
+        "samples": Value(320, "chosen: without a meaning for frames [samples]"),
+        "window": Value(320, "sec. 2: 20 ms [samples]"),
+        "overlap": Value(160, "sec. 2: frames are 10 ms apart [samples]"),
+        "bins": Value(40, "sec. 2: 40 log filter banks"),
+        "features": Value("log-mel", "sec. 2", _INPUTS),
+        "deltas": Value(2, "sec. 2: static, delta and delta-delta"),
+        "normalize": Value("none", "chosen: the paper names none", NORMALIZATIONS),
+        "context": Value(11, "sec. 2: 11 consecutive frames"),
+        "drop_sa": Value(False, "chosen: BREF has no such sentences"),
+        "dev": Value(0.1, "sec. 2: 10 % to tune on"),
+    },
+}
+
+RECIPES: Mapping[str, Recipe] = {
+    "churchman2015": CHURCHMAN_2015,
+    "riemens2015": RIEMENS_2015,
+    "krug2018": KRUG_2018,
+    "muckenhirn2019": MUCKENHIRN_2019,
+    "pellegrini2016": PELLEGRINI_2016,
+}
 
 AUGMENT: Table = {
     "warp": Value(0.1, "chosen: vocal tracts differ by about as much"),

@@ -12,21 +12,26 @@ from speechscope.artifact import Artifact
 from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
 from speechscope.lineage import ancestor, record_at
+from speechscope.round_trip import round_trip
 from speechscope.tables import Row
 
+ROUND_TRIPS = 2000
+"""Segments of a corpus whose round trip is scored (chosen: the mean is then known to 0.01)."""
+_DECODER_SETTINGS = ("encoder", "decoder", "unpool", "stack", "relu")
 BLOCK = 256  # items read at a time: about 3 MB of spectrograms
 
 
 def scorecard(path: Path, *, device: str, moved: Mapping[str, Path] | None = None) -> list[Row]:
     """Return the rows for one artifact.
 
-    A model gives its accuracies on the test split; a decoder its errors against the zero
-    spectrogram; an inversion its distances and correlations by method and layer.
+    A corpus gives the round trips of its segments (Riemens 2015, table 1); a model its accuracies
+    on the test split; a decoder its errors, those of the zero spectrogram and of its leak test; an
+    inversion its distances and correlations by method and layer.
 
     Parameters
     ----------
     path
-        ``model.pt``, ``decoder.pt`` or ``inversion.zarr``.
+        ``corpus.zarr``, ``model.pt``, ``decoder.pt`` or ``inversion.zarr``.
     device
         Where the network runs.
     moved
@@ -46,7 +51,24 @@ def scorecard(path: Path, *, device: str, moved: Mapping[str, Path] | None = Non
         return list(_decoder(path))
     if kind == "inversion":
         return list(_inversion(Artifact(path, "inversion")))
-    raise UsageProblem(f"{path} is a {kind}; score takes a model, a decoder or an inversion")
+    if kind == "corpus":
+        return list(_corpus(Corpus(path)))
+    raise UsageProblem(
+        f"{path} is a {kind}; score takes a corpus, a model, a decoder or an inversion"
+    )
+
+
+def _corpus(corpus: Corpus) -> Iterator[Row]:
+    """Score the round trip of its segments (Riemens 2015, table 1): a sample of the test split."""
+    transform = corpus.representation.transform
+    items = corpus.items("test")
+    rng = np.random.default_rng(0)
+    chosen = np.sort(rng.permutation(items)[:ROUND_TRIPS])
+    blocks = (
+        corpus.waveforms(chosen[start : start + BLOCK]) for start in range(0, len(chosen), BLOCK)
+    )
+    for row in round_trip(blocks, transform):
+        yield {"artifact": corpus.path.name, **row}
 
 
 def _model(path: Path, device: str, moved: Mapping[str, Path]) -> Iterator[Row]:
@@ -83,8 +105,11 @@ def _model(path: Path, device: str, moved: Mapping[str, Path]) -> Iterator[Row]:
 def _decoder(path: Path) -> Iterator[Row]:
     from speechscope.checkpoint import Checkpoint
 
-    for row in Checkpoint(path, "decoder").values["scores"]:
-        yield {"artifact": path.name, **row}
+    checkpoint = Checkpoint(path, "decoder")
+    config = checkpoint.record["config"]
+    made = {name: config[name] for name in _DECODER_SETTINGS if name in config}
+    for row in checkpoint.values["scores"]:
+        yield {"artifact": path.name, **made, **row}
 
 
 def _inversion(artifact: Artifact) -> Iterator[Row]:

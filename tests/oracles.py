@@ -294,6 +294,128 @@ def batch_normalised(x: Array, frames: list[int], gain: Array, bias: Array, eps:
     return out
 
 
+# Representations of a signal, frame by frame and band by band.
+
+
+def mel_triangles(bands: int, points: int, rate: int) -> Array:
+    """Triangles on the mel scale, (bins, bands), each by its two flanks."""
+
+    def mel(hertz: float) -> float:
+        return 1127.0 * float(np.log1p(hertz / 700.0))  # the other way to write the same scale
+
+    edges = [mel(rate / 2) * b / (bands + 1) for b in range(bands + 2)]
+    out = np.zeros((points // 2 + 1, bands))
+    for k in range(points // 2 + 1):
+        here = mel(k * rate / points)
+        for b in range(bands):
+            left, peak, right = edges[b : b + 3]
+            if left < here <= peak:
+                out[k, b] = (here - left) / (peak - left)
+            elif peak < here < right:
+                out[k, b] = (right - here) / (right - peak)
+    return out
+
+
+def cosine_transform(values: Array, count: int) -> Array:
+    """First `count` coefficients of the orthonormal DCT-II of (…, B), one sum each."""
+    size = values.shape[-1]
+    out = np.zeros((*values.shape[:-1], count))
+    for q in range(count):
+        norm = np.sqrt((1 if q == 0 else 2) / size)
+        for b in range(size):
+            out[..., q] += norm * values[..., b] * np.cos(np.pi * q * (2 * b + 1) / (2 * size))
+    return out
+
+
+def regression(values: Array, reach: int) -> Array:
+    """Slope of the least-squares line through 2 reach + 1 frames of (frames,), ends repeated."""
+    frames = len(values)
+    offsets = list(range(-reach, reach + 1))
+    slopes = []
+    for t in range(frames):
+        around = [values[min(max(t + offset, 0), frames - 1)] for offset in offsets]
+        slopes.append(np.polyfit(offsets, around, 1)[0])
+    return np.array(slopes)
+
+
+def gammatonogram(signal: Array, window: int, hop: int, frequencies: Array, rate: int) -> Array:
+    """Gammatone filters by convolution, rectified, averaged over frames, cube root: (frames, B)."""
+    t = np.arange(round(0.128 * rate)) / rate
+    n = np.arange(window)
+    taper = 0.54 - 0.46 * np.cos(2 * np.pi * n / (window - 1))
+    columns = []
+    for f in frequencies:
+        bandwidth = 1.019 * 24.7 * (4.37 * f / 1000 + 1)
+        response = t**3 * np.exp(-2 * np.pi * bandwidth * t) * np.cos(2 * np.pi * f * t)
+        real = np.sum(response * np.cos(2 * np.pi * f * t))
+        imaginary = np.sum(response * np.sin(2 * np.pi * f * t))
+        response /= np.sqrt(real**2 + imaginary**2)
+        motion = np.convolve(signal.astype(float), response)[: len(signal)]
+        rectified = np.where(motion > 0, motion, 0)
+        starts = range(0, len(signal) - window + 1, hop)
+        means = [np.sum(taper * rectified[s : s + window]) / np.sum(taper) for s in starts]
+        columns.append(np.cbrt(means))
+    return np.stack(columns, axis=1)
+
+
+# Autoencoders
+
+
+def pooling_switches(x: Array, size: tuple[int, int], stride: tuple[int, int]) -> Array:
+    """Riemens 2015, B.8.2: (f, t) of the maximum of every region of x (F, T); [regions, 2]."""
+    regions = [(x.shape[a] - size[a]) // stride[a] + 1 for a in (0, 1)]
+    out = np.zeros((*regions, 2), dtype=int)
+    for i in range(regions[0]):
+        for j in range(regions[1]):
+            f, t = i * stride[0], j * stride[1]
+            region = x[f : f + size[0], t : t + size[1]]
+            highest = np.argwhere(region == region.max())[0]
+            out[i, j] = f + highest[0], t + highest[1]
+    return out
+
+
+def switch_unpooling(pooled: Array, switches: Array, shape: tuple[int, int]) -> Array:
+    """Riemens 2015, B.8.2: values (H, W) written where the switches say, zeros elsewhere."""
+    out = np.zeros(shape)
+    for i in range(pooled.shape[0]):
+        for j in range(pooled.shape[1]):
+            f, t = switches[i, j]
+            out[f, t] = pooled[i, j]
+    return out
+
+
+def autoencoder_gradients(
+    tensors: dict[str, Any], x: Any, size: tuple[int, int], stride: tuple[int, int], pads: Any
+) -> dict[str, Any]:
+    """∂/∂w of ½ ‖X − X′‖² of a one-unit autoencoder with switches and tied weights, summed.
+
+    `tensors` are "weight" (maps, C, kf, kt) and the biases "encoder" (maps,), "decoder" (C,);
+    `pads` those of the encoder. Plain layers and automatic derivatives, unpooling by loops.
+    """
+    import torch
+    from torch.nn import functional
+
+    leaves = {name: value.clone().requires_grad_() for name, value in tensors.items()}
+    weight = leaves["weight"]
+    top, bottom, left, right = pads
+    kf, kt = weight.shape[2:]
+    maps = functional.conv2d(functional.pad(x, (left, right, top, bottom)), weight)
+    maps = maps + leaves["encoder"][:, None, None]
+    spread = torch.zeros_like(maps)
+    for b in range(maps.shape[0]):
+        for m in range(maps.shape[1]):
+            where = pooling_switches(maps[b, m].detach().numpy(), size, stride)
+            for f, t in where.reshape(-1, 2):
+                spread[b, m, f, t] = torch.relu(maps[b, m, f, t])
+    # The transpose of a convolution is its derivative by the input, cut to the input's size.
+    full = functional.conv_transpose2d(spread, weight)
+    restored = full[:, :, top : full.shape[2] - bottom, left : full.shape[3] - right]
+    assert restored.shape == x.shape and kf - 1 >= max(top, bottom) and kt - 1 >= max(left, right)
+    restored = restored + leaves["decoder"][:, None, None]
+    loss = 0.5 * ((restored - x) ** 2).sum()
+    return dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True))
+
+
 # Relevance.
 
 

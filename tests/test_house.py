@@ -21,7 +21,7 @@ LADDER = (
     ("cli",),
     ("commands",),
     ("scorecards", "wav", "inspection"),
-    ("training", "inversion", "report"),
+    ("training", "inversion", "report", "round_trip"),
     ("scoring",),
     ("corpus",),
     ("networks", "features"),

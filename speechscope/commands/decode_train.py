@@ -7,6 +7,7 @@ import typer
 
 from speechscope import recipes
 from speechscope.commands import options, output
+from speechscope.errors import UsageProblem
 
 
 def command(
@@ -16,7 +17,9 @@ def command(
     recipe: options.Recipe = recipes.DEFAULT,
     layer: Annotated[
         list[str] | None,
-        options.setting("--layer", "Layers to decode from.", "decode-train.layer"),
+        options.setting(
+            "--layer", "Layers to decode from; unit2 is where two units end.", "decode-train.layer"
+        ),
     ] = None,
     epochs: Annotated[
         int | None,
@@ -38,8 +41,51 @@ def command(
     lr: Annotated[
         float | None, options.setting("--lr", "AdaGrad's master step size.", "decode-train.lr")
     ] = None,
-    init: Annotated[
-        str | None, options.setting("--init", "First weights.", "decode-train.init")
+    units: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--units",
+            help="Decode after so many units (convolution and pooling), in place of --layer.",
+            show_default=False,
+        ),
+    ] = None,
+    encoder: Annotated[
+        str | None,
+        options.setting("--encoder", "The encoder's weights.", "decode-train.encoder"),
+    ] = None,
+    decoder: Annotated[
+        str | None,
+        options.setting("--decoder", "The decoder's weights.", "decode-train.decoder"),
+    ] = None,
+    unpool: Annotated[
+        str | None,
+        options.setting("--unpool", "How pooling is inverted.", "decode-train.unpool"),
+    ] = None,
+    stack: Annotated[
+        str | None,
+        options.setting("--stack", "In which order parts are trained.", "decode-train.stack"),
+    ] = None,
+    relu: Annotated[
+        bool | None,
+        options.setting("--relu/--no-relu", "ReLUs in the decoder.", "decode-train.relu"),
+    ] = None,
+    noise: Annotated[
+        float | None,
+        options.setting(
+            "--noise", "Noise on the inputs, of their size.", "decode-train.noise", min=0.0
+        ),
+    ] = None,
+    sparse: Annotated[
+        float | None,
+        options.setting(
+            "--sparse", "Weight of the code's L1 norm.", "decode-train.sparse", min=0.0
+        ),
+    ] = None,
+    contractive: Annotated[
+        float | None,
+        options.setting(
+            "--contractive", "Weight of the code's slope.", "decode-train.contractive", min=0.0
+        ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped run.")] = False,
     corpus: options.CorpusPath = None,
@@ -50,21 +96,32 @@ def command(
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
-    """Train a decoder for each layer, the network itself staying as it is.
+    """Train a decoder for each layer, and the encoder with it where asked.
 
-    Decoders use blind unpooling and learned transposed convolutions, and are trained stage by
-    stage from the middle outwards, then together (Churchman 2015, sec. 6.5).
+    By default the network stays as it is, pooling is inverted blindly, and decoders are trained
+    stage by stage from the code outwards, then together (Churchman 2015, sec. 6.5). --recipe
+    riemens2015 trains autoencoders; each row of Riemens' tables is a combination of --encoder,
+    --decoder, --unpool, --stack, --units and --relu.
 
-    Example: speechscope decode-train model.pt --layer 1,9 -o decoder.pt
+    Example: speechscope decode-train --encoder random --decoder random --stack weak --units 2
     """
+    if units and layer:
+        raise UsageProblem("--units and --layer exclude each other")
     flags = {
-        "layer": options.joined(layer),
+        "layer": ",".join(f"unit{n}" for n in options.split_list(units)) or options.joined(layer),
         "epochs": epochs,
         "together": together,
         "per_class": per_class,
         "batch": batch,
         "lr": lr,
-        "init": init,
+        "encoder": encoder,
+        "decoder": decoder,
+        "unpool": unpool,
+        "stack": stack,
+        "relu": relu,
+        "noise": noise,
+        "sparse": sparse,
+        "contractive": contractive,
     }
     chosen = recipes.resolve(recipe, "decode-train", flags)
     source, path = options.input_path(model), options.output_path(destination, "decoder.pt")
@@ -74,28 +131,25 @@ def command(
     from speechscope.corpus.store import Corpus
     from speechscope.device import choose
     from speechscope.lineage import ancestor, entry
+    from speechscope.networks.autoencoders import Scheme, resolve
     from speechscope.networks.saved import decoder_values, load_model
     from speechscope.progress import bar
     from speechscope.staging import staged
-    from speechscope.training.decoders import DecoderSettings, scores, train_decoders
+    from speechscope.training.decoder_settings import DecoderSettings
+    from speechscope.training.decoders import train_decoders
     from speechscope.training.resume import ResumeFile
     from speechscope.training.source import CorpusSource
 
+    names = ("encoder", "decoder", "unpool", "relu")
+    settings = DecoderSettings(
+        **{name: value for name, value in chosen.items() if name not in ("layer", *names)},
+        scheme=Scheme(**{name: chosen[name] for name in names}),
+        seed=seed,
+    )
     where = choose(device)
     trained = load_model(source)
     data = Corpus(ancestor(source, trained.checkpoint.record, "corpus", moved))
-    layers = [trained.network.resolve(name) for name in chosen["layer"].split(",")]
-    settings = DecoderSettings(
-        epochs=chosen["epochs"],
-        together=chosen["together"],
-        per_class=chosen["per_class"],
-        test_per_class=chosen["test_per_class"],
-        batch=chosen["batch"],
-        lr=chosen["lr"],
-        lr_together=chosen["lr_together"],
-        init=chosen["init"],
-        seed=seed,
-    )
+    layers = [resolve(trained.network, name) for name in chosen["layer"].split(",")]
     record = provenance.new_record(
         "decoder",
         config={"recipe": recipe, **chosen},
@@ -117,11 +171,10 @@ def command(
             on_stage=unfinished.save,
             progress=progress,
         )
-        rows = scores(done.history)
         values = {
-            **decoder_values(done.decoders),
+            **decoder_values(done.autoencoders),
             "history": [asdict(entry_) for entry_ in done.history],
-            "scores": rows,
+            "scores": done.scores,
             "state": done.state,
         }
         checkpoint.write(partial, record, values)
@@ -129,8 +182,8 @@ def command(
     output.note(
         "; ".join(
             f"layer {row['layer']}: error {row['test']:.3g} (silence {row['silence']:.3g})"
-            for row in rows
+            for row in done.scores
         ),
         quiet=quiet,
     )
-    output.wrote(path, "decoder", as_json=as_json, facts={"scores": rows})
+    output.wrote(path, "decoder", as_json=as_json, facts={"scores": done.scores})

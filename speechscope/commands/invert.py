@@ -92,7 +92,7 @@ def command(
     from speechscope.inversion.bold_driver import BoldDriverSettings
     from speechscope.inversion.bp import BpSettings
     from speechscope.inversion.chain import InversionSettings, most_steps, parse_method
-    from speechscope.inversion.store import WITH_WAVEFORM, write_inversion
+    from speechscope.inversion.store import write_inversion
     from speechscope.lineage import ancestor, entry, record_at
     from speechscope.networks.saved import load_decoders, load_model
     from speechscope.progress import bar
@@ -127,7 +127,7 @@ def command(
     else:
         chosen_items = selection.per_class(data, "test", chosen["per_class"], seed)
     if wav is not None:
-        if data.features not in WITH_WAVEFORM:
+        if not data.invertible:
             raise UsageProblem(f"--wav: {data.features} spectrograms have no waveform")
         check_target(wav, force=force)
     settings = InversionSettings(
@@ -140,8 +140,8 @@ def command(
             ),
         ),
     )
-    if data.features not in WITH_WAVEFORM:
-        output.note(f"{data.features} spectrograms keep no sign: no waveforms", quiet=quiet)
+    if not data.invertible:
+        output.note(f"{data.features} spectrograms cannot be turned back into sound", quiet=quiet)
     new = provenance.new_record(
         "inversion",
         config={"recipe": recipe, **chosen, "split": "test"},

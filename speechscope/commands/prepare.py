@@ -1,5 +1,6 @@
 """``speechscope prepare``: from recordings to corpus.zarr."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,24 +12,70 @@ from speechscope.errors import ItemsSkipped, UsageProblem
 
 def command(
     folder: Annotated[
-        str, typer.Argument(metavar="DIR", help="A corpus folder in TIMIT layout; - reads one.")
+        str, typer.Argument(metavar="DIR", help="A corpus folder, or a manifest; - reads its path.")
     ],
     recipe: options.Recipe = recipes.DEFAULT,
+    layout: Annotated[
+        str | None,
+        typer.Option(
+            "--layout",
+            help=f"How it is laid out, if not to be found out: {', '.join(recipes.LAYOUTS)}.",
+            autocompletion=lambda: list(recipes.LAYOUTS),
+            show_default=False,
+        ),
+    ] = None,
+    tier: Annotated[
+        str | None,
+        typer.Option("--tier", help="TextGrids: the tier with the phones.", show_default=False),
+    ] = None,
+    labels: Annotated[
+        str | None, options.setting("--labels", "What items are labelled with.", "prepare.labels")
+    ] = None,
+    phone_set: Annotated[
+        str | None, options.setting("--phone-set", "The phones.", "prepare.phone_set")
+    ] = None,
+    mapping: Annotated[
+        Path | None,
+        typer.Option(
+            "--mapping", help="For ipa: a table of label, class, folded.", show_default=False
+        ),
+    ] = None,
+    unit: Annotated[
+        str | None, options.setting("--unit", "What an item is.", "prepare.unit")
+    ] = None,
     features: Annotated[
         str | None, options.setting("--features", "Representation.", "prepare.features")
     ] = None,
-    normalize: Annotated[
-        str | None, options.setting("--normalize", "Loudness.", "prepare.normalize")
-    ] = None,
     bins: Annotated[
-        int | None, options.setting("--bins", "Frequency bins.", "prepare.bins", min=2)
+        int | None,
+        options.setting("--bins", "Frequency bins, bands or coefficients.", "prepare.bins", min=2),
+    ] = None,
+    deltas: Annotated[
+        int | None,
+        options.setting("--deltas", "Derivatives as channels.", "prepare.deltas", min=0, max=2),
+    ] = None,
+    normalize: Annotated[
+        str | None,
+        options.setting("--normalize", "Loudness, or z-normalisation.", "prepare.normalize"),
+    ] = None,
+    context: Annotated[
+        int | None,
+        options.setting("--context", "Frames of a frame item, odd.", "prepare.context", min=1),
     ] = None,
     max_length: Annotated[
         str | None,
         options.setting(
             "--max-length",
-            "Longest segment kept: samples, or a percentile such as 95%.",
+            "Longest item kept: samples, a percentile such as 95%, or none.",
             "prepare.max_length",
+        ),
+    ] = None,
+    split: Annotated[
+        str | None,
+        options.setting(
+            "--split",
+            "folder, speakers:FILE, share:test=0.2,dev=0.1, or recordings:0.1.",
+            "prepare.split",
         ),
     ] = None,
     dev: Annotated[
@@ -45,75 +92,78 @@ def command(
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
-    """Cut a corpus into phone segments and store their spectrograms and labels.
+    """Cut a corpus into items and store their inputs and labels.
 
-    Reads TIMIT in all its variants, and corpora in the same layout. Items that cannot be used
-    are named and left out, and the exit code is 4 unless --skip-bad accepts that.
+    Reads TIMIT in all its variants, Praat TextGrids, LibriSpeech, xlabel and HTK label files, and
+    a table of recordings. Items are phone segments, frames with context, windows of the waveform,
+    or whole utterances. What cannot be used is named and left out, and the exit code is 4 unless
+    --skip-bad accepts that.
 
-    Example: speechscope prepare timit/ -o corpus.zarr
+    Example: speechscope prepare corpus/ --recipe pellegrini2016 --tier phones -o corpus.zarr
     """
     flags = {
+        "unit": unit,
+        "labels": labels,
+        "phone_set": phone_set,
+        "split": split,
         "features": features,
-        "normalize": normalize,
         "bins": bins,
+        "deltas": deltas,
+        "normalize": normalize,
+        "context": context,
         "max_length": max_length,
         "dev": dev,
     }
     chosen = recipes.resolve(recipe, "prepare", flags)
+    length = _length(chosen["max_length"])
     root, path = options.input_path(folder), options.output_path(destination, "corpus.zarr")
 
     from speechscope import artifact_writer, provenance
-    from speechscope.corpus.prepare import Settings, prepare
-    from speechscope.features.stft import Stft
+    from speechscope.corpus.prepare import prepare
+    from speechscope.corpus.settings import Settings
+    from speechscope.features.transform import Transform
     from speechscope.progress import bar
 
-    stft = Stft(
-        chosen["samples"],
-        chosen["window"],
-        chosen["overlap"],
-        2 * (chosen["bins"] - 1),
-        chosen["rate"],
-    )
-    if stft.points < stft.window:
-        raise UsageProblem(
-            f"--bins {stft.bins}: the {stft.window}-sample window needs {stft.window // 2 + 2}"
-        )
+    sizes = {name: chosen[name] for name in ("samples", "window", "overlap", "bins", "rate")}
     settings = Settings(
-        stft=stft,
+        unit=chosen["unit"],
+        labels=chosen["labels"],
+        transform=Transform(**sizes),
         features=chosen["features"],
+        deltas=chosen["deltas"],
         normalize=chosen["normalize"],
-        max_length=_length(chosen["max_length"]),
-        drop_sa=chosen["drop_sa"],
-        drop_labels=tuple(chosen["drop_labels"].split()),
+        context=chosen["context"],
+        max_length=length,
+        layout=layout,
+        tier=tier,
+        phone_set=chosen["phone_set"],
+        mapping=mapping,
+        split=chosen["split"],
         dev=chosen["dev"],
         seed=seed,
+        drop_sa=chosen["drop_sa"],
     )
+    settings.check()
     config = {
         "recipe": recipe,
         **chosen,
+        "tier": tier,
+        "mapping": None if mapping is None else str(mapping.resolve()),
         "source": str(root.resolve()),
-        "stft": {
-            "window": stft.window,
-            "overlap": stft.overlap,
-            "points": stft.points,
-            "rate": stft.rate,
-        },
     }
     record = provenance.new_record("corpus", config=config, seed=seed, device="cpu")
-    title = f"Phone segments of {root.name}"
+    title = f"{chosen['unit'].capitalize()}s of {root.resolve().name}"
     with (
         artifact_writer.create(path, title, record, force=force) as writer,
         bar("prepare", quiet=quiet) as progress,
     ):
         summary = prepare(root, writer, settings, workers=workers, progress=progress)
-        writer.set_config(
-            dropped=dict(summary.dropped),
-            skipped=summary.skipped,
-            seconds=summary.seconds,
-        )
-    dropped = ", ".join(f"{n} {why}" for why, n in summary.dropped.items() if n)
+    for line in summary.notes:
+        output.note(line, quiet=quiet)
+    skipped, lost = summary.losses.skipped, summary.losses.dropped
+    dropped = ", ".join(f"{n} {why}" for why, n in lost.items() if n)
     output.note(
-        f"{summary.items} segments of {summary.utterances} utterances "
+        f"{summary.items} {chosen['unit']}s of {summary.utterances} utterances "
         f"({summary.seconds / 60:.1f} min)"
         + (f"; left out by the recipe: {dropped}" * bool(dropped)),
         quiet=quiet,
@@ -122,20 +172,22 @@ def command(
         "items": summary.items,
         "utterances": summary.utterances,
         "seconds": summary.seconds,
-        "dropped": dict(summary.dropped),
-        "skipped": summary.skipped,
+        "dropped": dict(lost),
+        "skipped": skipped,
     }
     output.wrote(path, "corpus", as_json=as_json, facts=facts)
-    if summary.skipped:
-        lines = output.shortened(summary.skipped, str(path))
+    if skipped:
+        lines = output.shortened(skipped, str(path))
         if not skip_bad:
-            raise ItemsSkipped(f"{len(summary.skipped)} items were left out (exit 4)", lines)
+            raise ItemsSkipped(f"{len(skipped)} items were left out (exit 4)", lines)
         for line in lines:
             output.note(f"skipped {line}", quiet=quiet)
 
 
-def _length(text: str) -> int | str:
-    """Return a number of samples, or a percentile as it was written."""
+def _length(text: str) -> int | str | None:
+    """Return a number of samples, a percentile as it was written, or None for no limit."""
+    if text == "none":
+        return None
     number = text.removesuffix("%")
     try:
         value = float(number)
@@ -145,4 +197,4 @@ def _length(text: str) -> int | str:
         return text
     if number == text and value >= 1 and value == int(value):
         return int(value)
-    raise UsageProblem(f"--max-length {text}: give samples (2554) or a percentile (95%)")
+    raise UsageProblem(f"--max-length {text}: give samples (2554), a percentile (95%) or none")

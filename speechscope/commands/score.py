@@ -10,7 +10,8 @@ from speechscope.errors import UsageProblem
 
 def command(
     artifacts: Annotated[
-        list[str], typer.Argument(metavar="ARTIFACT…", help="Models, decoders, inversions; - one.")
+        list[str],
+        typer.Argument(metavar="ARTIFACT…", help="Corpora, models, decoders, inversions; - one."),
     ],
     corpus: options.CorpusPath = None,
     checkpoint: options.CheckpointPath = None,
@@ -20,10 +21,12 @@ def command(
 ) -> None:
     """Print the scores of artifacts as a table.
 
-    A model: accuracy on the test split over the classes and the folded classes. A decoder: its
-    error in the units of the spectrogram, beside that of silence. An inversion: Euclidean
-    distance, mxcorr2 of spectrograms and mxcorr of waveforms by method and layer, beside the
-    round trip of the representation itself and the threshold of the average waveform.
+    A corpus: what of its segments comes back from the transform, by frequency bins and by what is
+    kept of the phase. A model: accuracy on the test split over the classes and the folded
+    classes. A decoder: its error in the units of the spectrogram, beside that of silence. An
+    inversion: Euclidean distance, mxcorr2 of spectrograms and mxcorr of waveforms by method and
+    layer, beside the round trip of the representation itself and the threshold of the average
+    waveform.
 
     Example: speechscope score inversion.zarr --csv
     """

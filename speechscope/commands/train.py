@@ -143,6 +143,7 @@ def command(
     where = choose(device)
     data = Corpus(source)
     data.items("train"), data.items("test")  # both are needed: say so before any work
+    net = build(chosen["network"], data.input_shape, len(data.classes)).to(where)
     settings = TrainSettings(
         epochs=chosen["epochs"],
         per_class=chosen["per_class"],
@@ -150,14 +151,14 @@ def command(
         batch=chosen["batch"],
         rule=rule(chosen["optimizer"], chosen["lr"], chosen["momentum"]),
         l2=chosen["l2"],
-        dropout=chosen["dropout"],
+        # A network whose paper names rates is trained with them unless a flag says otherwise.
+        dropout=net.dropout if dropout is None and any(net.dropout.values()) else chosen["dropout"],
         seed=seed,
         resampled=chosen["sampling"] == "resample",
         smoothing=chosen["label_smoothing"],
         patience=chosen["patience"],
         augment=Augmentation(**amounts),
     )
-    net = build(chosen["network"], data.input_shape, len(data.classes)).to(where)
     record = provenance.new_record(
         "model",
         config={"recipe": recipe, **chosen},

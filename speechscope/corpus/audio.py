@@ -1,6 +1,5 @@
 """Reading recordings, and finding those that are not what their header says."""
 
-import struct
 from math import gcd
 from pathlib import Path
 
@@ -8,17 +7,25 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-SUFFIXES = (".wav", ".flac", ".sph", ".nist", ".aiff", ".aif", ".ogg", ".mp3")
+from speechscope.corpus.containers import check_container
+from speechscope.corpus.files import AUDIO_SUFFIXES as SUFFIXES
+from speechscope.corpus.files import check_regular
+from speechscope.corpus.utterances import BadRecording
 
+__all__ = ["SUFFIXES", "BadRecording", "read_audio"]
 
-class BadRecording(Exception):
-    """A recording that cannot be used; the message is the reason."""
+# Speech is recorded between the telephone's 8 kHz and studios' 192 kHz; the filter that resamples
+# grows with the rate, so that a nonsensical one in a damaged header would fill the memory.
+RATES = (2_000, 200_000)
+LONGEST_HOURS = 6
+_BLOCK = 1 << 20  # values read at a time
 
 
 def read_audio(path: Path, rate: int) -> tuple[NDArray[np.float32], float]:
     """Read a recording as mono at one sampling rate.
 
     Several channels are averaged; another rate is converted by `scipy.signal.resample_poly`.
+    Memory grows with what the file holds, not with what its header promises.
 
     Parameters
     ----------
@@ -36,22 +43,30 @@ def read_audio(path: Path, rate: int) -> tuple[NDArray[np.float32], float]:
     Raises
     ------
     BadRecording
-        The file is unreadable, empty, truncated, silent, or holds values that are not numbers.
+        The file is unreadable, empty, truncated, silent, longer than `LONGEST_HOURS`, at a rate
+        outside of `RATES`, or holds values that are not numbers; or its header counts fewer
+        samples than it holds.
     """
+    check_regular(path)
     try:
         with soundfile.SoundFile(path) as file:
-            declared = max(file.frames, _declared_frames(path, file.format, file.channels))
             source_rate = int(file.samplerate)
-            data: NDArray[np.float32] = file.read(dtype="float32", always_2d=True)
+            if not RATES[0] <= source_rate <= RATES[1]:
+                raise BadRecording(f"has a sampling rate of {source_rate} Hz")
+            declared = check_container(path, file.format)
+            if file.format == "FLAC" and 0 < file.frames < 1 << 36:
+                declared = int(file.frames)
+            samples = _mono(file)
     except (soundfile.SoundFileError, OSError, ValueError) as error:
         raise BadRecording(f"cannot be read ({_reason(error)})") from error
-    if len(data) == 0:
+    if len(samples) == 0:
         raise BadRecording("holds no samples")
-    if len(data) < declared:
-        raise BadRecording(f"is truncated: {len(data)} of the {declared} samples in its header")
-    if not np.isfinite(data).all():
-        raise BadRecording("holds values that are not numbers")
-    samples = data[:, 0] if data.shape[1] == 1 else data.mean(axis=1, dtype=np.float32)
+    if declared is not None and len(samples) != declared:
+        if len(samples) < declared:
+            raise BadRecording(
+                f"is truncated: {len(samples)} of the {declared} samples in its header"
+            )
+        raise BadRecording(f"holds {len(samples)} samples, but its header counts {declared}")
     if not samples.any():
         raise BadRecording("is silent: every sample is zero")
     if source_rate == rate:
@@ -63,35 +78,22 @@ def read_audio(path: Path, rate: int) -> tuple[NDArray[np.float32], float]:
     return resampled.astype(np.float32), rate / source_rate
 
 
-def _declared_frames(path: Path, container: str, channels: int) -> int:
-    """Return the samples per channel that the header promises; libsndfile trusts the file's size.
-
-    0 for containers whose reader reports a short file itself.
-    """
-    with path.open("rb") as file:
-        if container == "NIST":
-            header = file.read(1024).decode("ascii", "replace")
-            for line in header.splitlines():
-                words = line.split()
-                if words[:2] == ["sample_count", "-i"] and len(words) == 3 and words[2].isdigit():
-                    return int(words[2])
-        elif container in ("WAV", "WAVEX"):
-            return _riff_frames(file.read(4096), channels)
-    return 0
-
-
-def _riff_frames(head: bytes, channels: int) -> int:
-    position, block = 12, 0
-    while position + 8 <= len(head):
-        name, size = struct.unpack_from("<4sI", head, position)
-        if name == b"fmt " and position + 22 <= len(head):
-            block = struct.unpack_from("<H", head, position + 20)[0]
-        if name == b"data":
-            # 0 and the largest size are what streaming writers leave: no promise.
-            open_ended = size in (0, 0xFFFFFFFF)
-            return 0 if open_ended or block == 0 or channels == 0 else size // block
-        position += 8 + size + size % 2
-    return 0
+def _mono(file: soundfile.SoundFile) -> NDArray[np.float32]:
+    """Read to the end of the file, block by block, and average the channels."""
+    blocks: list[NDArray[np.float32]] = []
+    frames, length = max(_BLOCK // file.channels, 1), 0
+    while True:
+        block: NDArray[np.float32] = file.read(frames, dtype="float32", always_2d=True)
+        if len(block) == 0:
+            break
+        if not np.isfinite(block).all():
+            raise BadRecording("holds values that are not numbers")
+        length += len(block)
+        if length > LONGEST_HOURS * 3600 * file.samplerate:
+            raise BadRecording(f"is longer than {LONGEST_HOURS} hours: cut it into utterances")
+        mono = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32)
+        blocks.append(mono)
+    return np.concatenate(blocks) if blocks else np.zeros(0, dtype=np.float32)
 
 
 def _reason(error: BaseException) -> str:

@@ -35,7 +35,7 @@ from speechscope.corpus.espeak_symbols import (
     VOWELS,
     Shares,
 )
-from speechscope.corpus.timit import Segment
+from speechscope.corpus.utterances import Segment
 from speechscope.errors import SpeechscopeError
 
 # Of a vowel and the l that closes its syllable: the second formant reaches the l after 50–65 %.

@@ -1,66 +1,44 @@
-"""From a corpus folder to the arrays of ``corpus.zarr``: phone segments and their spectrograms.
+"""From a corpus folder to the arrays of ``corpus.zarr``.
 
-Churchman 2015, sec. 3: phones are cut out by their time marks, the longest 5 % discarded, the
-others padded with zeros on both sides to one length, and transformed.
+Recordings are read, cut and transformed in tasks of a few utterances; what each gives is written
+while the next is worked on, so that no more than a few tasks are in memory.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from speechscope.artifact_writer import ArtifactWriter
-from speechscope.corpus.arrays import SPLIT_NAMES, Block, CorpusArrays, Item
-from speechscope.corpus.audio import BadRecording, read_audio
-from speechscope.corpus.phones import PHONES_48, TIMIT_61, TO_48
-from speechscope.corpus.timit import Segment, Utterance, read_segments, scan
-from speechscope.errors import SpeechscopeError
-from speechscope.features.representations import compute
-from speechscope.features.stft import Stft, centre
-from speechscope.parallel import ordered_map
+from speechscope.corpus import layouts, splits
+from speechscope.corpus.arrays import SPLIT_NAMES, CorpusArrays
+from speechscope.corpus.layouts import Layout
+from speechscope.corpus.lengths import percentile
+from speechscope.corpus.phone_sets import PhoneSet, phone_set
+from speechscope.corpus.reading import Losses, Reader
+from speechscope.corpus.settings import Settings
+from speechscope.corpus.survey import Survey, survey
+from speechscope.corpus.units.build import unit_of
+from speechscope.corpus.units.cut import Cut, Recording, Unit
+from speechscope.corpus.utterances import Utterance
+from speechscope.errors import SpeechscopeError, UsageProblem
+from speechscope.parallel import ahead, ordered_map
 
+AS_IS = "as-is"
+"""The phone set whose classes are the labels of the corpus."""
+OF_SPEAKERS = "recordings:0.1"
+"""Muckenhirn 2019, sec. 4.1: of a speaker's ten utterances nine are trained on."""
 BATCH = 16  # utterances a task: some hundred segments, about 10 MB of spectrograms
-# Time marks on a 10 ms grid run a little past the last sample; further is a truncated recording.
-TOLERANCE_SECONDS = 0.02
-# Read speech has a root mean square near a tenth or less of full scale: amplitudes stay near 1.
-GAIN_SCALE = 10.0
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What `prepare` needs to know; `speechscope.recipes` holds the defaults and their sources.
-
-    Parameters
-    ----------
-    stft
-        The transform; ``stft.samples`` is the length segments are padded to.
-    features
-        A representation of `speechscope.features.representations`.
-    normalize
-        ``gain`` scales every recording to one root mean square, 1 / `GAIN_SCALE`; ``none`` leaves
-        it.
-    max_length
-        Longest segment kept [samples], or a share such as ``95%`` of the training segments.
-    drop_sa, drop_labels
-        Whether the SA sentences are left out; labels that are left out.
-    dev
-        Share of the training speakers set apart as the dev split.
-    seed
-        Draws those speakers.
-    """
-
-    stft: Stft
-    features: str
-    normalize: str
-    max_length: int | str
-    drop_sa: bool
-    drop_labels: tuple[str, ...]
-    dev: float
-    seed: int
+BATCH_BYTES = 4_000_000  # of their files: a task of long recordings holds fewer
+LISTED = 1000
+"""Lines of what was left out that stand in the record; all do in an array where there are more."""
 
 
 @dataclass
@@ -69,9 +47,39 @@ class Summary:
 
     items: int = 0
     utterances: int = 0
-    seconds: float = 0.0
-    dropped: Counter[str] = field(default_factory=Counter)
-    skipped: list[str] = field(default_factory=list)
+    samples: int = 0
+    rate: int = 1
+    losses: Losses = field(default_factory=Losses)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def seconds(self) -> float:
+        """How much speech could be read."""
+        return self.samples / self.rate
+
+    def add(self, block: "Block") -> None:
+        """Add what became of a block."""
+        self.items += sum(block.cut.counts)
+        self.utterances += sum(1 for count in block.cut.counts if count)
+        self.samples += block.samples
+        self.losses.dropped.update(block.losses.dropped)
+        self.losses.skipped += block.losses.skipped
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some utterances, worked out: rows of the corpus arrays, and what was left out.
+
+    The counts of `cut` are of all utterances, those that could not be read included.
+    """
+
+    cut: Cut
+    samples: int
+    losses: Losses
+
+
+Task = Sequence[tuple[Utterance, int, int]]
+"""Utterances, each with the index of its speaker and that of its split."""
 
 
 def prepare(
@@ -82,12 +90,12 @@ def prepare(
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> Summary:
-    """Write the corpus arrays of DESIGN sec. 2 for a folder in TIMIT layout.
+    """Write the corpus arrays of DESIGN sec. 2 for a corpus folder.
 
     Parameters
     ----------
     root
-        The corpus folder.
+        The corpus folder, or a manifest.
     writer
         Receives the arrays; memory stays bounded by the blocks in flight.
     settings
@@ -106,136 +114,219 @@ def prepare(
     ------
     SpeechscopeError
         Nothing usable is in the folder, or its training split is empty.
+    UsageProblem
+        The settings do not fit together, or do not fit this corpus.
     """
-    found = scan(root)
-    summary = Summary(skipped=list(found.problems))
-    wanted = [u for u in found.utterances if not (settings.drop_sa and u.is_sa)]
-    summary.dropped["SA sentences"] = len(found.utterances) - len(wanted)
-    split_of = _splits(wanted, settings)
-    limit = longest_kept(wanted, settings)
-    stft = settings.stft
-    if limit > stft.samples:
-        stft = Stft(limit, stft.window, stft.overlap, stft.points, stft.rate)
-    writer.set_config(max_length=limit, samples=stft.samples)
-
-    arrays = CorpusArrays(writer, settings.features, stft, wanted)
-    work = partial(_work, stft=stft, settings=settings, limit=limit)
-    tasks = [wanted[i : i + BATCH] for i in range(0, len(wanted), BATCH)]
+    phones = None
+    if settings.marked and settings.phone_set != AS_IS:
+        phones = phone_set(settings.phone_set, settings.mapping)
+    layout = layouts.find(root, settings.layout)
+    found = layout.scan(root)
+    summary = Summary(rate=settings.transform.rate, losses=Losses(skipped=list(found.problems)))
+    wanted = _wanted(found.utterances, layout, settings, summary.losses)
+    split_of, note = _splits(wanted, settings)
+    summary.notes += note
+    speakers = sorted({u.speaker for u in wanted})
+    place = {name: index for index, name in enumerate(speakers)}
+    tasks = partial(
+        _tasks, [(u, place[u.speaker], SPLIT_NAMES.index(split_of[u.identity])) for u in wanted]
+    )
+    seen = Survey()
+    unnamed = settings.marked and phones is None
+    if unnamed or isinstance(settings.longest, str):
+        look = partial(
+            survey,
+            layout=layout,
+            tier=settings.tier,
+            marked=settings.marked,
+            rate=settings.transform.rate,
+        )
+        for part in ordered_map(look, tasks(), workers):
+            seen.add(part)
+    if unnamed:
+        phones = phone_set(AS_IS, settings.mapping, seen.names)
+    limit = longest_kept(seen, phones, settings.longest)
+    transform = settings.transform
+    if settings.unit == "segment" and limit is not None:
+        transform = replace(transform, samples=max(limit, transform.samples))
+    writer.set_config(max_length=limit, samples=transform.samples, layout=layout.name)
+    unit, channels = unit_of(
+        settings.unit,
+        transform,
+        settings.features,
+        deltas=settings.deltas,
+        normalize=settings.normalize,
+        context=settings.context,
+        letters=settings.labels == "letter",
+    )
+    reader = Reader(
+        layout=layout,
+        tier=settings.tier,
+        labels=settings.labels,
+        marked=settings.marked,
+        phones=phones,
+        limit=limit,
+        rate=transform.rate,
+        gain=settings.normalize == "gain",
+    )
+    arrays = CorpusArrays(
+        writer,
+        unit,
+        **_classes(phones, speakers, settings),
+        speakers=speakers,
+        utterances=[u.key for u in wanted],
+        channels=channels,
+    )
     done = 0
-    for task, block in zip(tasks, ordered_map(work, tasks, workers), strict=True):
-        arrays.append(task, block, split_of)
-        done += len(task)
-        summary.items += len(block.items)
-        summary.utterances += sum(1 for count in block.counts if count)
-        summary.seconds += block.seconds
-        summary.dropped.update(block.dropped)
-        summary.skipped += block.skipped
-        if progress is not None:
-            progress(done, len(wanted))
+    with ThreadPoolExecutor(1) as writing:
+        pending: Future[None] | None = None
+        for task, block in zip(tasks(), _blocks(tasks(), reader, unit, workers), strict=True):
+            if pending is not None:
+                pending.result()
+            pending = writing.submit(
+                arrays.append, block.cut, [s for _, s, _ in task], [s for _, _, s in task]
+            )
+            done += len(task)
+            summary.add(block)
+            if progress is not None:
+                progress(done, len(wanted))
+        if pending is not None:
+            pending.result()
     arrays.finish()
     if arrays.training_items == 0:
-        reason = f"; the first of {len(summary.skipped)} problems: {summary.skipped[0]}"
-        raise SpeechscopeError(
-            f"{root} has no usable training segment{reason if summary.skipped else ''}"
+        skipped = summary.losses.skipped
+        reason = f"; the first of {len(skipped)} problems: {skipped[0]}" if skipped else ""
+        raise SpeechscopeError(f"{root} has no usable training {settings.unit}{reason}")
+    if len(summary.losses.skipped) > LISTED:
+        writer.put(
+            "skipped",
+            np.frombuffer("\n".join(summary.losses.skipped).encode(), dtype=np.uint8),
+            ("byte_of_text",),
+            {"long_name": "items left out, one a line", "encoding": "utf-8"},
         )
+    writer.set_config(
+        dropped=dict(summary.losses.dropped),
+        skipped=summary.losses.skipped[:LISTED],
+        seconds=summary.seconds,
+    )
     return summary
 
 
-def longest_kept(utterances: Sequence[Utterance], settings: Settings) -> int:
-    """Return the length [samples] above which segments are discarded.
+def longest_kept(seen: Survey, phones: PhoneSet | None, max_length: int | str | None) -> int | None:
+    """Return the length [samples] above which pieces are discarded; None keeps all.
 
-    For a share such as ``95%`` it is that percentile of the training segments' lengths
+    For a share such as ``95%`` it is that percentile of the training pieces' lengths
     (Churchman 2015, sec. 3.2: "the vectors above the 95th percentile in length").
+
+    Raises
+    ------
+    SpeechscopeError
+        There is no training piece to take it of.
     """
-    if isinstance(settings.max_length, int):
-        return settings.max_length
-    share = float(settings.max_length.rstrip("%"))
-    lengths: list[int] = []
-    for utterance in utterances:
-        if utterance.split != "train":
-            continue
-        try:
-            segments = read_segments(utterance.labels)
-        except BadRecording:
-            continue  # named when its recording is read
-        lengths += [s.stop - s.start for s in segments if s.label not in settings.drop_labels]
+    if not isinstance(max_length, str):
+        return max_length
+    lengths: Counter[int] = Counter()
+    for (label, length), count in seen.lengths.items():
+        if phones is None or (label and not phones.drops(label)):
+            lengths[length] += count
     if not lengths:
-        raise SpeechscopeError("there is no training segment to take the percentile of")
-    return int(np.percentile(lengths, share))
+        raise SpeechscopeError("there is no training item to take the percentile of")
+    return percentile(lengths, float(max_length.rstrip("%")))
 
 
-def class_of(label: str) -> int | None:
-    """Return the index into the 48 classes of a label of TIMIT, of ARPABET or of the 48 itself.
+def _wanted(
+    found: Sequence[Utterance], layout: Layout, settings: Settings, losses: Losses
+) -> list[Utterance]:
+    wanted = list(found)
+    if settings.drop_sa and layout.name == "timit":
+        wanted = [u for u in wanted if not u.is_sa]
+        losses.dropped["SA sentences"] = len(found) - len(wanted)
+    if settings.labels == "speaker" and any(u.split for u in wanted):
+        # Muckenhirn 2019, sec. 4.1: "the 462 speakers in the training set".
+        training = [u for u in wanted if u.split == "train"]
+        losses.dropped["of speakers outside the training folder"] = len(wanted) - len(training)
+        wanted = training
+    return wanted
 
-    Case and ARPABET's stress digits do not count. None for an unknown label.
-    """
-    name = label.lower()
-    if name not in TIMIT_61:
-        name = name.rstrip("012")
-    folded = TO_48.get(name) if name in TIMIT_61 else name
-    return PHONES_48.index(folded) if folded in PHONES_48 else None
 
-
-def _splits(utterances: Sequence[Utterance], settings: Settings) -> dict[str, int]:
-    """Return the split of every utterance key; dev speakers are drawn from the training ones."""
-    speakers = sorted({u.speaker for u in utterances if u.split == "train"})
-    rng = np.random.default_rng([settings.seed, 0x5EED])
-    held_out = set(rng.permutation(speakers)[: round(settings.dev * len(speakers))].tolist())
-    return {
-        f"{u.split}/{u.key}": SPLIT_NAMES.index(
-            "dev" if u.split == "train" and u.speaker in held_out else u.split
+def _splits(
+    utterances: Sequence[Utterance], settings: Settings
+) -> tuple[dict[str, str], list[str]]:
+    """Return the split of every utterance identity, and what to tell of the choice."""
+    rule, notes = settings.split, []
+    if rule == "auto" and settings.labels == "speaker":
+        rule = OF_SPEAKERS
+    elif rule == "auto":
+        rule = splits.default_rule(utterances)
+        if rule != "folder":
+            notes = [f"no folder says what to test on: --split {rule}, by speaker"]
+    if settings.labels == "speaker" and rule.startswith(("folder", "share")):
+        raise UsageProblem(
+            f"--split {rule}: speakers to be recognized have to be in every split; "
+            f"--split {OF_SPEAKERS} holds out a share of the recordings of each"
         )
-        for u in utterances
-    }
+    return splits.assign(utterances, rule, dev=settings.dev, seed=settings.seed), notes
 
 
-def _work(task: Sequence[Utterance], *, stft: Stft, settings: Settings, limit: int) -> Block:
-    waveforms: list[NDArray[np.float32]] = []
-    items: list[Item] = []
-    counts: list[int] = []
-    skipped: list[str] = []
-    dropped: Counter[str] = Counter()
-    seconds = 0.0
-    for utterance in task:
-        before = len(items)
-        try:
-            samples, scale = read_audio(utterance.audio, stft.rate)
-            segments = _fitting(read_segments(utterance.labels), len(samples), scale, stft.rate)
-        except BadRecording as error:
-            skipped.append(f"{utterance.audio}: {error}")
-            counts.append(0)
-            continue
-        seconds += len(samples) / stft.rate
-        if settings.normalize == "gain":
-            samples = samples / np.float32(GAIN_SCALE * np.sqrt(np.mean(np.square(samples))))
-        for segment in segments:
-            length = segment.stop - segment.start
-            if segment.label.lower() in settings.drop_labels:
-                dropped[f"label {segment.label.lower()}"] += 1
-                continue
-            label = class_of(segment.label)
-            where = f"{utterance.labels}: {segment.start}-{segment.stop}"
-            if label is None:
-                skipped.append(f"{where}: unknown phone {segment.label!r}")
-            elif length <= 0:
-                skipped.append(f"{where} {segment.label}: holds no samples")
-            elif length > limit:
-                dropped[f"longer than {limit} samples"] += 1
-            else:
-                waveforms.append(samples[segment.start : segment.stop])
-                items.append(Item(label, segment.start, segment.stop))
-        counts.append(len(items) - before)
-    padded = np.zeros((len(items), stft.samples), dtype=np.float32)
-    for row, waveform in zip(padded, waveforms, strict=True):
-        row[:] = centre(waveform, stft.samples)
-    spectra = compute(settings.features, stft, padded)
-    return Block(spectra, waveforms, items, counts, seconds, dropped, skipped)
+def _tasks(utterances: Task) -> Iterator[Task]:
+    """Divide utterances into tasks of bounded size."""
+    task: list[tuple[Utterance, int, int]] = []
+    size = 0
+    for entry in utterances:
+        with suppress(OSError):  # a missing recording is named when it is read
+            size += entry[0].audio.stat().st_size
+        task.append(entry)
+        if len(task) == BATCH or size >= BATCH_BYTES:
+            yield task
+            task, size = [], 0
+    if task:
+        yield task
 
 
-def _fitting(segments: list[Segment], length: int, scale: float, rate: int) -> list[Segment]:
-    """Convert label times to samples as read, and compare the last one with the recording."""
-    scaled = [Segment(round(s.start * scale), round(s.stop * scale), s.label) for s in segments]
-    last = max(s.stop for s in scaled)
-    if last > length + TOLERANCE_SECONDS * rate:
-        raise BadRecording(f"is truncated: {length} samples, but its labels reach {last}")
-    return [Segment(s.start, min(s.stop, length), s.label) for s in scaled]
+def _blocks(tasks: Iterable[Task], reader: Reader, unit: Unit, workers: int) -> Iterator[Block]:
+    """Work the tasks out in order."""
+    if workers > 1:
+        return ordered_map(partial(_work, reader=reader, unit=unit), tasks, workers)
+    return (_cut(*read, unit) for read in ahead(_read(task, reader) for task in tasks))
+
+
+def _work(task: Task, *, reader: Reader, unit: Unit) -> Block:
+    return _cut(*_read(task, reader), unit)
+
+
+def _read(task: Task, reader: Reader) -> tuple[list[Recording | None], Losses]:
+    losses = Losses()
+    found = [reader.read(u, speaker, split == 0, losses) for u, speaker, split in task]
+    return found, losses
+
+
+def _cut(found: Sequence[Recording | None], losses: Losses, unit: Unit) -> Block:
+    recordings = [recording for recording in found if recording is not None]
+    cut = unit.cut(recordings)
+    samples = sum(len(recording.samples) for recording in recordings)
+    read = np.array([recording is not None for recording in found])
+    return Block(_with_unread(cut, unit, read), samples, losses)
+
+
+def _with_unread(cut: Cut, unit: Unit, read: NDArray[np.bool_]) -> Cut:
+    """Count the utterances that could not be read: they have no items and no length."""
+
+    def filled(values: ArrayLike) -> NDArray[np.int64]:
+        out = np.zeros(len(read), dtype=np.int64)
+        out[read] = values
+        return out
+
+    edges = [c.name for c in unit.columns() if c.dims == ("utterance_edge",)]
+    rows = {**cut.rows, **{name: filled(cut.rows[name]) for name in edges}}
+    return replace(cut, rows=rows, counts=filled(cut.counts).tolist())
+
+
+def _classes(
+    phones: PhoneSet | None, speakers: Sequence[str], settings: Settings
+) -> dict[str, Sequence[Any]]:
+    """Return the classes, the folded classes and the fold of the corpus."""
+    if settings.labels == "phone":
+        assert phones is not None
+        return {"classes": phones.classes, "classes_folded": phones.folded, "fold": phones.fold}
+    names = speakers if settings.labels == "speaker" else ()
+    return {"classes": names, "classes_folded": names, "fold": range(len(names))}

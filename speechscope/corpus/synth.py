@@ -24,7 +24,7 @@ from speechscope.corpus.fresh_process import fresh_map
 from speechscope.corpus.microphone import PRAAT_RATE, RATE, record
 from speechscope.corpus.sentences import FIRST_SI, SA, SI_SENTENCES, SX, si_sentence
 from speechscope.corpus.speakers import TEST_SHARE, Speaker, draw_speakers
-from speechscope.corpus.timit import Segment
+from speechscope.corpus.utterances import Segment
 from speechscope.corpus.word_times import word_segments
 from speechscope.errors import SpeechscopeError
 

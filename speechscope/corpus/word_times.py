@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from speechscope.corpus.espeak import Interval
 from speechscope.corpus.espeak_symbols import CLOSURES, VOWELS
-from speechscope.corpus.timit import Segment
+from speechscope.corpus.utterances import Segment
 
 _CLOSURES = frozenset(CLOSURES.values())
 _NUCLEI = VOWELS | {"el", "en"}
@@ -80,7 +80,7 @@ def _last_onset(segments: Sequence[Segment], begin: int, limit: int, word: str) 
     return index - 1 if segments[index - 1].label in _CLOSURES else index
 
 
-def _end(segments: Sequence[Segment], first: int, following: int) -> int:
+def _end(segments: Sequence[Segment], first: int, following: int) -> float:
     last = following - 1
     while last > first and segments[last].label in _SILENCES:
         last -= 1

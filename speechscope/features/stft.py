@@ -13,13 +13,15 @@ onto itself, which is what limits the papers' round trip.
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import get_window
+from scipy import fft
 
 Float = NDArray[np.float32]
+Complex = NDArray[np.complex64]
+Scalar = TypeVar("Scalar", np.float32, np.complex64)
 
 
 @dataclass(frozen=True)
@@ -90,28 +92,43 @@ class Stft:
 
         Notes
         -----
-        Riemens 2015, sec. 2.3; Churchman 2015, sec. 3.2. Written as one matrix product with the
-        windowed cosines: only the real part is wanted, and a product runs at the machine's peak.
+        Riemens 2015, sec. 2.3; Churchman 2015, sec. 3.2.
         """
-        return self._project(segments, _basis(self)[0])
+        return self._columns(spectrum_rows(self, self._rows(segments)).real)
 
     def magnitude(self, segments: Float) -> Float:
         """Return the modulus of the transform, (N, bins, frames) (Riemens 2015, sec. 2.3)."""
-        cosine, sine = _basis(self)
-        return np.hypot(self._project(segments, cosine), self._project(segments, sine))
+        return self._columns(np.abs(spectrum_rows(self, self._rows(segments))))
 
-    def _project(self, segments: Float, basis: Float) -> Float:
-        frames = np.ascontiguousarray(self.frame(segments)).reshape(-1, self.window)
-        spectra = (frames @ basis).reshape(len(segments), self.frames, self.bins)
-        return np.ascontiguousarray(spectra.transpose(0, 2, 1))
+    def spectrum(self, segments: Float) -> Complex:
+        """Return the transform itself, (N, bins, frames) complex64 (Riemens 2015, sec. 2.2)."""
+        return self._columns(spectrum_rows(self, self._rows(segments)))
 
-    def inverse_real(self, spectrograms: NDArray[np.floating[Any]]) -> Float:
-        """Turn real parts back into waveforms by weighted overlap-add.
+    def inverse(self, spectra: NDArray[np.inexact[Any]]) -> Float:
+        """Turn spectra back into waveforms by weighted overlap-add.
 
             x[n] = Σ_t w[n - th] y_t[n - th] / Σ_t w[n - th]²
 
-        with y_t the inverse transform of frame t, w the window and h the hop. Samples that no
-        frame covers are zero.
+        with y_t the inverse transform of frame t, periodic in the transform's length, w the
+        window and h the hop. It undoes `spectrum` where the transform is at least as long as the
+        window. Samples that no frame covers are zero.
+
+        Parameters
+        ----------
+        spectra : (N, bins, frames), complex or real
+
+        Returns
+        -------
+        (N, samples) float32
+        """
+        rows = np.ascontiguousarray(spectra.transpose(0, 2, 1), dtype=np.complex64)
+        frames = fft.irfft(rows.reshape(-1, self.bins), self.points, axis=1)
+        if self.points < self.window:
+            frames = np.take(frames, np.arange(self.window) % self.points, axis=1)
+        return self._overlap_add(frames[:, : self.window] * _hamming(self.window))
+
+    def inverse_real(self, spectrograms: NDArray[np.floating[Any]]) -> Float:
+        """Turn real parts back into waveforms by weighted overlap-add (see `inverse`).
 
         Parameters
         ----------
@@ -121,15 +138,37 @@ class Stft:
         -------
         (N, samples) float32
         """
-        count = len(spectrograms)
-        rows = np.ascontiguousarray(spectrograms.transpose(0, 2, 1), dtype=np.float32)
-        frames = rows.reshape(-1, self.bins) @ _inverse_basis(self)
-        frames = frames.reshape(count, self.frames, self.window)
-        out = np.zeros((count, self.samples), dtype=np.float32)
+        return self.inverse(spectrograms)
+
+    def _rows(self, segments: Float) -> Float:
+        return np.ascontiguousarray(self.frame(segments)).reshape(-1, self.window)
+
+    def _columns(self, rows: NDArray[Scalar]) -> NDArray[Scalar]:
+        spectra = rows.reshape(-1, self.frames, self.bins)
+        return np.ascontiguousarray(spectra.transpose(0, 2, 1))
+
+    def _overlap_add(self, rows: Float) -> Float:
+        frames = rows.reshape(-1, self.frames, self.window)
+        out = np.zeros((len(frames), self.samples), dtype=np.float32)
         for index in range(self.frames):
             start = index * self.hop
             out[:, start : start + self.window] += frames[:, index]
         return out / _weight(self)
+
+
+def spectrum_rows(stft: Stft, frames: Float) -> Complex:
+    """Return the transform of frames (R, window), as (R, bins) complex64.
+
+    A transform shorter than the window is sampled from the same sum: exp(-2πi kn/N) repeats after
+    N samples, so the windowed frame is folded onto N of them first.
+    """
+    padded = np.zeros((len(frames), stft.points), dtype=np.float32)
+    window = _hamming(stft.window)
+    for start in range(0, stft.window, stft.points):
+        stop = min(start + stft.points, stft.window)
+        padded[:, : stop - start] += frames[:, start:stop] * window[start:stop]
+    transformed: Complex = fft.rfft(padded, axis=1)
+    return transformed
 
 
 def centre(waveform: Float, samples: int) -> Float:
@@ -143,36 +182,10 @@ def centre(waveform: Float, samples: int) -> Float:
     return out
 
 
-def _hamming(stft: Stft) -> NDArray[np.float64]:
-    window: NDArray[np.float64] = get_window("hamming", stft.window, fftbins=False)
-    return window
-
-
-def _angles(stft: Stft) -> NDArray[np.float64]:
-    # Reduced modulo the period in integers: cos(2π·large) would lose digits.
-    turns = np.outer(np.arange(stft.window), np.arange(stft.bins)) % stft.points
-    angles = np.asarray(turns * (2 * np.pi / stft.points), dtype=np.float64)
-    return angles
-
-
 @lru_cache(maxsize=8)
-def _basis(stft: Stft) -> tuple[Float, Float]:
-    """Windowed cosines and sines, each (window, bins)."""
-    window, angles = _hamming(stft)[:, None], _angles(stft)
-    cosine = (window * np.cos(angles)).astype(np.float32)
-    return cosine, (window * np.sin(angles)).astype(np.float32)
-
-
-@lru_cache(maxsize=8)
-def _inverse_basis(stft: Stft) -> Float:
-    """Return the inverse transform of a real spectrum times the window, (bins, window)."""
-    # Bins other than 0 and the highest of an even transform stand for two conjugate ones.
-    weights = np.full(stft.bins, 2.0)
-    weights[0] = 1.0
-    if stft.points % 2 == 0:
-        weights[-1] = 1.0
-    basis = (_hamming(stft)[:, None] * np.cos(_angles(stft)) * weights / stft.points).T
-    return np.ascontiguousarray(basis, dtype=np.float32)
+def _hamming(window: int) -> Float:
+    taper: Float = np.hamming(window).astype(np.float32)  # scipy.signal takes a second to import
+    return taper
 
 
 @lru_cache(maxsize=8)
@@ -180,5 +193,5 @@ def _weight(stft: Stft) -> Float:
     """Sum of the squared windows over every sample, 1 where there is none."""
     total = np.zeros(stft.samples)
     for index in range(stft.frames):
-        total[index * stft.hop : index * stft.hop + stft.window] += _hamming(stft) ** 2
+        total[index * stft.hop : index * stft.hop + stft.window] += _hamming(stft.window) ** 2
     return np.where(total > 0, total, 1.0).astype(np.float32)

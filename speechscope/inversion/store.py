@@ -16,9 +16,6 @@ from speechscope.networks.layers import Network
 BLOCK = 256
 """Items worked on at a time, and in one chunk: 3 MB of spectrograms a method and layer."""
 
-WITH_WAVEFORM = ("real",)
-"""Representations that can be turned back into sound: they keep the sign."""
-
 
 def write_inversion(
     writer: ArtifactWriter,
@@ -48,8 +45,7 @@ def write_inversion(
     max_steps
         Most steps any of the methods takes, for the length of ``objective``.
     """
-    stft, count = corpus.stft, len(items)
-    sound = corpus.features in WITH_WAVEFORM
+    count, sound = len(items), corpus.invertible
     volume = ("channel", "frequency", "time")
     grid, sizes = ("method", "layer", "item"), (len(methods), len(layers), count)
     shape = corpus.input_shape
@@ -75,9 +71,9 @@ def write_inversion(
         (1, 1, step, length),
     )
     steps = writer.create("steps", sizes, np.int32, grid, {"units": "1"}, (1, 1, step))
-    rate = {"units": "1", "sampling_frequency": stft.rate}
+    rate = {"units": "1", "sampling_frequency": int(corpus.config["rate"])}
     if sound:
-        samples = stft.samples
+        samples = int(corpus.config["samples"])
         one = (step, samples)
         heard = [
             writer.create(name, (count, samples), np.float32, ("item", "sample"), rate, one)
@@ -91,7 +87,7 @@ def write_inversion(
             rate,
             (1, 1, step, samples),
         )
-        average = stft.inverse_real(corpus.mean[:1].reshape(1, *shape[1:]))[0]
+        average = corpus.sound_of(corpus.mean[None])[0]
         writer.put("waveform_average", average, ("sample",), rate)
     writer.put("item_index", np.asarray(items, dtype=np.int64), ("item",), {"units": "1"})
     labels = corpus.labels[items].astype(np.int16)
@@ -101,8 +97,9 @@ def write_inversion(
     layer_names = {"flag_values": list(layers), "units": "1"}
     layer_names["flag_meanings"] = " ".join(network.names[layer - 1] for layer in layers)
     writer.put("layer", np.asarray(layers, dtype=np.int16), ("layer",), layer_names)
-    writer.put("frequency", stft.frequencies, ("frequency",), {"units": "Hz"})
-    writer.put("time", stft.times, ("time",), {"units": "s"})
+    for name in ("frequency", "time"):
+        values, attributes = corpus.artifact.read(name), corpus.artifact.attributes(name)
+        writer.put(name, values, (name,), attributes)
 
     device = next(network.parameters()).device
     per_item = len(methods) * len(layers)
@@ -129,10 +126,10 @@ def write_inversion(
         steps[:, :, block] = done.steps.cpu().numpy()
         if sound:
             heard[0][block] = corpus.waveforms(part)
-            heard[1][block] = stft.inverse_real((inputs + corpus.mean)[:, 0])
-            flat = restored[..., 0, :, :].reshape(-1, *shape[1:])
-            waveform[:, :, block] = stft.inverse_real(flat).reshape(
-                len(methods), len(layers), len(part), stft.samples
+            heard[1][block] = corpus.sound_of(inputs + corpus.mean)
+            flat = restored.reshape(-1, *shape)
+            waveform[:, :, block] = corpus.sound_of(flat).reshape(
+                len(methods), len(layers), len(part), samples
             )
 
 

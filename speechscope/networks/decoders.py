@@ -1,12 +1,13 @@
 """Decoders: from the activations of one layer back to the network's input.
 
 Every encoder layer is inverted in reverse order (Riemens 2015, sec. 4.2; Churchman 2015, sec.
-6.5): a fully connected layer by another one, pooling by blind unpooling, a convolution by a
-learned convolution of transposed alignment.
+6.5): a fully connected layer by another one, pooling by blind or switch unpooling, a convolution
+by a convolution of transposed alignment.
 """
 
+from collections.abc import Mapping
 from math import prod
-from typing import Literal, cast
+from typing import Literal, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,16 +16,46 @@ from torch.nn import functional
 from speechscope.errors import SpeechscopeError
 from speechscope.networks.blocks import convolution_block
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Shape
-from speechscope.networks.unpooling import BlindUnpooling, transpose_kernel, transpose_pads
+from speechscope.networks.unpooling import (
+    BlindUnpooling,
+    switch_unpool,
+    transpose_kernel,
+    transpose_pads,
+)
 
-Init = Literal["transpose", "random"]
+Weights = Literal["random", "transpose-init", "transpose-tied", "frozen-random"]
+"""Where a decoder's weights come from (Riemens 2015, sec. 5.1).
+
+``random``: drawn, then trained; ``transpose-init``: first the encoder's, transposed, then trained;
+``transpose-tied``: the encoder's, transposed, at all times; ``frozen-random``: drawn and kept.
+"""
+
+Unpool = Literal["switch", "blind"]
+"""How pooling is inverted (Riemens 2015, B.8.2 and B.8.3)."""
+
+Switches: TypeAlias = Mapping[int, Tensor]
+"""Where each pooling layer found its maxima, by the layer's number (see `pooling_switches`)."""
 
 
 class Stage(nn.Module):
     """The inverse of one encoder layer with weights, and of the pooling that followed it.
 
-    The output is rectified where it stands for rectified activations (Riemens 2015, sec. 4.3), and
-    is not where it stands for the spectrogram.
+    The output is rectified where it stands for rectified activations and the decoder has ReLUs
+    (Riemens 2015, sec. 4.3), and is not where it stands for the spectrogram.
+
+    Parameters
+    ----------
+    network
+        The encoder.
+    first
+        Number of the layer with weights.
+    shape
+        Of the weights.
+    weights
+        Where they come from; `transpose-tied` shares the encoder's parameter, so that the
+        derivatives by both uses of it add up.
+    relu
+        Whether decoders of this kind have ReLUs.
 
     Attributes
     ----------
@@ -32,81 +63,122 @@ class Stage(nn.Module):
         Number of the encoder layer whose output this stage restores; 0 is the network's input.
     shape
         Its per-item shape.
+    bias
+        One value a map or unit; there is nothing of the encoder's that it could be taken from.
     """
 
-    target: int
-    shape: Shape
-    rectified: bool
-    weight: nn.Parameter
-    bias: nn.Parameter
-
-    def __init__(self, network: Network, first: int) -> None:
+    def __init__(
+        self, network: Network, first: int, shape: Shape, weights: Weights, *, relu: bool
+    ) -> None:
         super().__init__()
         self.target = first - 1
         self.shape = network.shape_before(first)
-        self.rectified = _rectified(network, first - 1)
+        self.rectified = relu and _rectified(network, first - 1)
+        encoder, _ = network.parameters_of(network.names[first - 1])
+        # In a tuple the encoder's parameter does not count as one of this module's.
+        self._encoder = (encoder,)
+        self.weight: nn.Parameter | None = None
+        if weights != "transpose-tied":
+            self.weight = nn.Parameter(torch.empty(shape))
+        self.bias = nn.Parameter(torch.zeros(shape[0]))
 
-    def reset(self, encoder: Tensor, init: Init, generator: torch.Generator | None) -> None:
-        """Set the weights to the transpose of the encoder's, or draw them from N(0, 1 / fan-in)."""
+    @property
+    def kernel(self) -> Tensor:
+        """The weights as they act: this stage's own, or the encoder's transposed."""
+        return self._transposed() if self.weight is None else self.weight
+
+    def _transposed(self) -> Tensor:
+        (encoder,) = self._encoder
+        return transpose_kernel(encoder) if encoder.dim() == 4 else encoder.t()
+
+    def reset(self, weights: Weights, generator: torch.Generator | None) -> None:
+        """Set first weights: the encoder's transposed, or drawn from N(0, 1 / fan-in)."""
+        if self.weight is None:
+            return
         with torch.no_grad():
-            self.bias.zero_()
-            if init == "transpose":
-                self.weight.copy_(transpose_kernel(encoder) if encoder.dim() == 4 else encoder.t())
+            if weights == "transpose-init":
+                self.weight.copy_(self._transposed())
             else:
                 deviation = self.weight[0].numel() ** -0.5
                 self.weight.normal_(0.0, deviation, generator=generator)
 
     def size(self) -> float:
         """Return the root mean square of the weights."""
-        return float(self.weight.detach().square().mean().sqrt())
+        return float(self.kernel.detach().square().mean().sqrt())
 
     def scale(self, factor: float) -> None:
-        """Multiply the weights."""
-        with torch.no_grad():
-            self.weight.mul_(factor)
+        """Multiply the stage's own weights."""
+        if self.weight is not None:
+            with torch.no_grad():
+                self.weight.mul_(factor)
 
 
 class LinearStage(Stage):
     """A fully connected layer that restores the input of another one."""
 
-    def __init__(self, network: Network, first: int) -> None:
-        super().__init__(network, first)
+    def __init__(self, network: Network, first: int, weights: Weights, *, relu: bool) -> None:
         (units,) = network.shapes[first - 1]
-        self.weight = nn.Parameter(torch.empty(prod(self.shape), units))
-        self.bias = nn.Parameter(torch.empty(prod(self.shape)))
+        shape = (prod(network.shape_before(first)), units)
+        super().__init__(network, first, shape, weights, relu=relu)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, switches: Switches | None = None) -> Tensor:
         """Return (B, …) in the shape of the restored layer for activations (B, units)."""
-        y = functional.linear(x, self.weight, self.bias).view(len(x), *self.shape)
+        y = functional.linear(x, self.kernel, self.bias).view(len(x), *self.shape)
         return functional.relu(y) if self.rectified else y
 
 
 class ConvolutionStage(Stage):
-    """Blind unpooling, where the encoder pooled, and a convolution of transposed alignment."""
+    """Unpooling, where the encoder pooled, and a convolution of transposed alignment."""
 
-    def __init__(self, network: Network, first: int, pools: list[MaxPool]) -> None:
-        super().__init__(network, first)
+    def __init__(
+        self,
+        network: Network,
+        first: int,
+        pooling: int | None,
+        weights: Weights,
+        unpool: Unpool,
+        *,
+        relu: bool,
+    ) -> None:
         conv = network.table[first - 1]
         assert isinstance(conv, Conv)
-        shape = network.shapes[first - 1]
-        self.unpool: BlindUnpooling | None = None
-        if pools:
-            (pool,) = pools
-            self.unpool = BlindUnpooling(pool.size, pool.stride, (shape[1], shape[2]))
+        shape = (network.shape_before(first)[0], conv.maps, *conv.kernel)
+        super().__init__(network, first, shape, weights, relu=relu)
         self.pads = transpose_pads(conv.kernel, conv.pads)
-        self.weight = nn.Parameter(torch.empty(self.shape[0], conv.maps, *conv.kernel))
-        self.bias = nn.Parameter(torch.empty(self.shape[0]))
+        self.before = network.shapes[first - 1][1:]
+        self.unpool: BlindUnpooling | None = None
+        self.switch: int | None = None
+        if pooling is not None and unpool == "switch":
+            self.switch = pooling
+        elif pooling is not None:
+            pool = network.table[pooling - 1]
+            assert isinstance(pool, MaxPool)
+            frequency, time = self.before
+            self.unpool = BlindUnpooling(pool.size, pool.stride, (frequency, time))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return (B, C, F, T) before the encoder's convolution, for what came after it."""
+    def forward(self, x: Tensor, switches: Switches | None = None) -> Tensor:
+        """Return (B, C, F, T) before the encoder's convolution, for what came after it.
+
+        Raises
+        ------
+        SpeechscopeError
+            The stage unpools by switches, and those of its pooling are not given.
+        """
         repeat = 1
-        if self.unpool is not None and self.unpool.repeat:
+        if self.switch is not None:
+            if switches is None or self.switch not in switches:
+                raise SpeechscopeError(
+                    f"layer {self.switch}: switch unpooling needs the encoder's switches"
+                )
+            frequency, time = self.before
+            x = switch_unpool(x, switches[self.switch], (frequency, time))
+        elif self.unpool is not None and self.unpool.repeat:
             # Repeated frames are added up in the kernel: half the products for pools of two.
             x, repeat = self.unpool.over_frequency(x), self.unpool.repeat
         elif self.unpool is not None:
             x = self.unpool(x)
         return convolution_block(
-            x, self.weight, self.bias, self.pads, relu=self.rectified, repeat=repeat
+            x, self.kernel, self.bias, self.pads, relu=self.rectified, repeat=repeat
         )
 
 
@@ -119,10 +191,14 @@ class Decoder(nn.Module):
         The encoder; only its table, and its weights for the first weights here, are used.
     layer
         Number or name of the layer whose activations are decoded.
-    init
-        First weights: the encoder's, transposed (Riemens 2015, sec. 4.3), or random.
+    weights
+        Where the weights come from.
     generator
         For the random ones.
+    unpool
+        How pooling is inverted; a decoder that unpools by switches must be given them.
+    relu
+        Whether what stands for rectified activations is rectified (Riemens 2015, sec. 5.2).
 
     Attributes
     ----------
@@ -141,38 +217,45 @@ class Decoder(nn.Module):
         self,
         network: Network,
         layer: int | str,
-        init: Init = "transpose",
+        weights: Weights = "transpose-init",
         generator: torch.Generator | None = None,
+        *,
+        unpool: Unpool = "blind",
+        relu: bool = True,
     ) -> None:
         super().__init__()
         self.layer = network.resolve(layer)
         stages: list[Stage] = []
-        pools: list[MaxPool] = []
+        pooling: int | None = None
         for number in range(self.layer, 0, -1):
             row = network.table[number - 1]
             if isinstance(row, MaxPool):
-                if pools:
+                if pooling is not None:
                     raise SpeechscopeError(f"layer {number}: two poolings in a row have no inverse")
-                pools.append(row)
+                pooling = number
             elif isinstance(row, Linear | Conv):
                 if isinstance(row, Conv):
-                    stage: Stage = ConvolutionStage(network, number, pools)
+                    stage: Stage = ConvolutionStage(
+                        network, number, pooling, weights, unpool, relu=relu
+                    )
                 else:
-                    stage = LinearStage(network, number)
-                weight, _ = network.parameters_of(network.names[number - 1])
-                stage.reset(weight.detach(), init, generator)
+                    stage = LinearStage(network, number, weights, relu=relu)
+                stage.reset(weights, generator)
                 stages.append(stage)
-                pools = []
+                pooling = None
         self.stages = nn.ModuleList(stages)
 
     def stage(self, index: int) -> Stage:
         """Return one stage, 0 being the one nearest the layer."""
         return cast(Stage, self.stages[index])
 
-    def forward(self, code: Tensor) -> Tensor:
-        """Return inputs (B, C, F, T) restored from activations (B, …) of the layer."""
-        for stage in self.stages:
-            code = stage(code)
+    def forward(self, code: Tensor, switches: Switches | None = None, first: int = 0) -> Tensor:
+        """Return inputs (B, C, F, T) restored from activations (B, …) of the layer.
+
+        With `first`, from what the stages before that one restore.
+        """
+        for index in range(first, len(self.stages)):
+            code = self.stage(index)(code, switches)
         return code
 
 

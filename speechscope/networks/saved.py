@@ -1,7 +1,7 @@
 """Networks and decoders as they stand in checkpoints."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from speechscope.checkpoint import Checkpoint
 from speechscope.errors import ArtifactError, UsageProblem
+from speechscope.networks.autoencoders import Autoencoder, Scheme
 from speechscope.networks.classifiers import TABLES
 from speechscope.networks.decoders import Decoder
 from speechscope.networks.layers import Network
@@ -110,27 +111,82 @@ def load_model(path: Path) -> Model:
         raise ArtifactError(f"{path}: the model does not fit its record ({reason})") from error
 
 
-def decoder_values(decoders: Mapping[int, Decoder]) -> dict[str, Any]:
-    """Return what a decoder checkpoint holds beside its training state."""
-    return {"weights": {layer: decoder.state_dict() for layer, decoder in decoders.items()}}
+def decoder_values(autoencoders: Mapping[int, Autoencoder]) -> dict[str, Any]:
+    """Return what a decoder checkpoint holds beside its training state.
+
+    ``weights`` of the decoders by layer, the ``scheme`` they were made by, and the ``encoders``
+    by layer where they are not the model's.
+    """
+    schemes = [autoencoder.scheme for autoencoder in autoencoders.values()]
+    scheme = schemes[0] if schemes else Scheme()
+    own = scheme.encoder != "fixed"
+    return {
+        "scheme": asdict(scheme),
+        "weights": {layer: a.decoder.state_dict() for layer, a in autoencoders.items()},
+        "encoders": {layer: a.encoder_state() for layer, a in autoencoders.items() if own},
+    }
+
+
+def saved_scheme(checkpoint: Checkpoint) -> Scheme:
+    """Return how the decoders of a checkpoint were made; those of older files were of one kind."""
+    return Scheme(**checkpoint.values.get("scheme", {}))
 
 
 def load_decoders(path: Path, network: Network) -> dict[int, Decoder]:
-    """Read decoders by layer number, for the network they were trained with.
+    """Read decoders by layer number, to restore inputs from the network's activations alone.
 
     Raises
     ------
     ArtifactError
         The checkpoint is missing, damaged, not a decoder, or does not fit the network.
+    UsageProblem
+        The decoders need more than activations, or are for another encoder than the network.
     """
     checkpoint = Checkpoint(path, "decoder")
     decoders: dict[int, Decoder] = {}
     try:
+        scheme = saved_scheme(checkpoint)
         for layer, weights in checkpoint.values["weights"].items():
-            decoder = Decoder(network, layer)
+            decoder = Autoencoder(network, layer, scheme).decoder
             decoder.load_state_dict(weights)
             decoders[layer] = decoder.eval().requires_grad_(False)
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, UsageProblem) as error:
         reason = " ".join(str(error).split())[:200]
         raise ArtifactError(f"{path}: the decoders do not fit the network ({reason})") from error
+    if scheme.encoder != "fixed":
+        raise UsageProblem(
+            f"{path} decodes an encoder of its own (--encoder {scheme.encoder}), not the model's; "
+            "train decoders for the model with decode-train --encoder fixed"
+        )
+    if scheme.unpool == "switch":
+        raise UsageProblem(
+            f"{path} unpools by the encoder's switches, which the activations of one layer do not "
+            "hold; train decoders with decode-train --unpool blind"
+        )
     return decoders
+
+
+def encoder_weights(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """Return the encoder's weights from a decoder checkpoint, to initialise a classifier.
+
+    Riemens 2015, sec. 4.4: "take only the encoder part of a trained autoencoder, and use it to
+    initialise the filters of part of a forward network".
+
+    Returns
+    -------
+    Weights by their names in the network (``conv1.weight``, …), of the deepest autoencoder.
+
+    Raises
+    ------
+    UsageProblem
+        The checkpoint is no decoder's, or its encoder is the model it was made from.
+    """
+    if checkpoint.kind != "decoder":
+        raise UsageProblem(f"{checkpoint.path} is a {checkpoint.kind}; --from takes a decoder.pt")
+    encoders: Mapping[int, dict[str, Tensor]] = checkpoint.values.get("encoders", {})
+    if not encoders:
+        raise UsageProblem(
+            f"{checkpoint.path} holds no encoder but its model's; --from takes an autoencoder "
+            "(decode-train --encoder random or init)"
+        )
+    return encoders[max(encoders)]

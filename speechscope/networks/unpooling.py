@@ -1,7 +1,8 @@
-"""Inverses of pooling and convolution for decoders: blind unpooling, the convolution transpose."""
+"""Inverses of pooling and convolution: blind and switch unpooling, the convolution transpose."""
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 
 def region_weights(size: int, stride: int, length: int) -> Tensor:
@@ -73,6 +74,62 @@ class BlindUnpooling(torch.nn.Module):
         if self.repeat:
             return x.repeat_interleave(self.repeat, dim=3)
         return torch.einsum("bcft,st->bcfs", x, self.time)
+
+
+def pooling_switches(x: Tensor, size: tuple[int, int], stride: tuple[int, int]) -> Tensor:
+    """Return where every pooling region found its maximum: the switches of max-pooling.
+
+    P[i, j], Q[i, j] = arg max over the region of X, kept here as the one number f · T + t of the
+    element (f, t) = (i·stride + P, j·stride + Q). Source: Riemens 2015, B.8.2.
+
+    Parameters
+    ----------
+    x
+        What is pooled, (B, C, F, T). Where a ReLU stands between the convolution and the pooling,
+        give what enters the ReLU: Riemens' units pool first (sec. 4.3), and behind a ReLU every
+        silent region is a tie.
+    size, stride
+        Of the pooling, each (frequency, time).
+
+    Returns
+    -------
+    (B, C, regions over frequency, regions over time), int64.
+    """
+    _, switches = functional.max_pool2d(x.detach(), size, stride, return_indices=True)
+    return switches
+
+
+def at_switches(x: Tensor, switches: Tensor) -> Tensor:
+    """Return the elements of x (B, C, F, T) that the switches name, in the switches' shape."""
+    return x.flatten(2).gather(2, switches.flatten(2)).view(switches.shape)
+
+
+def switch_unpool(x: Tensor, switches: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Put every value back where its region had found its maximum, and 0 everywhere else.
+
+    Y[(i, j)·stride + (P[i, j], Q[i, j])] = X[i, j]. Regions that overlap may share their maximum;
+    Riemens remarks that they then write the same value. A decoder's values differ, and Y = S·X
+    with S in {0, 1} (B.8.2) takes one of them: here the last in the order of frequency, then time.
+
+    Parameters
+    ----------
+    x, switches
+        (B, C, regions over frequency, regions over time), from `pooling_switches`.
+    shape
+        (F', T') before the pooling.
+
+    Returns
+    -------
+    (B, C, F', T'). Source: Riemens 2015, B.8.2.
+    """
+    batch, channels = x.shape[:2]
+    values, where = x.flatten(2), switches.flatten(2)
+    numbers = torch.arange(where.shape[2], device=x.device).expand_as(where)
+    elements = (batch, channels, shape[0] * shape[1])
+    last = where.new_zeros(elements).scatter_reduce_(2, where, numbers, "amax")
+    # Each element is given one value and otherwise zeros, so the order of adding is of no account.
+    taken = torch.where(last.gather(2, where) == numbers, values, 0)
+    return x.new_zeros(elements).scatter_add(2, where, taken).view(batch, channels, *shape)
 
 
 def transpose_kernel(weight: Tensor) -> Tensor:

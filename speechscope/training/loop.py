@@ -46,7 +46,7 @@ class TrainSettings:
         Weight of the L2 penalty.
     dropout
         Share of the units before every fully connected layer after the first that is left out
-        of a batch (sec. 2.1.4).
+        of a batch (sec. 2.1.4), or that of each layer's inputs by its name.
     seed
         For weights, samples, dropout and augmentation.
     rule
@@ -67,7 +67,7 @@ class TrainSettings:
     batch: int
     rule: Rule
     l2: float
-    dropout: float
+    dropout: float | Mapping[str, float]
     seed: int
     resampled: bool
     smoothing: float

@@ -44,7 +44,8 @@ class Step:
     l2
         λ.
     dropout
-        Share of the units before every fully connected layer but the first that is left out.
+        Share of the units before every fully connected layer but the first that is left out, or
+        that of each layer's inputs by its name.
     batch
         The most items a step is given.
     smoothing
@@ -66,7 +67,7 @@ class Step:
         rule: Rule,
         *,
         l2: float,
-        dropout: float,
+        dropout: float | Mapping[str, float],
         batch: int,
         smoothing: float = 0.0,
         group: Group = ALONE,
@@ -76,9 +77,10 @@ class Step:
         self._rule, self._l2, self._smoothing = rule, l2, smoothing
         self._group = group
         batch = -(-batch // group.size)
-        shares = dict.fromkeys(list(network.dropout)[1:], dropout)
+        if not isinstance(dropout, Mapping):
+            dropout = dict.fromkeys(list(network.dropout)[1:], dropout)
         count = self._lanes.count
-        self._layers = ThinnedLayers(network, shares, batch, rule, l2=l2, lanes=count)
+        self._layers = ThinnedLayers(network, dropout, batch, rule, l2=l2, lanes=count)
         self._below = [
             below(network, self._layers.last_row, -(-batch // count)) for _ in range(count)
         ]

@@ -44,7 +44,7 @@ class Trunk:
                 isinstance(conv, Conv) and isinstance(relu, ReLU) and isinstance(pool, MaxPool)
             ):
                 raise Unsupported
-            if any(conv.pads) or conv.kernel[1] != shape[2]:
+            if any(conv.pads) or conv.kernel[1] != shape[2] or conv.stride != (1, 1):
                 raise Unsupported
             if pool.size[1] != 1 or pool.size[0] < 2 or pool.stride[0] != 2:
                 raise Unsupported

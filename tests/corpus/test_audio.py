@@ -1,6 +1,11 @@
+import io
+import os
+import struct
+import tracemalloc
 from pathlib import Path
 
 import corpora
+import fuzzing
 import numpy as np
 import pytest
 import soundfile
@@ -35,12 +40,169 @@ def test_another_rate_keeps_the_pitch(tmp_path: Path) -> None:
     assert np.abs(np.fft.rfft(read)).argmax() == 500
 
 
-@pytest.mark.parametrize("container", ["WAV", "NIST", "FLAC"])
-def test_a_truncated_file_is_found(tmp_path: Path, container: str) -> None:
-    path = write(tmp_path / "a", corpora.recording(), container=container)
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+@pytest.mark.parametrize(
+    "container", ["WAV", "WAVEX", "RF64", "NIST", "AIFF", "FLAC", "OGG", "MP3"]
+)
+@pytest.mark.parametrize("share", [0.3, 0.9, 0.99])
+def test_a_truncated_file_is_found(
+    tmp_path: Path, container: str, share: float, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a"
+    soundfile.write(path, corpora.recording(2.0), 16000, format=container)
+    read_audio(path, 16000)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
     with pytest.raises(BadRecording, match=r"is truncated|cannot be read"):
         read_audio(path, 16000)
+    capfd.readouterr()  # what libsndfile's MP3 decoder says itself
+
+
+def test_an_ogg_file_without_its_last_page_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    soundfile.write(path, corpora.recording(2.0), 16000, format="OGG")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: whole.rindex(b"OggS")])
+    with pytest.raises(BadRecording, match="its last page is missing"):
+        read_audio(path, 16000)
+
+
+def wav_bytes(samples: np.ndarray, subtype: str = "PCM_16") -> bytearray:
+    file = io.BytesIO()
+    soundfile.write(file, samples, 16000, format="WAV", subtype=subtype)
+    return bytearray(file.getvalue())
+
+
+def put(content: bytearray, position: int, form: str, value: int) -> bytes:
+    struct.pack_into(form, content, position, value)
+    return bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("position", "form", "value", "reason"),
+    [
+        (22, "<H", 2, "contradicts itself"),
+        (24, "<I", 8000, "contradicts itself"),
+        (28, "<I", 8000, "contradicts itself"),
+        (32, "<H", 4, "contradicts itself"),
+        (40, "<I", 0, "goes on for 25600 bytes after the 0"),
+        (40, "<I", 1000, "goes on for 24600 bytes after the 1000"),
+        (40, "<I", 26000, "is truncated: 12800 of the 13000 samples"),
+        (40, "<I", 0xFFFFFFFF, "is truncated"),
+        (36, "<I", 0x41414141, "cannot be read|has no sound"),
+    ],
+)
+def test_a_header_that_does_not_fit_its_file_is_found(
+    tmp_path: Path, position: int, form: str, value: int, reason: str
+) -> None:
+    path = tmp_path / "a.wav"
+    path.write_bytes(put(wav_bytes(corpora.recording()), position, form, value))
+    with pytest.raises(BadRecording, match=reason):
+        read_audio(path, 16000)
+
+
+def test_what_was_written_to_a_pipe_is_read_to_its_end(tmp_path: Path) -> None:
+    content = wav_bytes(corpora.recording())
+    put(content, 4, "<I", 0xFFFFFFFF)
+    put(content, 40, "<I", 0xFFFFFFFF)
+    (tmp_path / "a.wav").write_bytes(content)
+    assert len(read_audio(tmp_path / "a.wav", 16000)[0]) == len(corpora.recording())
+
+
+def test_chunks_before_and_after_the_sound_are_no_sound(tmp_path: Path) -> None:
+    content = wav_bytes(corpora.recording())
+    junk = b"LIST" + struct.pack("<I", 5001) + bytes(5002)
+    path = tmp_path / "a.wav"
+    path.write_bytes(bytes(content[:36]) + junk + bytes(content[36:]) + junk)
+    assert len(read_audio(path, 16000)[0]) == len(corpora.recording())
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(BadRecording, match="99 bytes of its chunk 'LIST' are missing"):
+        read_audio(path, 16000)
+
+
+def sphere(tmp_path: Path, old: str, new: str) -> Path:
+    file = io.BytesIO()
+    soundfile.write(file, corpora.recording(), 16000, format="NIST", subtype="PCM_16")
+    content = file.getvalue()
+    assert old.encode() in content[:1024]
+    head = content[:1024].replace(old.encode(), new.encode())[:1024].ljust(1024)
+    path = tmp_path / "a.sph"
+    path.write_bytes(head + content[1024:])
+    return path
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("sample_count -i 12800", "sample_count -i 99999", "is truncated: 12800 of the 99999"),
+        ("sample_count -i 12800", "sample_count -i 1000", "12800 samples, but .* counts 1000"),
+        ("sample_count -i 12800", "sample_cant -i 12800", "without sample_count"),
+        ("end_head", "xxx_head", "without an end|cannot be read"),
+        ("sample_coding -s3 pcm", "sample_coding -s26 pcm,embedded-shorten-v2", "shorten|cannot"),
+    ],
+)
+def test_a_sphere_header_that_does_not_fit_is_found(
+    tmp_path: Path, old: str, new: str, reason: str
+) -> None:
+    with pytest.raises(BadRecording, match=reason):
+        read_audio(sphere(tmp_path, old, new), 16000)
+
+
+@pytest.mark.parametrize("container", ["NIST", "FLAC", "AIFF"])
+def test_memory_is_not_filled_by_what_a_header_promises(tmp_path: Path, container: str) -> None:
+    file = io.BytesIO()
+    soundfile.write(file, corpora.recording(), 16000, format=container, subtype="PCM_16")
+    content = bytearray(file.getvalue())
+    if container == "NIST":
+        head = content[:1024].replace(b"sample_count -i 12800", b"sample_count -i 99999999999")
+        content[:1024] = head[:1024]
+    elif container == "FLAC":
+        content[22:26] = b"\xff" * 4  # the low 32 bits of the number of samples
+    else:
+        put(content, content.index(b"COMM") + 10, ">I", 0xFFFFFFF0)
+    path = tmp_path / "a"
+    path.write_bytes(content)
+    tracemalloc.start()
+    try:
+        with pytest.raises(BadRecording):
+            read_audio(path, 16000)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 25
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_nonsensical_rate_is_refused(tmp_path: Path) -> None:
+    for rate in (1, 1_000_000_007):
+        path = write(tmp_path / "a", corpora.recording(), rate)
+        with pytest.raises(BadRecording, match="has a sampling rate of"):
+            read_audio(path, 16000)
+
+
+def test_a_recording_of_hours_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("speechscope.corpus.audio.LONGEST_HOURS", 0.5 / 3600)
+    path = write(tmp_path / "a", corpora.recording(0.4))
+    read_audio(path, 16000)
+    with pytest.raises(BadRecording, match="cut it into utterances"):
+        read_audio(write(path, corpora.recording(0.6)), 16000)
+
+
+def test_only_regular_files_are_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.wav")
+    with fuzzing.time_limit(5), pytest.raises(BadRecording, match="is not a regular file"):
+        read_audio(tmp_path / "a.wav", 16000)
+    (tmp_path / "b.wav").symlink_to(tmp_path / "b.wav")
+    for name in ("b.wav", "gone.wav", "x\0.wav"):
+        with pytest.raises(BadRecording, match="cannot be read"):
+            read_audio(tmp_path / name, 16000)
+    with pytest.raises(BadRecording, match="is not a regular file"):
+        read_audio(tmp_path, 16000)
+
+
+def test_long_recordings_are_read_in_blocks(tmp_path: Path) -> None:
+    stereo = np.stack([corpora.recording(2.0, seed) for seed in (1, 2)], axis=1)
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.tile(stereo, (20, 1)), 16000, subtype="FLOAT")
+    read, _ = read_audio(path, 16000)
+    np.testing.assert_allclose(read, np.tile(stereo.mean(axis=1), 20), atol=1e-6)
 
 
 @pytest.mark.parametrize(

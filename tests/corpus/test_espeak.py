@@ -17,7 +17,7 @@ from speechscope.corpus.espeak import Interval, segment
 from speechscope.corpus.espeak_symbols import ACCENTS, CLOSURES, SYMBOLS
 from speechscope.corpus.phones import PHONES_48, TIMIT_61, TO_48
 from speechscope.corpus.sentences import FIRST_SI, SA, SI_SENTENCES, SX, si_sentence
-from speechscope.corpus.timit import Segment
+from speechscope.corpus.utterances import Segment
 from speechscope.errors import SpeechscopeError
 
 RATE = 22_050

@@ -1,32 +1,16 @@
+from dataclasses import replace
 from pathlib import Path
 
 import corpora
 import numpy as np
 import oracles
 import pytest
+from preparing import SETTINGS, run
 
-from speechscope import artifact_writer, provenance
-from speechscope.corpus.phones import PHONES_48
-from speechscope.corpus.prepare import Settings, Summary, class_of, longest_kept, prepare
+from speechscope.corpus.prepare import longest_kept
 from speechscope.corpus.store import Corpus
-from speechscope.corpus.timit import scan
-from speechscope.features.stft import Stft
-
-PAPER = Stft(samples=2554, window=267, overlap=122, points=400, rate=16000)
-SETTINGS = Settings(PAPER, "real", "none", 2554, True, ("q",), 0.0, 0)
-
-
-def run(
-    root: Path, path: Path, settings: Settings = SETTINGS, workers: int = 1
-) -> tuple[Corpus, Summary]:
-    config = {
-        "features": settings.features,
-        "stft": {"window": 267, "overlap": 122, "points": 400, "rate": 16000},
-    }
-    record = provenance.new_record("corpus", config=config, seed=0, device="cpu")
-    with artifact_writer.create(path, "test", record, force=False) as writer:
-        summary = prepare(root, writer, settings, workers=workers)
-    return Corpus(path), summary
+from speechscope.corpus.survey import Survey
+from speechscope.errors import SpeechscopeError
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +74,7 @@ def test_bad_items_are_named_and_the_rest_is_kept(tmp_path: Path) -> None:
     (folder / "SX1.PHN").write_text("0 1600 aa\n1600 1600 s\n1600 3200 xyz\n")
     (folder / "SX2.PHN").write_text("0 1600 aa\n1600 99999 s\n")
     corpus, summary = run(root, tmp_path / "c.zarr")
-    reasons = [line.split(": ", 1)[1] for line in summary.skipped]
+    reasons = [line.split(": ", 1)[1] for line in summary.losses.skipped]
     assert reasons == [
         "is truncated: 4478 of the 12800 samples in its header",
         "1600-1600 s: holds no samples",
@@ -106,19 +90,41 @@ def test_sa_sentences_and_long_segments_are_dropped_and_counted(tmp_path: Path) 
     (root / "TRAIN/DR1/FAB00/SX0.PHN").write_text("0 2554 aa\n2554 5109 s\n")
     _, summary = run(root, tmp_path / "c.zarr")
     assert summary.items == 1 + 7
-    assert summary.dropped["SA sentences"] == 1
-    assert summary.dropped["longer than 2554 samples"] == 1  # 2555; 2554 itself is kept
-    assert summary.skipped == []
+    assert summary.losses.dropped["SA sentences"] == 1
+    assert summary.losses.dropped["longer than 2554 samples"] == 1  # 2555; 2554 itself is kept
+    assert summary.losses.skipped == []
 
 
-def test_a_percentile_is_taken_of_the_training_segments(root: Path) -> None:
-    settings = Settings(PAPER, "real", "none", "95%", True, ("q",), 0.0, 0)
-    assert longest_kept(scan(root).utterances, settings) == 1600
+def test_the_longest_are_dropped_by_a_percentile_of_the_training_segments(tmp_path: Path) -> None:
+    root = corpora.timit(tmp_path / "timit", speakers=1, sentences=1)
+    (root / "TRAIN/DR1/FAB00/SX0.PHN").write_text(
+        "0 100 aa\n100 300 s\n300 600 t\n600 1000 iy\n1000 9000 q\n9000 9500 aa\n"
+    )
+    settings = replace(SETTINGS, max_length="75%")
+    corpus, summary = run(root, tmp_path / "c.zarr", settings)
+    # Lengths 100, 200, 300, 400, 500 (q is dropped before): the 75th percentile is 400.
+    assert corpus.config["max_length"] == 400
+    assert corpus.config["samples"] == 2554  # padded to the recipe's length all the same
+    assert summary.losses.dropped["longer than 400 samples"] == 1 + 7  # and all the test ones
+
+
+def test_segments_are_padded_to_the_longest_where_that_is_longer(tmp_path: Path) -> None:
+    root = corpora.timit(tmp_path / "timit", speakers=1, sentences=1)
+    (root / "TRAIN/DR1/FAB00/SX0.PHN").write_text("0 6000 aa\n6000 12800 s\n")
+    corpus, summary = run(root, tmp_path / "c.zarr", replace(SETTINGS, max_length="100%"))
+    assert (corpus.config["samples"], summary.items) == (6800, 2 + 7)
+    assert corpus.input_shape == (1, 201, (6800 - 122) // 145)
+    without, _ = run(root, tmp_path / "d.zarr", replace(SETTINGS, max_length=None))
+    assert without.input_shape == corpus.input_shape
+
+
+def test_a_percentile_needs_training_segments() -> None:
+    with pytest.raises(SpeechscopeError, match="no training item to take the percentile of"):
+        longest_kept(Survey(), None, "95%")
 
 
 def test_dev_speakers_are_drawn_from_the_training_ones(root: Path, tmp_path: Path) -> None:
-    settings = Settings(PAPER, "real", "none", 2554, True, ("q",), 0.34, 0)
-    corpus, _ = run(root, tmp_path / "dev.zarr", settings)
+    corpus, _ = run(root, tmp_path / "dev.zarr", replace(SETTINGS, dev=0.34))
     speakers = corpus.artifact.read("speaker")
     by_split = [set(speakers[corpus.items(s)].tolist()) for s in ("train", "dev", "test")]
     assert [len(s) for s in by_split] == [2, 1, 1]
@@ -134,7 +140,7 @@ def test_gain_normalisation_makes_loud_and_soft_recordings_alike(tmp_path: Path)
     loud = root / "TRAIN/DR1/FAB00/SX1.WAV"
     soundfile.write(loud, 4 * samples, rate, subtype="PCM_16")
     (loud.with_suffix(".PHN")).write_text(soft.with_suffix(".PHN").read_text())
-    settings = Settings(PAPER, "sqrt-magnitude", "gain", 2554, True, ("q",), 0.0, 0)
+    settings = replace(SETTINGS, features="sqrt-magnitude", normalize="gain")
     corpus, _ = run(root, tmp_path / "c.zarr", settings)
     values = corpus.artifact.read("input")
     # What is left is the rounding of the file's 16 bits.
@@ -143,15 +149,38 @@ def test_gain_normalisation_makes_loud_and_soft_recordings_alike(tmp_path: Path)
     assert 0.5 < 10 * np.sqrt(np.mean(stored**2)) < 1.5
 
 
-@pytest.mark.parametrize(
-    ("label", "name"),
-    [("AH0", "ah"), ("h#", "sil"), ("kcl", "cl"), ("ux", "uw"), ("vcl", "vcl"), ("SIL", "sil")],
-)
-def test_labels_of_several_phone_sets(label: str, name: str) -> None:
-    index = class_of(label)
-    assert index is not None and PHONES_48[index] == name
+def test_z_normalisation_is_measured_on_the_whole_recording(root: Path, tmp_path: Path) -> None:
+    import soundfile
+
+    settings = replace(SETTINGS, features="log-magnitude", normalize="utterance", deltas=1)
+    corpus, _ = run(root, tmp_path / "z.zarr", settings)
+    plain, _ = run(root, tmp_path / "p.zarr", replace(settings, normalize="none"))
+    samples, _ = soundfile.read(root / "TRAIN/DR1/FAB00/SX1.WAV", dtype="float32")
+    whole, _ = plain.representation.utterance(samples)
+    item = 7 + 1
+    found, raw = corpus.artifact.read("input", item), plain.artifact.read("input", item)
+    for channel in range(2):
+        mean, deviation = whole[:, channel].mean(), whole[:, channel].std()
+        np.testing.assert_allclose(found[channel], (raw[channel] - mean) / deviation, atol=1e-3)
 
 
-@pytest.mark.parametrize("label", ["q", "", "xx", "1"])
-def test_unknown_labels(label: str) -> None:
-    assert class_of(label) is None
+def test_what_is_left_out_is_listed_whole_in_the_artifact(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("speechscope.corpus.prepare.LISTED", 2)
+    folder = root.parent / "bad"
+    corpora.timit(folder, speakers=1, sentences=4)
+    for path in (folder / "TRAIN/DR1/FAB00").glob("*.PHN"):
+        path.write_text("0 1600 aa\n1600 3200 zz\n")
+    corpus, summary = run(folder, tmp_path / "c.zarr")
+    assert len(summary.losses.skipped) == 4 and len(corpus.config["skipped"]) == 2
+    text = corpus.artifact.read("skipped").tobytes().decode()
+    assert text.split("\n") == summary.losses.skipped
+
+
+def test_a_corpus_without_training_items_says_what_was_wrong(tmp_path: Path) -> None:
+    root = corpora.timit(tmp_path / "timit", speakers=1, sentences=1)
+    (root / "TRAIN/DR1/FAB00/SX0.PHN").write_text("0 1600 zz\n")
+    with pytest.raises(SpeechscopeError, match="no usable training segment; the first of 1 prob"):
+        run(root, tmp_path / "c.zarr")
+    assert not (tmp_path / "c.zarr").exists()

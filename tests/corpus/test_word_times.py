@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from speechscope.corpus.espeak import Interval
-from speechscope.corpus.timit import Segment
+from speechscope.corpus.utterances import Segment
 from speechscope.corpus.word_times import word_segments
 
 RATE = 1000.0
@@ -19,11 +19,11 @@ def phones(text: str) -> list[Segment]:
     return segments
 
 
-def tier(*words: tuple[int, int, str]) -> list[Interval]:
+def tier(*words: tuple[float, float, str]) -> list[Interval]:
     return [Interval(start / RATE, stop / RATE, label) for start, stop, label in words]
 
 
-def found(sentence: str, words: list[Interval], text: str) -> list[tuple[int, int, str]]:
+def found(sentence: str, words: list[Interval], text: str) -> list[tuple[float, float, str]]:
     return [(s.start, s.stop, s.label) for s in word_segments(sentence, words, phones(text), RATE)]
 
 

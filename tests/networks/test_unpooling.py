@@ -5,7 +5,10 @@ import torch
 
 from speechscope.networks.unpooling import (
     BlindUnpooling,
+    at_switches,
+    pooling_switches,
     region_weights,
+    switch_unpool,
     transpose_kernel,
     transpose_pads,
 )
@@ -19,7 +22,7 @@ def test_blind_unpooling_as_drawn_by_churchman() -> None:
     torch.testing.assert_close(unpool(pooled)[0, 0], expected)
 
 
-@pytest.mark.parametrize(
+POOLINGS = pytest.mark.parametrize(
     ("size", "stride", "shape"),
     [
         ((5, 2), (2, 2), (201, 16)),
@@ -31,6 +34,9 @@ def test_blind_unpooling_as_drawn_by_churchman() -> None:
         ((4, 2), (1, 1), (9, 6)),
     ],
 )
+
+
+@POOLINGS
 def test_blind_unpooling_equals_the_loops(
     size: tuple[int, int], stride: tuple[int, int], shape: tuple[int, int]
 ) -> None:
@@ -84,3 +90,46 @@ def test_the_transposed_kernel_is_riemens_formula() -> None:
             for i in range(4):
                 for j in range(5):
                     assert found[d, k, i, j] == weight[k, d, 3 - i, 4 - j]
+
+
+@POOLINGS
+def test_switch_unpooling_equals_the_loops(
+    size: tuple[int, int], stride: tuple[int, int], shape: tuple[int, int]
+) -> None:
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(2, 3, *shape))
+    switches = pooling_switches(torch.from_numpy(x), size, stride)
+    # Not the maxima themselves: regions that share one are given different values.
+    values = rng.normal(size=switches.shape)
+    found = switch_unpool(torch.from_numpy(values), switches, shape).numpy()
+    maxima = at_switches(torch.from_numpy(x), switches).numpy()
+    for b in range(2):
+        for c in range(3):
+            where = oracles.pooling_switches(x[b, c], size, stride)
+            expected = where[..., 0] * shape[1] + where[..., 1]
+            np.testing.assert_array_equal(switches[b, c].numpy(), expected)
+            np.testing.assert_array_equal(maxima[b, c], x[b, c][where[..., 0], where[..., 1]])
+            expected = oracles.switch_unpooling(values[b, c], where, shape)
+            np.testing.assert_array_equal(found[b, c], expected)
+
+
+def test_the_maxima_themselves_return_to_their_places() -> None:
+    # Riemens 2015, B.8.2: regions that share a maximum write the same value.
+    x = torch.tensor([[1.0, 7.0, 2.0, 3.0, 9.0]])[None, None]
+    switches = pooling_switches(x, (1, 3), (1, 1))
+    assert switches.flatten().tolist() == [1, 1, 4]
+    restored = switch_unpool(at_switches(x, switches), switches, (1, 5))
+    assert restored.flatten().tolist() == [0.0, 7.0, 0.0, 0.0, 9.0]
+    # Different values for one place: that of the last region stays.
+    values = torch.tensor([5.0, -6.0, 8.0]).view(1, 1, 1, 3)
+    assert switch_unpool(values, switches, (1, 5)).flatten().tolist() == [0.0, -6.0, 0.0, 0.0, 8.0]
+
+
+def test_derivatives_of_switch_unpooling_go_back_through_the_switches() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, 2, 9, 6, dtype=torch.float64)
+    switches = pooling_switches(x, (5, 2), (2, 2))
+    values = torch.randn(switches.shape, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda v: switch_unpool(v, switches, (9, 6)), (values,))
+    x.requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: at_switches(x, switches), (x,))

@@ -1,15 +1,23 @@
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import oracles
 import pytest
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from speechscope.errors import UsageProblem
+from speechscope.networks.autoencoders import Scheme
 from speechscope.networks.decoders import Decoder
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Table
-from speechscope.training.decoders import TOGETHER, DecoderSettings, scores, train_decoders
+from speechscope.networks.unpooling import transpose_kernel
+from speechscope.training import decoders
+from speechscope.training.decoder_settings import TOGETHER, DecoderSettings
+from speechscope.training.decoders import train_decoders
+from speechscope.training.penalties import contraction, sparsity
 
 TABLE: Table = (
     Conv(6, (4, 5), "same"),
@@ -71,7 +79,7 @@ def test_training_lowers_the_error_well_below_silence(network: Network) -> None:
     )
     source = Patterns()
     done = train_decoders(network, source, [1, 3, 6], settings)
-    errors = {row["layer"]: row["test"] / row["silence"] for row in scores(done.history)}
+    errors = {row["layer"]: row["test"] / row["silence"] for row in done.scores}
     # A convolution with six maps is invertible, its pooled maxima are not; the two classes are
     # what the last layer knows, and it leaves the noise.
     assert errors[1] < 0.3
@@ -80,7 +88,7 @@ def test_training_lowers_the_error_well_below_silence(network: Network) -> None:
     # What the history says is what the decoders do: ‖X* − X′‖ of the test items.
     x = source.fetch("test", np.arange(30))
     with torch.no_grad():
-        restored = done.decoders[6](network.activation(x, 6))
+        restored = done.autoencoders[6].decoder(network.activation(x, 6))
     distance = float((restored - x).flatten(1).norm(dim=1).mean())
     last = done.history[-1]
     assert last.layer == 6
@@ -103,11 +111,23 @@ def test_a_stage_by_itself_leaves_the_others_alone(network: Network) -> None:
     assert changed == [{"0"}, {"1"}, {"1"}, {"2"}, {"2"}, *[{"0", "1", "2"}] * 3]
 
 
-@pytest.mark.parametrize("interrupted", [1, 2, 4, 6, 7, 9])
+STACKED = replace(
+    SETTINGS,
+    scheme=Scheme("random", "transpose-tied", "switch"),
+    stack="weak",
+    noise=0.1,
+    contractive=0.01,
+)
+
+
+@pytest.mark.parametrize(
+    ("settings", "interrupted"),
+    [*((SETTINGS, done) for done in (1, 2, 4, 6, 7, 9)), *((STACKED, done) for done in (1, 4, 8))],
+)
 def test_an_interrupted_training_ends_with_the_same_bits(
-    network: Network, interrupted: int, tmp_path: Any
+    network: Network, settings: DecoderSettings, interrupted: int, tmp_path: Any
 ) -> None:
-    whole = train_decoders(network, Patterns(), [1, 6], SETTINGS)
+    whole = train_decoders(network, Patterns(), [1, 6], settings)
 
     class Stop(Exception):
         pass
@@ -118,18 +138,20 @@ def test_an_interrupted_training_ends_with_the_same_bits(
             raise Stop
 
     with pytest.raises(Stop):
-        train_decoders(network, Patterns(), [1, 6], SETTINGS, on_stage=stop)
+        train_decoders(network, Patterns(), [1, 6], settings, on_stage=stop)
     state = torch.load(tmp_path / "state.pt", weights_only=True)
-    resumed = train_decoders(network, Patterns(), [1, 6], SETTINGS, state=state)
+    resumed = train_decoders(network, Patterns(), [1, 6], settings, state=state)
     assert resumed.history == whole.history
-    for layer, decoder in whole.decoders.items():
-        for name, value in decoder.state_dict().items():
-            assert torch.equal(value, resumed.decoders[layer].state_dict()[name])
+    assert resumed.scores == whole.scores
+    for layer, decoder in whole.autoencoders.items():
+        for name, value in decoder.decoder.state_dict().items():
+            resumed_value = resumed.autoencoders[layer].decoder.state_dict()[name]
+            assert torch.equal(value, resumed_value)
 
 
 def test_decoders_do_not_depend_on_those_trained_beside_them(network: Network) -> None:
-    alone = train_decoders(network, Patterns(), [3], SETTINGS).decoders[3]
-    beside = train_decoders(network, Patterns(), [1, 3, 6], SETTINGS).decoders[3]
+    alone = train_decoders(network, Patterns(), [3], SETTINGS).autoencoders[3].decoder
+    beside = train_decoders(network, Patterns(), [1, 3, 6], SETTINGS).autoencoders[3].decoder
     for name, value in alone.state_dict().items():
         torch.testing.assert_close(value, beside.state_dict()[name], rtol=1e-4, atol=1e-5)
 
@@ -139,12 +161,15 @@ def test_a_batch_is_fetched_once_for_all_decoders_and_test_items_stay(network: N
     settings = DecoderSettings(epochs=1, together=2, per_class=20, test_per_class=8, batch=16)
     train_decoders(network, one, [6], settings)
     train_decoders(network, three, [1, 3, 6], settings)
-    assert three.fetched == one.fetched
+    # After the five epochs every decoder is measured by itself.
+    training = 5 * (3 + 1)
+    assert three.fetched[:training] == one.fetched[:training]
+    assert three.fetched[training:] == 3 * one.fetched[training:]
     train = [p for split, p in one.fetched if split == "train"]
     assert [len(p) for p in train[:3]] == [16, 16, 8]  # 2 classes of 20
     assert train[:3] != train[-3:]
     tests = [p for split, p in one.fetched if split == "test"]
-    assert tests[0] == tests[-1]
+    assert tests[0] == tests[2]
 
 
 def test_first_outputs_are_as_large_as_their_targets(network: Network) -> None:
@@ -158,10 +183,193 @@ def test_first_outputs_are_as_large_as_their_targets(network: Network) -> None:
     code = network.activation(x, 1).detach()
     plain = Decoder(network, 1)(code).detach()
     factor = float(x.norm() / plain.norm())
-    torch.testing.assert_close(done.decoders[1](code), factor * plain, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        done.autoencoders[1].decoder(code), factor * plain, rtol=1e-4, atol=1e-5
+    )
+
+
+SCHEMES = [
+    (encoder, decoder)
+    for encoder in ("fixed", "init", "random", "frozen-random")
+    for decoder in ("random", "transpose-init", "transpose-tied", "frozen-random")
+]
+
+
+@pytest.mark.parametrize(("encoder", "decoder"), SCHEMES)
+def test_what_training_changes(network: Network, encoder: Any, decoder: Any) -> None:
+    scheme = Scheme(encoder, decoder, "switch")
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    trained, untrained = (
+        train_decoders(
+            network,
+            Patterns(),
+            [3],
+            DecoderSettings(epochs=epochs, together=0, per_class=20, scheme=scheme, stack="none"),
+        ).autoencoders[3]
+        for epochs in (2, 0)
+    )
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, before[name]), f"the network's {name} changed"
+
+    def changed(of: Any) -> bool:
+        return not torch.equal(of(trained), of(untrained))
+
+    assert changed(lambda a: a.encoder_state()["conv1.weight"]) == (encoder in ("init", "random"))
+    for name in ("conv1.weight", "conv1.bias"):
+        start = untrained.encoder_state()[name]
+        if name == "conv1.weight":
+            assert torch.equal(start, before[name]) == (encoder in ("fixed", "init"))
+    kernel, encoders = trained.decoder.stage(0).kernel, trained.encoder_state()["conv1.weight"]
+    tied = torch.equal(kernel, transpose_kernel(encoders))
+    kept = encoder in ("fixed", "frozen-random")
+    assert tied == (decoder == "transpose-tied")
+    moves = decoder in ("random", "transpose-init") or (tied and not kept)
+    assert changed(lambda a: a.decoder.stage(0).kernel) == moves
+    assert changed(lambda a: a.decoder.stage(0).bias) == moves
+
+
+@pytest.mark.parametrize("weak", [True, False])
+def test_stacking_keeps_or_goes_on_training_the_units_before(network: Network, weak: bool) -> None:
+    states: list[dict[str, Tensor]] = []
+
+    def keep(state: dict[str, Any]) -> None:
+        parts = {**state["decoders"][6], **state["encoders"][6]}
+        states.append({name: value.clone() for name, value in parts.items()})
+
+    settings = DecoderSettings(
+        epochs=1,
+        together=0,
+        per_class=20,
+        scheme=Scheme("random", "random", "switch"),
+        stack="weak" if weak else "strong",
+    )
+    train_decoders(network, Patterns(), [6], settings, on_stage=keep)
+    changed = [
+        {name.removesuffix(".weight") for name in old if not torch.equal(old[name], new[name])}
+        for old, new in itertools.pairwise(states)
+    ]
+    # Three units of which the first is trained in the first epoch; stage 2 inverts conv1.
+    second = {"stages.1", "stages.1.bias", "fc1", "fc1.bias"}
+    first = {"stages.2", "stages.2.bias", "conv1", "conv1.bias"}
+    third = {"stages.0", "stages.0.bias", "fc2", "fc2.bias"}
+    assert len(states) == 3
+    assert changed == ([first | second, first | second | third] if weak else [second, third])
+
+
+def test_an_epoch_is_adagrad_on_the_formula(network: Network) -> None:
+    # One batch, tied weights and switches: both uses of the filters count.
+    settings = DecoderSettings(
+        epochs=1,
+        together=0,
+        per_class=30,
+        batch=1000,
+        lr=0.1,
+        scheme=Scheme("random", "transpose-tied", "switch"),
+        stack="none",
+    )
+    start = train_decoders(network, Patterns(), [3], replace(settings, epochs=0)).autoencoders[3]
+    done = train_decoders(network, Patterns(), [3], settings).autoencoders[3]
+    old, new = start.encoder_state(), done.encoder_state()
+    x = Patterns().fetch("train", np.arange(60))
+    tensors = {
+        "weight": old["conv1.weight"].double(),
+        "encoder": old["conv1.bias"].double(),
+        "decoder": start.decoder.stage(0).bias.detach().double(),
+    }
+    gradients = oracles.autoencoder_gradients(tensors, x.double(), (3, 1), (2, 1), (1, 2, 2, 2))
+    step = 0.1 * float(old["conv1.weight"].square().mean().sqrt())
+    found = {
+        "weight": new["conv1.weight"],
+        "encoder": new["conv1.bias"],
+        "decoder": done.decoder.stage(0).bias.detach(),
+    }
+    # AdaGrad's first step has one length: its direction is all the derivatives show.
+    for name, gradient in gradients.items():
+        expected = tensors[name] - step * gradient.sign()
+        torch.testing.assert_close(found[name].double(), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_the_switches_of_trained_and_of_kept_encoders_are_used(network: Network) -> None:
+    errors = {
+        (encoder, unpool): train_decoders(
+            network,
+            Patterns(),
+            [3],
+            DecoderSettings(
+                epochs=8,
+                together=0,
+                per_class=60,
+                scheme=Scheme(encoder, "random", unpool),
+                stack="none",
+            ),
+        ).scores[0]["test"]
+        for encoder in ("fixed", "random")
+        for unpool in ("switch", "blind")
+    }
+    for encoder in ("fixed", "random"):
+        assert errors[encoder, "switch"] < 0.9 * errors[encoder, "blind"]
+
+
+def test_noise_is_put_on_the_encoders_input_alone(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def constant(x: Tensor, share: float, generator: torch.Generator) -> Tensor:
+        return torch.full_like(x, share)
+
+    monkeypatch.setattr(decoders, "gaussian", constant)
+    settings = DecoderSettings(
+        epochs=1,
+        together=0,
+        per_class=60,
+        batch=1000,
+        lr=1e-9,
+        noise=0.5,
+        scheme=Scheme(decoder="transpose-init"),
+        stack="none",
+    )
+    for scheme in (settings.scheme, Scheme("init", "transpose-init")):
+        source = Patterns()
+        done = train_decoders(network, source, [3], replace(settings, scheme=scheme))
+        (record,) = done.history
+        decoder = Decoder(network, 3)
+        for split, noise, found in (("train", 0.5, record.train), ("test", 0.0, record.test)):
+            positions = next(np.array(p) for s, p in source.fetched if s == split)
+            x = source.fetch(split, positions)
+            with torch.no_grad():
+                restored = decoder(network.activation(x + noise, 3))
+            expected = float((restored - x).flatten(1).norm(dim=1).mean())
+            assert found == pytest.approx(expected, rel=1e-4), split
+
+
+@pytest.mark.parametrize(("sparse", "contractive"), [(3.0, 0.0), (0.0, 3.0)])
+def test_penalties_act_on_the_code(network: Network, sparse: float, contractive: float) -> None:
+    scheme = Scheme("random", "random", "switch")
+    settings = DecoderSettings(epochs=12, together=0, per_class=60, scheme=scheme, stack="none")
+    x = Patterns().fetch("test", np.arange(30))
+    sizes = []
+    for chosen in (settings, replace(settings, sparse=sparse, contractive=contractive)):
+        encoder = train_decoders(network, Patterns(), [3], chosen).autoencoders[3].encoder
+        with torch.no_grad():
+            code = encoder.activation(x, 3)
+            if sparse:
+                sizes.append(float(sparsity(code)))
+            else:
+                generator = torch.Generator().manual_seed(0)
+                slope = contraction(lambda x: encoder.activation(x, 3), x, code, generator)  # noqa: B023
+                sizes.append(float(slope))
+    assert sizes[1] < 0.7 * sizes[0]
+
+
+def test_settings_that_contradict_each_other() -> None:
+    with pytest.raises(UsageProblem, match="--stack decoder restores what a kept encoder does"):
+        DecoderSettings(scheme=Scheme("random", "random"), stack="decoder")
+    with pytest.raises(UsageProblem, match="--sparse shapes the code"):
+        DecoderSettings(scheme=Scheme("frozen-random"), stack="none", sparse=1.0)
+    with pytest.raises(UsageProblem, match="--contractive shapes the code"):
+        DecoderSettings(scheme=Scheme("fixed"), stack="none", contractive=1.0)
 
 
 def test_nothing_to_train(network: Network) -> None:
     done = train_decoders(network, Patterns(), [], SETTINGS)
-    assert done.decoders == {}
+    assert done.autoencoders == {}
     assert done.history == ()

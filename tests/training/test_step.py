@@ -104,6 +104,13 @@ def test_units_left_out_are_not_updated_and_the_share_is_exact() -> None:
     assert any(not torch.equal(a, b) for a, b in zip(first, step.kept, strict=True))
 
 
+def test_layers_have_rates_of_their_own() -> None:
+    step = Step(network(), AdaGrad(0.05), l2=0.0, dropout={"fc3": 0.8}, batch=8)
+    x, wanted = batch(8, 0)
+    step(x.__getitem__, wanted, torch.Generator().manual_seed(0))
+    assert [len(units) for units in step.kept] == [12, 2]
+
+
 def test_single_precision_agrees_to_rounding() -> None:
     single, double = network(torch.float32), network()
     losses = []
@@ -120,6 +127,9 @@ def test_networks_without_the_form_are_refused() -> None:
     padded: Table = (Conv(2, kernel=(3, 2), padding="same"), *TABLE[1:3], Linear(None))
     with pytest.raises(Unsupported):
         Trunk(Network(padded, input_shape=(1, 25, 6)), 4)
+    strided: Table = (Conv(2, kernel=(4, 6), stride=(2, 1)), *TABLE[1:3], Linear(None))
+    with pytest.raises(Unsupported):
+        Trunk(Network(strided, input_shape=(2, 25, 6)), 4)
     pooled: Table = (*TABLE[:6], MaxPool((1, 1), stride=(1, 1)))
     with pytest.raises(SpeechscopeError, match="does not end in fully connected"):
         ThinnedLayers(Network(pooled, input_shape=(2, 25, 6)), {}, 4, AdaGrad(0.1))

@@ -1,0 +1,199 @@
+"""A corpus listed in a table: CSV or TSV with the columns ``audio,start,end,label,speaker,split``.
+
+A row is one labelled stretch, with times in seconds; or, with ``start``, ``end`` and ``label``
+empty, a whole recording and its words in the column ``text``. Paths are relative to the table.
+``speaker`` and ``split`` may be left out: the speaker is then the recording's folder. Other
+columns are passed over.
+"""
+
+import csv
+import io
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from speechscope.corpus.files import SPLIT_FOLDERS, check_folder, ordered, read_text, word
+from speechscope.corpus.utterances import BadRecording, Marks, Scan, Segment, Utterance
+from speechscope.errors import SpeechscopeError
+
+NAMES = ("manifest.csv", "manifest.tsv")
+_TIMED = ("start", "end", "label")
+
+
+@dataclass
+class _Entry:
+    """What the rows of one recording say."""
+
+    speaker: str
+    split: str
+    line: int
+    text: str = ""
+    segments: list[Segment] = field(default_factory=list)
+    problem: str = ""
+
+
+class Manifest:
+    """See the module."""
+
+    name = "manifest"
+    tiers = False
+
+    def knows(self, name: str) -> bool:
+        """Whether a file of this lower-case name marks the layout."""
+        return name in NAMES
+
+    def scan(self, root: Path) -> Scan:
+        """Read a manifest, or the ``manifest.csv`` or ``.tsv`` of a folder.
+
+        A recording with a malformed row is left out as a whole, and named.
+
+        Raises
+        ------
+        SpeechscopeError
+            There is no manifest, its header lacks columns, it is no table, or nothing in it can be
+            used.
+        """
+        path = _table(root)
+        try:
+            rows = _rows(path)
+        except (BadRecording, csv.Error) as error:
+            raise SpeechscopeError(f"{path}: {error}") from error
+        header = _header(path, rows)
+        entries: dict[str, _Entry] = {}
+        problems: list[str] = []
+        for line, row in rows[1:]:
+            cells = dict(zip(header, row, strict=False))
+            audio = cells.get("audio", "")
+            if not audio:
+                problems.append(f"{path} line {line}: names no recording")
+                continue
+            entry = entries.setdefault(audio, _Entry(*_who(path, cells), line))
+            if not entry.problem:
+                entry.problem = _add(entry, cells, len(row) - len(header), path, line)
+        found: list[Utterance] = []
+        for audio, entry in entries.items():
+            utterance = _utterance(path, audio, entry)
+            if entry.problem:
+                problems.append(f"{utterance.audio}: {entry.problem}")
+            else:
+                found.append(utterance)
+        if not found:
+            why = f"; the first of {len(problems)} problems: {problems[0]}" if problems else ""
+            raise SpeechscopeError(f"{path} lists no usable recording{why}")
+        return ordered(found, problems, path.parent)
+
+    def marks(self, utterance: Utterance, tier: str | None = None) -> Marks:
+        """Return the time marks, in seconds.
+
+        Raises
+        ------
+        BadRecording
+            The manifest gives none.
+        """
+        if utterance.marks is None:
+            raise BadRecording("has no start, end and label in the manifest")
+        return utterance.marks
+
+    def text(self, utterance: Utterance) -> str:
+        """Return the words.
+
+        Raises
+        ------
+        BadRecording
+            The manifest gives none.
+        """
+        if utterance.transcript is None:
+            raise BadRecording("has no text in the manifest")
+        return utterance.transcript
+
+
+def _table(root: Path) -> Path:
+    if root.is_file():
+        return root
+    check_folder(root)
+    for name in NAMES:
+        if (root / name).is_file():
+            return root / name
+    raise SpeechscopeError(f"{root} holds no {' or '.join(NAMES)}")
+
+
+def _rows(path: Path) -> list[tuple[int, list[str]]]:
+    """Return the rows that hold anything, with the lines they end on."""
+    text = read_text(path)
+    tab = "\t" in text.partition("\n")[0]
+    reader = csv.reader(io.StringIO(text), delimiter="\t" if tab else ",", strict=True)
+    # A message is one line, so that no cell may hold several.
+    return [
+        (reader.line_num, [cell.replace("\n", " ").strip() for cell in row])
+        for row in reader
+        if any(map(str.strip, row))
+    ]
+
+
+def _header(path: Path, rows: list[tuple[int, list[str]]]) -> list[str]:
+    header = [name.lower() for name in rows[0][1]] if rows else []
+    known = ("audio", *_TIMED, "text", "speaker", "split")
+    if "audio" not in header:
+        raise SpeechscopeError(f"{path} has no column audio; its columns may be {', '.join(known)}")
+    twice = [name for name in known if header.count(name) > 1]
+    if twice:
+        raise SpeechscopeError(f"{path} has two columns {twice[0]}")
+    missing = [name for name in _TIMED if name not in header]
+    if "text" not in header and missing:
+        raise SpeechscopeError(f"{path} has no column {missing[0]}, and no column text")
+    return header
+
+
+def _who(path: Path, cells: dict[str, str]) -> tuple[str, str]:
+    speaker = cells.get("speaker") or (path.parent.absolute() / cells["audio"]).parent.name
+    return word(speaker), cells.get("split", "")
+
+
+def _add(entry: _Entry, cells: dict[str, str], excess: int, path: Path, line: int) -> str:
+    """Add a row; return what is wrong with it, or nothing."""
+    where = f"{path.name} line {line}"
+    if excess:
+        return f"{where} has {'more' if excess > 0 else 'fewer'} cells than the header"
+    speaker, split = _who(path, cells)
+    if speaker != entry.speaker:
+        return f"{where} gives another speaker than line {entry.line}"
+    if split != entry.split:
+        return f"{where} gives another split than line {entry.line}"
+    if split and split.lower() not in SPLIT_FOLDERS:
+        return f"{where} has the split {split!r}; splits are train, dev and test"
+    text = cells.get("text", "")
+    if text and entry.text and text != entry.text:
+        return f"{where} gives other words than the lines before"
+    entry.text = text or entry.text
+    times = [cells.get(name, "") for name in ("start", "end")]
+    if any(times):
+        start, stop = _seconds(times[0]), _seconds(times[1])
+        if not (math.isfinite(start) and math.isfinite(stop)):
+            return f"{where}: {', '.join(times)} are not two times in seconds"
+        if not 0 <= start <= stop:
+            return f"{where}: {times[0]} to {times[1]} is no stretch of time"
+        entry.segments.append(Segment(start, stop, cells.get("label", "")))
+    elif cells.get("label"):
+        return f"{where} has a label without times"
+    elif not text:
+        return f"{where} gives neither a label nor words"
+    return ""
+
+
+def _seconds(cell: str) -> float:
+    try:
+        return float(cell)
+    except ValueError:
+        return math.nan
+
+
+def _utterance(path: Path, audio: str, entry: _Entry) -> Utterance:
+    marks = Marks(tuple(sorted(entry.segments)), per_second=True) if entry.segments else None
+    return Utterance(
+        split=SPLIT_FOLDERS.get(entry.split.lower(), ""),
+        speaker=entry.speaker,
+        name=word(Path(audio).stem),
+        audio=path.parent / audio,
+        marks=marks,
+        transcript=" ".join(entry.text.split()) or None,
+    )

@@ -1,0 +1,145 @@
+"""Which utterances are trained on, and which are held out."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from speechscope.corpus.files import SPLIT_FOLDERS, read_text
+from speechscope.corpus.utterances import BadRecording, Utterance
+from speechscope.errors import SpeechscopeError, UsageProblem
+
+DEFAULT_SHARE = "share:test=0.25"
+"""Chosen, where a corpus does not say itself: about TIMIT's own share of test speakers (168 of
+630)."""
+
+_RULES = "folder, speakers:FILE, share:0.2, share:test=0.2,dev=0.1, recordings:0.2"
+
+
+def default_rule(utterances: Sequence[Utterance]) -> str:
+    """Return ``folder`` if the layout gives every utterance a split, else `DEFAULT_SHARE`."""
+    return "folder" if all(utterance.split for utterance in utterances) else DEFAULT_SHARE
+
+
+def assign(
+    utterances: Sequence[Utterance], rule: str, *, dev: float = 0.0, seed: int = 0
+) -> dict[str, str]:
+    """Return the split of every utterance, by its identity.
+
+    Parameters
+    ----------
+    rule
+        ``folder``: as the layout says. ``speakers:FILE``: lines ``speaker split``, or
+        ``speaker/name split`` for one recording. ``share:0.2`` or ``share:test=0.2,dev=0.1``: a
+        random share of the speakers, each of them in one split only; of the recordings, where all
+        are one speaker's. ``recordings:0.2``: a random share of every speaker's recordings, for
+        tasks that tell speakers apart.
+    dev
+        Share of the training speakers set apart as the dev split, unless the rule gives one.
+    seed
+        Draws them.
+
+    Raises
+    ------
+    UsageProblem
+        There is no such rule, or its shares leave nothing to train on.
+    SpeechscopeError
+        The rule does not cover an utterance, or its file is malformed.
+    """
+    kind, _, rest = rule.partition(":")
+    if kind == "folder" and not rest:
+        found = _folder(utterances)
+    elif kind == "speakers" and rest:
+        found = _listed(utterances, Path(rest))
+    elif kind in ("share", "recordings"):
+        shares = _shares(rule, rest)
+        if "dev" in shares:
+            dev = 0.0
+        found = _shared(utterances, shares, seed, by_speaker=kind == "share")
+    else:
+        raise UsageProblem(f"no split is called {rule}; choose from {_RULES}")
+    if dev > 0:
+        training = sorted({u.speaker for u in utterances if found[u.identity] == "train"})
+        rng = np.random.default_rng([seed, 0x5EED])
+        held_out = set(rng.permutation(training)[: round(dev * len(training))].tolist())
+        for u in utterances:
+            if found[u.identity] == "train" and u.speaker in held_out:
+                found[u.identity] = "dev"
+    return found
+
+
+def _folder(utterances: Sequence[Utterance]) -> dict[str, str]:
+    for utterance in utterances:
+        if not utterance.split:
+            raise SpeechscopeError(
+                f"{utterance.audio}: no folder says which split it is in; "
+                f"choose another than `folder`: {_RULES}"
+            )
+    return {u.identity: u.split for u in utterances}
+
+
+def _listed(utterances: Sequence[Utterance], path: Path) -> dict[str, str]:
+    listed: dict[str, str] = {}
+    try:
+        lines = read_text(path).split("\n")
+    except BadRecording as error:
+        raise SpeechscopeError(f"{path}: {error}") from error
+    for number, line in enumerate(lines, start=1):
+        words = line.split()
+        if not words:
+            continue
+        if len(words) != 2 or words[1].lower() not in SPLIT_FOLDERS:
+            raise SpeechscopeError(f"{path} line {number} is not `speaker train|dev|test`")
+        split = SPLIT_FOLDERS[words[1].lower()]
+        if listed.setdefault(words[0], split) != split:
+            raise SpeechscopeError(f"{path} line {number} gives {words[0]} a second split")
+    found = {u.identity: listed.get(u.key) or listed.get(u.speaker, "") for u in utterances}
+    for utterance in utterances:
+        if not found[utterance.identity]:
+            raise SpeechscopeError(f"{path} has no line for the speaker {utterance.speaker}")
+    return found
+
+
+def _shares(rule: str, rest: str) -> dict[str, float]:
+    """Read ``0.2`` or ``test=0.2,dev=0.1``."""
+    shares: dict[str, float] = {}
+    for part in rest.split(","):
+        name, equals, number = part.rpartition("=")
+        name = name.strip() if equals else "test"
+        try:
+            share = float(number)
+        except ValueError:
+            share = -1.0
+        if name not in ("test", "dev") or name in shares or not 0 < share < 1:
+            raise UsageProblem(f"{rule}: give shares such as share:0.2 or share:test=0.2,dev=0.1")
+        shares[name] = share
+    if sum(shares.values()) >= 1:
+        raise UsageProblem(f"{rule} leaves nothing to train on")
+    return shares
+
+
+def _shared(
+    utterances: Sequence[Utterance], shares: dict[str, float], seed: int, *, by_speaker: bool
+) -> dict[str, str]:
+    own: dict[str, list[str]] = {}
+    for utterance in utterances:
+        own.setdefault(utterance.speaker, []).append(utterance.identity)
+    if by_speaker and len(own) > 1:
+        split = _draw(sorted(own), shares, np.random.default_rng([seed, 0x5A4E]))
+        return {u.identity: split[u.speaker] for u in utterances}
+    found: dict[str, str] = {}
+    for number, (_, names) in enumerate(sorted(own.items())):
+        found |= _draw(sorted(names), shares, np.random.default_rng([seed, 0x5A4E, number]))
+    return found
+
+
+def _draw(names: list[str], shares: dict[str, float], rng: np.random.Generator) -> dict[str, str]:
+    """Give each split its share of the names, at least one, and the training split what is left."""
+    order: list[str] = rng.permutation(names).tolist()
+    found: dict[str, str] = {}
+    for split, share in shares.items():
+        # One name at least stays for training.
+        count = min(max(round(share * len(names)), 1), len(order) - 1)
+        found |= dict.fromkeys(order[:count], split)
+        order = order[count:]
+    return found | dict.fromkeys(order, "train")

@@ -1,0 +1,1 @@
+"""What an item of a corpus is: a phone segment, a frame, a window, an utterance."""

@@ -1,0 +1,157 @@
+"""Damaged files: every reader returns all that is in them, or says what is wrong."""
+
+import os
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import fuzzing
+import numpy as np
+import pytest
+from fuzzing import RATE, SAMPLES, Mutation
+
+from speechscope.corpus.audio import read_audio
+from speechscope.corpus.label_files import LabelFiles
+from speechscope.corpus.layouts import Layout
+from speechscope.corpus.librispeech import LibriSpeech
+from speechscope.corpus.manifest import Manifest
+from speechscope.corpus.textgrid import TextGrids, read
+from speechscope.corpus.timit import Timit
+from speechscope.corpus.utterances import BadRecording, Marks, Utterance
+from speechscope.errors import SpeechscopeError
+
+SECONDS = 10.0
+PHONES = len(fuzzing.PHONES)
+
+
+def sound(path: Path, mutation: Mutation) -> None:
+    """Every sample that was recorded or none: nothing is read from a file that lost some."""
+    path.write_bytes(mutation.content)
+    samples, scale = read_audio(path, RATE)
+    assert samples.dtype == np.float32 and np.isfinite(samples).all()
+    assert len(mutation.content) >= len(mutation.original)
+    # Resampling rounds up to a whole sample.
+    assert len(samples) / scale == pytest.approx(SAMPLES, abs=1 + 1 / scale)
+
+
+def grid(path: Path, mutation: Mutation) -> None:
+    """All intervals of a tier or none."""
+    path.write_bytes(mutation.content)
+    tiers = read(path)
+    assert all(len(tier.segments) >= PHONES for tier in tiers if not tier.points)
+    whole = len(mutation.content) == len(mutation.original)
+    assert len(tiers) >= 2 or not whole
+    if mutation.is_cut:
+        # Only the line end after the last quotation mark may be missing.
+        assert len(mutation.original) - len(mutation.content) <= 4
+    marks = TextGrids().marks(utterance(path), None)
+    assert marks.check("") is marks
+
+
+def labels(layout: Layout) -> Callable[[Path, Mutation], None]:
+    """One label a line: nothing is passed over."""
+
+    def read_labels(path: Path, mutation: Mutation) -> None:
+        path.write_bytes(mutation.content)
+        marks: Marks = layout.marks(utterance(path), None)
+        assert marks.check("") is marks
+        if not mutation.content.startswith((b"\xff\xfe", b"\xfe\xff")):
+            text = mutation.content.decode("utf-8-sig")
+            lines = [line.strip() for line in text.replace("\r", "\n").split("\n")]
+            body = lines[lines.index("#") + 1 :] if "#" in lines else lines
+            assert len(marks.segments) == len([line for line in body if line])
+
+    return read_labels
+
+
+def table(path: Path, mutation: Mutation) -> None:
+    """Every recording of the table is an utterance or a problem, with all its rows or none."""
+    path.write_bytes(mutation.content)
+    found = Manifest().scan(path)
+    assert not any("\n" in problem for problem in found.problems)
+    known = {os.fspath(u.audio.relative_to(path.parent)): u for u in found.utterances}
+    text = mutation.content.decode("utf-8-sig")
+    lines = [line for line in text.replace("\r", "\n").split("\n") if line.strip(", \t")]
+    head = [name.strip().lower() for name in lines[0].replace("\t", ",").split(",")]
+    if '"' in text or any(c in text for c in "\v\f\x1c\x1d\x1e\x85\u2028\u2029"):
+        return
+    column = head.index("audio")
+    cells = [line.split("\t" if "\t" in lines[0] else ",") for line in lines[1:]]
+    named = [os.fspath(Path(row[column].strip())) for row in cells if len(row) > column]
+    for audio, rows in Counter(named).items():
+        if audio not in known:
+            assert any(audio in problem for problem in found.problems)
+        elif (marks := known[audio].marks) is not None:
+            assert len(marks.segments) == rows
+
+
+def transcripts(path: Path, mutation: Mutation) -> None:
+    """Every line is a transcript or a problem."""
+    folder = path.parent / "19" / "198"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "19-198.trans.txt").write_bytes(mutation.content)
+    for number in range(3):
+        (folder / f"19-198-000{number}.flac").touch()
+    found = LibriSpeech().scan(path.parent)
+    assert len(found.utterances) + len(found.problems) >= 3
+    for u in found.utterances:
+        assert LibriSpeech().text(u)
+
+
+def utterance(path: Path) -> Utterance:
+    return Utterance("", "s", path.stem, path, labels=path, text=path)
+
+
+KINDS: tuple[tuple[str, Callable[[], bytes], Callable[[Path, Mutation], None]], ...] = (
+    ("a.sph", lambda: fuzzing.sound("NIST"), sound),
+    ("a.wav", lambda: fuzzing.sound("WAV"), sound),
+    ("b.wav", lambda: fuzzing.sound("WAV", "FLOAT", 2), sound),
+    ("a.flac", lambda: fuzzing.sound("FLAC"), sound),
+    ("a.phn", fuzzing.phn, labels(Timit())),
+    ("long.TextGrid", lambda: fuzzing.textgrid("long_textgrid"), grid),
+    ("short.TextGrid", lambda: fuzzing.textgrid("short_textgrid"), grid),
+    (
+        "utf16.TextGrid",
+        lambda: fuzzing.textgrid("long_textgrid").decode().encode("utf-16"),
+        grid,
+    ),
+    ("htk.lab", fuzzing.lab_htk, labels(LabelFiles())),
+    ("seconds.lab", fuzzing.lab_seconds, labels(LabelFiles())),
+    ("xlabel.lab", fuzzing.lab_xlabel, labels(LabelFiles())),
+    ("manifest.csv", fuzzing.manifest, table),
+    ("manifest.tsv", fuzzing.manifest_text, table),
+    ("trans", fuzzing.trans, transcripts),
+)
+
+
+def damage(folder: Path, seeds: range) -> dict[str, list[int]]:
+    """Read damaged files of all kinds; return how many were read and refused of each."""
+    count = {name: [0, 0] for name, _, _ in KINDS}
+    originals = {name: make() for name, make, _ in KINDS}
+    for seed in seeds:
+        name, _, reader = KINDS[seed % len(KINDS)]
+        mutation = Mutation(originals[name], seed)
+        try:
+            with fuzzing.time_limit(SECONDS):
+                reader(folder / name, mutation)
+            count[name][0] += 1
+        except (BadRecording, SpeechscopeError) as error:
+            assert str(error) and "\n" not in str(error), f"seed {seed}"
+            count[name][1] += 1
+        except Exception as error:
+            raise AssertionError(f"seed {seed}: {mutation.kind.__name__} {name}") from error
+    return count
+
+
+def test_damaged_files_are_read_whole_or_refused(tmp_path: Path) -> None:
+    count = damage(tmp_path, range(500))
+    # Otherwise the readers were never put to the test, or never given a file they can read. FLAC's
+    # own checksums find all.
+    assert all(refused for _, refused in count.values())
+    assert all(read for name, (read, _) in count.items() if name != "a.flac")
+
+
+@pytest.mark.heavy
+def test_ten_thousand_damaged_files(tmp_path: Path) -> None:
+    count = damage(tmp_path, range(1000, 11000))
+    assert sum(map(sum, count.values())) == 10000
