@@ -33,7 +33,8 @@ def relevance(model: nn.Module, x: Tensor, name: str = "epsilon", target: int = 
 
 def dense(weight: list[list[float]], bias: list[float]) -> nn.Linear:
     layer = nn.Linear(len(weight[0]), len(weight)).double()
-    layer.weight.data, layer.bias.data = (torch.tensor(v, dtype=torch.float64) for v in (weight, bias))
+    layer.weight.data = torch.tensor(weight, dtype=torch.float64)
+    layer.bias.data = torch.tensor(bias, dtype=torch.float64)
     return layer
 
 
@@ -205,9 +206,9 @@ def test_layers_used_twice_in_place_and_functional_are_treated(functional_relu: 
     z2 = model.second(h1)
     h2, at2 = functional.max_pool1d(functional.relu(z2), 2, return_indices=True)
     g = (model.last.weight[0].view(1, 4, 3)).expand_as(h2)
-    g = functional.max_unpool1d(g.contiguous(), at2, 2, output_size=z2.shape[2:])
+    g = functional.max_unpool1d(g.contiguous(), at2, [2], output_size=z2.shape[2:])
     g = functional.conv_transpose1d(g.clamp(min=0) * (z2 > 0), model.second.weight)
-    g = functional.max_unpool1d(g, at1, 2, output_size=z1.shape[2:])
+    g = functional.max_unpool1d(g, at1, [2], output_size=z1.shape[2:])
     g = functional.conv_transpose1d(g.clamp(min=0) * (z1 > 0), model.first.weight)
     torch.testing.assert_close(found, g.detach())
 

@@ -43,7 +43,7 @@ def plain(network: Network, *, fold: bool = False) -> nn.Sequential:
         elif isinstance(row, BatchNorm):
             norm = network.get_submodule(name)
             if fold:
-                layers[-1] = fuse_conv_bn_eval(layers[-1], norm)  # type: ignore[type-var]
+                layers[-1] = fuse_conv_bn_eval(layers[-1], norm)  # type: ignore[type-var, arg-type]
             else:
                 layers.append(norm)
         elif isinstance(row, Linear):
@@ -72,4 +72,5 @@ def zennit(model: nn.Module, x: Tensor, target: Tensor, composite: object) -> Te
         return scores * torch.eye(scores.shape[1], dtype=scores.dtype)[target]
 
     with Gradient(model=model, composite=composite) as attributor:
-        return attributor(x, start)[1]
+        relevance: Tensor = attributor(x, start)[1]
+    return relevance
