@@ -86,20 +86,9 @@ def test_sounds_are_written_for_spectrograms_and_waveforms(here: Path) -> None:
         "gradient.wav",
         "original.wav",
     ]
-    raw = [
-        "-C",
-        "raw",
-        "relevance",
-        "--method",
-        "guided,lrp",
-        "--items",
-        "0",
-        "--wav",
-        "out",
-        "-fq",
-    ]
-    assert run(raw) == 0
-    file = next(p for p in Path("raw/out").glob("*guided.wav") if p)
+    raw = ["raw/model.pt", "-o", "raw/relevance.zarr", "--items", "0", "--wav", "heard", "-fq"]
+    assert run(["relevance", "--method", "guided,lrp", *raw]) == 0
+    file = next(Path("heard").glob("*guided.wav"))
     samples, rate = soundfile.read(file)
     found = Artifact(here / "raw/relevance.zarr").read("relevance")[0, 0]
     assert rate == 16000 and found.shape == samples.shape == (4000,)
