@@ -6,11 +6,13 @@ own weights or with parts of them.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from speechscope.relevance.banded import Banded
 
 
 class LinearMap(Protocol):
@@ -95,6 +97,16 @@ class Convolution:
             and self.groups == 1
         )
 
+    def _banded(self, x: Tensor, weight: Tensor) -> Banded | None:
+        """Return the fastest form, where there is one."""
+        plain = self.stride == self.dilation == (1, 1) and self.groups == 1
+        if not plain or x.device.type != "cpu":
+            return None
+        maps, channels, f, t = weight.shape
+        padding = (self.padding[0], self.padding[1])
+        form = Banded(x.shape[2], x.shape[3], channels, maps, (f, t), padding)
+        return form if form.worth else None
+
     def apply(self, x: Tensor, weight: Tensor | None) -> Tensor:
         """See `LinearMap`."""
         assert weight is not None
@@ -103,6 +115,9 @@ class Convolution:
                 x.flatten(1, 2), weight.flatten(1, 2), None, self.stride[1], self.padding[1]
             )
             return y.unsqueeze(2)
+        banded = self._banded(x, weight)
+        if banded is not None:
+            return banded.apply(x, weight)
         return torch.convolution(
             x,
             weight,
@@ -123,6 +138,9 @@ class Convolution:
                 self, stride=self.stride[1:], padding=self.padding[1:], dilation=self.dilation[1:]
             )
             return part.adjoint(s.squeeze(2), x.flatten(1, 2), weight.flatten(1, 2)).view(x.shape)
+        banded = self._banded(x, weight)
+        if banded is not None:
+            return banded.adjoint(s, weight)
         back: Tensor = torch.ops.aten.convolution_backward(
             s,
             x,
@@ -192,9 +210,23 @@ class Average:
 
 
 def output(layer: LinearMap, x: Tensor) -> Tensor:
-    """Return W x + b."""
-    y, bias = layer.apply(x, layer.weight), layer.bias_at(x)
+    """Return W x + b, which automatic differentiation takes back by the adjoint."""
+    y: Tensor = _Applied.apply(x, layer)  # type: ignore[no-untyped-call]
+    bias = layer.bias_at(x)
     return y if bias is None else y + bias
+
+
+class _Applied(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, layer: LinearMap) -> Tensor:
+        ctx.x, ctx.layer = x, layer
+        y = layer.apply(x, layer.weight)
+        return y.clone() if y is x else y
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        layer: LinearMap = ctx.layer
+        return layer.adjoint(grads[0], ctx.x, layer.weight), None
 
 
 def along_channels(values: Tensor, axes: int) -> Tensor:
