@@ -83,7 +83,7 @@ class Banded:
         geometry.forward(padded, matrix, out)
         y = out[:, :f]
         if self._columns:
-            return y.unflatten(2, (t, self.maps)).permute(0, 3, 1, 2)
+            return y.view(len(x), f, t, self.maps).permute(0, 3, 1, 2)
         return y.view(len(x), self.frames, f, self.maps).permute(0, 3, 2, 1)
 
     def adjoint(self, s: Tensor, weight: Tensor) -> Tensor:
@@ -99,6 +99,7 @@ class Banded:
         geometry.backward(rows, matrix, back)
         x = back[:, self.padding[0] : self.padding[0] + self.frequency]
         if self._columns:
-            return x.unflatten(2, (self.frames, self.channels)).permute(0, 3, 1, 2)
-        whole = x.unflatten(0, (len(s), self.frames))
+            whole = x.view(len(s), self.frequency, self.frames, self.channels)
+            return whole.permute(0, 3, 1, 2)
+        whole = x.view(len(s), self.frames, self.frequency, self.channels)
         return whole.permute(0, 3, 2, 1)

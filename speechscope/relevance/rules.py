@@ -14,7 +14,7 @@ from torch import Tensor
 
 from speechscope.errors import UsageProblem
 from speechscope.relevance.graph import Part
-from speechscope.relevance.maps import LinearMap
+from speechscope.relevance.maps import Convolution, LinearMap
 
 KRUG_EPSILON = 1e-21
 """Added to |z_j| (Krug 2018, sec. 3.4)."""
@@ -57,7 +57,7 @@ class Rule(Protocol):
     def factors(self, sums: Sums, relevance: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Return what positive and negative contributions are multiplied by; None is 0.
 
-        A rule that is not `signed` returns the one factor first.
+        The first is never None, and is the only one of a rule that is not `signed`.
         """
 
 
@@ -156,12 +156,9 @@ def add_up(layer: LinearMap, x: Tensor, signed: bool) -> Sums:
         z = layer.apply(x, layer.weight)
         z = z if bias is None else z + bias
         return Sums(z, None, None, z)
-    up, down = signed_weights(layer)
-    rising, falling = x.clamp(min=0), x.clamp(max=0)
-    positive, negative = layer.apply(rising, up), _applied(layer, rising, down)
-    if bool((falling < 0).any()):
-        positive = positive + _applied(layer, falling, down)
-        negative = negative + layer.apply(falling, up)
+    values = _by_sign(layer, x)
+    sums = layer.apply(values, _weights(layer, values, x))
+    positive, negative = _parts(layer, sums)
     z = positive + negative
     if bias is not None:
         z = z + bias
@@ -174,36 +171,68 @@ def hand_down(
 ) -> Tensor:
     """Return R_i = Σ_j z_ij f_j for inputs x, with the factor of each contribution's sign."""
     first, second = factors
+    assert first is not None
     if not signed:
-        assert first is not None
         return x * layer.adjoint(first, x, layer.weight)
-    up, down = signed_weights(layer)
-
-    def back(on_up: Tensor | None, on_down: Tensor | None) -> Tensor:
-        total = torch.zeros_like(x)
-        if on_up is not None:
-            total = layer.adjoint(on_up, x, up)
-        if on_down is not None and down is not None:
-            total = total + layer.adjoint(on_down, x, down)
-        return total
-
-    falling = x.clamp(max=0)
-    relevance = x.clamp(min=0) * back(first, second)
-    if bool((falling < 0).any()):
-        relevance = relevance + falling * back(second, first)
-    return relevance
+    values = _by_sign(layer, x)
+    if second is None:
+        weight = _weights(layer, values, x, both=False)
+        relevance = values * layer.adjoint(first, values, weight)
+    else:
+        weight = _weights(layer, values, x)
+        relevance = values * layer.adjoint(_beside(layer, first, second), values, weight)
+    if values.shape == x.shape:
+        return relevance
+    rising, falling = _parts(layer, relevance)
+    return rising + falling
 
 
-def signed_weights(layer: LinearMap) -> tuple[Tensor | None, Tensor | None]:
-    """Return the positive and the negative weights; (None, None) of an average: all positive."""
-    if layer.weight is None:
-        return None, None
-    return layer.weight.clamp(min=0), layer.weight.clamp(max=0)
+def _by_sign(layer: LinearMap, x: Tensor) -> Tensor:
+    """Return x, or, where some are negative, its positive beside its negative part as channels."""
+    if bool((x >= 0).all()):
+        return x
+    return _beside(layer, x.clamp(min=0), x.clamp(max=0))
 
 
-def _applied(layer: LinearMap, x: Tensor, down: Tensor | None) -> Tensor:
-    y = layer.apply(x, down)
-    return torch.zeros_like(y) if down is None else y
+def _weights(layer: LinearMap, values: Tensor, x: Tensor, *, both: bool = True) -> Tensor:
+    """Return weights that make of `_by_sign` the sums of contributions of either sign, as maps.
+
+    One product then does what several would: [w⁺; w⁻] of x ≥ 0, and [w⁺ w⁻; w⁻ w⁺] of both parts
+    of x; without `both`, the first row.
+    """
+    assert layer.weight is not None
+    up, down = layer.weight.clamp(min=0), layer.weight.clamp(max=0)
+    if values.shape != x.shape:
+        up, down = torch.cat([up, down], 1), torch.cat([down, up], 1)
+    if not both:
+        return up
+    groups = _groups(layer)
+    return torch.stack([up.unflatten(0, (groups, -1)), down.unflatten(0, (groups, -1))], 1).flatten(
+        0, 2
+    )
+
+
+def _groups(layer: LinearMap) -> int:
+    return layer.groups if isinstance(layer, Convolution) else 1
+
+
+def _beside(layer: LinearMap, first: Tensor, second: Tensor) -> Tensor:
+    """Return two arrays (B, C, …) as channels of one, group by group."""
+    groups = _groups(layer)
+    if groups == 1:
+        return torch.cat([first, second], 1)
+    parts = [part.unflatten(1, (groups, -1)) for part in (first, second)]
+    return torch.cat(parts, 2).flatten(1, 2)
+
+
+def _parts(layer: LinearMap, values: Tensor) -> tuple[Tensor, Tensor]:
+    """Undo `_beside`."""
+    groups = _groups(layer)
+    if groups == 1:
+        first, second = values.chunk(2, 1)
+        return first, second
+    first, second = values.unflatten(1, (groups, -1)).chunk(2, 2)
+    return first.flatten(1, 2), second.flatten(1, 2)
 
 
 Composite = Callable[[Part], Rule]
