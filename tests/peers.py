@@ -2,6 +2,7 @@
 
 import sys
 import types
+import warnings
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from speechscope.networks.layers import BatchNorm, Conv, Linear, MaxPool, Network
 
 try:
-    import torchvision  # noqa: F401
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import torchvision  # noqa: F401
 except (ImportError, RuntimeError):
     # Zennit imports two classes of torchvision, whose wheels are made for CUDA releases of PyTorch.
     for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:

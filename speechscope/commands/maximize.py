@@ -46,6 +46,8 @@ def command(
         Path | None,
         typer.Option("--wav", metavar="DIR", help="Write sounds there too.", show_default=False),
     ] = None,
+    foreign: options.Foreign = None,
+    weights: options.Weights = None,
     corpus: options.CorpusPath = None,
     destination: options.Output = None,
     force: options.Force = False,
@@ -73,50 +75,53 @@ def command(
     path = options.output_path(destination, "maximum.zarr")
 
     from speechscope import artifact_writer, provenance
-    from speechscope.corpus.store import Corpus
     from speechscope.device import choose
     from speechscope.errors import UsageProblem
-    from speechscope.lineage import ancestor, entry
-    from speechscope.networks.saved import load_model
+    from speechscope.lineage import entry
+    from speechscope.networks.layers import Network
     from speechscope.progress import bar
     from speechscope.relevance.maximize import MaximizeSettings
     from speechscope.relevance.maximum_store import write_maximum
     from speechscope.relevance.sound import write_optima
-    from speechscope.relevance.windows import on_its_window, parse_units
+    from speechscope.relevance.subject import subject_of
+    from speechscope.relevance.windows import on_its_window, on_whole_inputs, parse_units
     from speechscope.wav import check_target
 
-    source = options.input_path(model or "model.pt")
-    trained = load_model(source)
-    moved = {"corpus": corpus} if corpus else {}
-    data = Corpus(ancestor(source, trained.checkpoint.record, "corpus", moved))
-    network = trained.network.to(choose(device))
-    last = len(network.names)
-    number = last if chosen["layer"] == "last" else network.resolve(chosen["layer"])
-    _, _, shape = on_its_window(network, number)
-    units = parse_units(chosen["unit"].split(","), shape, trained.classes if number == last else ())
+    given = None if model is None else options.input_path(model)
+    subject = subject_of(given, foreign, weights, corpus, choose(device))
+    network = subject.network
+    if isinstance(network, Network):
+        last = len(network.names)
+        number = last if chosen["layer"] == "last" else network.resolve(chosen["layer"])
+        found = on_its_window(network, number)
+        named = number == last
+    else:
+        example = subject.inputs(subject.corpus.items("test")[:1])
+        found = on_whole_inputs(network, example, chosen["layer"])
+        named = chosen["layer"] == "last"
+    classes = subject.classes if named else ()
+    units = parse_units(chosen["unit"].split(","), found.out, classes)
     if wav is not None:
         check_target(wav, force=force)
     amounts = {name: chosen[name] for name in ("steps", "lr", "l1", "l2", "tv")}
     settings = MaximizeSettings(**amounts)
     new = provenance.new_record(
         "maximum",
-        config={"recipe": recipe, **chosen, "layer": network.names[number - 1]},
+        config={"recipe": recipe, **chosen, "layer": found.name, **subject.config},
         seed=seed,
-        device=str(next(network.parameters()).device),
-        parents=[entry(source, "model", path)],
+        device=str(subject.device),
+        parents=[entry(*subject.parent, path)],
     )
     with (
         artifact_writer.create(path, "Optimal inputs", new, force=force) as writer,
         bar("maximize", quiet=quiet) as progress,
     ):
-        sound = write_maximum(
-            writer, data, network, number, units, settings, seed=seed, progress=progress
-        )
+        sound = write_maximum(writer, subject, found, units, settings, seed=seed, progress=progress)
         if wav is not None and not sound:
             raise UsageProblem(
-                f"--wav: optima of {network.names[number - 1]} for {data.features} have no sound"
+                f"--wav: optima of {found.name} for {subject.corpus.features} have no sound"
             )
     if wav is not None:
         write_optima(path, wav, force=force)
-    output.note(f"{len(units)} units of {network.names[number - 1]}", quiet=quiet)
+    output.note(f"{len(units)} units of {found.name}", quiet=quiet)
     output.wrote(path, "maximum", as_json=as_json, facts={"units": len(units)})

@@ -68,6 +68,16 @@ CheckpointPath = Annotated[
     Path | None,
     common("--checkpoint", "The model or decoder it came from, if it moved.", show_default=False),
 ]
+Foreign = Annotated[
+    str | None,
+    common(
+        "--model",
+        "A network that is not ours, with --corpus.",
+        metavar="PACKAGE.MODULE:FACTORY",
+        show_default=False,
+    ),
+]
+Weights = Annotated[Path | None, common("--weights", "Its weights.", show_default=False)]
 
 
 def input_path(value: str) -> Path:

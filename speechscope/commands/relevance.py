@@ -74,6 +74,8 @@ def command(
         Path | None,
         typer.Option("--wav", metavar="DIR", help="Write sounds there too.", show_default=False),
     ] = None,
+    foreign: options.Foreign = None,
+    weights: options.Weights = None,
     corpus: options.CorpusPath = None,
     destination: options.Output = None,
     force: options.Force = False,
@@ -111,22 +113,20 @@ def command(
 
     from speechscope import artifact_writer, provenance
     from speechscope.corpus import selection
-    from speechscope.corpus.store import Corpus
     from speechscope.device import choose
-    from speechscope.lineage import ancestor, entry
-    from speechscope.networks.saved import load_model
+    from speechscope.lineage import entry
     from speechscope.progress import bar
     from speechscope.relevance.methods import RelevanceSettings
     from speechscope.relevance.sound import write_sounds
     from speechscope.relevance.spectral import Frames
     from speechscope.relevance.store import Target, write_relevance
+    from speechscope.relevance.subject import check_classes, subject_of
     from speechscope.wav import check_target
 
-    source = options.input_path(model or "model.pt")
-    trained = load_model(source)
-    moved = {"corpus": corpus} if corpus else {}
-    data = Corpus(ancestor(source, trained.checkpoint.record, "corpus", moved))
-    network = trained.network.to(choose(device))
+    given = None if model is None else options.input_path(model)
+    subject = subject_of(given, foreign, weights, corpus, choose(device))
+    data = subject.corpus
+    check_classes(subject, chosen["target"])
     if everything:
         chosen_items = data.items("test")
     elif items is not None:
@@ -148,10 +148,10 @@ def command(
     methods = chosen["method"].split(",")
     new = provenance.new_record(
         "relevance",
-        config={"recipe": recipe, **chosen, "layer": layer, "split": "test"},
+        config={"recipe": recipe, **chosen, "layer": layer, "split": "test", **subject.config},
         seed=seed,
-        device=str(next(network.parameters()).device),
-        parents=[entry(source, "model", path)],
+        device=str(subject.device),
+        parents=[entry(*subject.parent, path)],
     )
     with (
         artifact_writer.create(path, "Relevance of inputs", new, force=force) as writer,
@@ -159,12 +159,11 @@ def command(
     ):
         write_relevance(
             writer,
-            data,
-            network,
+            subject,
             items=chosen_items,
             methods=methods,
             settings=settings,
-            target=Target(chosen["target"], trained.classes),
+            target=Target(chosen["target"], subject.classes),
             layer=layer,
             frames=Frames(chosen["frame"], chosen["hop"]),
             seed=seed,

@@ -136,6 +136,22 @@ class Graph:
         after = _renumbered(self.steps, later, {source: 0})
         return Graph(before), Graph(after)
 
+    def until(self, layer: str) -> "Graph":
+        """Return the steps to the output of a layer's last call; of a ReLU, to what enters it.
+
+        Raises
+        ------
+        UsageProblem
+            There is no such layer.
+        """
+        numbers = [n for n, step in enumerate(self.steps, 1) if step.name == layer]
+        if not numbers:
+            raise UsageProblem(f"layer {layer}: choose from {', '.join(self.names())}")
+        last = numbers[-1]
+        if self.steps[last - 1].kind == "relu" and self.steps[last - 1].inputs[0]:
+            last = self.steps[last - 1].inputs[0]
+        return Graph(_renumbered(self.steps, _needed(self.steps, last), {0: 0}))
+
     def refuse(self, kinds: Mapping[Kind, str]) -> None:
         """Raise Untreatable, with the reason given, if a step is of one of these kinds."""
         for step in self.steps:

@@ -9,7 +9,17 @@ from torch import Tensor
 from speechscope.relevance.folding import folded
 from speechscope.relevance.graph import Graph, Kind, Step
 from speechscope.relevance.maps import output
-from speechscope.relevance.rules import Composite, Krug, Rule, Sums, add_up, hand_down, stabilised
+from speechscope.relevance.rules import (
+    Composite,
+    Krug,
+    Rule,
+    Signed,
+    Sums,
+    add_up,
+    apart,
+    hand_down,
+    stabilised,
+)
 from speechscope.relevance.target import one_hot, score
 
 _REFUSED: dict[Kind, str] = {
@@ -102,13 +112,15 @@ class _LinearRelevance(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, step: Step, rule: Rule) -> Tensor:
         layer = step.map
         assert layer is not None
+        signed: Signed | None = None
         if isinstance(rule, Krug) and step.apart is not None:
             layer, norm = step.apart
             z = output(layer, x)
             sums = Sums(z, None, None, output(norm, z))
         else:
-            sums = add_up(layer, x, rule.signed)
-        ctx.layer, ctx.rule, ctx.x, ctx.sums = layer, rule, x, sums
+            signed = apart(layer, x) if rule.signed else None
+            sums = add_up(layer, x, signed)
+        ctx.layer, ctx.rule, ctx.x, ctx.sums, ctx.signed = layer, rule, x, sums, signed
         # What is returned must not be what the backward pass reads: kept in ctx, the output and
         # its own node would hold each other, and only the garbage collector would free them.
         return sums.output.clone()
@@ -117,7 +129,7 @@ class _LinearRelevance(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         rule: Rule = ctx.rule
         factors = rule.factors(ctx.sums, grads[0])
-        relevance = hand_down(ctx.layer, ctx.x, factors, rule.signed)
+        relevance = hand_down(ctx.layer, ctx.x, factors, ctx.signed)
         if isinstance(rule, Krug):
             largest = relevance.abs().flatten(1).amax(1).view(-1, *(1,) * (relevance.dim() - 1))
             relevance = relevance / torch.where(largest > 0, largest, 1)

@@ -5,11 +5,10 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from speechscope.artifact_writer import ArtifactWriter, flag_attributes
-from speechscope.corpus.store import Corpus
-from speechscope.networks.layers import Network
 from speechscope.relevance.maximize import MaximizeSettings, Unit, maximize
 from speechscope.relevance.store import item_seed
-from speechscope.relevance.windows import on_its_window
+from speechscope.relevance.subject import Subject
+from speechscope.relevance.windows import Layer
 
 UNITS = 64
 """Units worked on at a time, and in one chunk."""
@@ -17,9 +16,8 @@ UNITS = 64
 
 def write_maximum(
     writer: ArtifactWriter,
-    corpus: Corpus,
-    network: Network,
-    layer: int,
+    subject: Subject,
+    layer: Layer,
     units: Mapping[str, Unit],
     settings: MaximizeSettings,
     *,
@@ -28,7 +26,7 @@ def write_maximum(
 ) -> bool:
     """Maximize units of a layer and write the arrays of `maximum.zarr`, a block at a time.
 
-    ``optimum [unit, channel, frequency, time]``, centred as inputs are;
+    ``optimum [unit, channel, frequency, time]``, centred if the network's inputs are;
     ``activation [unit, step]``, before every step and after the last; ``map [unit]``, its number;
     and, where an optimum has the size of an input that can be turned back into sound,
     ``waveform [unit, sample]``, of the optimum with the mean restored.
@@ -37,8 +35,7 @@ def write_maximum(
     -------
     Whether there are waveforms.
     """
-    function, shape, _ = on_its_window(network, layer)
-    count = len(units)
+    corpus, shape, count = subject.corpus, layer.seen, len(units)
     step = min(UNITS, count)
     volume = ("channel", "frequency", "time")
     found = writer.create(
@@ -48,7 +45,7 @@ def write_maximum(
     climbed = writer.create(
         "activation", (count, length), np.float32, ("unit", "step"), {"units": "1"}, (step, length)
     )
-    whole = shape == network.input_shape
+    whole = shape == corpus.input_shape
     waveform, sound = corpus.unit == "window", None
     if waveform or (whole and corpus.invertible):
         samples = shape[2] if waveform else int(corpus.config["samples"])
@@ -62,16 +59,15 @@ def write_maximum(
     writer.put("map", maps, ("unit",), {"units": "1"})
 
     wanted = list(units.values())
-    device = next(network.parameters()).device
     for start in range(0, count, step):
         block = slice(start, min(count, start + step))
         done = maximize(
-            function,
+            layer.run,
             shape,
             wanted[block],
             settings,
             [item_seed(seed, number) for number in range(start, block.stop)],
-            device=device,
+            device=subject.device,
             progress=progress,
         )
         optima = done.x.cpu().numpy()
@@ -80,5 +76,5 @@ def write_maximum(
         if sound is not None and waveform:
             sound[block] = optima.reshape(len(optima), -1)
         elif sound is not None:
-            sound[block] = corpus.sound_of(optima + corpus.mean)
+            sound[block] = corpus.sound_of(subject.whole(done.x))
     return sound is not None

@@ -1,12 +1,13 @@
 """A network as every method of relevance takes it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from speechscope.networks.layers import Network
+from speechscope.relevance.foreign import Fitted
 from speechscope.relevance.graph import Graph
 from speechscope.relevance.table_graph import table_graph
 from speechscope.relevance.tracing import module_graph
@@ -20,7 +21,13 @@ def graph_of(network: nn.Module, example: Tensor) -> Graph:
     SpeechscopeError
         See `tracing.module_graph`.
     """
-    return table_graph(network) if isinstance(network, Network) else module_graph(network, example)
+    if isinstance(network, Network):
+        return table_graph(network)
+    graph = module_graph(network, example)
+    if isinstance(network, Fitted):  # layers have the names they have in the network itself
+        steps = (replace(s, name=s.name.removeprefix("network.")) for s in graph.steps)
+        graph = Graph(tuple(steps))
+    return graph
 
 
 @dataclass(frozen=True)

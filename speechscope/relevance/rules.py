@@ -54,7 +54,7 @@ class Rule(Protocol):
     def signed(self) -> bool:
         """Whether positive and negative contributions have factors of their own."""
 
-    def factors(self, sums: Sums, relevance: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def factors(self, sums: Sums, relevance: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return what positive and negative contributions are multiplied by; None is 0.
 
         The first is never None, and is the only one of a rule that is not `signed`.
@@ -73,7 +73,7 @@ class Epsilon:
     epsilon: float
     signed: bool = False
 
-    def factors(self, sums: Sums, relevance: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def factors(self, sums: Sums, relevance: Tensor) -> tuple[Tensor, Tensor | None]:
         """See `Rule`."""
         return relevance / stabilised(sums.z, self.epsilon), None
 
@@ -99,7 +99,7 @@ class AlphaBeta:
         if self.alpha < 1:
             raise UsageProblem(f"alpha {self.alpha}: give 1 or more (beta is alpha - 1)")
 
-    def factors(self, sums: Sums, relevance: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def factors(self, sums: Sums, relevance: Tensor) -> tuple[Tensor, Tensor | None]:
         """See `Rule`."""
         positive, negative = sums.positive, sums.negative
         assert positive is not None and negative is not None
@@ -122,7 +122,7 @@ class Gamma:
     epsilon: float
     signed: bool = True
 
-    def factors(self, sums: Sums, relevance: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def factors(self, sums: Sums, relevance: Tensor) -> tuple[Tensor, Tensor | None]:
         """See `Rule`."""
         positive, negative = sums.positive, sums.negative
         assert positive is not None and negative is not None
@@ -144,21 +144,65 @@ class Krug:
     epsilon: float = KRUG_EPSILON
     signed: bool = False
 
-    def factors(self, sums: Sums, relevance: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def factors(self, sums: Sums, relevance: Tensor) -> tuple[Tensor, Tensor | None]:
         """See `Rule`."""
         return relevance * sums.output.sign() / (sums.z.abs() + self.epsilon), None
 
 
-def add_up(layer: LinearMap, x: Tensor, signed: bool) -> Sums:
-    """Return a linear layer's sums for inputs x."""
+@dataclass(frozen=True)
+class Signed:
+    """A layer's inputs and weights with what is positive apart from what is negative.
+
+    One product of the two then does what several would. For inputs that are not negative the
+    weights are [w⁺; w⁻]; otherwise the positive and the negative part of x stand beside each other
+    as channels, and the weights are [w⁺ w⁻; w⁻ w⁺].
+
+    Parameters
+    ----------
+    values
+        The inputs.
+    weight
+        The weights; the first half of the outputs (of each group) are sums of positive
+        contributions, the second half of negative ones.
+    both
+        Whether the inputs have both signs.
+    groups
+        Of a grouped convolution, else 1.
+    """
+
+    values: Tensor
+    weight: Tensor
+    both: bool
+    groups: int
+
+    @property
+    def upper(self) -> Tensor:
+        """The weights of the sums of positive contributions alone."""
+        halves = self.weight.view(self.groups, 2, -1, *self.weight.shape[1:])
+        return halves[:, 0].flatten(0, 1)
+
+
+def apart(layer: LinearMap, x: Tensor) -> Signed:
+    """Return a layer's inputs x and its weights with their signs apart."""
+    assert layer.weight is not None
+    groups = layer.groups if isinstance(layer, Convolution) else 1
+    up, down = layer.weight.clamp(min=0), layer.weight.clamp(max=0)
+    both = bool((x < 0).any())
+    if both:
+        x = _beside(x.clamp(min=0), x.clamp(max=0), groups)
+        up, down = torch.cat([up, down], 1), torch.cat([down, up], 1)
+    by_group = [part.view(groups, -1, *part.shape[1:]) for part in (up, down)]
+    return Signed(x, torch.stack(by_group, 1).flatten(0, 2), both, groups)
+
+
+def add_up(layer: LinearMap, x: Tensor, signed: Signed | None = None) -> Sums:
+    """Return a linear layer's sums for inputs x; of contributions of either sign with `signed`."""
     bias = layer.bias_at(x)
-    if not signed:
+    if signed is None:
         z = layer.apply(x, layer.weight)
         z = z if bias is None else z + bias
         return Sums(z, None, None, z)
-    values = _by_sign(layer, x)
-    sums = layer.apply(values, _weights(layer, values, x))
-    positive, negative = _parts(layer, sums)
+    positive, negative = _parts(layer.apply(signed.values, signed.weight), signed.groups)
     z = positive + negative
     if bias is not None:
         z = z + bias
@@ -167,71 +211,42 @@ def add_up(layer: LinearMap, x: Tensor, signed: bool) -> Sums:
 
 
 def hand_down(
-    layer: LinearMap, x: Tensor, factors: tuple[Tensor | None, Tensor | None], signed: bool
+    layer: LinearMap,
+    x: Tensor,
+    factors: tuple[Tensor, Tensor | None],
+    signed: Signed | None = None,
 ) -> Tensor:
     """Return R_i = Σ_j z_ij f_j for inputs x, with the factor of each contribution's sign."""
     first, second = factors
-    assert first is not None
-    if not signed:
+    if signed is None:
         return x * layer.adjoint(first, x, layer.weight)
-    values = _by_sign(layer, x)
+    values, groups = signed.values, signed.groups
     if second is None:
-        weight = _weights(layer, values, x, both=False)
-        relevance = values * layer.adjoint(first, values, weight)
+        relevance = values * layer.adjoint(first, values, signed.upper)
     else:
-        weight = _weights(layer, values, x)
-        relevance = values * layer.adjoint(_beside(layer, first, second), values, weight)
-    if values.shape == x.shape:
+        relevance = values * layer.adjoint(_beside(first, second, groups), values, signed.weight)
+    if not signed.both:
         return relevance
-    rising, falling = _parts(layer, relevance)
+    rising, falling = _parts(relevance, groups)
     return rising + falling
 
 
-def _by_sign(layer: LinearMap, x: Tensor) -> Tensor:
-    """Return x, or, where some are negative, its positive beside its negative part as channels."""
-    if bool((x >= 0).all()):
-        return x
-    return _beside(layer, x.clamp(min=0), x.clamp(max=0))
-
-
-def _weights(layer: LinearMap, values: Tensor, x: Tensor, *, both: bool = True) -> Tensor:
-    """Return weights that make of `_by_sign` the sums of contributions of either sign, as maps.
-
-    One product then does what several would: [w⁺; w⁻] of x ≥ 0, and [w⁺ w⁻; w⁻ w⁺] of both parts
-    of x; without `both`, the first row.
-    """
-    assert layer.weight is not None
-    up, down = layer.weight.clamp(min=0), layer.weight.clamp(max=0)
-    if values.shape != x.shape:
-        up, down = torch.cat([up, down], 1), torch.cat([down, up], 1)
-    if not both:
-        return up
-    groups = _groups(layer)
-    return torch.stack([up.unflatten(0, (groups, -1)), down.unflatten(0, (groups, -1))], 1).flatten(
-        0, 2
-    )
-
-
-def _groups(layer: LinearMap) -> int:
-    return layer.groups if isinstance(layer, Convolution) else 1
-
-
-def _beside(layer: LinearMap, first: Tensor, second: Tensor) -> Tensor:
+def _beside(first: Tensor, second: Tensor, groups: int) -> Tensor:
     """Return two arrays (B, C, …) as channels of one, group by group."""
-    groups = _groups(layer)
     if groups == 1:
         return torch.cat([first, second], 1)
-    parts = [part.unflatten(1, (groups, -1)) for part in (first, second)]
+    count, _, *rest = first.shape
+    parts = [part.reshape(count, groups, -1, *rest) for part in (first, second)]
     return torch.cat(parts, 2).flatten(1, 2)
 
 
-def _parts(layer: LinearMap, values: Tensor) -> tuple[Tensor, Tensor]:
+def _parts(values: Tensor, groups: int) -> tuple[Tensor, Tensor]:
     """Undo `_beside`."""
-    groups = _groups(layer)
     if groups == 1:
         first, second = values.chunk(2, 1)
         return first, second
-    first, second = values.unflatten(1, (groups, -1)).chunk(2, 2)
+    count, _, *rest = values.shape
+    first, second = values.reshape(count, groups, -1, *rest).chunk(2, 2)
     return first.flatten(1, 2), second.flatten(1, 2)
 
 

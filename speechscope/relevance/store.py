@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from speechscope.artifact_writer import CHUNK_BYTES, ArtifactWriter, flag_attributes
-from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
 from speechscope.relevance.methods import METHODS, RelevanceSettings
 from speechscope.relevance.networks import explained
 from speechscope.relevance.spectral import Frames, spectral_gradient, spectral_relevance
+from speechscope.relevance.subject import Subject
 from speechscope.relevance.target import per_class, predicted, score
 
 MOST = 256
@@ -62,8 +62,7 @@ class Target:
 
 def write_relevance(
     writer: ArtifactWriter,
-    corpus: Corpus,
-    network: nn.Module,
+    subject: Subject,
     *,
     items: NDArray[np.integer[Any]],
     methods: Sequence[str],
@@ -81,6 +80,8 @@ def write_relevance(
 
     Parameters
     ----------
+    subject
+        The network and the corpus.
     items : (N,) indices into the corpus.
     methods
         Names in `METHODS`.
@@ -99,10 +100,10 @@ def write_relevance(
     unknown = [name for name in methods if name not in METHODS]
     if unknown:
         raise UsageProblem(f"--method {unknown[0]}: choose from {', '.join(METHODS)}")
+    corpus = subject.corpus
     shape, count = corpus.input_shape, len(items)
-    device = next(network.parameters()).device
-    example = torch.from_numpy(corpus.centred(items[:1])).to(device)
-    of = explained(network, example, layer)
+    example = subject.inputs(items[:1])
+    of = explained(subject.network, example, layer)
     inside = tuple(of.enter(example).shape[1:])
     step = max(1, min(MOST, count, CHUNK_BYTES // (4 * max(prod(shape), prod(inside)))))
     waveform = corpus.unit == "window"
@@ -158,15 +159,15 @@ def write_relevance(
     for start in range(0, count, step):
         block = slice(start, min(count, start + step))
         part = items[block]
-        inputs = corpus.centred(part)
-        x = of.enter(torch.from_numpy(inputs).to(device))
+        inputs = subject.inputs(part)
+        x = of.enter(inputs)
         with torch.no_grad():
             out = of.scores(x)
         guess = predicted(out)
-        wanted = target.of(guess, torch.from_numpy(labels[block]).to(device))
+        wanted = target.of(guess, torch.from_numpy(labels[block]).to(x.device))
         all_scores[block] = score(per_class(out), wanted).cpu().numpy()
         chosen[:, block] = torch.stack([wanted, guess]).cpu().numpy()
-        given[block] = (inputs + corpus.mean).reshape(len(part), *stored)
+        given[block] = subject.whole(inputs).reshape(len(part), *stored)
         seeds = [item_seed(seed, int(item)) for item in part]
         for number, name in enumerate(methods):
             relevance = METHODS[name](of, x, wanted, settings, seeds)

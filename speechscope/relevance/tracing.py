@@ -1,5 +1,6 @@
 """The steps of any ``torch.nn.Module``, by tracing what it does."""
 
+import inspect
 import operator
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -116,10 +117,11 @@ def module_graph(module: nn.Module, example: Tensor) -> Graph:
     Raises
     ------
     SpeechscopeError
-        What the module computes depends on values of its input, so that it cannot be traced.
+        What the module computes depends on values of its input, so that it cannot be traced, or it
+        is not the sum of its layers.
     """
     try:
-        trace = fx.Tracer().trace(module)
+        trace = fx.Tracer().trace(module, _defaults(module))
     except Exception as error:
         reason = " ".join(str(error).split())[:160]
         raise SpeechscopeError(
@@ -127,6 +129,12 @@ def module_graph(module: nn.Module, example: Tensor) -> Graph:
             "flows back need a forward() without decisions on values"
         ) from error
     return _Reader(module, trace, example).graph()
+
+
+def _defaults(module: nn.Module) -> dict[str, Any]:
+    """Return the values of the arguments beside the input, which keep their defaults."""
+    _, *others = inspect.signature(module.forward).parameters.values()
+    return {p.name: p.default for p in others if p.default is not p.empty}
 
 
 class _Reader:
@@ -138,17 +146,32 @@ class _Reader:
         self._values: dict[fx.Node, Any] = {}
         self._of_input: set[fx.Node] = set()
         self._steps: list[Step] = []
+        self._scores = 0
 
     def graph(self) -> Graph:
         with torch.no_grad():
             for node in self._trace.nodes:
                 self._read(node)
-        return Graph(tuple(self._steps))
+            self._compare(Graph(tuple(self._steps)))
+        return Graph(tuple(self._steps[: self._scores]))
+
+    def _compare(self, graph: Graph) -> None:
+        """Make sure that the steps compute what the module does."""
+        wanted, found = self._module(self._example.clone()), graph(self._example)
+        if not torch.allclose(found, wanted, rtol=1e-3, atol=1e-4 * float(wanted.abs().max())):
+            raise SpeechscopeError(
+                f"{type(self._module).__name__}: its layers by themselves give something else than "
+                "the whole (is the input of a layer that works in place used again?)"
+            )
 
     def _read(self, node: fx.Node) -> None:
         if node.op == "placeholder":
             if self._numbers:
-                self._add_constant(node, node.args[0] if node.args else None)
+                if not node.args:
+                    raise SpeechscopeError(
+                        f"{type(self._module).__name__} takes more than one input; one is given"
+                    )
+                self._add_constant(node, node.args[0])
                 return
             self._numbers[node] = 0
             self._values[node] = self._example.clone()
@@ -156,9 +179,13 @@ class _Reader:
         elif node.op == "get_attr":
             self._add_constant(node, operator.attrgetter(str(node.target))(self._module))
         elif node.op == "output":
-            last = _before_softmax(node.args[0], self._module)
-            number = self._numbers[last]
-            del self._steps[number:]
+            whole = node.args[0]
+            if not isinstance(whole, fx.Node):
+                raise SpeechscopeError(
+                    f"{type(self._module).__name__} returns more than one tensor"
+                )
+            self._scores = self._numbers[_before_softmax(whole, self._module)]
+            del self._steps[self._numbers[whole] :]
         else:
             self._call(node)
 
@@ -313,9 +340,7 @@ def _described(node: fx.Node, module: nn.Module) -> tuple[str, str]:
     return node.name, f"the function {name}"
 
 
-def _before_softmax(node: Any, module: nn.Module) -> fx.Node:
-    if not isinstance(node, fx.Node):
-        raise SpeechscopeError(f"{type(module).__name__} returns more than one tensor")
+def _before_softmax(node: fx.Node, module: nn.Module) -> fx.Node:
     last = node.target in _LAST_ANYHOW if node.op != "call_module" else False
     if node.op == "call_module":
         last = isinstance(module.get_submodule(str(node.target)), _LAST_MODULES)

@@ -1,13 +1,15 @@
 """What one unit of a layer sees, and the layer on an input of that size."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from speechscope.errors import UsageProblem
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Shape, Table
 from speechscope.relevance.maximize import Unit
+from speechscope.relevance.networks import graph_of
 
 
 def seen(table: Table, layer: int) -> tuple[int, int] | None:
@@ -28,23 +30,42 @@ def seen(table: Table, layer: int) -> tuple[int, int] | None:
     return size[0], size[1]
 
 
-def on_its_window(network: Network, layer: int) -> tuple[Callable[[Tensor], Tensor], Shape, Shape]:
+@dataclass(frozen=True)
+class Layer:
+    """A layer as a function of what one of its units sees.
+
+    Parameters
+    ----------
+    name
+        Of the layer.
+    run
+        Gives its activation (B, maps, …) of inputs of that size.
+    seen
+        (C, F, T).
+    out
+        Shape of the activation of one item.
+    """
+
+    name: str
+    run: Callable[[Tensor], Tensor]
+    seen: Shape
+    out: Shape
+
+
+def on_its_window(network: Network, layer: int) -> Layer:
     """Return a layer as a function of what one of its units sees.
 
     Where a unit sees only part of the input, the layers before run without padding on an input of
     just that size (Krug 2018, sec. 3.2: "the receptive field size"), and give one position. A unit
     of a ReLU is excited by what enters it: below 0 the ReLU has no slope to climb.
-
-    Returns
-    -------
-    The function, the shape of its input (C, F, T), and that of its output.
     """
+    name = network.names[layer - 1]
     last = layer - 1 if isinstance(network.table[layer - 1], ReLU) and layer > 1 else layer
     window = seen(network.table, last)
     channels, bins, frames = network.input_shape
     if window is None or window[0] > bins or window[1] > frames:
         shape = network.shapes[last - 1]
-        return lambda x: network.activation(x, last), network.input_shape, shape
+        return Layer(name, lambda x: network.activation(x, last), network.input_shape, shape)
     rows = tuple(
         replace(row, padding="valid") if isinstance(row, Conv) else row
         for row in network.table[:last]
@@ -53,7 +74,32 @@ def on_its_window(network: Network, layer: int) -> tuple[Callable[[Tensor], Tens
     state = network.state_dict()
     part.load_state_dict({name: state[name] for name in part.state_dict()})
     part = part.to(next(network.parameters()).device).eval().requires_grad_(False)
-    return part, (channels, *window), part.shapes[-1]
+    return Layer(name, part, (channels, *window), part.shapes[-1])
+
+
+def on_whole_inputs(network: nn.Module, example: Tensor, layer: str) -> Layer:
+    """Return a layer of any module as a function of whole inputs; ``last``: its scores.
+
+    As in `on_its_window`, a unit of a ReLU is excited by what enters it, and scores are taken
+    before a softmax.
+
+    Parameters
+    ----------
+    example
+        An input (B, …).
+
+    Raises
+    ------
+    UsageProblem
+        There is no such layer.
+    SpeechscopeError
+        The module cannot be traced.
+    """
+    graph = graph_of(network, example)
+    part = graph if layer == "last" else graph.until(layer)
+    with torch.no_grad():
+        out = part(example)
+    return Layer(layer, part, tuple(example.shape[1:]), tuple(out.shape[1:]))
 
 
 def parse_units(texts: list[str], shape: Shape, classes: tuple[str, ...]) -> dict[str, Unit]:

@@ -1,5 +1,6 @@
 """`relevance` and `maximize` from the command line, on segments and on waveforms."""
 
+import json
 from pathlib import Path
 
 import corpora
@@ -13,6 +14,7 @@ from speechscope.artifact import Artifact
 from speechscope.cli import run
 from speechscope.corpus.store import Corpus
 from speechscope.networks.saved import load_model
+from speechscope.relevance.foreign import load_module
 from speechscope.relevance.gradient import sensitivity
 from speechscope.relevance.guided import guided_backpropagation
 from speechscope.relevance.spectral import Frames, spectral_gradient
@@ -148,3 +150,107 @@ def test_what_is_impossible_is_a_usage_error(
     assert run([*arguments, "-o", "never.zarr"]) == 2
     assert text in capsys.readouterr().err
     assert not Path("never.zarr").exists() and not Path("w").exists()
+
+
+ELSEWHERE = """
+import torch
+from torch import nn
+
+class Small(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 3, (8, 4), stride=(4, 2))
+        self.norm = nn.BatchNorm2d(3)
+        self.relu = nn.ReLU(inplace=True)
+        self.last = nn.Linear(3 * 49 * 7, 10)
+
+    def forward(self, x):
+        x = self.relu(self.norm(self.conv(x)))
+        return torch.softmax(self.last(x.view(x.size(0), -1)), dim=1)
+
+class Wave(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.last = nn.Conv1d(1, 3, 20, stride=10), nn.Linear(3, 5)
+
+    def forward(self, x):
+        return self.last(torch.relu(self.conv(x)).mean(dim=2))
+
+def nothing():
+    return 3
+"""
+
+
+def test_any_network_is_explained_and_maximized(here: Path) -> None:
+    Path("elsewhere.py").write_text(ELSEWHERE)
+    torch.manual_seed(0)
+    torch.save(load_module("elsewhere:Small").state_dict(), "elsewhere.pt")
+    theirs = ["--model", "elsewhere:Small", "--weights", "elsewhere.pt", "-o", "their.zarr", "-fq"]
+    assert run(["relevance", *theirs, "--method", "gradient,guided,lrp", "--items", "0:3"]) == 0
+    found = Artifact(here / "their.zarr", "relevance")
+    assert found.record["config"]["model"] == "elsewhere:Small"
+    assert found.record["parents"][0]["kind"] == "corpus"
+    x = torch.from_numpy(found.read("input")).requires_grad_()
+    network = load_module("elsewhere:Small", Path("elsewhere.pt"))
+    maps = network.relu(network.norm(network.conv(x)))  # type: ignore[operator]
+    logits = network.last(maps.flatten(1))  # type: ignore[operator]
+    best = logits.max(1)
+    assert found.read("target").tolist() == best.indices.tolist()
+    np.testing.assert_allclose(found.read("score"), best.values.detach(), rtol=1e-4)
+    (wanted,) = torch.autograd.grad(best.values.sum(), x)
+    scale = float(wanted.abs().max())
+    np.testing.assert_allclose(found.read("relevance")[0], wanted, atol=1e-5 * scale)
+    assert run(["maximize", *theirs, "--layer", "conv", "--unit", "1@0x2", "--steps", "5"]) == 0
+    climbed = Artifact(here / "their.zarr", "maximum").read("activation")
+    assert climbed[0, -1] > climbed[0, 0]
+    wave = ["--model", "elsewhere:Wave", "--corpus", "raw/corpus.zarr", "-o", "their.zarr", "-fq"]
+    assert run(["relevance", *wave, "--method", "lrp", "--layer", "last", "--items", "0"]) == 0
+    assert Artifact(here / "their.zarr").array("relevance").shape == (1, 1, 3)
+    assert run(["maximize", *wave, "--unit", "all", "--steps", "2"]) == 0
+    assert Artifact(here / "their.zarr").array("waveform").shape == (5, 4000)
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "text"),
+    [
+        (["--model", "elsewhere"], 2, "give package.module:factory"),
+        (["--model", "elsewhere:Absent"], 2, "--model elsewhere:Absent: AttributeError"),
+        (["--model", "no.such:Thing"], 2, "ModuleNotFoundError"),
+        (["--model", "elsewhere:nothing"], 2, "expected a torch.nn.Module, found a int"),
+        (["--model", "elsewhere:Wave"], 2, "Wave takes no inputs of shape (1, 201, 16)"),
+        (["--model", "elsewhere:Small", "--weights", "none.pt"], 3, "No such file"),
+        (["--model", "elsewhere:Small", "--weights", "text.pt"], 3, "not the weights of Small"),
+        (["--model", "elsewhere:Small", "--target", "label"], 2, "the network gives 10 scores"),
+        (["model.pt", "--model", "elsewhere:Small"], 2, "exclude each other"),
+        (["--weights", "text.pt"], 2, "--weights goes with --model"),
+    ],
+)
+def test_what_is_no_network_is_said(
+    here: Path, capsys: pytest.CaptureFixture[str], options: list[str], code: int, text: str
+) -> None:
+    Path("elsewhere.py").write_text(ELSEWHERE)
+    Path("text.pt").write_text("not weights")
+    assert run(["relevance", *options, "-o", "never.zarr"]) == code
+    assert text in capsys.readouterr().err
+
+
+def test_relevance_is_scored(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["relevance", "--method", "gradient,lrp", "-o", "scored.zarr", "-fq"]) == 0
+    capsys.readouterr()
+    assert run(["score", "scored.zarr", "--json"]) == 0
+    rows = {(r["method"], r["measure"]): r for r in json.loads(capsys.readouterr().out)}
+    measures = {"deletion", "insertion", "sensitivity-n", "agreement with random weights"}
+    assert {m for _, m in rows} == {*measures, "agreement with lrp"}
+    assert all(row["low"] <= row["value"] <= row["high"] for row in rows.values())
+    assert all(
+        abs(rows[m, "agreement with random weights"]["value"]) < 0.5 for m in ("gradient", "lrp")
+    )
+    assert 0 <= rows["lrp", "deletion"]["value"] <= 1
+    raw = ["raw/model.pt", "-o", "raw/scored.zarr", "--per-class", "2", "-fq"]
+    assert run(["relevance", "--method", "gradient", *raw]) == 0
+    capsys.readouterr()
+    assert run(["score", "raw/scored.zarr", "--json"]) == 0
+    found = {r["measure"] for r in json.loads(capsys.readouterr().out)}
+    assert measures <= found
+    # The tones of the test corpus are voiced, two of its phones are vowels.
+    assert {m[:8] for m in found - measures} >= {"F0 of aa", "F1 of aa", "F2 of aa"}

@@ -15,7 +15,15 @@ from speechscope.relevance.graph import Graph, Untreatable
 from speechscope.relevance.guided import guided_backpropagation
 from speechscope.relevance.lrp import conservation, lrp
 from speechscope.relevance.maps import Dense
-from speechscope.relevance.rules import RULES, AlphaBeta, Composite, add_up, composite, hand_down
+from speechscope.relevance.rules import (
+    RULES,
+    AlphaBeta,
+    Composite,
+    add_up,
+    apart,
+    composite,
+    hand_down,
+)
 from speechscope.relevance.tracing import module_graph
 
 # αβ with β > 0 does so only where every unit has contributions of both signs.
@@ -44,8 +52,9 @@ def test_a_negative_bias_takes_its_share_of_the_negative_part(
 ) -> None:
     layer = Dense(torch.tensor([[1.0, -1.0]]).double(), torch.tensor([-1.0]).double())
     x, one = torch.ones(1, 2).double(), AlphaBeta(alpha, 1e-15)
-    factors = one.factors(add_up(layer, x, signed=True), torch.tensor([[-1.0]]).double())
-    found = hand_down(layer, x, factors, signed=True)
+    signed = apart(layer, x)
+    factors = one.factors(add_up(layer, x, signed), torch.tensor([[-1.0]]).double())
+    found = hand_down(layer, x, factors, signed)
     torch.testing.assert_close(found, torch.tensor([wanted]).double())
 
 
@@ -226,6 +235,25 @@ def test_the_model_is_left_unchanged() -> None:
     assert torch.equal(x, given)
 
 
+@pytest.mark.parametrize("name", ["gamma", "alpha-beta", "zplus"])
+def test_a_grouped_convolution_is_two_side_by_side(name: str) -> None:
+    torch.manual_seed(4)
+    both = nn.Conv1d(4, 6, 3, groups=2).double()
+    assert both.bias is not None
+    whole = nn.Conv1d(4, 6, 3).double()
+    whole.weight.data.zero_()
+    whole.weight.data[:3, :2], whole.weight.data[3:, 2:] = both.weight[:3], both.weight[3:]
+    assert whole.bias is not None
+    whole.bias.data = both.bias.data
+    last = nn.Linear(6 * 5, 2).double()
+    x = torch.randn(3, 4, 7).double()
+    found, wanted = (
+        relevance(nn.Sequential(conv, nn.ReLU(), nn.Flatten(), last), x, name)
+        for conv in (both, whole)
+    )
+    torch.testing.assert_close(found, wanted)
+
+
 def test_a_sum_is_shared_in_proportion() -> None:
     class Residual(nn.Module):
         def __init__(self) -> None:
@@ -255,6 +283,19 @@ def test_what_cannot_be_treated_is_named() -> None:
 
     with pytest.raises(Untreatable, match=r"layer gelu \(the function gelu"):
         _guided(Gelu(), x)
+
+    class Overwrites(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Linear(4, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            z = self.first(x)
+            total: Tensor = functional.relu_(z) + z  # z is no longer what it was
+            return total
+
+    with pytest.raises(SpeechscopeError, match="in place used again"):
+        module_graph(Overwrites(), x)
 
     class Decides(nn.Module):
         def forward(self, x: Tensor) -> Tensor:

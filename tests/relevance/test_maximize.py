@@ -62,8 +62,9 @@ def test_a_window_is_what_a_unit_sees(layer: int) -> None:
         *(Conv(4, (2, 2), padding="same"), ReLU(), MaxPool((2, 2), (1, 1))),
     )
     network = Network(table, (2, 60, 24), 3).eval().requires_grad_(False)
-    function, shape, out = on_its_window(network, layer)
-    assert out[1:] == (1, 1)
+    alone = on_its_window(network, layer)
+    shape = alone.seen
+    assert alone.out[1:] == (1, 1)
     number = layer - 1 if isinstance(table[layer - 1], ReLU) else layer
     # The derivative of one unit in the middle of the whole network, and what it covers.
     x = torch.randn(1, 2, 60, 24).requires_grad_()
@@ -79,17 +80,17 @@ def test_a_window_is_what_a_unit_sees(layer: int) -> None:
     for top in range(60 - shape[1] + 1):
         for left in range(24 - shape[2] + 1):
             part = x[:, :, top : top + shape[1], left : left + shape[2]]
-            found.append((function(part)[0, :, 0, 0] - maps[0, :, f, t]).abs().max())
+            found.append((alone.run(part)[0, :, 0, 0] - maps[0, :, f, t]).abs().max())
     assert min(found) < 1e-5
 
 
 def test_layers_that_see_everything_keep_the_whole_input() -> None:
     network = Network(TABLES["freq-overlap"], (1, 201, 16), 5).eval()
     for layer in (10, 16):
-        _, shape, out = on_its_window(network, layer)
-        assert shape == (1, 201, 16) and len(out) == 1
-    _, shape, out = on_its_window(network, 4)
-    assert shape == (1, 22, 16) and out == (16, 1, 1)
+        found = on_its_window(network, layer)
+        assert found.seen == (1, 201, 16) and len(found.out) == 1
+    found = on_its_window(network, 4)
+    assert found.seen == (1, 22, 16) and found.out == (16, 1, 1)
 
 
 def test_units_by_name_number_and_place() -> None:
