@@ -43,7 +43,7 @@ def flag_attributes(names: Sequence[str]) -> dict[str, Any]:
 class Stream:
     """An array that grows along its first dimension; rows are written in whole chunks.
 
-    Zarr itself would encode and write no more than this does, at twice the processor time.
+    Zarr itself would encode and write no more than this does, with more overhead a chunk.
     """
 
     def __init__(self, array: "zarr.Array[Any]", folder: Path, threads: ChunkThreads) -> None:

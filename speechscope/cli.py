@@ -23,6 +23,8 @@ COMMANDS = (
     "train",
     "decode-train",
     "invert",
+    "relevance",
+    "maximize",
     "score",
     "report",
     "info",

@@ -1,8 +1,7 @@
 """Spreading independent tasks over threads, in order and in bounded memory.
 
 Threads, not processes: decoding, Fourier transforms, compression and the disk let one another run,
-and nothing is copied from one process to another. Measured, `prepare` of an hour of speech takes a
-process longer to start than a thread to do its part.
+and nothing is copied from one process to another.
 """
 
 from collections import deque

@@ -84,6 +84,53 @@ AS_THEY_ARE: Table = {
 }
 """What today's segment classifiers add, and the papers do without."""
 
+METHODS = (
+    "gradient",
+    "gradient-x-input",
+    "guided",
+    "lrp",
+    "integrated",
+    "smoothgrad",
+    "grad-cam",
+    "occlusion",
+)
+RULES = (
+    "epsilon",
+    "gamma",
+    "alpha-beta",
+    "zplus",
+    "krug",
+    "epsilon-plus",
+    "epsilon-gamma",
+    "epsilon-alpha-beta",
+)
+
+_RELEVANCE: Table = {
+    "method": Value("gradient,lrp", "Krug 2018, sec. 3.4: sensitivity and LRP"),
+    "rule": Value("epsilon", "Bach et al. 2015, eq. 58, the rule Krug 2018 starts from", RULES),
+    "epsilon": Value(1e-6, "chosen: small beside any activation; no result rests on it"),
+    "gamma": Value(0.25, "Montavon et al. 2019, sec. 10.3.2"),
+    "alpha": Value(2.0, "Bach et al. 2015, sec. Results; beta is alpha - 1"),
+    "target": Value("predicted", "Krug 2018, sec. 3.4, and Muckenhirn 2019, sec. 3.1"),
+    "steps": Value(50, "Sundararajan et al. 2017, sec. 5: 20 to 300 do"),
+    "samples": Value(50, "Smilkov et al. 2017, sec. 3.2: no gain beyond"),
+    "noise": Value(0.15, "Smilkov et al. 2017, sec. 3.2: 10 to 20 % of the range"),
+    "patch": Value("10x4", "chosen: 400 Hz by 36 ms of the default input [bins x frames]"),
+    "stride": Value("5x2", "chosen: half a patch [bins x frames]"),
+    "frame": Value(400, "Muckenhirn 2019, sec. 4.2.1: 25 ms [samples]"),
+    "hop": Value(160, "chosen: the usual 10 ms [samples]"),
+    "per_class": Value(1, "chosen: as for reconstructions"),
+}
+_MAXIMIZE: Table = {
+    "layer": Value("last", "Krug 2018, sec. 4.1: outputs, and units of lower layers"),
+    "unit": Value("all", "chosen: one optimum for every class or map"),
+    "steps": Value(250, "Krug 2018, sec. 3.2"),
+    "lr": Value(0.05, "Krug 2018, sec. 3.2: Adam"),
+    "l1": Value(0.001, "Krug 2018, sec. 3.2"),
+    "l2": Value(0.001, "Krug 2018, sec. 3.2"),
+    "tv": Value(0.0, "Krug 2018, sec. 2.2 names it and does without"),
+}
+
 NO_PENALTIES: Table = {
     name: Value(0.0, "Riemens 2015, sec. 8: proposed, not tried")
     for name in ("noise", "sparse", "contractive")
@@ -180,6 +227,8 @@ CHURCHMAN_2015: Recipe = {
         "block": Value(48, "chosen: the items of sec. 7; larger ones are no faster"),
         "per_class": Value(1, "sec. 7: one example from each class"),
     },
+    "relevance": _RELEVANCE,
+    "maximize": _MAXIMIZE,
 }
 
 RIEMENS_2015: Recipe = {
@@ -262,6 +311,8 @@ KRUG_2018: Recipe = {
         "schedule": Value("constant", "chosen: no paper names another", SCHEDULES),
         "patience": Value(0, "chosen: a fixed number of epochs, as in churchman2015"),
     },
+    "relevance": {**_RELEVANCE, "rule": Value("krug", "sec. 3.4, eq. 3 and 4", RULES)},
+    "maximize": _MAXIMIZE,
 }
 
 MUCKENHIRN_2019: Recipe = {
@@ -305,6 +356,8 @@ MUCKENHIRN_2019: Recipe = {
         "l2": Value(0.0, "chosen: the paper names none"),
         "dropout": Value(0.0, "chosen: the paper names none"),
     },
+    "relevance": {**_RELEVANCE, "method": Value("guided", "sec. 3.1")},
+    "maximize": _MAXIMIZE,
 }
 
 PELLEGRINI_2016: Recipe = {

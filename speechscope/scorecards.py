@@ -32,12 +32,12 @@ def scorecard(path: Path, *, device: str, moved: Mapping[str, Path] | None = Non
     A corpus gives the round trips of its segments (Riemens 2015, table 1); a model its accuracies
     on the test split, or its letter error rate beside that of a constant answer; a decoder its
     errors, those of the zero spectrogram and of its leak test; an inversion its distances and
-    correlations by method and layer.
+    correlations by method and layer; relevance how faithful it is.
 
     Parameters
     ----------
     path
-        ``corpus.zarr``, ``model.pt``, ``decoder.pt`` or ``inversion.zarr``.
+        ``corpus.zarr``, ``model.pt``, ``decoder.pt``, ``inversion.zarr`` or ``relevance.zarr``.
     device
         Where the network runs.
     moved
@@ -59,8 +59,13 @@ def scorecard(path: Path, *, device: str, moved: Mapping[str, Path] | None = Non
         return list(_inversion(Artifact(path, "inversion")))
     if kind == "corpus":
         return list(_corpus(Corpus(path)))
+    if kind == "relevance":
+        from speechscope.device import choose
+        from speechscope.relevance.scorecard import relevance_rows
+
+        return list(relevance_rows(path, choose(device), moved))
     raise UsageProblem(
-        f"{path} is a {kind}; score takes a corpus, a model, a decoder or an inversion"
+        f"{path} is a {kind}; score takes a corpus, a model, a decoder, an inversion or relevance"
     )
 
 

@@ -1,5 +1,6 @@
 """Slow formulas, written independently of the library, that its results are held against."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -472,3 +473,64 @@ def autoencoder_gradients(
     restored = restored + leaves["decoder"][:, None, None]
     loss = 0.5 * ((restored - x) ** 2).sum()
     return dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True))
+
+
+# Relevance.
+
+
+def krug_dense(
+    x: Array,
+    layers: list[tuple[Array, Array, Array, Array]],
+    target: int,
+    epsilon: float,
+) -> Array:
+    """LRP of Krug 2018, eq. 3 and 4, through dense layers of (weight, bias, factor, shift).
+
+    bn(z) = factor z + shift, then a ReLU but after the last layer; every step is divided by its
+    largest magnitude.
+    """
+    inputs, outputs, normed = [], [], []
+    for number, (weight, bias, factor, shift) in enumerate(layers):
+        inputs.append(x)
+        z = weight @ x + bias
+        outputs.append(z)
+        y = factor * z + shift
+        normed.append(y)
+        x = y if number == len(layers) - 1 else np.maximum(y, 0)
+    relevance = np.zeros(len(x))
+    relevance[target] = 1.0
+    for number in range(len(layers) - 1, -1, -1):
+        weight = layers[number][0]
+        handed = np.zeros(len(inputs[number]))
+        for i in range(len(handed)):
+            for j in range(len(relevance)):
+                local = weight[j, i] * inputs[number][i]
+                ratio = local / (abs(outputs[number][j]) + epsilon) * np.sign(normed[number][j])
+                handed[i] += ratio * relevance[j]
+        relevance = handed / np.abs(handed).max()
+    return relevance
+
+
+def occluded(score: Callable[[Array], float], x: Array, size: int, stride: int) -> Array:
+    """Mean loss of the score over the windows of a sequence (n,) that hide each value."""
+    starts = list(range(0, len(x) - size + 1, stride))
+    if starts[-1] + size < len(x):
+        starts.append(len(x) - size)
+    out = np.zeros(len(x))
+    for i in range(len(x)):
+        losses = []
+        for start in starts:
+            if start <= i < start + size:
+                hidden = x.copy()
+                hidden[start : start + size] = 0
+                losses.append(score(x) - score(hidden))
+        out[i] = np.mean(losses)
+    return out
+
+
+def inverse_dft(f: Array) -> "np.ndarray[tuple[int, ...], np.dtype[np.complex128]]":
+    """1/N Σ_n f[n] e^{i 2π k n / N} for every k (Muckenhirn 2019, eq. 3)."""
+    n = len(f)
+    return np.array(
+        [sum(f[t] * np.exp(2j * np.pi * k * t / n) for t in range(n)) / n for k in range(n)]
+    )

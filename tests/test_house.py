@@ -21,7 +21,7 @@ LADDER = (
     ("cli",),
     ("commands",),
     ("scorecards", "wav", "inspection"),
-    ("training", "inversion", "report", "round_trip"),
+    ("training", "inversion", "relevance", "report", "round_trip"),
     ("scoring",),
     ("corpus",),
     ("networks", "features"),
@@ -94,7 +94,12 @@ def test_the_names_in_the_recipes_are_those_of_the_library() -> None:
     from speechscope.networks.classifiers import TABLES
 
     assert set(recipes.FEATURES) == set(REPRESENTATIONS)
+    from speechscope.relevance.methods import METHODS
+    from speechscope.relevance.rules import RULES
+
     assert set(recipes.NETWORKS) == {*TABLES, "wav2letter"}
+    assert recipes.METHODS == tuple(METHODS)
+    assert recipes.RULES == RULES
 
 
 def test_every_value_of_a_recipe_has_a_source() -> None:

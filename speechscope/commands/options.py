@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from speechscope import recipes
-from speechscope.errors import SpeechscopeError
+from speechscope.errors import SpeechscopeError, UsageProblem
 
 COMMON, SETTINGS = "Common options", "Settings"
 
@@ -68,6 +68,16 @@ CheckpointPath = Annotated[
     Path | None,
     common("--checkpoint", "The model or decoder it came from, if it moved.", show_default=False),
 ]
+Foreign = Annotated[
+    str | None,
+    common(
+        "--model",
+        "A network that is not ours, with --corpus.",
+        metavar="PACKAGE.MODULE:FACTORY",
+        show_default=False,
+    ),
+]
+Weights = Annotated[Path | None, common("--weights", "Its weights.", show_default=False)]
 
 
 def input_path(value: str) -> Path:
@@ -99,3 +109,17 @@ def split_list(values: list[str] | None) -> list[str]:
 def joined(values: list[str] | None) -> str | None:
     """Return the entries of a list option as one comma-separated text; None if none was given."""
     return ",".join(split_list(values)) or None
+
+
+def area(text: str, flag: str) -> tuple[int, int]:
+    """Return what ``BINSxFRAMES`` means.
+
+    Raises
+    ------
+    UsageProblem
+        It is not two whole numbers above 0.
+    """
+    parts = text.split("x")
+    if len(parts) != 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
+        raise UsageProblem(f"{flag} {text}: give BINSxFRAMES, such as 10x4")
+    return int(parts[0]), int(parts[1])

@@ -11,7 +11,7 @@ from speechscope.errors import UsageProblem
 def command(
     artifacts: Annotated[
         list[str],
-        typer.Argument(metavar="ARTIFACT…", help="Corpora, models, decoders, inversions; - one."),
+        typer.Argument(metavar="ARTIFACT…", help="Any artifacts; - reads one path."),
     ],
     corpus: options.CorpusPath = None,
     checkpoint: options.CheckpointPath = None,
@@ -26,7 +26,8 @@ def command(
     classes, or the letter error rate. A decoder: its error in the units of the spectrogram, beside
     that of silence. An inversion: Euclidean distance, mxcorr2 of spectrograms and mxcorr of
     waveforms by method and layer, beside the round trip of the representation itself and the
-    threshold of the average waveform.
+    threshold of the average waveform. Relevance: deletion, insertion, sensitivity-n, agreement
+    between methods and with the same network of random weights.
 
     Example: speechscope score inversion.zarr --csv
     """

@@ -1,0 +1,175 @@
+"""``speechscope relevance``: what in an input a network's answer rests on."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from speechscope import recipes
+from speechscope.commands import options, output
+from speechscope.errors import UsageProblem
+
+
+def command(
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[MODEL]", help="model.pt, or - to read its path.", show_default=False
+        ),
+    ] = None,
+    recipe: options.Recipe = recipes.DEFAULT,
+    method: Annotated[
+        list[str] | None,
+        options.setting("--method", f"Any of {', '.join(recipes.METHODS)}.", "relevance.method"),
+    ] = None,
+    rule: Annotated[str | None, options.setting("--rule", "Rule of lrp.", "relevance.rule")] = None,
+    epsilon: Annotated[
+        float | None,
+        options.setting("--epsilon", "Stabilizer of lrp.", "relevance.epsilon", min=0.0),
+    ] = None,
+    gamma: Annotated[
+        float | None, options.setting("--gamma", "γ of its γ rule.", "relevance.gamma", min=0.0)
+    ] = None,
+    alpha: Annotated[
+        float | None, options.setting("--alpha", "α of its αβ rule.", "relevance.alpha", min=1.0)
+    ] = None,
+    target: Annotated[
+        str | None,
+        options.setting("--target", "predicted, label or a class.", "relevance.target"),
+    ] = None,
+    layer: Annotated[
+        str | None,
+        typer.Option("--layer", help="Explain what enters this layer instead.", show_default=False),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        options.setting("--steps", "Steps of integrated.", "relevance.steps", min=1),
+    ] = None,
+    samples: Annotated[
+        int | None,
+        options.setting("--samples", "Copies of smoothgrad.", "relevance.samples", min=1),
+    ] = None,
+    noise: Annotated[
+        float | None,
+        options.setting("--noise", "Noise of smoothgrad.", "relevance.noise", min=0.0),
+    ] = None,
+    patch: Annotated[
+        str | None,
+        options.setting("--patch", "BINSxFRAMES occlusion hides.", "relevance.patch"),
+    ] = None,
+    stride: Annotated[
+        str | None,
+        options.setting("--stride", "BINSxFRAMES between patches.", "relevance.stride"),
+    ] = None,
+    items: Annotated[
+        list[str] | None,
+        typer.Option("--items", help="Test items by position: 0:100, 7.", show_default=False),
+    ] = None,
+    per_class: Annotated[
+        int | None,
+        options.setting("--per-class", "Random test items a class.", "relevance.per_class", min=1),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All test items.")] = False,
+    wav: Annotated[
+        Path | None,
+        typer.Option("--wav", metavar="DIR", help="Write sounds there too.", show_default=False),
+    ] = None,
+    foreign: options.Foreign = None,
+    weights: options.Weights = None,
+    corpus: options.CorpusPath = None,
+    destination: options.Output = None,
+    force: options.Force = False,
+    device: options.Device = "auto",
+    seed: options.Seed = 0,
+    quiet: options.Quiet = False,
+    as_json: options.Json = False,
+) -> None:
+    """Find what in test items the network's answer rests on.
+
+    Gradients, guided backpropagation, layer-wise relevance propagation and others, of the score
+    before softmax (Krug 2018, sec. 3.4; Muckenhirn 2019, sec. 3).
+
+    Example: speechscope relevance --method guided,lrp --rule krug --target label
+    """
+    if sum((items is not None, per_class is not None, everything)) > 1:
+        raise UsageProblem("--items, --per-class and --all exclude each other")
+    flags = {
+        "method": options.joined(method),
+        "rule": rule,
+        "epsilon": epsilon,
+        "gamma": gamma,
+        "alpha": alpha,
+        "target": target,
+        "steps": steps,
+        "samples": samples,
+        "noise": noise,
+        "patch": patch,
+        "stride": stride,
+        "per_class": per_class,
+    }
+    chosen = recipes.resolve(recipe, "relevance", flags)
+    path = options.output_path(destination, "relevance.zarr")
+    areas = {name: options.area(chosen[name], f"--{name}") for name in ("patch", "stride")}
+
+    from speechscope import artifact_writer, provenance
+    from speechscope.corpus import selection
+    from speechscope.device import choose
+    from speechscope.lineage import entry
+    from speechscope.progress import bar
+    from speechscope.relevance.methods import RelevanceSettings
+    from speechscope.relevance.sound import write_sounds
+    from speechscope.relevance.spectral import Frames
+    from speechscope.relevance.store import Target, write_relevance
+    from speechscope.relevance.subject import check_classes, subject_of
+    from speechscope.wav import check_target
+
+    given = None if model is None else options.input_path(model)
+    subject = subject_of(given, foreign, weights, corpus, choose(device))
+    data = subject.corpus
+    check_classes(subject, chosen["target"])
+    if everything:
+        chosen_items = data.items("test")
+    elif items is not None:
+        chosen_items = selection.positions(data, "test", options.split_list(items))
+    else:
+        chosen_items = selection.per_class(data, "test", chosen["per_class"], seed)
+    if wav is not None:
+        if layer is not None:
+            raise UsageProblem("--wav: what enters a layer inside the network has no sound")
+        if data.unit != "window" and not data.invertible:
+            raise UsageProblem(f"--wav: {data.features} spectrograms have no waveform")
+        check_target(wav, force=force)
+    settings = RelevanceSettings(
+        **{name: chosen[name] for name in ("rule", "epsilon", "gamma", "alpha")},
+        **{name: chosen[name] for name in ("steps", "samples", "noise")},
+        patch=areas["patch"],
+        stride=areas["stride"],
+    )
+    methods = chosen["method"].split(",")
+    new = provenance.new_record(
+        "relevance",
+        config={"recipe": recipe, **chosen, "layer": layer, "split": "test", **subject.config},
+        seed=seed,
+        device=str(subject.device),
+        parents=[entry(*subject.parent, path)],
+    )
+    with (
+        artifact_writer.create(path, "Relevance of inputs", new, force=force) as writer,
+        bar("relevance", quiet=quiet) as progress,
+    ):
+        write_relevance(
+            writer,
+            subject,
+            items=chosen_items,
+            methods=methods,
+            settings=settings,
+            target=Target(chosen["target"], subject.classes),
+            layer=layer,
+            frames=Frames(chosen["frame"], chosen["hop"]),
+            seed=seed,
+            progress=progress,
+        )
+    if wav is not None:
+        write_sounds(path, wav, data, force=force)
+    output.note(f"{len(chosen_items)} items, {chosen['method']}", quiet=quiet)
+    output.wrote(path, "relevance", as_json=as_json, facts={"items": len(chosen_items)})

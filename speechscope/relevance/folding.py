@@ -1,0 +1,107 @@
+"""Batch normalisation folded into the layer beside it."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from speechscope.relevance.graph import Graph, Step
+from speechscope.relevance.maps import Convolution, Dense, LinearMap, Scale
+from speechscope.relevance.table_graph import linear_step
+
+
+def folded(graph: Graph) -> Graph:
+    """Return a graph whose batch normalisations are one with the convolution or dense layer beside.
+
+    After a layer: a (W x + b) + c = (a W) x + (a b + c). Before one: W (a x + c) + b =
+    (W a) x + (W c + b), where W c differs at borders that are padded. A normalisation that stands
+    between other layers stays as it is.
+
+    A folded step keeps the layer's name; where the normalisation came after it, `apart` has both.
+    """
+    steps = list(graph.steps)
+    uses = _uses(steps)
+    gone: dict[int, int] = {}  # a normalisation → the step that now gives its output
+    for number, step in enumerate(steps, 1):
+        if step.part != "norm" or not isinstance(step.map, Scale):
+            continue
+        source = step.inputs[0]
+        before = steps[source - 1] if source else None
+        if before is not None and uses[source] == 1 and _takes(before):
+            layer = before.map
+            assert isinstance(layer, Convolution | Dense)
+            if before.apart is None:
+                merged = _with(before, _after(layer, step.map))
+                steps[source - 1] = replace(merged, apart=(layer, step.map))
+                gone[number] = source
+                continue
+        users = [n for n, other in enumerate(steps, 1) if number in other.inputs]
+        if len(users) == 1 and _takes(steps[users[0] - 1]):
+            follower = steps[users[0] - 1]
+            layer = follower.map
+            assert isinstance(layer, Convolution | Dense)
+            merged_before = _before(layer, step.map)
+            if merged_before is not None:
+                steps[users[0] - 1] = _with(follower, merged_before)
+                gone[number] = source
+    return Graph(_without(steps, gone))
+
+
+def _takes(step: Step) -> bool:
+    return isinstance(step.map, Convolution | Dense)
+
+
+def _with(step: Step, layer: LinearMap) -> Step:
+    return linear_step(step.name, step.inputs, layer, step.what, step.part)
+
+
+def _after(layer: Convolution | Dense, norm: Scale) -> Convolution | Dense:
+    factor = norm.weight.flatten()
+    weight = layer.weight * factor.view(-1, *(1,) * (layer.weight.dim() - 1))
+    bias = norm.bias
+    if layer.bias is not None:
+        scaled = layer.bias * norm.weight.view_as(layer.bias)
+        bias = scaled if bias is None else scaled + bias.view_as(scaled)
+    if isinstance(layer, Dense):
+        return Dense(weight, None if bias is None else bias.flatten())
+    return replace(layer, weight=weight, bias=bias)
+
+
+def _before(layer: Convolution | Dense, norm: Scale) -> Convolution | Dense | None:
+    factor, shift = norm.weight.flatten(), norm.bias
+    if isinstance(layer, Dense):
+        if layer.weight.shape[1] != len(factor):
+            return None
+        bias = layer.bias
+        if shift is not None:
+            more = layer.weight @ shift.flatten()
+            bias = more if bias is None else bias + more
+        return Dense(layer.weight * factor, bias)
+    if layer.groups != 1:
+        return None
+    axes = layer.weight.dim() - 2
+    weight = layer.weight * factor.view(1, -1, *(1,) * axes)
+    if shift is None:
+        return replace(layer, weight=weight)
+    if any(layer.padding):
+        return replace(layer, weight=weight, shifted=(shift, layer.weight))
+    more = (layer.weight.flatten(2).sum(2) @ shift.flatten()).view(1, -1, *(1,) * axes)
+    return replace(layer, weight=weight, bias=more if layer.bias is None else layer.bias + more)
+
+
+def _uses(steps: Sequence[Step]) -> list[int]:
+    uses = [0] * (len(steps) + 1)
+    for step in steps:
+        for number in step.inputs:
+            uses[number] += 1
+    return uses
+
+
+def _without(steps: Sequence[Step], gone: dict[int, int]) -> tuple[Step, ...]:
+    places = {0: 0}
+    out: list[Step] = []
+    for number, step in enumerate(steps, 1):
+        if number in gone:
+            places[number] = places[gone[number]]
+            continue
+        out.append(replace(step, inputs=tuple(places[n] for n in step.inputs)))
+        places[number] = len(out)
+    return tuple(out)

@@ -1,0 +1,90 @@
+"""The methods by name."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from torch import Tensor
+
+from speechscope.relevance.grad_cam import grad_cam
+from speechscope.relevance.gradient import gradient_times_input, sensitivity, smoothgrad
+from speechscope.relevance.guided import guided_backpropagation
+from speechscope.relevance.integrated import integrated_gradients
+from speechscope.relevance.lrp import lrp
+from speechscope.relevance.networks import Explained
+from speechscope.relevance.occlusion import occlusion
+from speechscope.relevance.rules import composite
+
+
+@dataclass(frozen=True)
+class RelevanceSettings:
+    """Settings of all methods; each uses its own.
+
+    Parameters
+    ----------
+    rule, epsilon, gamma, alpha
+        Of `lrp`; see `rules.composite`.
+    steps
+        Of `integrated`.
+    samples, noise
+        Of `smoothgrad`.
+    patch, stride
+        Of `occlusion`: (bins, frames).
+    cam_layer
+        Of `grad-cam`: the layer whose input is weighted.
+    """
+
+    rule: str
+    epsilon: float
+    gamma: float
+    alpha: float
+    steps: int
+    samples: int
+    noise: float
+    patch: tuple[int, int]
+    stride: tuple[int, int]
+    cam_layer: str | None = None
+
+
+Method: TypeAlias = Callable[[Explained, Tensor, Tensor, RelevanceSettings, Sequence[int]], Tensor]
+"""(what is explained, inputs, targets, settings, a seed an item) → relevance shaped as inputs."""
+
+
+def _lrp(
+    of: Explained, x: Tensor, target: Tensor, s: RelevanceSettings, _: Sequence[int]
+) -> Tensor:
+    rule = composite(s.rule, epsilon=s.epsilon, gamma=s.gamma, alpha=s.alpha)
+    return lrp(of.steps(), x, target, rule)
+
+
+def _grad_cam(
+    of: Explained, x: Tensor, target: Tensor, s: RelevanceSettings, _: Sequence[int]
+) -> Tensor:
+    graph = of.steps()
+    layer = s.cam_layer
+    if layer is None:
+        # What the last convolution and its activation give, before any pooling.
+        steps = graph.steps
+        place = max((n for n, step in enumerate(steps, 1) if step.part == "conv"), default=1)
+        while steps[place].kind in ("relu", "activation") or steps[place].part == "norm":
+            place += 1
+        layer = steps[place].name
+    return grad_cam(graph, x, target, layer)
+
+
+METHODS: dict[str, Method] = {
+    "gradient": lambda of, x, target, s, _: sensitivity(of.scores, x, target),
+    "gradient-x-input": lambda of, x, target, s, _: gradient_times_input(of.scores, x, target),
+    "guided": lambda of, x, target, s, _: guided_backpropagation(of.steps(), x, target),
+    "lrp": _lrp,
+    "integrated": lambda of, x, target, s, _: integrated_gradients(
+        of.scores, x, target, steps=s.steps
+    ),
+    "smoothgrad": lambda of, x, target, s, seeds: smoothgrad(
+        of.scores, x, target, samples=s.samples, noise=s.noise, seeds=seeds
+    ),
+    "grad-cam": _grad_cam,
+    "occlusion": lambda of, x, target, s, _: occlusion(
+        of.scores, x, target, patch=s.patch, stride=s.stride
+    ),
+}

@@ -1,0 +1,160 @@
+"""The scores of `relevance.zarr`: how faithful each method is."""
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from speechscope.artifact import Artifact
+from speechscope.errors import UsageProblem
+from speechscope.lineage import ancestor
+from speechscope.relevance import voice
+from speechscope.relevance.faithfulness import (
+    agreement,
+    area,
+    interval,
+    randomised,
+    removal_curves,
+    sensitivity_n,
+)
+from speechscope.relevance.methods import METHODS, RelevanceSettings
+from speechscope.relevance.networks import explained
+from speechscope.relevance.store import item_seed
+from speechscope.relevance.subject import Subject, subject_of
+from speechscope.tables import Row
+
+BLOCK = 64
+"""Items worked on at a time."""
+STEPS = 20
+"""Portions of deletion and insertion (chosen: the curves are smooth by then)."""
+SHARE, SETS = 0.1, 50
+"""Of sensitivity-n (chosen): a tenth of the values, 50 random sets."""
+
+Values = dict[tuple[str, str], list[NDArray[np.float64]]]
+
+
+def relevance_rows(
+    path: Path, device: torch.device, moved: Mapping[str, Path] | None = None
+) -> Iterator[Row]:
+    """Yield a row for each method and measure, with the mean over items and its interval.
+
+    deletion (low is good) and insertion (high): mean probability of the target as the most
+    relevant values are taken away, or given; sensitivity-n; agreement with every other method; and
+    agreement with itself for the same network with random weights, which ought to be near 0. Of
+    waveforms, where Praat is installed: the share of vowels, by vowel and group, whose F0, F1 and
+    F2 are those of the relevance signal (Muckenhirn 2019, table 2), beside the same for random
+    weights.
+
+    Parameters
+    ----------
+    path
+        ``relevance.zarr``.
+    device
+        Where the network runs.
+    moved
+        Parents that moved, by kind.
+
+    Raises
+    ------
+    UsageProblem
+        It is of a network that is not ours, which the artifact does not hold.
+    ArtifactError
+        It or a parent is missing, damaged or another.
+    """
+    artifact = Artifact(path, "relevance")
+    config = artifact.record["config"]
+    if "model" in config:
+        raise UsageProblem(
+            f"{path} explains {config['model']}; only relevance of our own models is scored"
+        )
+    places = dict(moved or {})
+    model = ancestor(path, artifact.record, "model", places)
+    subject = subject_of(model, None, None, places.get("corpus"), device)
+    values: Values = {}
+    for start in range(0, len(artifact.read("target")), BLOCK):
+        _measure(artifact, subject, slice(start, start + BLOCK), values)
+    for (method, measure), parts in values.items():
+        found = np.concatenate(parts)
+        mean, low, high = interval(found)
+        yield {
+            "artifact": path.name,
+            "method": method,
+            "measure": measure,
+            "items": len(found),
+            "value": mean,
+            "low": low,
+            "high": high,
+        }
+
+
+def _measure(artifact: Artifact, subject: Subject, block: slice, values: Values) -> None:
+    config = artifact.record["config"]
+    items = artifact.read("item_index", block)
+    inputs = subject.inputs(items)
+    target = torch.from_numpy(artifact.read("target", block).astype(np.int64)).to(inputs.device)
+    of = explained(subject.network, inputs[:1], config["layer"])
+    x = of.enter(inputs)
+    twin = explained(randomised(subject.network, 0), inputs[:1], config["layer"])
+    shuffled = twin.enter(inputs)
+    seeds = [item_seed(artifact.record["seed"], int(item)) for item in items]
+    methods = artifact.flags("method")
+    stored = artifact.read("relevance", (slice(None), block))
+    relevance = [torch.from_numpy(part).to(x.device).view_as(x) for part in stored]
+    settings = settings_of(config)
+
+    def add(method: str, measure: str, found: NDArray[np.float64]) -> None:
+        values.setdefault((method, measure), []).append(found)
+
+    signals = {}
+    for name, found in zip(methods, relevance, strict=True):
+        deletion, insertion = removal_curves(of.scores, x, target, found, steps=STEPS)
+        add(name, "deletion", area(deletion))
+        add(name, "insertion", area(insertion))
+        faith = sensitivity_n(of.scores, x, target, found, share=SHARE, samples=SETS, seeds=seeds)
+        add(name, "sensitivity-n", faith)
+        random: Tensor = METHODS[name](twin, shuffled, target, settings, seeds)
+        add(name, "agreement with random weights", agreement(found, random))
+        signals[name], signals[f"{name}, random weights"] = found, random
+    if subject.corpus.unit == "window" and config["layer"] is None and voice.available():
+        _voices(artifact, subject, block, signals, add)
+    for (first, a), (second, b) in combinations(zip(methods, relevance, strict=True), 2):
+        add(first, f"agreement with {second}", agreement(a, b))
+
+
+def _voices(
+    artifact: Artifact,
+    subject: Subject,
+    block: slice,
+    signals: Mapping[str, Tensor],
+    add: Callable[[str, str, NDArray[np.float64]], None],
+) -> None:
+    """Compare pitch and formants of the vowels among some waveforms with those of relevance."""
+    rate = int(subject.corpus.config["rate"])
+    names = artifact.flags("label")
+    waveforms, labels = artifact.read("input", block), artifact.read("label", block)
+    for row, label in enumerate(labels):
+        vowel = names[label]
+        if vowel not in voice.DEVIATIONS["M"]:
+            continue
+        original = voice.measured(waveforms[row], rate)
+        if not np.isfinite(original[0]):
+            continue  # not voiced
+        for method, relevance in signals.items():
+            found = voice.measured(relevance[row].flatten().cpu().numpy(), rate)
+            group, right = voice.shared(original, found, vowel)
+            for quantity, one in zip(voice.QUANTITIES, right, strict=True):
+                add(method, f"{quantity} of {vowel}, {group}", np.array([one]))
+
+
+def settings_of(config: Mapping[str, object]) -> RelevanceSettings:
+    """Return the settings that a record says were used."""
+    areas = {}
+    for name in ("patch", "stride"):
+        bins, frames = str(config[name]).split("x")
+        areas[name] = (int(bins), int(frames))
+    plain = ("rule", "epsilon", "gamma", "alpha", "steps", "samples", "noise")
+    return RelevanceSettings(**{name: config[name] for name in plain}, **areas)  # type: ignore[arg-type]

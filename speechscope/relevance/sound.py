@@ -1,0 +1,94 @@
+"""Relevance as WAV files one can listen to."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from speechscope.artifact import Artifact
+from speechscope.corpus.store import Corpus
+from speechscope.staging import staged
+
+PEAK = 0.7
+"""Each file's largest sample: relevance has a scale of its own."""
+
+MARK = ".speechscope"
+
+
+def relevance_sounds(
+    corpus: Corpus, inputs: NDArray[np.float32], relevance: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return one waveform an item, (N, samples).
+
+    Of a waveform, the relevance signal itself (Muckenhirn 2019, sec. 4.3, listens to it); of a
+    spectrogram, the input with every value weighted by the magnitude of its relevance, so that what
+    counts is heard.
+
+    Parameters
+    ----------
+    inputs, relevance : (N, channel, frequency, time), inputs not centred, or (N, sample).
+    """
+    if corpus.unit == "window":
+        return relevance
+    weight = np.abs(relevance)
+    weight /= np.maximum(weight.max(axis=(1, 2, 3), keepdims=True), np.finfo(np.float32).tiny)
+    return corpus.sound_of(inputs * weight)
+
+
+def write_sounds(path: Path, folder: Path, corpus: Corpus, *, force: bool) -> int:
+    """Write the sounds of `relevance.zarr`, each scaled to the same peak; return their number.
+
+    Files are named ``ITEM_LABEL_original.wav`` and ``ITEM_LABEL_METHOD.wav``.
+
+    Raises
+    ------
+    UsageProblem
+        The folder exists and may not be replaced.
+    """
+    artifact = Artifact(path, "relevance")
+    methods, names = artifact.flags("method"), artifact.flags("label")
+
+    def sounds() -> Iterator[tuple[str, NDArray[np.float32]]]:
+        for item, label in enumerate(artifact.read("label")):
+            one = slice(item, item + 1)
+            inputs = artifact.read("input", one)
+            heard = inputs if corpus.unit == "window" else corpus.sound_of(inputs)
+            yield f"{item:04d}_{names[label]}_original", heard[0]
+            for number, method in enumerate(methods):
+                found = artifact.read("relevance", (number, one))
+                yield (
+                    f"{item:04d}_{names[label]}_{method}",
+                    relevance_sounds(corpus, inputs, found)[0],
+                )
+
+    return _write(sounds(), folder, int(corpus.config["rate"]), path.name, force=force)
+
+
+def write_optima(path: Path, folder: Path, *, force: bool) -> int:
+    """Write the waveforms of `maximum.zarr` as ``UNIT.wav``, as `write_sounds` does."""
+    artifact = Artifact(path, "maximum")
+    rate = int(artifact.attributes("waveform")["sampling_frequency"])
+    named = enumerate(artifact.flags("unit"))
+    sounds = ((f"{number:04d}_{name}", artifact.read("waveform", number)) for number, name in named)
+    return _write(sounds, folder, rate, path.name, force=force)
+
+
+def _write(
+    sounds: Iterable[tuple[str, NDArray[np.float32]]],
+    folder: Path,
+    rate: int,
+    source: str,
+    *,
+    force: bool,
+) -> int:
+    written = 0
+    with staged(folder, force=force, directory=True, owned=lambda f: (f / MARK).is_file()) as new:
+        (new / MARK).write_text(f"sounds of {source}\n")
+        for name, samples in sounds:
+            loudest = float(np.abs(samples).max())
+            scaled = samples * (PEAK / loudest) if loudest > 0 else samples
+            soundfile.write(new / f"{name}.wav", scaled, rate, subtype="PCM_16")
+            written += 1
+    return written

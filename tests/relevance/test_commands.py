@@ -1,0 +1,256 @@
+"""`relevance` and `maximize` from the command line, on segments and on waveforms."""
+
+import json
+from pathlib import Path
+
+import corpora
+import numpy as np
+import pytest
+import soundfile
+import torch
+import xarray
+
+from speechscope.artifact import Artifact
+from speechscope.cli import run
+from speechscope.corpus.store import Corpus
+from speechscope.networks.saved import load_model
+from speechscope.relevance.foreign import load_module
+from speechscope.relevance.gradient import sensitivity
+from speechscope.relevance.guided import guided_backpropagation
+from speechscope.relevance.spectral import Frames, spectral_gradient
+from speechscope.relevance.table_graph import table_graph
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a model of segments and, in `raw`, one of waveforms."""
+    folder = tmp_path_factory.mktemp("relevance")
+    corpora.timit(folder / "timit", speakers=2, sentences=2)
+    (folder / "raw").mkdir()
+    little = ["--epochs", "1", "--per-class", "3", "-q"]
+    assert run(["-C", str(folder), "prepare", "timit", "-q"]) == 0
+    assert run(["-C", str(folder), "train", *little]) == 0
+    prepare = ["prepare", "../timit", "--recipe", "muckenhirn2019", "-q"]
+    assert run(["-C", str(folder / "raw"), *prepare]) == 0
+    assert run(["-C", str(folder / "raw"), "train", "--network", "raw-phone", *little]) == 0
+    return folder
+
+
+@pytest.fixture
+def here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def test_relevance_is_that_of_the_library(here: Path) -> None:
+    assert run(["relevance", "--method", "gradient,guided", "--items", "0:5", "-fq"]) == 0
+    model, corpus = load_model(here / "model.pt"), Corpus(here / "corpus.zarr")
+    items = corpus.items("test")[:5]
+    x = torch.from_numpy(corpus.centred(items))
+    scores = model.network(x)
+    opened = xarray.open_zarr("relevance.zarr")
+    assert opened.relevance.dims == ("method", "item", "channel", "frequency", "time")
+    assert opened.method.attrs["flag_meanings"] == "gradient guided"
+    assert opened.predicted.values.tolist() == scores.argmax(1).tolist()
+    assert (opened.target == opened.predicted).all()
+    np.testing.assert_allclose(opened.score, scores.amax(1), rtol=1e-5)
+    np.testing.assert_allclose(opened.input, corpus.artifact.read_items("input", items), atol=1e-6)
+    wanted = sensitivity(model.network, x, scores.argmax(1)).numpy()
+    np.testing.assert_allclose(opened.relevance[0], wanted, atol=1e-6 * np.abs(wanted).max())
+    wanted = guided_backpropagation(table_graph(model.network), x, scores.argmax(1)).numpy()
+    np.testing.assert_allclose(opened.relevance[1], wanted, atol=1e-6 * np.abs(wanted).max())
+    assert opened.attrs["speechscope"]["parents"][0]["kind"] == "model"
+
+
+def test_targets_and_layers(here: Path) -> None:
+    assert run(["relevance", "--target", "label", "--method", "lrp", "-fq"]) == 0
+    found = Artifact(here / "relevance.zarr", "relevance")
+    assert found.read("target").tolist() == found.read("label").tolist()
+    by_label = found.read("relevance")
+    assert run(["relevance", "--target", "aa", "--method", "lrp", "--layer", "pool1", "-fq"]) == 0
+    found = Artifact(here / "relevance.zarr", "relevance")
+    assert {found.flags("target")[t] for t in found.read("target")} == {"aa"}
+    assert found.array("relevance").shape[2:] == (8, 194, 1) != by_label.shape[2:]
+
+
+def test_an_items_relevance_does_not_depend_on_the_others(here: Path) -> None:
+    some = ["relevance", "--method", "smoothgrad,lrp", "--samples", "3", "-fq"]
+    assert run([*some, "--all"]) == 0
+    everything = Artifact(here / "relevance.zarr").read("relevance")
+    assert run([*some, "--items", "3"]) == 0
+    alone = Artifact(here / "relevance.zarr").read("relevance")
+    np.testing.assert_allclose(alone[:, 0], everything[:, 3], atol=1e-5 * np.abs(alone).max())
+
+
+def test_sounds_are_written_for_spectrograms_and_waveforms(here: Path) -> None:
+    assert run(["relevance", "--method", "gradient", "--items", "0", "--wav", "out", "-fq"]) == 0
+    assert sorted(p.name.split("_", 2)[2] for p in Path("out").glob("*.wav")) == [
+        "gradient.wav",
+        "original.wav",
+    ]
+    raw = ["raw/model.pt", "-o", "raw/relevance.zarr", "--items", "0", "--wav", "heard", "-fq"]
+    assert run(["relevance", "--method", "guided,lrp", *raw]) == 0
+    file = next(Path("heard").glob("*guided.wav"))
+    samples, rate = soundfile.read(file)
+    found = Artifact(here / "raw/relevance.zarr").read("relevance")[0, 0]
+    assert rate == 16000 and found.shape == samples.shape == (4000,)
+    np.testing.assert_allclose(samples, found * 0.7 / np.abs(found).max(), atol=1e-4)
+
+
+def test_waveforms_have_spectral_relevance(here: Path) -> None:
+    raw = ["raw/model.pt", "-o", "raw/relevance.zarr", "--items", "0:3", "-fq"]
+    assert run(["relevance", "--method", "guided,lrp", *raw]) == 0
+    opened = xarray.open_zarr("raw/relevance.zarr")
+    assert opened.spectral_relevance.dims == ("method", "item", "frequency", "frame")
+    np.testing.assert_allclose(opened.frequency[[0, 1, -1]], [0, 40, 8000])
+    wanted = spectral_gradient(torch.tensor(opened.relevance.values[0]), Frames(400, 160))
+    np.testing.assert_allclose(opened.spectral_relevance[0], wanted, rtol=1e-4, atol=1e-9)
+    total = opened.spectral_relevance[1].sum(("frequency", "frame"))
+    np.testing.assert_allclose(total, opened.relevance[1].sum("sample"), rtol=1e-2, atol=1e-3)
+
+
+def test_maximize_climbs(here: Path) -> None:
+    assert run(["maximize", "--steps", "15", "--unit", "aa,s", "--wav", "max", "-fq"]) == 0
+    found = Artifact(here / "maximum.zarr", "maximum")
+    climbed = found.read("activation")
+    assert climbed.shape == (2, 16) and (climbed[:, -1] > climbed[:, 0]).all()
+    model = load_model(here / "model.pt")
+    optimum = torch.from_numpy(found.read("optimum"))
+    numbers = found.read("map").tolist()
+    assert [model.classes[n] for n in numbers] == list(found.flags("unit")) == ["aa", "s"]
+    reached = model.network(optimum)[torch.arange(2), numbers]
+    np.testing.assert_allclose(climbed[:, -1], reached, rtol=1e-4)
+    assert len(list(Path("max").glob("*.wav"))) == 2
+    assert (
+        run(["-C", "raw", "maximize", "--layer", "conv2", "--unit", "0", "--steps", "2", "-fq"])
+        == 0
+    )
+    shape = Artifact(here / "raw/maximum.zarr").array("waveform").shape
+    assert shape == (1, 30 + 2 * 10 + 6 * 30)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["relevance", "--method", "magic"], "--method magic: choose from gradient"),
+        (["relevance", "--rule", "best"], "--rule best: choose from epsilon"),
+        (["relevance", "--target", "xyz"], "--target xyz: choose predicted, label or one of"),
+        (["relevance", "--layer", "99"], "layer 99: expected 1 to 16"),
+        (["relevance", "--patch", "3"], "--patch 3: give BINSxFRAMES"),
+        (["relevance", "--layer", "2", "--wav", "w"], "--wav: what enters a layer"),
+        (["relevance", "--items", "0", "--all"], "exclude each other"),
+        (["relevance", "--recipe", "riemens2015"], "has no settings for relevance"),
+        (["maximize", "--unit", "xyz"], "--unit xyz: choose from"),
+        (["maximize", "--layer", "conv1", "--unit", "0", "--wav", "w"], "have no sound"),
+    ],
+)
+def test_what_is_impossible_is_a_usage_error(
+    here: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], text: str
+) -> None:
+    assert run([*arguments, "-o", "never.zarr"]) == 2
+    assert text in capsys.readouterr().err
+    assert not Path("never.zarr").exists() and not Path("w").exists()
+
+
+ELSEWHERE = """
+import torch
+from torch import nn
+
+class Small(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 3, (8, 4), stride=(4, 2))
+        self.norm = nn.BatchNorm2d(3)
+        self.relu = nn.ReLU(inplace=True)
+        self.last = nn.Linear(3 * 49 * 7, 10)
+
+    def forward(self, x):
+        x = self.relu(self.norm(self.conv(x)))
+        return torch.softmax(self.last(x.view(x.size(0), -1)), dim=1)
+
+class Wave(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.last = nn.Conv1d(1, 3, 20, stride=10), nn.Linear(3, 5)
+
+    def forward(self, x):
+        return self.last(torch.relu(self.conv(x)).mean(dim=2))
+
+def nothing():
+    return 3
+"""
+
+
+def test_any_network_is_explained_and_maximized(here: Path) -> None:
+    Path("elsewhere.py").write_text(ELSEWHERE)
+    torch.manual_seed(0)
+    torch.save(load_module("elsewhere:Small").state_dict(), "elsewhere.pt")
+    theirs = ["--model", "elsewhere:Small", "--weights", "elsewhere.pt", "-o", "their.zarr", "-fq"]
+    assert run(["relevance", *theirs, "--method", "gradient,guided,lrp", "--items", "0:3"]) == 0
+    found = Artifact(here / "their.zarr", "relevance")
+    assert found.record["config"]["model"] == "elsewhere:Small"
+    assert found.record["parents"][0]["kind"] == "corpus"
+    x = torch.from_numpy(found.read("input")).requires_grad_()
+    network = load_module("elsewhere:Small", Path("elsewhere.pt"))
+    maps = network.relu(network.norm(network.conv(x)))  # type: ignore[operator]
+    logits = network.last(maps.flatten(1))  # type: ignore[operator]
+    best = logits.max(1)
+    assert found.read("target").tolist() == best.indices.tolist()
+    np.testing.assert_allclose(found.read("score"), best.values.detach(), rtol=1e-4)
+    (wanted,) = torch.autograd.grad(best.values.sum(), x)
+    scale = float(wanted.abs().max())
+    np.testing.assert_allclose(found.read("relevance")[0], wanted, atol=1e-5 * scale)
+    assert run(["maximize", *theirs, "--layer", "conv", "--unit", "1@0x2", "--steps", "5"]) == 0
+    climbed = Artifact(here / "their.zarr", "maximum").read("activation")
+    assert climbed[0, -1] > climbed[0, 0]
+    wave = ["--model", "elsewhere:Wave", "--corpus", "raw/corpus.zarr", "-o", "their.zarr", "-fq"]
+    assert run(["relevance", *wave, "--method", "lrp", "--layer", "last", "--items", "0"]) == 0
+    assert Artifact(here / "their.zarr").array("relevance").shape == (1, 1, 3)
+    assert run(["maximize", *wave, "--unit", "all", "--steps", "2"]) == 0
+    assert Artifact(here / "their.zarr").array("waveform").shape == (5, 4000)
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "text"),
+    [
+        (["--model", "elsewhere"], 2, "give package.module:factory"),
+        (["--model", "elsewhere:Absent"], 2, "--model elsewhere:Absent: AttributeError"),
+        (["--model", "no.such:Thing"], 2, "ModuleNotFoundError"),
+        (["--model", "elsewhere:nothing"], 2, "expected a torch.nn.Module, found a int"),
+        (["--model", "elsewhere:Wave"], 2, "Wave takes no inputs of shape (1, 201, 16)"),
+        (["--model", "elsewhere:Small", "--weights", "none.pt"], 3, "No such file"),
+        (["--model", "elsewhere:Small", "--weights", "text.pt"], 3, "not the weights of Small"),
+        (["--model", "elsewhere:Small", "--target", "label"], 2, "the network gives 10 scores"),
+        (["model.pt", "--model", "elsewhere:Small"], 2, "exclude each other"),
+        (["--weights", "text.pt"], 2, "--weights goes with --model"),
+    ],
+)
+def test_what_is_no_network_is_said(
+    here: Path, capsys: pytest.CaptureFixture[str], options: list[str], code: int, text: str
+) -> None:
+    Path("elsewhere.py").write_text(ELSEWHERE)
+    Path("text.pt").write_text("not weights")
+    assert run(["relevance", *options, "-o", "never.zarr"]) == code
+    assert text in capsys.readouterr().err
+
+
+def test_relevance_is_scored(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["relevance", "--method", "gradient,lrp", "-o", "scored.zarr", "-fq"]) == 0
+    capsys.readouterr()
+    assert run(["score", "scored.zarr", "--json"]) == 0
+    rows = {(r["method"], r["measure"]): r for r in json.loads(capsys.readouterr().out)}
+    measures = {"deletion", "insertion", "sensitivity-n", "agreement with random weights"}
+    assert {m for _, m in rows} == {*measures, "agreement with lrp"}
+    assert all(row["low"] <= row["value"] <= row["high"] for row in rows.values())
+    assert all(
+        abs(rows[m, "agreement with random weights"]["value"]) < 0.5 for m in ("gradient", "lrp")
+    )
+    assert 0 <= rows["lrp", "deletion"]["value"] <= 1
+    raw = ["raw/model.pt", "-o", "raw/scored.zarr", "--per-class", "2", "-fq"]
+    assert run(["relevance", "--method", "gradient", *raw]) == 0
+    capsys.readouterr()
+    assert run(["score", "raw/scored.zarr", "--json"]) == 0
+    found = {r["measure"] for r in json.loads(capsys.readouterr().out)}
+    assert measures <= found
+    # The tones of the test corpus are voiced, two of its phones are vowels.
+    assert {m[:8] for m in found - measures} >= {"F0 of aa", "F1 of aa", "F2 of aa"}

@@ -1,0 +1,87 @@
+"""Gradients, integrated gradients, noise and occlusion on functions whose answers are known."""
+
+import numpy as np
+import oracles
+import pytest
+import torch
+from torch import Tensor
+
+from speechscope.networks.classifiers import TABLES
+from speechscope.networks.layers import Network
+from speechscope.relevance.gradient import gradient_times_input, sensitivity, smoothgrad
+from speechscope.relevance.guided import guided_backpropagation
+from speechscope.relevance.integrated import integrated_gradients
+from speechscope.relevance.occlusion import occlusion
+from speechscope.relevance.table_graph import table_graph
+from speechscope.relevance.target import per_class, predicted, score
+
+ZERO = torch.zeros(2, dtype=torch.long)
+
+
+def cubic(x: Tensor) -> Tensor:
+    """Scores Σ x³ and −Σ x³."""
+    total = (x**3).flatten(1).sum(1)
+    return torch.stack([total, -total], 1)
+
+
+def test_gradients_of_a_known_function() -> None:
+    x = torch.randn(2, 1, 3, 4).double()
+    torch.testing.assert_close(sensitivity(cubic, x, ZERO), 3 * x**2)
+    torch.testing.assert_close(sensitivity(cubic, x, ZERO + 1), -3 * x**2)
+    torch.testing.assert_close(gradient_times_input(cubic, x, ZERO), 3 * x**3)
+
+
+def test_integrated_gradients_are_exact_for_polynomials_and_complete() -> None:
+    x, baseline = torch.randn(2, 1, 3, 4).double(), torch.randn(1, 1, 3, 4).double()
+    found = integrated_gradients(cubic, x, ZERO, steps=2, baseline=baseline)
+    torch.testing.assert_close(found, x**3 - baseline**3)
+    torch.manual_seed(0)
+    network = Network(TABLES["freq"], (1, 201, 16), 5).eval().requires_grad_(False)
+    x = torch.randn(2, 1, 201, 16)
+    total = integrated_gradients(network, x, ZERO, steps=200).flatten(1).sum(1)
+    wanted = score(network(x), ZERO) - score(network(torch.zeros_like(x)), ZERO)
+    torch.testing.assert_close(total, wanted, rtol=0.01, atol=0.01)
+
+
+def test_smoothgrad_averages_over_noise_of_the_items_own() -> None:
+    x = torch.randn(2, 1, 40, 50).double()
+    x[1] *= 3
+    found = smoothgrad(cubic, x, ZERO, samples=40, noise=0.2, seeds=[1, 2])
+    # E 3 (x + e)² = 3 x² + 3 σ².
+    spread = 0.2 * (x.flatten(1).amax(1) - x.flatten(1).amin(1))
+    more = (found - 3 * x**2).flatten(1).mean(1)
+    torch.testing.assert_close(more, 3 * spread**2, rtol=0.05, atol=0)
+    alone = smoothgrad(cubic, x[1:], ZERO[1:], samples=40, noise=0.2, seeds=[2])
+    torch.testing.assert_close(alone, found[1:])
+    assert not torch.equal(found, smoothgrad(cubic, x, ZERO, samples=40, noise=0.2, seeds=[3, 2]))
+
+
+@pytest.mark.parametrize(("size", "stride"), [(3, 3), (4, 3), (5, 1), (50, 2)])
+def test_occlusion_is_the_slow_mean_over_windows(size: int, stride: int) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2, 11))
+    found = occlusion(
+        cubic, torch.tensor(x).view(2, 1, 1, 11), ZERO, patch=(2, size), stride=(1, stride)
+    )
+    for item, row in enumerate(x):
+        wanted = oracles.occluded(lambda v: float((v**3).sum()), row, min(size, 11), stride)
+        np.testing.assert_allclose(found[item].flatten().numpy(), wanted, atol=1e-12)
+
+
+def test_guided_is_the_gradient_where_no_gradient_is_negative() -> None:
+    torch.manual_seed(0)
+    network = Network(TABLES["logmel"], (3, 40, 11), 5).eval().requires_grad_(False)
+    x = torch.randn(2, 3, 40, 11)
+    graph = table_graph(network)
+    assert not torch.allclose(guided_backpropagation(graph, x, ZERO), sensitivity(graph, x, ZERO))
+    for name in network.names:
+        if name.startswith(("conv", "fc")):
+            network.parameters_of(name)[0].data.abs_()
+    torch.testing.assert_close(guided_backpropagation(graph, x, ZERO), sensitivity(graph, x, ZERO))
+
+
+def test_scores_of_several_positions_are_added() -> None:
+    scores = torch.tensor([[[1.0, 2.0], [5.0, -4.0]]])
+    torch.testing.assert_close(per_class(scores), torch.tensor([[3.0, 1.0]]))
+    assert predicted(scores).tolist() == [0]
+    assert score(scores, torch.tensor([1])).tolist() == [1.0]

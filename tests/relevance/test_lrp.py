@@ -1,0 +1,319 @@
+"""Relevance propagation on networks small enough to follow by hand, and where others go wrong."""
+
+import copy
+from itertools import pairwise
+
+import numpy as np
+import oracles
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from speechscope.errors import SpeechscopeError, UsageProblem
+from speechscope.relevance.graph import Graph, Untreatable
+from speechscope.relevance.guided import guided_backpropagation
+from speechscope.relevance.lrp import conservation, lrp
+from speechscope.relevance.maps import Dense
+from speechscope.relevance.rules import (
+    RULES,
+    AlphaBeta,
+    Composite,
+    add_up,
+    apart,
+    composite,
+    hand_down,
+)
+from speechscope.relevance.tracing import module_graph
+
+# αβ with β > 0 does so only where every unit has contributions of both signs.
+CONSERVING = ["epsilon", "gamma", "zplus", "epsilon-plus", "epsilon-gamma"]
+
+
+def rule(name: str, epsilon: float = 1e-12) -> Composite:
+    return composite(name, epsilon=epsilon, gamma=0.3, alpha=2.0)
+
+
+def relevance(model: nn.Module, x: Tensor, name: str = "epsilon", target: int = 0) -> Tensor:
+    model.eval()
+    return lrp(module_graph(model, x), x, torch.full((len(x),), target), rule(name))
+
+
+def dense(weight: list[list[float]], bias: list[float]) -> nn.Linear:
+    layer = nn.Linear(len(weight[0]), len(weight)).double()
+    layer.weight.data = torch.tensor(weight, dtype=torch.float64)
+    layer.bias.data = torch.tensor(bias, dtype=torch.float64)
+    return layer
+
+
+@pytest.mark.parametrize(("alpha", "wanted"), [(1.0, (-1.0, 0.0)), (2.0, (-2.0, 0.5))])
+def test_a_negative_bias_takes_its_share_of_the_negative_part(
+    alpha: float, wanted: tuple[float, float]
+) -> None:
+    layer = Dense(torch.tensor([[1.0, -1.0]]).double(), torch.tensor([-1.0]).double())
+    x, one = torch.ones(1, 2).double(), AlphaBeta(alpha, 1e-15)
+    signed = apart(layer, x)
+    factors = one.factors(add_up(layer, x, signed), torch.tensor([[-1.0]]).double())
+    found = hand_down(layer, x, factors, signed)
+    torch.testing.assert_close(found, torch.tensor([wanted]).double())
+
+
+def test_two_layers_by_hand() -> None:
+    # h = relu(1·2 − 1·1, 3·1 + 1) = (1, 4); S = 2 · 1 − 1 · 4 + 1 = −1.
+    model = nn.Sequential(dense([[1, -1], [0, 3]], [0, 1]), nn.ReLU(), dense([[2, -1]], [1]))
+    x = torch.tensor([[2.0, 1.0]]).double()
+    # ε: R_h = (2, −4); unit 1 gives (2, −1) × 2 / 1, unit 2 gives 3 × −4 / 4 to the second input.
+    torch.testing.assert_close(relevance(model, x), torch.tensor([[4.0, -2.0 - 3.0]]).double())
+    # z⁺: S⁺ = 2 + 1, R_h1 = 2 / 3 × −1; unit 1's only positive contribution is the first input's.
+    found = relevance(model, x, "zplus")
+    torch.testing.assert_close(found, torch.tensor([[-2 / 3, 0.0]]).double())
+
+
+@pytest.mark.parametrize("name", CONSERVING)
+def test_without_bias_every_layer_holds_the_score(name: str) -> None:
+    torch.manual_seed(1)
+    model = nn.Sequential(
+        nn.Conv1d(1, 4, 5, padding=2, bias=False),
+        nn.ReLU(),
+        nn.MaxPool1d(2),
+        nn.Conv1d(4, 3, 3, bias=False),
+        nn.ReLU(),
+        nn.AvgPool1d(2),
+        nn.Flatten(),
+        nn.Linear(9, 4, bias=False),
+    ).double()
+    x, target = torch.randn(5, 1, 16).double(), torch.tensor([0, 1, 2, 3, 0])
+    scores, layers = conservation(module_graph(model, x), x, target, rule(name))
+    assert list(layers) == ["0", "3", "5", "7"]
+    for held in layers.values():
+        torch.testing.assert_close(held, scores, rtol=1e-7, atol=1e-9)
+
+
+def test_krugs_rule_is_the_slow_formula() -> None:
+    rng = np.random.default_rng(0)
+    sizes = [6, 5, 4, 3]
+    layers = [
+        (rng.normal(size=(b, a)), rng.normal(size=b), rng.normal(size=b), rng.normal(size=b))
+        for a, b in pairwise(sizes)
+    ]
+    modules: list[nn.Module] = []
+    for weight, bias, factor, shift in layers:
+        norm = nn.BatchNorm1d(len(bias), eps=0.0).double()
+        norm.weight.data, norm.bias.data = torch.tensor(factor), torch.tensor(shift)
+        modules += [dense(weight.tolist(), bias.tolist()), norm, nn.ReLU()]
+    model = nn.Sequential(*modules[:-1])
+    x = rng.normal(size=(4, 6))
+    found = relevance(model, torch.tensor(x), "krug", target=1).numpy()
+    for item, row in enumerate(x):
+        wanted = oracles.krug_dense(row, layers, 1, 1e-21)
+        np.testing.assert_allclose(found[item], wanted, rtol=1e-10)
+    np.testing.assert_allclose(np.abs(found).max(1), 1.0)
+
+
+@pytest.mark.parametrize("padding", [0, 2])
+@pytest.mark.parametrize("order", ["after", "before", "between"])
+@pytest.mark.parametrize("name", ["epsilon", "gamma", "alpha-beta"])
+def test_batch_normalisation_is_folded_whatever_the_order(
+    order: str, padding: int, name: str
+) -> None:
+    torch.manual_seed(2)
+    norm = nn.BatchNorm1d(3)
+    assert norm.running_mean is not None and norm.running_var is not None
+    norm.running_mean.normal_()
+    norm.running_var.uniform_(0.3, 3)
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+    first, second = nn.Conv1d(2, 3, 3), nn.Conv1d(3, 3, 5, padding=padding)
+    orders: dict[str, list[nn.Module]] = {
+        "after": [first, nn.ReLU(), second, norm, nn.ReLU()],
+        "before": [first, nn.ReLU(), norm, second, nn.ReLU()],
+        "between": [first, norm, nn.ReLU(), second, nn.ReLU()],
+    }
+    model = nn.Sequential(*orders[order], nn.Flatten(), nn.LazyLinear(4)).double().eval()
+    x = torch.randn(3, 2, 12).double()
+    model(x)
+    found = relevance(model, x, name)
+    # The same network with the normalisation written into weights and biases by hand, the places
+    # of a padded convolution having biases of their own.
+    weight, bias = _written_out(second if order != "between" else first, norm, order, padding)
+    graph = module_graph(model, x)
+    assert not [s for s in _folded(graph).steps if s.part == "norm"]
+    layer = next(s for s in _folded(graph).steps if s.name == ("2", "3", "0")[_place(order)])
+    assert layer.map is not None and layer.map.weight is not None
+    torch.testing.assert_close(layer.map.weight, weight)
+    place = torch.zeros(1, *(3 if order != "between" else 2, 10 if order != "between" else 12))
+    at = layer.map.bias_at(place.double())
+    assert at is not None
+    torch.testing.assert_close(at.expand_as(bias), bias)
+    torch.testing.assert_close(_folded(graph)(x), model(x))
+    assert torch.isfinite(found).all()
+
+
+def _place(order: str) -> int:
+    return ["after", "before", "between"].index(order)
+
+
+def _folded(graph: Graph) -> Graph:
+    from speechscope.relevance.folding import folded
+
+    return folded(graph)
+
+
+def _written_out(
+    conv: nn.Conv1d, norm: nn.BatchNorm1d, order: str, padding: int
+) -> tuple[Tensor, Tensor]:
+    assert norm.running_mean is not None and norm.running_var is not None and conv.bias is not None
+    factor = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+    shift = norm.bias - norm.running_mean * factor
+    if order == "before":
+        x = torch.zeros(1, 3, 10).double()
+        bias = conv(norm(x))  # what a silent input gives: all that is not proportional to it
+        return (conv.weight * factor[:, None]).detach(), bias.detach()
+    length = 1
+    bias = (conv.bias * factor + shift)[None, :, None].expand(1, -1, length)
+    return (conv.weight * factor[:, None, None]).detach(), bias.detach()
+
+
+class Reused(nn.Module):
+    """One ReLU and one pooling, each used twice, the ReLU in place."""
+
+    def __init__(self, *, functional_relu: bool = False) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv1d(1, 4, 3), nn.Conv1d(4, 4, 3)
+        self.relu, self.pool = nn.ReLU(inplace=True), nn.MaxPool1d(2)
+        self.last = nn.Linear(4 * 3, 3)
+        self.functional_relu = functional_relu
+
+    def forward(self, x: Tensor) -> Tensor:
+        relu = functional.relu if self.functional_relu else self.relu
+        x = self.pool(relu(self.first(x)))
+        x = self.pool(relu(self.second(x)))
+        scores: Tensor = self.last(x.flatten(1))
+        return scores
+
+
+def separate(model: Reused) -> nn.Sequential:
+    return nn.Sequential(
+        *(model.first, nn.ReLU(), nn.MaxPool1d(2), model.second, nn.ReLU(), nn.MaxPool1d(2)),
+        *(nn.Flatten(), model.last),
+    )
+
+
+@pytest.mark.parametrize("functional_relu", [False, True])
+def test_layers_used_twice_in_place_and_functional_are_treated(functional_relu: bool) -> None:
+    torch.manual_seed(3)
+    model = Reused(functional_relu=functional_relu).double().eval()
+    x, target = torch.randn(2, 1, 18).double(), torch.tensor([0, 0])
+    other = separate(model)
+    for name in RULES:
+        torch.testing.assert_close(relevance(model, x, name), relevance(other, x, name))
+    found = guided_backpropagation(module_graph(model, x), x, target)
+    torch.testing.assert_close(found, guided_backpropagation(module_graph(other, x), x, target))
+    # And it is the rule of every ReLU, not of the first alone.
+    z1 = model.first(x)
+    h1, at1 = functional.max_pool1d(functional.relu(z1), 2, return_indices=True)
+    z2 = model.second(h1)
+    h2, at2 = functional.max_pool1d(functional.relu(z2), 2, return_indices=True)
+    g = (model.last.weight[0].view(1, 4, 3)).expand_as(h2)
+    g = functional.max_unpool1d(g.contiguous(), at2, [2], output_size=z2.shape[2:])
+    g = functional.conv_transpose1d(g.clamp(min=0) * (z2 > 0), model.second.weight)
+    g = functional.max_unpool1d(g, at1, [2], output_size=z1.shape[2:])
+    g = functional.conv_transpose1d(g.clamp(min=0) * (z1 > 0), model.first.weight)
+    torch.testing.assert_close(found, g.detach())
+
+
+def test_the_model_is_left_unchanged() -> None:
+    model = Reused().double().eval()
+    x = torch.randn(2, 1, 18).double()
+    before, state = list(model.__dict__), copy.deepcopy(model.state_dict())
+    given = x.clone()
+    relevance(model, x, "alpha-beta")
+    assert list(model.__dict__) == before
+    assert all(torch.equal(state[name], value) for name, value in model.state_dict().items())
+    assert all(not m._forward_hooks and not m._backward_hooks for m in model.modules())
+    assert all(p.grad is None and p.requires_grad for p in model.parameters())
+    assert torch.equal(x, given)
+
+
+@pytest.mark.parametrize("name", ["gamma", "alpha-beta", "zplus"])
+def test_a_grouped_convolution_is_two_side_by_side(name: str) -> None:
+    torch.manual_seed(4)
+    both = nn.Conv1d(4, 6, 3, groups=2).double()
+    assert both.bias is not None
+    whole = nn.Conv1d(4, 6, 3).double()
+    whole.weight.data.zero_()
+    whole.weight.data[:3, :2], whole.weight.data[3:, 2:] = both.weight[:3], both.weight[3:]
+    assert whole.bias is not None
+    whole.bias.data = both.bias.data
+    last = nn.Linear(6 * 5, 2).double()
+    x = torch.randn(3, 4, 7).double()
+    found, wanted = (
+        relevance(nn.Sequential(conv, nn.ReLU(), nn.Flatten(), last), x, name)
+        for conv in (both, whole)
+    )
+    torch.testing.assert_close(found, wanted)
+
+
+def test_a_sum_is_shared_in_proportion() -> None:
+    class Residual(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner, self.last = dense([[1, 0], [0, 2]], [0, 0]), dense([[1, 1]], [0])
+
+        def forward(self, x: Tensor) -> Tensor:
+            scores: Tensor = self.last(x + self.inner(x))
+            return scores
+
+    found = relevance(Residual(), torch.tensor([[1.0, 2.0]]).double())
+    torch.testing.assert_close(found, torch.tensor([[2.0, 6.0]]).double())
+
+
+def test_what_cannot_be_treated_is_named() -> None:
+    x = torch.randn(2, 4)
+    gelu = nn.Sequential(nn.Linear(4, 3), nn.GELU(), nn.Linear(3, 2))
+    for attempt in (relevance, lambda model, x: _guided(model, x)):
+        with pytest.raises(Untreatable, match=r"layer 1 \(GELU\)"):
+            attempt(gelu, x)
+    with pytest.raises(Untreatable, match=r"layer 1 \(Tanh\): guided backpropagation is defined"):
+        _guided(nn.Sequential(nn.Linear(4, 3), nn.Tanh()), x)
+
+    class Gelu(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return functional.gelu(x)
+
+    with pytest.raises(Untreatable, match=r"layer gelu \(the function gelu"):
+        _guided(Gelu(), x)
+
+    class Overwrites(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Linear(4, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            z = self.first(x)
+            total: Tensor = functional.relu_(z) + z  # z is no longer what it was
+            return total
+
+    with pytest.raises(SpeechscopeError, match="in place used again"):
+        module_graph(Overwrites(), x)
+
+    class Decides(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x if x.sum() > 0 else -x
+
+    with pytest.raises(SpeechscopeError, match="Decides cannot be traced"):
+        module_graph(Decides(), x)
+    with pytest.raises(UsageProblem, match="--rule best: choose from epsilon"):
+        rule("best")
+    with pytest.raises(UsageProblem, match=r"alpha 0\.5"):
+        composite("alpha-beta", epsilon=0, gamma=0, alpha=0.5)
+
+
+def _guided(model: nn.Module, x: Tensor) -> Tensor:
+    return guided_backpropagation(module_graph(model, x), x, torch.zeros(len(x), dtype=torch.long))
+
+
+def test_softmax_at_the_end_is_left_out() -> None:
+    model = nn.Sequential(nn.Linear(4, 3), nn.Softmax(1)).eval()
+    x = torch.randn(2, 4)
+    torch.testing.assert_close(module_graph(model, x)(x), model[0](x))
