@@ -7,6 +7,7 @@ no more than a few a worker on their way.
 import asyncio
 import importlib
 import logging
+import re
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -21,6 +22,7 @@ from speechscope.parallel import AHEAD, Result, Task
 ANSWER = 10.0  # seconds for a scheduler to answer (chosen)
 PATIENCE = 300.0
 """Seconds to wait for the first worker, or for one after the last was lost (chosen)."""
+_ADDRESS = re.compile(r"([a-z]+://)?[^/\s]+:\d+")
 LOOK = 1.0  # seconds between looks at whether any worker is left
 
 
@@ -96,7 +98,7 @@ class DaskWorkers:
             try:
                 return future.result(timeout=LOOK)
             except TimeoutError:
-                if future.done():  # the task itself raised it
+                if future.status == "error":  # it is the task's own
                     raise
             now = monotonic()
             if self._threads(default=0):
@@ -133,11 +135,15 @@ def dask_workers(scheduler: str) -> Iterator[DaskWorkers]:
     # Its errors reach us as exceptions; what it logs beside them would be a second message.
     for name in ("distributed", *_children("distributed")):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-    place: dict[str, Any] = {"address": scheduler}
-    if "://" not in scheduler and (Path(scheduler).suffix == ".json" or Path(scheduler).is_file()):
-        if not Path(scheduler).is_file():
-            raise SpeechscopeError(f"--scheduler {scheduler}: there is no such scheduler file")
+    if _ADDRESS.fullmatch(scheduler):
+        place: dict[str, Any] = {"address": scheduler}
+    elif Path(scheduler).is_file():
         place = {"scheduler_file": scheduler}
+    else:
+        raise SpeechscopeError(
+            f"--scheduler {scheduler}: no such scheduler file, and no address such as "
+            "tcp://host:8786"
+        )
     try:
         client = distributed.Client(
             **place, timeout=ANSWER, set_as_default=False, name="speechscope"
