@@ -4,18 +4,12 @@ A command makes the arrays of an artifact, cuts its items into `Task`s that are 
 has a `Work` carried out for each: in this process, in others, or on other machines
 (`speechscope.parallel.Executor`). What a task writes depends on the task alone, and a chunk is
 renamed into place when it is complete, so a task may be carried out twice, or by a worker that was
-taken for lost. Other processes are given the work as a file beside the arrays; only its name, its
-digest and the task travel.
+taken for lost.
 """
 
-import hashlib
-import pickle
-import sys
-import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,11 +18,10 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from speechscope import __version__
 from speechscope.artifact_writer import ArtifactWriter
 from speechscope.chunks import write_chunk
-from speechscope.errors import SpeechscopeError
 from speechscope.parallel import Executor
+from speechscope.parcels import Parcel, shipped
 
 Report = Callable[[int, int], None]  # (done, total)
 
@@ -133,7 +126,8 @@ def carry_out(
         if progress is not None:
             progress(done + finished, total)
 
-    with _errand(writer, work, executor, watch) as errand:
+    with shipped(work, writer.folder, executor) as do:
+        errand = _Errand(writer.folder.resolve(), uuid.uuid4().hex, do, executor.remote, watch)
         with executor.ordered_map(errand, tasks) as results:
             for result in results:
                 for array, chunks in result.written.items():
@@ -146,34 +140,24 @@ def carry_out(
 
 @dataclass(frozen=True)
 class _Errand:
-    """Carries out tasks for an artifact that is being written; this is what travels."""
+    """Carries out tasks for an artifact that is being written."""
 
     folder: Path
     token: str
-    digest: str
-    version: str
+    work: Work
     synced: bool
-    directory: str
-    work: Work | None = None
-    watch: Callable[[int], None] | None = None
+    watch: Callable[[int], None] | None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "work": None, "watch": None}
-
-    @property
-    def parcel(self) -> Path:
-        """The file with the work; it is there as long as the artifact is being written."""
-        return self.folder / f".work-{self.token}"
+        return {**self.__dict__, "watch": None}
 
     def __call__(self, task: Task) -> Done:
-        here = self.work is not None
-        work = self.work or _opened(self)
         watch, size = self.watch, len(task.items)
-        results = work(task, watch and (lambda done, total: watch(size * done // total)))
+        results = self.work(task, watch and (lambda done, total: watch(size * done // total)))
         written: dict[str, dict[str, Any]] = {}
         for found in results.values:
-            if not here and not self.parcel.exists():
-                raise SpeechscopeError(f"{self.folder} is not being written any more")
+            if isinstance(self.work, Parcel):
+                self.work.check()
             name, chunk = self._write(found, task)
             written.setdefault(found.array, {})[name] = chunk
         return Done(task, written, dict(results.small))
@@ -199,69 +183,3 @@ class _Errand:
 def _array(folder: Path, token: str) -> Any:
     """Return the handle of an array, for its chunks; read once a run."""
     return zarr.open_array(folder, mode="r")
-
-
-_OPEN: dict[str, Work] = {}
-"""The work of this process, by its token: no more than the last."""
-_OPENING = threading.Lock()
-
-
-def _opened(errand: _Errand) -> Work:
-    """Return the work of an errand, read once a process."""
-    with _OPENING:
-        if errand.token not in _OPEN:
-            if errand.version != __version__:
-                raise SpeechscopeError(
-                    f"a worker runs speechscope {__version__}, the command {errand.version}; "
-                    "install the same release on all machines"
-                )
-            try:
-                data = errand.parcel.read_bytes()
-            except OSError as error:
-                raise SpeechscopeError(
-                    f"a worker cannot read {errand.folder}: the output has to be in a folder that "
-                    f"all machines share under one name ({error.strerror})"
-                ) from error
-            # Unpickled only if it is what the command that sent the task wrote.
-            if hashlib.sha256(data).hexdigest() != errand.digest:
-                raise SpeechscopeError(f"{errand.parcel} is not what was written")
-            sys.path.append(errand.directory)  # where a network of the user's own may lie
-            try:
-                work = pickle.loads(data)
-            finally:
-                sys.path.remove(errand.directory)
-            _OPEN.clear()
-            _OPEN[errand.token] = work
-        return _OPEN[errand.token]
-
-
-@contextmanager
-def _errand(
-    writer: ArtifactWriter, work: Work, executor: Executor, watch: Callable[[int], None]
-) -> Iterator[_Errand]:
-    here = _Errand(
-        folder=writer.folder.resolve(),
-        token=uuid.uuid4().hex,
-        digest="",
-        version=__version__,
-        synced=executor.remote,
-        directory=str(Path.cwd()),
-        work=work,
-        watch=watch,
-    )
-    if not executor.elsewhere:
-        yield here
-        return
-    try:
-        data = pickle.dumps(work, protocol=5)
-    except Exception as error:
-        raise SpeechscopeError(
-            f"this cannot be sent to other processes ({' '.join(str(error).split())[:160]}); "
-            "run it without --workers and --scheduler"
-        ) from error
-    away = replace(here, digest=hashlib.sha256(data).hexdigest(), work=None, watch=None)
-    away.parcel.write_bytes(data)
-    try:
-        yield away
-    finally:
-        away.parcel.unlink(missing_ok=True)

@@ -63,6 +63,7 @@ class DaskWorkers:
         self, function: Callable[[Task], Result], tasks: Iterator[Task], pending: deque[Any]
     ) -> Iterator[Result]:
         from distributed.client import FutureCancelledError
+        from distributed.comm.core import CommClosedError
         from distributed.scheduler import KilledWorker
 
         name = f"speechscope-{uuid.uuid4().hex}"
@@ -86,7 +87,7 @@ class DaskWorkers:
                 "Dask workers ended whenever they were given one of the tasks, as they do when "
                 "memory runs out (dask worker --memory-limit)"
             ) from error
-        except (FutureCancelledError, asyncio.CancelledError) as error:
+        except (FutureCancelledError, asyncio.CancelledError, CommClosedError) as error:
             raise SpeechscopeError(
                 "the Dask scheduler is gone; start one and run this again"
             ) from error

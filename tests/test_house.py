@@ -28,7 +28,7 @@ LADDER = (
     ("lineage", "blocks", "shards"),
     ("artifact_writer", "checkpoint"),
     ("artifact", "wav"),
-    ("executors",),
+    ("executors", "parcels"),
     ("processes", "dask_workers"),
     ("provenance", "staging", "recipes", "settings", "progress", "parallel", "device", "tables"),
     ("chunks",),
