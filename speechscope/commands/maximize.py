@@ -1,6 +1,5 @@
 """``speechscope maximize``: inputs that excite units of a network most."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -42,10 +41,7 @@ def command(
         float | None,
         options.setting("--tv", "Weight of the total variation.", "maximize.tv", min=0.0),
     ] = None,
-    wav: Annotated[
-        Path | None,
-        typer.Option("--wav", metavar="DIR", help="Write sounds there too.", show_default=False),
-    ] = None,
+    wav: options.Wav = None,
     foreign: options.Foreign = None,
     weights: options.Weights = None,
     corpus: options.CorpusPath = None,
