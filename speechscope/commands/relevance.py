@@ -114,7 +114,7 @@ def command(
     from speechscope.relevance.sound import write_sounds
     from speechscope.relevance.spectral import Frames
     from speechscope.relevance.store import Target, write_relevance
-    from speechscope.relevance.subject import check_classes, subject_of
+    from speechscope.subject import check_classes, subject_of
     from speechscope.wav import check_target
 
     given = None if model is None else options.input_path(model)
