@@ -134,3 +134,19 @@ def test_the_examples_in_python_run(workdir: Path, capsys: pytest.CaptureFixture
     np.testing.assert_allclose(names["shares"], commanded, rtol=1e-5, atol=1e-7)
     assert names["of_labels"].shape == names["inputs"].shape
     assert names["waveforms"].shape == (4, 2554)
+
+
+def test_every_array_is_documented(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    corpora.timit(workdir / "timit", speakers=2, sentences=2)
+    small = ["--epochs", "1", "--per-class", "10", "-q"]
+    assert run(["prepare", "timit", "-q"]) == run(["train", *small]) == 0
+    assert run(["invert", "--layer", "1", "--method", "bp", "--steps", "2", "-q"]) == 0
+    assert run(["relevance", "--items", "0:2", "-q"]) == 0
+    assert run(["maximize", "--layer", "conv1", "--unit", "0", "--steps", "1", "-q"]) == 0
+    sections = (ROOT / "docs" / "artifacts.md").read_text().split("\n### ")[1:]
+    documented = {text.split("\n")[0]: text for text in sections}
+    for path in sorted(workdir.glob("*.zarr")):
+        artifact = Artifact(path)
+        for name in artifact:
+            axis = artifact.array(name).metadata.dimension_names == (name,)  # type: ignore[union-attr]
+            assert axis or f"`{name}`" in documented[artifact.kind], f"{path.name}: {name}"
