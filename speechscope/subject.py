@@ -113,9 +113,7 @@ def _trained_here(model: Path, corpus: Path | None, device: torch.device) -> Sub
     return Subject(trained.network.to(device), trained.classes, data, True, (model, "model"), {})
 
 
-def elsewhere(
-    factory: str, weights: Path | None, corpus: Path, device: torch.device
-) -> Subject:
+def elsewhere(factory: str, weights: Path | None, corpus: Path, device: torch.device) -> Subject:
     """Return any network with the corpus it is to be looked into with.
 
     It is given inputs as the corpus holds them, mean included. Its scores have the names of the

@@ -70,6 +70,8 @@ class CorpusExamples:
 
     def waveforms(self, part: slice) -> Float:
         """See `Examples`."""
+        if self._corpus.unit == "window":
+            return self._corpus.view.read(self.index[part])[:, 0, 0]
         return self._corpus.waveforms(self.index[part])
 
 
