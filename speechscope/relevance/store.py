@@ -12,17 +12,16 @@ from torch import Tensor
 
 from speechscope.artifact_writer import CHUNK_BYTES, ArtifactWriter, flag_attributes
 from speechscope.errors import UsageProblem
-from speechscope.relevance.methods import METHODS, RelevanceSettings
+from speechscope.relevance.arrays import Filters, Spectra, Sums, first_filters
+from speechscope.relevance.lrp import layers_with_weights
+from speechscope.relevance.methods import METHODS, RelevanceSettings, propagated
 from speechscope.relevance.networks import explained
-from speechscope.relevance.spectral import Frames, spectral_gradient, spectral_relevance
+from speechscope.relevance.spectral import Frames
 from speechscope.relevance.target import per_class, predicted, score
 from speechscope.subject import Subject
 
 MOST = 256
 """Most items worked on at a time, and in one chunk."""
-
-GRADIENTS = ("gradient", "guided", "smoothgrad")
-"""Methods that give derivatives; the others divide the score among the inputs."""
 
 
 @dataclass(frozen=True)
@@ -126,22 +125,15 @@ def write_relevance(
         {"units": "1"},
         (1, step, *inside),
     )
-    spectral = None
+    spectra = filters = sums = None
     if waveform and layer is None:
-        grid = (frames.bins, frames.count(shape[2]))
-        spectral = writer.create(
-            "spectral_relevance",
-            (len(methods), count, *grid),
-            np.float32,
-            ("method", "item", "frequency", "frame"),
-            {"units": "1"},
-            (1, step, *grid),
-        )
-        rate = float(corpus.config["rate"])
-        bins = np.arange(frames.bins) * rate / frames.length
-        writer.put("frequency", bins, ("frequency",), {"units": "Hz"})
-        centres = (np.arange(grid[1]) * frames.hop + frames.length / 2) / rate
-        writer.put("frame", centres, ("frame",), {"units": "s"})
+        samples, rate = shape[2], float(corpus.config["rate"])
+        spectra = Spectra(writer, frames, methods, count, samples, rate, step)
+        kernels = first_filters(of.steps())
+        if kernels is not None:
+            filters = Filters(writer, *kernels, frames.length, count, rate, step)
+    if "lrp" in methods:
+        sums = Sums(writer, layers_with_weights(of.steps()), count, step)
     scores = writer.create("score", (count,), np.float32, ("item",), {"units": "1"}, (count,))
     classes = flag_attributes(target.classes)
     chosen = np.empty((2, count), dtype=np.int16)
@@ -169,20 +161,17 @@ def write_relevance(
         chosen[:, block] = torch.stack([wanted, guess]).cpu().numpy()
         given[block] = subject.whole(inputs).reshape(len(part), *stored)
         seeds = [item_seed(seed, int(item)) for item in part]
+        if filters is not None:
+            filters.put(block, x)
         for number, name in enumerate(methods):
-            relevance = METHODS[name](of, x, wanted, settings, seeds)
+            if name == "lrp" and sums is not None:
+                relevance, entering = propagated(of, x, wanted, settings)
+                sums.put(block, entering)
+            else:
+                relevance = METHODS[name](of, x, wanted, settings, seeds)
             found[number, block] = relevance.reshape(len(part), *inside).cpu().numpy()
-            if spectral is not None:
-                flat = relevance.flatten(1)
-                spectral[number, block] = (
-                    (
-                        spectral_gradient(flat, frames)
-                        if name in GRADIENTS
-                        else spectral_relevance(flat, x.flatten(1), frames)
-                    )
-                    .cpu()
-                    .numpy()
-                )
+            if spectra is not None:
+                spectra.put(number, block, relevance, x)
             if progress is not None:
                 done = block.start * len(methods) + (number + 1) * len(part)
                 progress(done, count * len(methods))
