@@ -186,6 +186,8 @@ def write_inversion(
     layer_names["flag_meanings"] = " ".join(work.network.names[layer - 1] for layer in layers)
     writer.put("layer", np.asarray(layers, dtype=np.int16), ("layer",), layer_names)
     for name in ("frequency", "time"):
+        if name not in corpus.artifact:
+            continue  # waveforms have no frequency axis
         values, attributes = corpus.artifact.read(name), corpus.artifact.attributes(name)
         writer.put(name, values, (name,), attributes)
 
