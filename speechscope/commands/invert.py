@@ -199,6 +199,7 @@ def command(
     from speechscope.inversion.align import train_aligned
     from speechscope.inversion.build import align_settings, inversion_settings
     from speechscope.inversion.chain import most_steps, parse_method
+    from speechscope.inversion.derived import derivation
     from speechscope.inversion.examples import Items, TrainingSegments
     from speechscope.inversion.examples import choose as choose_examples
     from speechscope.inversion.problem import Restorer
@@ -237,12 +238,10 @@ def command(
                 f"{source} has decoders for layers {known}, not "
                 f"{', '.join(map(str, missing))}; train them with decode-train --layer"
             )
-    if "align" in used and not (
-        data.features == "real" and data.input_shape[0] == 1 and data.invertible
-    ):
+    if "align" in used and not (data.features == "real" and data.invertible):
         raise UsageProblem(
-            "--method align needs segments as real spectrograms, without derivatives and "
-            f"z-normalisation; {data.path} holds {data.features}"
+            "--method align needs segments as real spectrograms, without z-normalisation; "
+            f"{data.path} holds {data.features}"
         )
 
     ranges = None if items is None else options.split_list(items)
@@ -267,7 +266,7 @@ def command(
         output.note(f"{data.features} spectrograms cannot be turned back into sound", quiet=quiet)
     if wav is not None:
         check_target(wav, force=force)
-    settings = inversion_settings(chosen, seed)
+    settings, derived = inversion_settings(chosen, seed), derivation(data)
     new = provenance.new_record(
         "inversion",
         config={"recipe": recipe, **chosen, "split": "test", "input": examples.kind},
@@ -287,6 +286,7 @@ def command(
                         trained.mean.to(where),
                         align_settings(chosen, seed),
                         progress,
+                        derived=None if derived is None else derived.to(where),
                     )
                 }
         with bar("invert", quiet=quiet) as progress:
@@ -299,6 +299,7 @@ def command(
                 layers=layers,
                 methods=methods,
                 settings=settings,
+                derived=derived,
                 max_steps=max(most_steps(name, settings) for name in methods),
                 seed=seed,
                 progress=progress,

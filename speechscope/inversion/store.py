@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from speechscope.artifact_writer import ArtifactWriter, flag_attributes
 from speechscope.corpus.store import Corpus
@@ -27,6 +28,7 @@ def write_inversion(
     layers: Sequence[int],
     methods: Sequence[str],
     settings: InversionSettings,
+    derived: Tensor | None = None,
     max_steps: int,
     seed: int,
     progress: Callable[[int, int], None] | None = None,
@@ -45,6 +47,8 @@ def write_inversion(
         What to reconstruct.
     layers, methods, restorers
         As `speechscope.inversion.chain.invert` takes them.
+    derived
+        See `speechscope.inversion.problem.Problem`.
     max_steps
         Most steps any of the methods takes, for the length of ``objective``.
     """
@@ -108,6 +112,8 @@ def write_inversion(
         writer.put(name, values, (name,), attributes)
 
     device = next(network.parameters()).device
+    if derived is not None:
+        derived = derived.to(device)
     per_item = len(methods) * len(layers)
     for start in range(0, count, BLOCK):
         block = slice(start, min(count, start + BLOCK))
@@ -121,6 +127,7 @@ def write_inversion(
             methods,
             settings,
             seeds=seeds,
+            derived=derived,
             progress=_offset(progress, start * per_item, count * per_item),
         )
         restored = done.reconstruction.cpu().numpy() + corpus.mean
