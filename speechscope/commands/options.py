@@ -77,6 +77,15 @@ Foreign = Annotated[
         show_default=False,
     ),
 ]
+Items = Annotated[
+    list[str] | None,
+    typer.Option("--items", help="Test items by position: 0:100, 7.", show_default=False),
+]
+Everything = Annotated[bool, typer.Option("--all", help="All test items.")]
+Wav = Annotated[
+    Path | None,
+    typer.Option("--wav", metavar="DIR", help="Write sounds there too.", show_default=False),
+]
 Weights = Annotated[Path | None, common("--weights", "Its weights.", show_default=False)]
 
 
@@ -109,6 +118,19 @@ def split_list(values: list[str] | None) -> list[str]:
 def joined(values: list[str] | None) -> str | None:
     """Return the entries of a list option as one comma-separated text; None if none was given."""
     return ",".join(split_list(values)) or None
+
+
+def exclusive(given: dict[str, bool]) -> None:
+    """Refuse more than one of some options; says of each, by its flag, whether it was given.
+
+    Raises
+    ------
+    UsageProblem
+        More than one was given.
+    """
+    if sum(given.values()) > 1:
+        *others, last = given
+        raise UsageProblem(f"{', '.join(others)} and {last} exclude each other")
 
 
 def area(text: str, flag: str) -> tuple[int, int]:

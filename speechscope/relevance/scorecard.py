@@ -24,7 +24,7 @@ from speechscope.relevance.faithfulness import (
 from speechscope.relevance.methods import METHODS, RelevanceSettings
 from speechscope.relevance.networks import explained
 from speechscope.relevance.store import item_seed
-from speechscope.relevance.subject import Subject, subject_of
+from speechscope.subject import Subject, subject_of
 from speechscope.tables import Row
 
 BLOCK = 64
