@@ -106,7 +106,6 @@ def command(
         "per_class": per_class,
     }
     chosen = recipes.resolve(recipe, "relevance", flags)
-    areas = {name: options.area(chosen[name], f"--{name}") for name in ("patch", "stride")}
 
     from speechscope import artifact_writer, provenance
     from speechscope.corpus import selection
@@ -114,17 +113,18 @@ def command(
     from speechscope.executors import executor
     from speechscope.lineage import entry
     from speechscope.progress import bar
-    from speechscope.relevance.methods import RelevanceSettings
+    from speechscope.relevance.methods import relevance_settings
     from speechscope.relevance.sound import write_sounds
     from speechscope.relevance.spectral import Frames
     from speechscope.relevance.store import Explainer, Target, write_relevance
-    from speechscope.relevance.subject import check_classes, subject_of
     from speechscope.shards import Shard
+    from speechscope.subject import check_classes, subject_of
     from speechscope.wav import check_target
 
     one = None if shard is None else Shard.parse(shard)
     usual = Path("relevance.zarr")
     path = options.output_path(destination, str(usual if one is None else one.path(usual)))
+    settings = relevance_settings(chosen)
     given = None if model is None else options.input_path(model)
     subject = subject_of(given, foreign, weights, corpus, choose(device))
     data = subject.corpus
@@ -143,12 +143,6 @@ def command(
         if data.unit != "window" and not data.invertible:
             raise UsageProblem(f"--wav: {data.features} spectrograms have no waveform")
         check_target(wav, force=force)
-    settings = RelevanceSettings(
-        **{name: chosen[name] for name in ("rule", "epsilon", "gamma", "alpha")},
-        **{name: chosen[name] for name in ("steps", "samples", "noise")},
-        patch=areas["patch"],
-        stride=areas["stride"],
-    )
     work = Explainer(
         subject,
         chosen_items[:1],

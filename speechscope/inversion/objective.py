@@ -3,12 +3,14 @@
 Churchman 2015, sec. 6.4: E = ½ ‖Y* − Y‖² + λ/2 ‖X‖², one E for each item.
 """
 
+from contextlib import suppress
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from speechscope.networks.frozen import make_block, plan
+from speechscope.networks.layered import Layered
 from speechscope.networks.layers import Network
 from speechscope.networks.pooling import Unsupported
 
@@ -17,23 +19,26 @@ class Objective(Protocol):
     """E of one layer's activations for a batch of items."""
 
     def evaluate(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return E (B,) in float64 and dE/dX (B, C, F, T) at x (B, C, F, T)."""
+        """Return E (B,) in float64 and dE/dX (B, C, F, T) at x (B, C, F, T).
+
+        The derivative is valid until the next call.
+        """
 
     def keep(self, items: Tensor) -> None:
         """Drop all items but those at these positions."""
 
 
-def make_objective(network: Network, layer: int | str, target: Tensor, l2: float) -> Objective:
+def make_objective(network: Layered, layer: int | str, target: Tensor, l2: float) -> Objective:
     """Return the objective of reaching `target`, the activations (B, …) of a layer.
 
     The weights are taken as they are now. Networks whose layers have no fast form are
     differentiated automatically; the numbers are the same up to rounding.
     """
     number = network.resolve(layer)
-    try:
-        return FrozenObjective(network, number, target, l2)
-    except Unsupported:
-        return AutogradObjective(network, number, target, l2)
+    with suppress(Unsupported):
+        if isinstance(network, Network):
+            return FrozenObjective(network, number, target, l2)
+    return AutogradObjective(network, number, target, l2)
 
 
 def squared_norm(x: Tensor) -> Tensor:
@@ -77,14 +82,15 @@ class FrozenObjective:
         gradient = self._blocks[0].input_gradient(count).permute(0, 3, 1, 2)
         if self._l2:
             energy += squared_norm(x).mul_(0.5 * self._l2)
-            gradient = gradient + self._l2 * x
+            # In the block's own array: fresh ones cost more than the arithmetic.
+            gradient.add_(x, alpha=self._l2)
         return energy, gradient
 
 
 class AutogradObjective:
     """The objective by automatic differentiation, for any network."""
 
-    def __init__(self, network: Network, layer: int, target: Tensor, l2: float) -> None:
+    def __init__(self, network: Layered, layer: int, target: Tensor, l2: float) -> None:
         self._network, self._layer = network, layer
         self._target, self._l2 = target, l2
 
