@@ -44,7 +44,7 @@ from speechscope.parallel import Executor, Here
 from speechscope.relevance.methods import RelevanceSettings
 from speechscope.relevance.spectral import Frames
 from speechscope.relevance.store import Explainer, Target, write_relevance
-from speechscope.relevance.subject import subject_of
+from speechscope.subject import subject_of
 
 LAYERS, STEPS = (3, 9), 60
 METHODS = ("guided", "lrp", "integrated")
@@ -183,6 +183,8 @@ def grow(
     files = sum(entry["chunks"] for entry in held.contents.values())
     found = {
         "items": items,
+        "layers": len(LAYERS),
+        "steps": STEPS,
         "few_items": few,
         "here": here,
         "few": statistics.median(small),
@@ -269,6 +271,7 @@ def main() -> None:
     parser.add_argument("root", type=Path, nargs="?", help="a corpus folder, for prepare")
     parser.add_argument("--separate", action="store_true")
     parser.add_argument("--torchrun", action="store_true")
+    parser.add_argument("--only", default="invert,relevance")
     parser.add_argument("--items", type=int, default=1024)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", type=Path)
@@ -285,10 +288,9 @@ def main() -> None:
             workers_of(1, folder, options.separate) as one,
             workers_of(2, folder, options.separate) as two,
         ):
-            for command, write in (
-                ("invert", invert_with(options.model)),
-                ("relevance", relevance_with(options.model)),
-            ):
+            made = {"invert": invert_with, "relevance": relevance_with}
+            for command in options.only.split(","):
+                write = made[command](options.model)
                 found[command] = grow(command, write, folder, one, two, options)
             found["task"] = task_cost(folder, one)
             print(f"   a task costs {1e3 * found['task']:.1f} ms beside its work")
