@@ -22,7 +22,6 @@ import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 import peers
 
 from speechscope import artifact_writer, provenance
+from speechscope.blocks import Task, tasks_of
 from speechscope.networks.classifiers import TABLES
 from speechscope.networks.layers import Network
 from speechscope.relevance.gradient import sensitivity
@@ -41,7 +41,7 @@ from speechscope.relevance.methods import RelevanceSettings
 from speechscope.relevance.networks import explained
 from speechscope.relevance.rules import composite
 from speechscope.relevance.spectral import Frames
-from speechscope.relevance.store import Target, write_relevance
+from speechscope.relevance.store import Explainer, Target, write_relevance
 from speechscope.subject import subject_of
 from speechscope.tracing.table_graph import table_graph
 
@@ -149,44 +149,29 @@ def verdict(times: dict[str, float]) -> str:
     )
 
 
-class Nowhere:
-    """Takes what is written, and keeps nothing."""
-
-    def create(self, *_: Any, **__: Any) -> "Nowhere":
-        """Return what stands for an array."""
-        return self
-
-    put = create
-
-    def __setitem__(self, where: Any, values: Any) -> None:
-        pass
-
-
 def explain(model: Path, method: str, limit: int, folder: str) -> None:
     """Explain test items, to disk or with an empty `folder` to nowhere; print time and memory."""
     torch.set_num_threads(1)
     subject = subject_of(model, None, None, None, torch.device("cpu"))
     items = subject.corpus.items("test")
-    options: dict[str, Any] = {
-        "items": items[:limit],
-        "methods": [method],
-        "settings": RelevanceSettings("epsilon", 1e-6, 0.25, 2.0, 8, 8, 0.1, (10, 4), (5, 2)),
-        "target": Target("predicted", subject.classes),
-        "layer": None,
-        "frames": Frames(400, 160),
-        "seed": 0,
-    }
-    write_relevance(Nowhere(), subject, **{**options, "items": items[:64]})  # type: ignore[arg-type]
+    settings = RelevanceSettings("epsilon", 1e-6, 0.25, 2.0, 8, 8, 0.1, (10, 4), (5, 2))
+    target, frames = Target("predicted", subject.classes), Frames(400, 160)
+    work = Explainer(subject, items[:1], [method], settings, target, None, frames, 0)
+    work(Task(0, 64, items[:64]), None)
+    items = items[:limit]
+    step = work.chunk_items(len(items))
     start = time.perf_counter()
     if folder:
         record = provenance.new_record("relevance", config={}, seed=0, device="cpu", parents=[])
         path = Path(folder) / "relevance.zarr"
         with artifact_writer.create(path, "Relevance", record, force=True) as writer:
-            write_relevance(writer, subject, **options)
+            write_relevance(writer, work, items, step=step)
     else:
-        write_relevance(Nowhere(), subject, **options)  # type: ignore[arg-type]
+        for task in tasks_of(items, step):
+            for values in work(task, None).values:
+                del values
     seconds = time.perf_counter() - start
-    print(json.dumps({"items": len(options["items"]), "seconds": seconds, "memory": peak()}))
+    print(json.dumps({"items": len(items), "seconds": seconds, "memory": peak()}))
 
 
 def peak() -> float:

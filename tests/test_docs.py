@@ -3,11 +3,14 @@
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import corpora
+import numpy as np
 import pytest
 import typer
 
+from speechscope.artifact import Artifact
 from speechscope.cli import _option_names, app, run
 
 ROOT = Path(__file__).parents[1]
@@ -113,3 +116,37 @@ def test_the_tutorial_runs(
     assert len(typed) > 10
     for words in typed:
         assert run([*words]) in (0, 4), " ".join(words)
+
+
+@pytest.mark.filterwarnings("ignore:.*:FutureWarning")
+def test_the_examples_in_python_run(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    corpora.timit(workdir / "timit", speakers=2, sentences=2)
+    small = ["--epochs", "1", "--per-class", "10", "-q"]
+    assert run(["prepare", "timit", "-q"]) == run(["train", *small]) == 0
+    assert run(["decode-train", "--layer", "1,9", "--together", "1", *small]) == 0
+    assert run(["invert", "--layer", "1", "--method", "bp", "--steps", "2", "-q"]) == 0
+    explain = ["relevance", "--method", "lrp", "--rule", "epsilon", "--epsilon", "1e-6", "-q"]
+    assert run([*explain, "--items", "0:4"]) == 0
+    names: dict[str, Any] = {}
+    for block in blocks((ROOT / "docs" / "python.md").read_text(), "python"):
+        exec(compile(block, "python.md", "exec"), names)
+    commanded = Artifact(Path("relevance.zarr")).read("relevance", 0)
+    np.testing.assert_allclose(names["shares"], commanded, rtol=1e-5, atol=1e-7)
+    assert names["of_labels"].shape == names["inputs"].shape
+    assert names["waveforms"].shape == (4, 2554)
+
+
+def test_every_array_is_documented(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    corpora.timit(workdir / "timit", speakers=2, sentences=2)
+    small = ["--epochs", "1", "--per-class", "10", "-q"]
+    assert run(["prepare", "timit", "-q"]) == run(["train", *small]) == 0
+    assert run(["invert", "--layer", "1", "--method", "bp", "--steps", "2", "-q"]) == 0
+    assert run(["relevance", "--items", "0:2", "-q"]) == 0
+    assert run(["maximize", "--layer", "conv1", "--unit", "0", "--steps", "1", "-q"]) == 0
+    sections = (ROOT / "docs" / "artifacts.md").read_text().split("\n### ")[1:]
+    documented = {text.split("\n")[0]: text for text in sections}
+    for path in sorted(workdir.glob("*.zarr")):
+        artifact = Artifact(path)
+        for name in artifact:
+            axis = artifact.array(name).metadata.dimension_names == (name,)  # type: ignore[union-attr]
+            assert axis or f"`{name}`" in documented[artifact.kind], f"{path.name}: {name}"

@@ -147,6 +147,9 @@ def command(
     force: options.Force = False,
     device: options.Device = "auto",
     seed: options.Seed = 0,
+    workers: options.Workers = 1,
+    scheduler: options.Scheduler = None,
+    shard: options.Shard = None,
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
@@ -196,7 +199,6 @@ def command(
     own_rate = {"adagrad": "rate_adagrad", "adam": "rate_adam"}.get(chosen["optimizer"], "rate")
     if rate is not None:
         chosen[own_rate] = rate
-    path = options.output_path(destination, "inversion.zarr")
 
     from collections.abc import Mapping
 
@@ -206,6 +208,7 @@ def command(
     from speechscope.corpus import selection
     from speechscope.corpus.store import Corpus
     from speechscope.device import choose
+    from speechscope.executors import executor
     from speechscope.inversion import source
     from speechscope.inversion.align import train_aligned
     from speechscope.inversion.build import align_settings, inversion_settings
@@ -215,12 +218,16 @@ def command(
     from speechscope.inversion.problem import Restorer
     from speechscope.inversion.sound import audible, stft_of
     from speechscope.inversion.stimuli import STIMULI
-    from speechscope.inversion.store import write_inversion
+    from speechscope.inversion.store import Inverter, chunk_items, write_inversion
     from speechscope.inversion.waveforms import write_wavs
     from speechscope.lineage import entry
     from speechscope.progress import bar
+    from speechscope.shards import Shard
     from speechscope.wav import check_target
 
+    one = None if shard is None else Shard.parse(shard)
+    usual = Path("inversion.zarr")
+    path = options.output_path(destination, str(usual if one is None else one.path(usual)))
     methods = chosen["method"].split(",")
     used = {part for name in methods for part in parse_method(name)}
     where = choose(device)
@@ -273,6 +280,9 @@ def command(
     if wav is not None:
         check_target(wav, force=force)
     settings = inversion_settings(chosen, seed)
+    count = len(examples.index)
+    step = chunk_items(count)
+    part = slice(0, count) if one is None else one.part(count, step)
     new = provenance.new_record(
         "inversion",
         config={
@@ -281,12 +291,16 @@ def command(
             "split": "test",
             "input": examples.kind,
             **found.config,
+            **({} if one is None else {"shard": one.config(count, step)}),
         },
         seed=seed,
         device=str(where),
         parents=parents,
     )
-    with artifact_writer.create(path, "Reconstructed inputs", new, force=force) as writer:
+    with (
+        executor(workers, scheduler) as who,
+        artifact_writer.create(path, "Reconstructed inputs", new, force=force) as writer,
+    ):
         if "align" in used:
             with bar("align", quiet=quiet) as progress:
                 restorers["align"] = {
@@ -301,22 +315,20 @@ def command(
                     )
                 }
         with bar("invert", quiet=quiet) as progress:
-            write_inversion(
-                writer,
+            work = Inverter(
                 data,
                 network,
                 restorers,
-                examples=examples,
-                layers=layers,
-                methods=methods,
-                settings=settings,
-                max_steps=max(most_steps(name, settings) for name in methods),
-                seed=seed,
-                progress=progress,
+                examples,
+                layers,
+                methods,
+                settings,
+                max(most_steps(name, settings) for name in methods),
+                seed,
             )
+            write_inversion(writer, work, step=step, part=part, executor=who, progress=progress)
+    held = part.stop - part.start
     if wav is not None:
         write_wavs(path, wav, force=force)
-    output.note(
-        f"{len(examples.index)} items, layers {chosen['layer']}, {chosen['method']}", quiet=quiet
-    )
-    output.wrote(path, "inversion", as_json=as_json, facts={"items": len(examples.index)})
+    output.note(f"{held} items, layers {chosen['layer']}, {chosen['method']}", quiet=quiet)
+    output.wrote(path, "inversion", as_json=as_json, facts={"items": held})

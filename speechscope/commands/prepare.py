@@ -76,13 +76,13 @@ def command(
         int | None,
         options.setting("--context", "Frames of a frame item, odd.", "prepare.context", min=1),
     ] = None,
-    rate: Annotated[
-        int | None, options.setting("--rate", "Sampling rate [Hz].", "prepare.rate", min=1)
+    sample_rate: Annotated[
+        int | None, options.setting("--sample-rate", "Sampling rate [Hz].", "prepare.rate", min=1)
     ] = None,
-    samples: Annotated[
+    length: Annotated[
         int | None,
         options.setting(
-            "--samples", "Of a window, or a padded segment at least.", "prepare.samples", min=2
+            "--length", "Samples of a window, or of a padded segment.", "prepare.samples", min=2
         ),
     ] = None,
     window: Annotated[
@@ -122,6 +122,7 @@ def command(
     skip_bad: options.SkipBad = False,
     seed: options.Seed = 0,
     workers: options.Workers = 1,
+    scheduler: options.Scheduler = None,
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
@@ -146,8 +147,8 @@ def command(
         "deltas": deltas,
         "normalize": normalize,
         "context": context,
-        "rate": rate,
-        "samples": samples,
+        "rate": sample_rate,
+        "samples": length,
         "window": window,
         "max_length": max_length,
         "dev": dev,
@@ -159,12 +160,13 @@ def command(
         chosen["window"], chosen["overlap"] = hop, 0  # nothing else is made of their frames
     elif hop is not None:
         chosen["overlap"] = chosen["window"] - hop
-    length = _length(chosen["max_length"])
+    longest = _length(chosen["max_length"])
     root, path = options.input_path(folder), options.output_path(destination, "corpus.zarr")
 
     from speechscope import artifact_writer, provenance
     from speechscope.corpus.prepare import prepare
     from speechscope.corpus.settings import Settings
+    from speechscope.executors import executor
     from speechscope.features.transform import Transform
     from speechscope.progress import bar
 
@@ -179,7 +181,7 @@ def command(
         duration=chosen["duration"],
         normalize=chosen["normalize"],
         context=chosen["context"],
-        max_length=length,
+        max_length=longest,
         layout=layout,
         tier=tier,
         phone_set=chosen["phone_set"],
@@ -198,12 +200,15 @@ def command(
         "source": str(root.resolve()),
     }
     record = provenance.new_record("corpus", config=config, seed=seed, device="cpu")
+    if scheduler is not None:  # its workers have working directories of their own
+        root = root.resolve()
     title = f"{chosen['unit'].capitalize()}s of {root.resolve().name}"
     with (
+        executor(workers, scheduler, threads=True) as who,
         artifact_writer.create(path, title, record, force=force) as writer,
         bar("prepare", quiet=quiet) as progress,
     ):
-        summary = prepare(root, writer, settings, workers=workers, progress=progress)
+        summary = prepare(root, writer, settings, executor=who, progress=progress)
     for line in summary.notes:
         output.note(line, quiet=quiet)
     skipped, lost = summary.losses.skipped, summary.losses.dropped

@@ -1,9 +1,10 @@
 """Explaining the items of a corpus and writing `relevance.zarr`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -11,11 +12,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from speechscope.artifact_writer import CHUNK_BYTES, ArtifactWriter, flag_attributes
+from speechscope.blocks import Results, Task, Values, carry_out, tasks_of
 from speechscope.errors import UsageProblem
-from speechscope.relevance.arrays import Filters, Spectra, Sums, first_filters
+from speechscope.parallel import Executor, Here
+from speechscope.relevance.arrays import (
+    Filters,
+    create_spectra,
+    create_sums,
+    first_filters,
+    spectrum,
+)
 from speechscope.relevance.lrp import layers_with_weights
 from speechscope.relevance.methods import METHODS, RelevanceSettings, propagated
-from speechscope.relevance.networks import explained
+from speechscope.relevance.networks import Explained, explained
 from speechscope.relevance.spectral import Frames
 from speechscope.relevance.target import per_class, predicted, score
 from speechscope.subject import Subject
@@ -59,20 +68,9 @@ class Target:
         return torch.full_like(found, self.classes.index(self.name))
 
 
-def write_relevance(
-    writer: ArtifactWriter,
-    subject: Subject,
-    *,
-    items: NDArray[np.integer[Any]],
-    methods: Sequence[str],
-    settings: RelevanceSettings,
-    target: Target,
-    layer: str | None,
-    frames: Frames,
-    seed: int,
-    progress: Callable[[int, int], None] | None = None,
-) -> None:
-    """Explain items and write the relevance arrays of DESIGN sec. 2, a block at a time.
+@dataclass
+class Explainer:
+    """Explains the items of a task by all methods.
 
     An item's relevance depends on `seed` and on the item's place in the corpus, not on the items
     around it.
@@ -81,7 +79,7 @@ def write_relevance(
     ----------
     subject
         The network and the corpus.
-    items : (N,) indices into the corpus.
+    first : (1,) index of an item, by which the network is traced.
     methods
         Names in `METHODS`.
     layer
@@ -93,31 +91,140 @@ def write_relevance(
     ------
     UsageProblem
         A method or layer is unknown.
-    Untreatable
-        A method cannot treat a layer.
     """
-    unknown = [name for name in methods if name not in METHODS]
-    if unknown:
-        raise UsageProblem(f"--method {unknown[0]}: choose from {', '.join(METHODS)}")
-    corpus = subject.corpus
-    shape, count = corpus.input_shape, len(items)
-    example = subject.inputs(items[:1])
-    of = explained(subject.network, example, layer)
-    inside = tuple(of.enter(example).shape[1:])
-    step = max(1, min(MOST, count, CHUNK_BYTES // (4 * max(prod(shape), prod(inside)))))
-    waveform = corpus.unit == "window"
 
-    # A window of the waveform is one axis of samples, as its corpus stores it.
-    axes: tuple[str, ...] = ("sample",) if waveform else ("channel", "frequency", "time")
-    stored = shape[-1:] if waveform else shape
-    given = writer.create(
+    subject: Subject
+    first: NDArray[np.integer[Any]]
+    methods: Sequence[str]
+    settings: RelevanceSettings
+    target: Target
+    layer: str | None
+    frames: Frames
+    seed: int
+
+    _HELD: ClassVar = ("explained", "filters", "layers")
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.methods if name not in METHODS]
+        if unknown:
+            raise UsageProblem(f"--method {unknown[0]}: choose from {', '.join(METHODS)}")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name not in self._HELD}
+
+    @cached_property
+    def explained(self) -> tuple[Explained, tuple[int, ...]]:
+        """What is explained, and the shape of one item of what enters it."""
+        example = self.subject.inputs(self.first)
+        of = explained(self.subject.network, example, self.layer)
+        return of, tuple(of.enter(example).shape[1:])
+
+    @cached_property
+    def filters(self) -> Filters | None:
+        """The first layer, where it filters waveforms and it is they that are explained."""
+        if not self.waveform or self.layer is not None:
+            return None
+        return first_filters(self.explained[0].steps(), self.frames.length)
+
+    @cached_property
+    def layers(self) -> Sequence[str]:
+        """The layers that ``lrp`` hands relevance down by; none where it is not asked for."""
+        return layers_with_weights(self.explained[0].steps()) if "lrp" in self.methods else ()
+
+    @property
+    def waveform(self) -> bool:
+        """Whether items are windows of the waveform."""
+        return self.subject.corpus.unit == "window"
+
+    @property
+    def stored(self) -> tuple[int, ...]:
+        """Shape of an item as it is stored: a window of the waveform is one axis of samples."""
+        shape = self.subject.corpus.input_shape
+        return shape[-1:] if self.waveform else shape
+
+    @property
+    def inside(self) -> tuple[int, ...]:
+        """Shape of an item's relevance."""
+        return self.stored if self.layer is None else self.explained[1]
+
+    def chunk_items(self, count: int) -> int:
+        """Return the items of a chunk when there are so many in all."""
+        largest = max(prod(self.subject.corpus.input_shape), prod(self.explained[1]))
+        return max(1, min(MOST, count, CHUNK_BYTES // (4 * largest)))
+
+    def __call__(self, task: Task, progress: Callable[[int, int], None] | None) -> Results:
+        """See `speechscope.blocks.Work`.
+
+        Raises
+        ------
+        Untreatable
+            A method cannot treat a layer.
+        """
+        of = self.explained[0]
+        inputs = self.subject.inputs(task.items)
+        x = of.enter(inputs)
+        with torch.no_grad():
+            out = of.scores(x)
+        guess = predicted(out)
+        labels = torch.from_numpy(self.subject.corpus.labels[task.items]).to(x.device)
+        wanted = self.target.of(guess, labels)
+        chosen = torch.stack([wanted, guess]).cpu().numpy()
+        seeds = [item_seed(self.seed, int(item)) for item in task.items]
+        count = len(task.items)
+
+        def values() -> Iterator[Values]:
+            yield Values("input", (), self.subject.whole(inputs).reshape(count, *self.stored))
+            if self.filters is not None:
+                yield Values("dictionary_response", (), self.filters.respond(x))
+            for number, name in enumerate(self.methods):
+                if name == "lrp":
+                    relevance, sums = propagated(of, x, wanted, self.settings)
+                    held = torch.stack([sums[layer] for layer in self.layers], 1)
+                    yield Values("relevance_sum", (), held.cpu().numpy())
+                else:
+                    relevance = METHODS[name](of, x, wanted, self.settings, seeds)
+                found = relevance.reshape(count, *self.inside).cpu().numpy()
+                yield Values("relevance", (number,), found)
+                if self.waveform and self.layer is None:
+                    found = spectrum(name, relevance, x, self.frames)
+                    yield Values("spectral_relevance", (number,), found)
+                if progress is not None:
+                    progress((number + 1) * count, count * len(self.methods))
+
+        scores = score(per_class(out), wanted).cpu().numpy()
+        return Results(values(), {"score": scores, "target": chosen[0], "predicted": chosen[1]})
+
+
+def write_relevance(
+    writer: ArtifactWriter,
+    work: Explainer,
+    items: NDArray[np.integer[Any]],
+    *,
+    step: int | None = None,
+    executor: Executor | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Explain items and write the relevance arrays of DESIGN sec. 2, a block at a time.
+
+    Parameters
+    ----------
+    items : (N,) indices into the corpus.
+    step
+        Items of a chunk; None: `Explainer.chunk_items`.
+    executor
+        Who does the work; None: this process. The arrays do not depend on it.
+    """
+    corpus, methods, frames, layer = work.subject.corpus, work.methods, work.frames, work.layer
+    count = len(items)
+    step = step or work.chunk_items(count)
+    axes: tuple[str, ...] = ("sample",) if work.waveform else ("channel", "frequency", "time")
+    stored, inside = work.stored, work.inside
+    writer.create(
         "input", (count, *stored), np.float32, ("item", *axes), {"units": "1"}, (step, *stored)
     )
     if layer is not None:
         axes = ("map", "map_frequency", "map_time")[: len(inside)]
-    else:
-        inside = stored
-    found = writer.create(
+    writer.create(
         "relevance",
         (len(methods), count, *inside),
         np.float32,
@@ -125,59 +232,35 @@ def write_relevance(
         {"units": "1"},
         (1, step, *inside),
     )
-    spectra = filters = sums = None
-    if waveform and layer is None:
-        samples, rate = shape[2], float(corpus.config["rate"])
-        spectra = Spectra(writer, frames, methods, count, samples, rate, step)
-        kernels = first_filters(of.steps())
-        if kernels is not None:
-            filters = Filters(writer, *kernels, frames.length, count, rate, step)
-    if "lrp" in methods:
-        sums = Sums(writer, layers_with_weights(of.steps()), count, step)
-    scores = writer.create("score", (count,), np.float32, ("item",), {"units": "1"}, (count,))
-    classes = flag_attributes(target.classes)
-    chosen = np.empty((2, count), dtype=np.int16)
-    all_scores = np.empty(count, dtype=np.float32)
+    if work.waveform and layer is None:
+        samples, rate = corpus.input_shape[2], float(corpus.config["rate"])
+        create_spectra(writer, frames, (len(methods), count), samples, rate, step)
+        if work.filters is not None:
+            work.filters.create(writer, count, rate, step)
+    if work.layers:
+        create_sums(writer, work.layers, count, step)
     labels = corpus.labels[items]
     writer.put("item_index", np.asarray(items, dtype=np.int64), ("item",), {"units": "1"})
     writer.put("label", labels.astype(np.int16), ("item",), flag_attributes(corpus.classes))
     numbers = np.arange(len(methods), dtype=np.int16)
     writer.put("method", numbers, ("method",), flag_attributes(methods))
-    for name in () if waveform else ("frequency", "time"):
+    for name in () if work.waveform else ("frequency", "time"):
         if name in corpus.artifact:
             values, attributes = corpus.artifact.read(name), corpus.artifact.attributes(name)
             writer.put(name, values, (name,), attributes)
 
-    for start in range(0, count, step):
-        block = slice(start, min(count, start + step))
-        part = items[block]
-        inputs = subject.inputs(part)
-        x = of.enter(inputs)
-        with torch.no_grad():
-            out = of.scores(x)
-        guess = predicted(out)
-        wanted = target.of(guess, torch.from_numpy(labels[block]).to(x.device))
-        all_scores[block] = score(per_class(out), wanted).cpu().numpy()
-        chosen[:, block] = torch.stack([wanted, guess]).cpu().numpy()
-        given[block] = subject.whole(inputs).reshape(len(part), *stored)
-        seeds = [item_seed(seed, int(item)) for item in part]
-        if filters is not None:
-            filters.put(block, x)
-        for number, name in enumerate(methods):
-            if name == "lrp" and sums is not None:
-                relevance, entering = propagated(of, x, wanted, settings)
-                sums.put(block, entering)
-            else:
-                relevance = METHODS[name](of, x, wanted, settings, seeds)
-            found[number, block] = relevance.reshape(len(part), *inside).cpu().numpy()
-            if spectra is not None:
-                spectra.put(number, block, relevance, x)
-            if progress is not None:
-                done = block.start * len(methods) + (number + 1) * len(part)
-                progress(done, count * len(methods))
-    scores[:] = all_scores
-    writer.put("target", chosen[0], ("item",), classes)
-    writer.put("predicted", chosen[1], ("item",), classes)
+    small: dict[str, NDArray[Any]] = {
+        "score": np.empty(count, dtype=np.float32),
+        "target": np.empty(count, dtype=np.int16),
+        "predicted": np.empty(count, dtype=np.int16),
+    }
+    tasks = tasks_of(items, step)
+    for done in carry_out(writer, work, tasks, executor or Here(), total=count, progress=progress):
+        for name, values in done.small.items():
+            small[name][done.task.place] = values
+    classes = flag_attributes(work.target.classes)
+    for name, values in small.items():
+        writer.put(name, values, ("item",), {"units": "1"} if name == "score" else classes)
 
 
 def item_seed(seed: int, item: int) -> int:
