@@ -182,7 +182,7 @@ def peak() -> float:
 
 def stream(model: Path, method: str, rounds: int, limits: list[int]) -> None:
     """Print time and memory of explaining parts of a test split, with and without the disk."""
-    with tempfile.TemporaryDirectory(dir=model.parent) as folder:
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         for limit in limits:
             times: dict[str, list[float]] = {folder: [], "": []}
             memory: dict[str, float] = {}
