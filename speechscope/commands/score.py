@@ -27,7 +27,9 @@ def command(
     that of silence. An inversion: Euclidean distance, mxcorr2 of spectrograms and mxcorr of
     waveforms by method and layer, beside the round trip of the representation itself and the
     threshold of the average waveform. Relevance: deletion, insertion, sensitivity-n, agreement
-    between methods and with the same network of random weights.
+    between methods and with the same network of random weights. Clusters: precision, recall,
+    F-measure and adjusted mutual information by layer, reduction and algorithm, purity in
+    phonological features, linear probes, likeness of layers.
 
     Example: speechscope score inversion.zarr --csv
     """

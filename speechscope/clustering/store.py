@@ -1,0 +1,217 @@
+"""Clustering what layers hold and writing `clusters.zarr` (DESIGN sec. 2)."""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from speechscope.artifact_writer import ArtifactWriter, flag_attributes
+from speechscope.clustering.layer import Answer, Question, answered
+from speechscope.clustering.maps import EMBEDDINGS
+from speechscope.clustering.samples import Inputs, Samples, activations
+from speechscope.clustering.similarity import alignments, inner_products
+from speechscope.corpus.phonology import FEATURES, formants_of
+from speechscope.errors import Terminated
+from speechscope.parallel import ordered_map
+
+_ALGORITHM_DIMS: dict[str, tuple[str, ...]] = {
+    "cluster": ("item",),
+    "precision": (),
+    "recall": (),
+    "f_measure": (),
+    "mutual_information": (),
+    "n_clusters": (),
+    "criterion": ("k",),
+    "composition": ("cluster_number", "class"),
+    "purity": ("feature", "control"),
+}
+_LAYER_DIMS: dict[str, tuple[str, ...]] = {
+    "projection": ("item", "component"),
+    "class_projection": ("embedding", "class", "component"),
+    "probe": ("feature", "control"),
+}
+CONTROLS = ("feature", "control")
+"""The second dimension of ``purity`` and ``probe``: the phonological feature, and its values given
+to the phones at random."""
+
+
+def write_clusters(
+    writer: ArtifactWriter,
+    network: nn.Module,
+    inputs: Inputs,
+    samples: Samples,
+    question: Question,
+    *,
+    layers: Sequence[str],
+    classes: Sequence[str],
+    other: tuple[nn.Module, Inputs, Sequence[str]] | None = None,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Cluster the activations of layers and write all that is found.
+
+    A layer at a time and worker is held in memory. Each works in one thread: the arrays are the
+    same for any number of workers.
+
+    Parameters
+    ----------
+    network, inputs
+        The network, and what gives it the inputs of corpus items.
+    samples
+        See `samples.choose`.
+    layers
+        Names of `networks.activations`, in order.
+    classes
+        Names of the labels.
+    other
+        Another network, its inputs and its layers, for comparison.
+    """
+    lock, stop = threading.Lock(), threading.Event()
+
+    def check() -> None:
+        if stop.is_set():
+            raise Terminated
+
+    def work(layer: str) -> Answer:
+        _single_thread()
+        check()
+        with lock:  # one layer of one network at a time: hooks would hear each other
+            values = activations(network, inputs, samples, layer).numpy()
+        return answered(values, question, check)
+
+    _put_items(writer, samples, question, layers, classes)
+    answers: list[Answer] = []
+    with _limited():
+        if workers == 1:  # an interrupt is heard at once
+            for number, layer in enumerate(layers, 1):
+                answers.append(work(layer))
+                if progress is not None:
+                    progress(number, len(layers))
+        else:
+            try:
+                with ordered_map(work, layers, workers) as results:
+                    for number, answer in enumerate(results, 1):
+                        answers.append(answer)
+                        if progress is not None:
+                            progress(number, len(layers))
+            except BaseException:
+                stop.set()
+                raise
+        _put_answers(writer, answers, question)
+        _put_similarity(writer, answers, samples, question, other)
+
+
+def _put_items(
+    writer: ArtifactWriter,
+    samples: Samples,
+    question: Question,
+    layers: Sequence[str],
+    classes: Sequence[str],
+) -> None:
+    labels = flag_attributes(classes)
+    numbers = np.arange(len(classes), dtype=np.int16)
+    writer.put("label", samples.labels.astype(np.int16), ("item",), labels)
+    writer.put("item_index", samples.first, ("item",), {"units": "1"})
+    writer.put("class", numbers, ("class",), labels)
+    counts = np.bincount(samples.labels, minlength=len(classes)).astype(np.int32)
+    writer.put("count", counts, ("class",), {"units": "1"})
+    for name, names in (
+        ("layer", layers),
+        ("reduction", question.reductions),
+        ("algorithm", question.algorithms),
+        ("feature", FEATURES),
+        ("control", CONTROLS),
+        ("embedding", EMBEDDINGS),
+    ):
+        writer.put(name, np.arange(len(names), dtype=np.int16), (name,), flag_attributes(names))
+    writer.put("k", np.array(question.counts, dtype=np.int16), ("k",), {"units": "1"})
+    formants = formants_of(classes)
+    attributes = {"units": "Hz", "long_name": "known F1 and F2 of vowels"}
+    writer.put("formant", formants, ("class", "formant_number"), attributes)
+    values = [list(dict.fromkeys(question.features[name])) for name in FEATURES]
+    for name, found in zip(FEATURES, values, strict=True):
+        places = np.array([found.index(value) for value in question.features[name]], dtype=np.int16)
+        writer.put(f"class_{name}", places, ("class",), flag_attributes(found))
+
+
+def _put_answers(writer: ArtifactWriter, answers: Sequence[Answer], question: Question) -> None:
+    one = {"units": "1"}
+    for name, dims in _ALGORITHM_DIMS.items():
+        values = np.stack([answer.by_algorithm[name] for answer in answers])
+        writer.put(name, values, ("layer", "reduction", "algorithm", *dims), one)
+    sizes = np.stack([answer.by_reduction["dimensions"] for answer in answers])
+    writer.put("dimensions", sizes, ("layer", "reduction"), one)
+    for name, dims in _LAYER_DIMS.items():
+        if name in answers[0].layer:
+            values = np.stack([answer.layer[name] for answer in answers])
+            writer.put(name, values, ("layer", *dims), one)
+    shapes = [_map_shape(answer.layer["activation_map"]) for answer in answers]
+    most = tuple(max(sizes) for sizes in zip(*shapes, strict=True))
+    total = (len(answers), most[0], question.classes, *most[1:])
+    dims = ("layer", "map", "class", "map_frequency", "map_time")
+    space = writer.create(
+        "activation_map", total, np.float32, dims, {**one, "long_name": "mean over samples"},
+        (1, max(1, min(most[0], 4_000_000 // (4 * question.classes * most[1] * most[2]))),
+         *total[2:]),
+    )  # fmt: skip
+    for row, (answer, shape) in enumerate(zip(answers, shapes, strict=True)):
+        means = answer.layer["activation_map"].reshape(question.classes, *shape)
+        padded = np.full(total[1:], np.nan, dtype=np.float32)
+        padded[: shape[0], :, : shape[1], : shape[2]] = means.transpose(1, 0, 2, 3)
+        space[row] = padded
+    names = ("map", "map_frequency", "map_time")
+    attributes = {**one, "long_name": "maps, frequency and time of the layer; beyond them NaN"}
+    writer.put("map_shape", np.array(shapes, dtype=np.int32), ("layer", "map_axis"), attributes)
+    writer.put("map_axis", np.arange(3, dtype=np.int8), ("map_axis",), flag_attributes(names))
+
+
+def _map_shape(means: NDArray[Any]) -> tuple[int, int, int]:
+    """Return (maps, frequency, time) of a layer; units without a place are maps of one value."""
+    shape = means.shape[1:]
+    if len(shape) >= 3:
+        return int(shape[0]), int(shape[1]), int(np.prod(shape[2:]))
+    return (int(shape[0]), 1, int(shape[1])) if len(shape) == 2 else (int(shape[0]), 1, 1)
+
+
+def _put_similarity(
+    writer: ArtifactWriter,
+    answers: Sequence[Answer],
+    samples: Samples,
+    question: Question,
+    other: tuple[nn.Module, Inputs, Sequence[str]] | None,
+) -> None:
+    mine = [answer.products for answer in answers]
+    one = {"units": "1", "long_name": "centred kernel alignment"}
+    writer.put("cka", alignments(mine, mine).astype(np.float32), ("layer", "other_layer"), one)
+    if other is None:
+        return
+    network, inputs, layers = other
+    part = samples.take(question.compared)
+    theirs = [
+        inner_products(activations(network, inputs, part, name).flatten(1).numpy())
+        for name in layers
+    ]
+    dims = ("layer", "against_layer")
+    writer.put("cka_against", alignments(mine, theirs).astype(np.float32), dims, one)
+    numbers = np.arange(len(layers), dtype=np.int16)
+    writer.put("against_layer", numbers, ("against_layer",), flag_attributes(layers))
+
+
+@contextmanager
+def _limited() -> Iterator[None]:
+    """Let libraries use one thread while the block runs: sums depend on how many share them."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):
+        yield
+
+
+def _single_thread() -> None:
+    """Do the same for the thread that calls; OpenMP counts for each."""
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(1)
