@@ -32,7 +32,7 @@ class Question:
     counts
         Numbers of clusters to choose from; one is imposed.
     labels, speakers
-        Of the samples, (n,).
+        Of the samples, (n,); recordings where the corpus tells no speakers apart.
     classes
         Number of classes, with or without samples.
     features
@@ -175,13 +175,21 @@ def question_of(
         algorithms=algorithms,
         counts=counts,
         labels=samples.labels,
-        speakers=corpus.artifact.read("speaker").astype(np.int64)[samples.first],
+        speakers=_voices(corpus, samples.first),
         classes=len(corpus.classes),
         features=features_of(corpus.classes),
         probes=probes,
         compared=compared_samples(samples.labels, seed),
         seed=seed,
     )
+
+
+def _voices(corpus: Corpus, items: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the speaker of each item; its recording, where the corpus tells no speakers apart."""
+    speakers = corpus.artifact.read("speaker")[items]
+    if len(np.unique(speakers)) < 2:
+        speakers = corpus.artifact.read("utterance")[items]
+    return np.asarray(speakers, dtype=np.int64)
 
 
 def counts_of(labels: NDArray[np.int64], number: int | str, limit: int | str) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from speechscope.artifact_writer import ArtifactWriter, flag_attributes
+from speechscope.artifact_writer import CHUNK_BYTES, ArtifactWriter, flag_attributes
 from speechscope.clustering.layer import Answer, Question, answered
 from speechscope.clustering.maps import EMBEDDINGS
 from speechscope.clustering.samples import Inputs, Samples, activations
@@ -149,32 +149,48 @@ def _put_answers(writer: ArtifactWriter, answers: Sequence[Answer], question: Qu
         if name in answers[0].layer:
             values = np.stack([answer.layer[name] for answer in answers])
             writer.put(name, values, ("layer", *dims), one)
-    shapes = [_map_shape(answer.layer["activation_map"]) for answer in answers]
-    most = tuple(max(sizes) for sizes in zip(*shapes, strict=True))
-    total = (len(answers), most[0], question.classes, *most[1:])
+    _put_maps(writer, [answer.layer["activation_map"] for answer in answers], question.classes)
+
+
+def _put_maps(writer: ArtifactWriter, means: Sequence[NDArray[Any]], classes: int) -> None:
+    """Write the class means of layers with maps, and of layers whose units have no place.
+
+    Layers differ in size: beyond the end of a layer, and for layers of the other kind, NaN. Each is
+    written by itself, for padded they are large.
+    """
+    one = {"units": "1", "long_name": "mean activation; NaN beyond the size of the layer"}
+    placed = [mean if mean.ndim > 2 else None for mean in means]
+    shapes = [_map_shape(mean) for mean in means]
+    most = tuple(map(max, *shapes, (1, 1, 1)))
     dims = ("layer", "map", "class", "map_frequency", "map_time")
-    space = writer.create(
-        "activation_map", total, np.float32, dims, {**one, "long_name": "mean over samples"},
-        (1, max(1, min(most[0], 4_000_000 // (4 * question.classes * most[1] * most[2]))),
-         *total[2:]),
-    )  # fmt: skip
-    for row, (answer, shape) in enumerate(zip(answers, shapes, strict=True)):
-        means = answer.layer["activation_map"].reshape(question.classes, *shape)
+    total = (len(means), most[0], classes, *most[1:])
+    each = max(1, min(most[0], CHUNK_BYTES // (4 * classes * most[1] * most[2])))
+    space = writer.create("activation_map", total, np.float32, dims, one, (1, each, *total[2:]))
+    for row, (mean, shape) in enumerate(zip(placed, shapes, strict=True)):
         padded = np.full(total[1:], np.nan, dtype=np.float32)
-        padded[: shape[0], :, : shape[1], : shape[2]] = means.transpose(1, 0, 2, 3)
+        if mean is not None:
+            values = mean.reshape(classes, *shape).transpose(1, 0, 2, 3)
+            padded[: shape[0], :, : shape[1], : shape[2]] = values
         space[row] = padded
     names = ("map", "map_frequency", "map_time")
-    attributes = {**one, "long_name": "maps, frequency and time of the layer; beyond them NaN"}
+    attributes = {"units": "1", "long_name": "size of the maps of a layer; 0 without maps"}
     writer.put("map_shape", np.array(shapes, dtype=np.int32), ("layer", "map_axis"), attributes)
     writer.put("map_axis", np.arange(3, dtype=np.int8), ("map_axis",), flag_attributes(names))
+    units = max([1, *(mean.shape[1] for mean in means if mean.ndim == 2)])
+    flat = np.full((len(means), units, classes), np.nan, dtype=np.float32)
+    for row, mean in enumerate(means):
+        if mean.ndim == 2:
+            flat[row, : mean.shape[1]] = mean.T
+    writer.put("unit_activation", flat, ("layer", "unit", "class"), one)
 
 
-def _map_shape(means: NDArray[Any]) -> tuple[int, int, int]:
-    """Return (maps, frequency, time) of a layer; units without a place are maps of one value."""
-    shape = means.shape[1:]
-    if len(shape) >= 3:
-        return int(shape[0]), int(shape[1]), int(np.prod(shape[2:]))
-    return (int(shape[0]), 1, int(shape[1])) if len(shape) == 2 else (int(shape[0]), 1, 1)
+def _map_shape(mean: NDArray[Any]) -> tuple[int, int, int]:
+    """Return (maps, frequency, time) of means (class, …); of one axis of places, that is time."""
+    shape = mean.shape[1:]
+    if len(shape) < 2:
+        return 0, 0, 0
+    maps, *places = (int(size) for size in shape)
+    return (maps, 1, places[0]) if len(places) == 1 else (maps, places[0], int(np.prod(places[1:])))
 
 
 def _put_similarity(

@@ -50,9 +50,9 @@ def command(
     text = tables.as_csv if as_csv else tables.as_text
     # Tables of different kinds have different columns: one after the other.
     groups: list[list[tables.Row]] = []
-    for card in cards:
-        if groups and card and list(groups[-1][0]) == list(card[0]):
-            groups[-1] += card
+    for row in (row for card in cards for row in card):
+        if groups and list(groups[-1][0]) == list(row):
+            groups[-1].append(row)
         else:
-            groups.append(list(card))
+            groups.append([row])
     output.data("\n".join(text(group) for group in groups))
