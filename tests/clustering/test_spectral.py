@@ -114,3 +114,13 @@ def test_points_that_are_all_the_same_have_an_affinity() -> None:
     found = affinity(squared, width(squared, 2))
     np.testing.assert_array_equal(found, 1 - np.eye(6))
     assert np.isfinite(embedding(found, 2)).all()
+
+
+def test_rows_count_by_their_direction() -> None:
+    # Two directions; by place alone the long rows of each would be apart from the short ones.
+    length = np.concatenate([np.full(10, 1.0), np.full(10, 0.05), np.full(10, 1.2)])
+    towards = np.array([[1.0, 0.0], [0.0, 1.0]])[np.array([0] * 10 + [1] * 10 + [0] * 10)]
+    towards[:10] = [0.96, 0.28]
+    found = spectral_labels(length[:, None] * towards, 2, seed=0)
+    assert len(set(found[10:20])) == 1 and found[10] not in found[:10]
+    assert set(found[:10]) == set(found[20:]) and len(set(found[:10])) == 1
