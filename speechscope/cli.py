@@ -26,6 +26,7 @@ COMMANDS = (
     "relevance",
     "maximize",
     "cluster",
+    "merge",
     "score",
     "report",
     "info",

@@ -128,7 +128,6 @@ def clustered(
     points: Points,
     counts: Sequence[int],
     seed: int,
-    check: Callable[[], None] = lambda: None,
 ) -> Found:
     """Cluster points into that one of several numbers of clusters which the criterion prefers.
 
@@ -139,8 +138,6 @@ def clustered(
     points : (n, d).
     counts
         Numbers of clusters to try; one is an imposed number.
-    check
-        Called between numbers; may raise, to stop.
     """
     most = max(counts)
     solve = ALGORITHMS[algorithm](points, most, seed)
@@ -148,7 +145,6 @@ def clustered(
     best: Labels | None = None
     lowest = np.inf
     for count in counts:
-        check()
         labels, criterion[count] = solve(count)
         if best is None or criterion[count] < lowest:
             best, lowest = labels, criterion[count]

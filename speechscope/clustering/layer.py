@@ -1,6 +1,6 @@
 """Everything that is found of one layer, from its activations."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,32 +90,25 @@ class Answer:
     products: Array
 
 
-def answered(
-    values: NDArray[np.float32], question: Question, check: Callable[[], None] = lambda: None
-) -> Answer:
+def answered(values: NDArray[np.float32], question: Question) -> Answer:
     """Return what is found of a layer.
 
     Parameters
     ----------
     values : (n, …) activations of the samples.
-    check
-        Called between pieces of work; may raise, to stop.
     """
     q = question
     points = values.reshape(len(values), -1)
     # Inner products and principal components in single precision, of which activations are.
     components = principal_components(points)
-    check()
     reduced: dict[str, NDArray[np.float32]] = {}
     for name in q.reductions:
         if name == "tsne":
             reduced[name] = tsne(components.scores, q.seed)
         else:
             reduced[name] = points if name == "none" else components.scores
-        check()
     cells = [
-        [_cell(reduced[name], algorithm, q, check) for algorithm in q.algorithms]
-        for name in q.reductions
+        [_cell(reduced[name], algorithm, q) for algorithm in q.algorithms] for name in q.reductions
     ]
     by_algorithm = {
         name: np.stack([np.stack([cell[name] for cell in row]) for row in cells])
@@ -128,7 +121,6 @@ def answered(
         "class_projection": class_projections(flat, q.seed),
         "activation_map": means,
     }
-    check()
     if q.probes:
         features = list(q.features.values())
         layer["probe"] = feature_probes(
@@ -139,11 +131,9 @@ def answered(
     return Answer(by_algorithm, {"dimensions": sizes}, layer, products)
 
 
-def _cell(
-    points: NDArray[np.float32], algorithm: str, q: Question, check: Callable[[], None]
-) -> dict[str, Array]:
+def _cell(points: NDArray[np.float32], algorithm: str, q: Question) -> dict[str, Array]:
     """Cluster by one algorithm and measure what comes out."""
-    found = clustered(algorithm, points, q.counts, q.seed, check)
+    found = clustered(algorithm, points, q.counts, q.seed)
     counts = composition(found.labels, q.labels, (q.most, q.classes))
     how = agreement(found.labels, q.labels, counts)
     return {

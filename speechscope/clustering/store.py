@@ -1,22 +1,23 @@
 """Clustering what layers hold and writing `clusters.zarr` (DESIGN sec. 2)."""
 
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from speechscope.artifact_writer import CHUNK_BYTES, ArtifactWriter, flag_attributes
 from speechscope.clustering.layer import Answer, Question, answered
 from speechscope.clustering.maps import EMBEDDINGS
-from speechscope.clustering.samples import Inputs, Samples, activations
+from speechscope.clustering.samples import Samples, activations
 from speechscope.clustering.similarity import alignments, inner_products
 from speechscope.corpus.phonology import FEATURES, formants_of
-from speechscope.errors import Terminated
-from speechscope.parallel import ordered_map
+from speechscope.parallel import Executor
+from speechscope.parcels import shipped
+from speechscope.subject import Subject
 
 _ALGORITHM_DIMS: dict[str, tuple[str, ...]] = {
     "cluster": ("item",),
@@ -39,70 +40,68 @@ CONTROLS = ("feature", "control")
 to the phones at random."""
 
 
+@dataclass(frozen=True)
+class LayerWork:
+    """Finds everything about one layer, by its name.
+
+    It works in one thread, whatever the process has: sums depend on how many threads share them,
+    and the arrays are to be the same for any number of workers.
+
+    Parameters
+    ----------
+    subject
+        The network and the corpus.
+    samples
+        See `samples.choose`.
+    """
+
+    subject: Subject
+    samples: Samples
+    question: Question
+
+    def __call__(self, layer: str) -> Answer:
+        """Return what is found of a layer."""
+        with single_thread():
+            held = activations(self.subject.network, self.subject.inputs, self.samples, layer)
+            return answered(held.numpy(), self.question)
+
+
 def write_clusters(
     writer: ArtifactWriter,
-    network: nn.Module,
-    inputs: Inputs,
-    samples: Samples,
-    question: Question,
-    *,
+    work: LayerWork,
     layers: Sequence[str],
-    classes: Sequence[str],
-    other: tuple[nn.Module, Inputs, Sequence[str]] | None = None,
-    workers: int = 1,
+    *,
+    executor: Executor,
+    other: tuple[Subject, Sequence[str]] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Cluster the activations of layers and write all that is found.
 
-    A layer at a time and worker is held in memory. Each works in one thread: the arrays are the
-    same for any number of workers.
+    A layer at a time and worker is held in memory.
 
     Parameters
     ----------
-    network, inputs
-        The network, and what gives it the inputs of corpus items.
-    samples
-        See `samples.choose`.
     layers
         Names of `networks.activations`, in order.
-    classes
-        Names of the labels.
+    executor
+        Who works on the layers.
     other
-        Another network, its inputs and its layers, for comparison.
+        Another network and its layers, for comparison.
     """
-    lock, stop = threading.Lock(), threading.Event()
-
-    def check() -> None:
-        if stop.is_set():
-            raise Terminated
-
-    def work(layer: str) -> Answer:
-        _single_thread()
-        check()
-        with lock:  # one layer of one network at a time: hooks would hear each other
-            values = activations(network, inputs, samples, layer).numpy()
-        return answered(values, question, check)
-
-    _put_items(writer, samples, question, layers, classes)
+    classes = work.subject.corpus.classes
+    _put_items(writer, work.samples, work.question, layers, classes)
     answers: list[Answer] = []
-    with _limited():
-        if workers == 1:  # an interrupt is heard at once
-            for number, layer in enumerate(layers, 1):
-                answers.append(work(layer))
-                if progress is not None:
-                    progress(number, len(layers))
-        else:
-            try:
-                with ordered_map(work, layers, workers) as results:
-                    for number, answer in enumerate(results, 1):
-                        answers.append(answer)
-                        if progress is not None:
-                            progress(number, len(layers))
-            except BaseException:
-                stop.set()
-                raise
-        _put_answers(writer, answers, question)
-        _put_similarity(writer, answers, samples, question, other)
+    with (
+        shipped(work, writer.folder, executor) as do,
+        executor.ordered_map(do, layers) as results,
+    ):
+        for answer in results:
+            answers.append(answer)
+            if progress is not None:
+                progress(len(answers), len(layers))
+    _put_answers(writer, answers, work.question)
+    with single_thread():
+        _put_similarity(writer, answers, work, other)
 
 
 def _put_items(
@@ -196,19 +195,18 @@ def _map_shape(mean: NDArray[Any]) -> tuple[int, int, int]:
 def _put_similarity(
     writer: ArtifactWriter,
     answers: Sequence[Answer],
-    samples: Samples,
-    question: Question,
-    other: tuple[nn.Module, Inputs, Sequence[str]] | None,
+    work: LayerWork,
+    other: tuple[Subject, Sequence[str]] | None,
 ) -> None:
     mine = [answer.products for answer in answers]
     one = {"units": "1", "long_name": "centred kernel alignment"}
     writer.put("cka", alignments(mine, mine).astype(np.float32), ("layer", "other_layer"), one)
     if other is None:
         return
-    network, inputs, layers = other
-    part = samples.take(question.compared)
+    rival, layers = other
+    part = work.samples.take(work.question.compared)
     theirs = [
-        inner_products(activations(network, inputs, part, name).flatten(1).numpy())
+        inner_products(activations(rival.network, rival.inputs, part, name).flatten(1).numpy())
         for name in layers
     ]
     dims = ("layer", "against_layer")
@@ -218,16 +216,14 @@ def _put_similarity(
 
 
 @contextmanager
-def _limited() -> Iterator[None]:
-    """Let libraries use one thread while the block runs: sums depend on how many share them."""
+def single_thread() -> Iterator[None]:
+    """Let libraries use one thread while the block runs."""
     from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(1):
-        yield
-
-
-def _single_thread() -> None:
-    """Do the same for the thread that calls; OpenMP counts for each."""
-    from threadpoolctl import threadpool_limits
-
-    threadpool_limits(1)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(before)

@@ -77,6 +77,7 @@ def command(
     device: options.Device = "auto",
     seed: options.Seed = 0,
     workers: options.Workers = 1,
+    scheduler: options.Scheduler = None,
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
@@ -111,12 +112,13 @@ def command(
     from speechscope import artifact_writer, provenance
     from speechscope.clustering.layer import counts_of, question_of
     from speechscope.clustering.samples import choose
-    from speechscope.clustering.store import write_clusters
+    from speechscope.clustering.store import LayerWork, write_clusters
     from speechscope.device import choose as choose_device
+    from speechscope.executors import executor
     from speechscope.lineage import entry
-    from speechscope.networks.activations import layer_names, resolve_layers
+    from speechscope.networks.activations import INPUT, layer_names, resolve_layers
     from speechscope.progress import bar
-    from speechscope.relevance.subject import subject_of
+    from speechscope.subject import subject_of
 
     given = None if model is None else options.input_path(model)
     where = choose_device(device)
@@ -133,7 +135,7 @@ def command(
     if against is not None:
         rival = subject_of(against, None, None, data.path, where)
         names = layer_names(rival.network, example)
-        other = (rival.network, rival.inputs, ("input", *names))
+        other = (rival, (INPUT, *names))
         parents.append(entry(against, "model", path))
     samples = choose(
         subject.network,
@@ -162,22 +164,13 @@ def command(
         device=str(subject.device),
         parents=parents,
     )
+    work = LayerWork(subject, samples, question)
     with (
+        executor(workers, scheduler) as who,
         artifact_writer.create(path, "Clusters of activations", new, force=force) as writer,
         bar("layers", quiet=quiet) as progress,
     ):
-        write_clusters(
-            writer,
-            subject.network,
-            subject.inputs,
-            samples,
-            question,
-            layers=layers,
-            classes=data.classes,
-            other=other,
-            workers=workers,
-            progress=progress,
-        )
+        write_clusters(writer, work, layers, executor=who, other=other, progress=progress)
     fewer = question.short(data.classes, chosen["per_class"])
     if fewer:
         output.note(f"fewer than {chosen['per_class']} samples: {fewer}", quiet=quiet)

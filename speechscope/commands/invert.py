@@ -132,25 +132,22 @@ def command(
     count: Annotated[
         int | None, options.setting("--count", "Sounds of a kind.", "invert.count", min=1)
     ] = None,
-    items: Annotated[
-        list[str] | None,
-        typer.Option("--items", help="Test items by position: 0:100, 7.", show_default=False),
-    ] = None,
+    items: options.Items = None,
     per_class: Annotated[
         int | None,
         options.setting("--per-class", "Random test items a class.", "invert.per_class", min=1),
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All test items.")] = False,
-    wav: Annotated[
-        Path | None,
-        typer.Option("--wav", metavar="DIR", help="Write waveforms there too.", show_default=False),
-    ] = None,
+    everything: options.Everything = False,
+    wav: options.Wav = None,
     corpus: options.CorpusPath = None,
     checkpoint: options.CheckpointPath = None,
     destination: options.Output = None,
     force: options.Force = False,
     device: options.Device = "auto",
     seed: options.Seed = 0,
+    workers: options.Workers = 1,
+    scheduler: options.Scheduler = None,
+    shard: options.Shard = None,
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
@@ -163,10 +160,10 @@ def command(
 
     Example: speechscope invert --layer 1,9 --method bp,decode+bp --per-class 2
     """
-    if sum((items is not None, per_class is not None, everything)) > 1:
-        raise UsageProblem("--items, --per-class and --all exclude each other")
-    if audio is not None and given is not None:
-        raise UsageProblem("--audio and --input exclude each other")
+    options.exclusive(
+        {"--items": items is not None, "--per-class": per_class is not None, "--all": everything}
+    )
+    options.exclusive({"--audio": audio is not None, "--input": given is not None})
     flags = {
         "layer": options.joined(layer),
         "method": options.joined(method),
@@ -196,12 +193,12 @@ def command(
     own_rate = {"adagrad": "rate_adagrad", "adam": "rate_adam"}.get(chosen["optimizer"], "rate")
     if rate is not None:
         chosen[own_rate] = rate
-    path = options.output_path(destination, "inversion.zarr")
 
     from speechscope import artifact_writer, provenance
     from speechscope.corpus import selection
     from speechscope.corpus.store import Corpus
     from speechscope.device import choose
+    from speechscope.executors import executor
     from speechscope.inversion.align import train_aligned
     from speechscope.inversion.build import align_settings, inversion_settings
     from speechscope.inversion.chain import most_steps, parse_method
@@ -210,12 +207,17 @@ def command(
     from speechscope.inversion.problem import Restorer
     from speechscope.inversion.sound import audible, stft_of
     from speechscope.inversion.stimuli import STIMULI
-    from speechscope.inversion.store import write_inversion
+    from speechscope.inversion.store import Inverter, chunk_items, write_inversion
+    from speechscope.inversion.waveforms import write_wavs
     from speechscope.lineage import ancestor, entry, record_at
     from speechscope.networks.saved import load_classifier, load_decoders
     from speechscope.progress import bar
-    from speechscope.wav import check_target, write_wavs
+    from speechscope.shards import Shard
+    from speechscope.wav import check_target
 
+    one = None if shard is None else Shard.parse(shard)
+    usual = Path("inversion.zarr")
+    path = options.output_path(destination, str(usual if one is None else one.path(usual)))
     methods = chosen["method"].split(",")
     used = {part for name in methods for part in parse_method(name)}
     source = options.input_path(model or ("decoder.pt" if "decode" in used else "model.pt"))
@@ -250,12 +252,17 @@ def command(
             f"z-normalisation; {data.path} holds {data.features}"
         )
 
+    ranges = None if items is None else options.split_list(items)
+
     def items_of(held: Corpus) -> Items:
-        if everything:
-            return held.items("test")
-        if items is not None:
-            return selection.positions(held, "test", options.split_list(items))
-        return selection.per_class(held, "test", chosen["per_class"], seed)
+        return selection.choose(
+            held,
+            "test",
+            ranges=ranges,
+            everything=everything,
+            count=chosen["per_class"],
+            seed=seed,
+        )
 
     examples = choose_examples(data, audio, given, chosen["count"], seed, items_of)
     parents = [entry(source, record["kind"], path)]
@@ -268,14 +275,26 @@ def command(
     if wav is not None:
         check_target(wav, force=force)
     settings = inversion_settings(chosen, seed)
+    count = len(examples.index)
+    step = chunk_items(count)
+    part = slice(0, count) if one is None else one.part(count, step)
     new = provenance.new_record(
         "inversion",
-        config={"recipe": recipe, **chosen, "split": "test", "input": examples.kind},
+        config={
+            "recipe": recipe,
+            **chosen,
+            "split": "test",
+            "input": examples.kind,
+            **({} if one is None else {"shard": one.config(count, step)}),
+        },
         seed=seed,
         device=str(where),
         parents=parents,
     )
-    with artifact_writer.create(path, "Reconstructed inputs", new, force=force) as writer:
+    with (
+        executor(workers, scheduler) as who,
+        artifact_writer.create(path, "Reconstructed inputs", new, force=force) as writer,
+    ):
         if "align" in used:
             with bar("align", quiet=quiet) as progress:
                 restorers["align"] = {
@@ -290,22 +309,20 @@ def command(
                     )
                 }
         with bar("invert", quiet=quiet) as progress:
-            write_inversion(
-                writer,
+            work = Inverter(
                 data,
                 network,
                 restorers,
-                examples=examples,
-                layers=layers,
-                methods=methods,
-                settings=settings,
-                max_steps=max(most_steps(name, settings) for name in methods),
-                seed=seed,
-                progress=progress,
+                examples,
+                layers,
+                methods,
+                settings,
+                max(most_steps(name, settings) for name in methods),
+                seed,
             )
+            write_inversion(writer, work, step=step, part=part, executor=who, progress=progress)
+    held = part.stop - part.start
     if wav is not None:
         write_wavs(path, wav, force=force)
-    output.note(
-        f"{len(examples.index)} items, layers {chosen['layer']}, {chosen['method']}", quiet=quiet
-    )
-    output.wrote(path, "inversion", as_json=as_json, facts={"items": len(examples.index)})
+    output.note(f"{held} items, layers {chosen['layer']}, {chosen['method']}", quiet=quiet)
+    output.wrote(path, "inversion", as_json=as_json, facts={"items": held})

@@ -103,6 +103,7 @@ def command(
     skip_bad: options.SkipBad = False,
     seed: options.Seed = 0,
     workers: options.Workers = 1,
+    scheduler: options.Scheduler = None,
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
@@ -139,6 +140,7 @@ def command(
     from speechscope import artifact_writer, provenance
     from speechscope.corpus.prepare import prepare
     from speechscope.corpus.settings import Settings
+    from speechscope.executors import executor
     from speechscope.features.transform import Transform
     from speechscope.progress import bar
 
@@ -172,12 +174,15 @@ def command(
         "source": str(root.resolve()),
     }
     record = provenance.new_record("corpus", config=config, seed=seed, device="cpu")
+    if scheduler is not None:  # its workers have working directories of their own
+        root = root.resolve()
     title = f"{chosen['unit'].capitalize()}s of {root.resolve().name}"
     with (
+        executor(workers, scheduler, threads=True) as who,
         artifact_writer.create(path, title, record, force=force) as writer,
         bar("prepare", quiet=quiet) as progress,
     ):
-        summary = prepare(root, writer, settings, workers=workers, progress=progress)
+        summary = prepare(root, writer, settings, executor=who, progress=progress)
     for line in summary.notes:
         output.note(line, quiet=quiet)
     skipped, lost = summary.losses.skipped, summary.losses.dropped

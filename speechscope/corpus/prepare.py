@@ -20,7 +20,7 @@ from speechscope.corpus import layouts, splits
 from speechscope.corpus.arrays import SPLIT_NAMES, CorpusArrays
 from speechscope.corpus.layouts import Layout
 from speechscope.corpus.lengths import percentile
-from speechscope.corpus.phone_sets import PhoneSet, phone_set
+from speechscope.corpus.phone_sets import PhoneSet, better_set, phone_set
 from speechscope.corpus.reading import Losses, Reader
 from speechscope.corpus.settings import Settings
 from speechscope.corpus.survey import Survey, survey
@@ -28,7 +28,8 @@ from speechscope.corpus.units.build import unit_of
 from speechscope.corpus.units.cut import Cut, Recording, Unit
 from speechscope.corpus.utterances import Utterance
 from speechscope.errors import SpeechscopeError, UsageProblem
-from speechscope.parallel import ordered_map
+from speechscope.parallel import Executor, Here
+from speechscope.parcels import shipped
 
 AS_IS = "as-is"
 """The phone set whose classes are the labels of the corpus."""
@@ -61,8 +62,7 @@ class Summary:
         self.items += sum(block.cut.counts)
         self.utterances += sum(1 for count in block.cut.counts if count)
         self.samples += block.samples
-        self.losses.dropped.update(block.losses.dropped)
-        self.losses.skipped += block.losses.skipped
+        self.losses.add(block.losses)
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def prepare(
     writer: ArtifactWriter,
     settings: Settings,
     *,
-    workers: int = 1,
+    executor: Executor | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Summary:
     """Write the corpus arrays of DESIGN sec. 2 for a corpus folder.
@@ -99,8 +99,8 @@ def prepare(
         Receives the arrays; memory stays bounded by the blocks in flight.
     settings
         See `Settings`.
-    workers
-        Threads that read, cut and transform; the arrays do not depend on it.
+    executor
+        Who reads, cuts and transforms; None: this process. The arrays do not depend on it.
     progress
         Called with (utterances done, utterances in all).
 
@@ -116,6 +116,7 @@ def prepare(
     UsageProblem
         The settings do not fit together, or do not fit this corpus.
     """
+    executor = executor or Here()
     phones = None
     if settings.marked and settings.phone_set != AS_IS:
         phones = phone_set(settings.phone_set, settings.mapping)
@@ -140,7 +141,10 @@ def prepare(
             marked=settings.marked,
             rate=settings.transform.rate,
         )
-        with ordered_map(look, tasks(), workers) as parts:
+        with (
+            shipped(look, writer.folder, executor) as surveying,
+            executor.ordered_map(surveying, tasks()) as parts,
+        ):
             for part in parts:
                 seen.add(part)
     if unnamed:
@@ -180,7 +184,10 @@ def prepare(
         channels=channels,
     )
     done = 0
-    with ordered_map(partial(_work, reader=reader, unit=unit), tasks(), workers) as blocks:
+    with (
+        shipped(partial(_work, reader=reader, unit=unit), writer.folder, executor) as work,
+        executor.ordered_map(work, tasks()) as blocks,
+    ):
         for task, block in zip(tasks(), blocks, strict=True):
             arrays.append(block.cut, [s for _, s, _ in task], [s for _, _, s in task])
             done += len(task)
@@ -188,9 +195,12 @@ def prepare(
             if progress is not None:
                 progress(done, len(wanted))
     arrays.finish()
+    hint = _hint(summary.losses, settings)
+    summary.notes += hint
     if arrays.training_items == 0:
         skipped = summary.losses.skipped
         reason = f"; the first of {len(skipped)} problems: {skipped[0]}" if skipped else ""
+        reason += "".join(f"; {line}" for line in hint)
         raise SpeechscopeError(f"{root} has no usable training {settings.unit}{reason}")
     if len(summary.losses.skipped) > LISTED:
         writer.put(
@@ -227,6 +237,19 @@ def longest_kept(seen: Survey, phones: PhoneSet | None, max_length: int | str | 
     if not lengths:
         raise SpeechscopeError("there is no training item to take the percentile of")
     return percentile(lengths, float(max_length.rstrip("%")))
+
+
+def _hint(losses: Losses, settings: Settings) -> list[str]:
+    """Return what to tell of labels that another phone set knows."""
+    found = better_set(losses.unknown)
+    if found is None:
+        return []
+    name, share = found
+    count = sum(losses.unknown.values())
+    return [
+        f"{count} labels are not in --phone-set {settings.phone_set}; "
+        f"--phone-set {name} knows {share:.0%} of them"
+    ]
 
 
 def _wanted(

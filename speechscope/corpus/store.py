@@ -30,6 +30,10 @@ class Corpus:
         self.artifact = Artifact(path, "corpus")
         self.path = path
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Another process opens it anew, whatever its working directory is.
+        return Corpus, (self.path.resolve(),)
+
     @property
     def config(self) -> dict[str, Any]:
         """The settings it was prepared with."""
