@@ -66,8 +66,9 @@ def embedding(weights: Array, count: int) -> Array:
     """Return the eigenvectors of the `count` largest eigenvalues of D^(−½) A D^(−½), (n, count).
 
     Largest first, of length 1; D is the diagonal of the row sums of A (Ng, Jordan & Weiss 2001,
-    steps 2 and 3). Found by inverse iteration about a point just above the largest eigenvalue there
-    can be, where a Cholesky factorization serves.
+    steps 2 and 3). Where many eigenvalues are near 1, as for a narrow Gaussian, they are found by
+    inverse iteration about a point just above the largest there can be, for which a Cholesky
+    factorization serves; otherwise by products with the matrix alone.
 
     Parameters
     ----------
@@ -82,16 +83,20 @@ def embedding(weights: Array, count: int) -> Array:
     size = len(weights)
     if size < 4 * count or size < 200:
         return np.ascontiguousarray(eigh(normalised)[1][:, ::-1][:, :count])
+    start = np.sqrt(total / total.sum()) + 1e-3 * np.cos(np.arange(size))
+    # The sum of the squared eigenvalues: those near 1 are no more than this.
+    if np.vdot(normalised, normalised) < count:
+        vectors = eigsh(normalised, k=count, which="LA", v0=start, tol=1e-8)[1]
+        return np.ascontiguousarray(vectors[:, ::-1])
     shifted = -normalised
     shifted.flat[:: size + 1] += 1 + BEYOND
     factor = cho_factor(shifted, lower=True, overwrite_a=True, check_finite=False)
     inverse = LinearOperator(
         (size, size), matvec=lambda x: cho_solve(factor, x, check_finite=False), dtype=np.float64
     )
-    # (1 + ε − λ)⁻¹ is largest where λ is.
-    start = np.sqrt(total / total.sum()) + 1e-3 * np.cos(np.arange(size))
-    values, vectors = eigsh(inverse, k=count, which="LA", v0=start, tol=1e-8)
-    return np.ascontiguousarray(vectors[:, np.argsort(-values, kind="stable")])
+    # (1 + ε − λ)⁻¹ is largest where λ is; eigsh gives the largest last.
+    vectors = eigsh(inverse, k=count, which="LA", v0=start, tol=1e-6)[1]
+    return np.ascontiguousarray(vectors[:, ::-1])
 
 
 def spectral_labels(vectors: Array, count: int, seed: int) -> NDArray[np.int64]:
