@@ -76,6 +76,25 @@ def command(
         int | None,
         options.setting("--context", "Frames of a frame item, odd.", "prepare.context", min=1),
     ] = None,
+    rate: Annotated[
+        int | None, options.setting("--rate", "Sampling rate [Hz].", "prepare.rate", min=1)
+    ] = None,
+    samples: Annotated[
+        int | None,
+        options.setting(
+            "--samples", "Of a window, or a padded segment at least.", "prepare.samples", min=2
+        ),
+    ] = None,
+    window: Annotated[
+        int | None,
+        options.setting("--window", "Samples a frame is made of.", "prepare.window", min=2),
+    ] = None,
+    hop: Annotated[
+        int | None,
+        typer.Option(
+            "--hop", help="Samples from one frame or window to the next.", min=1, show_default=False
+        ),
+    ] = None,
     max_length: Annotated[
         str | None,
         options.setting(
@@ -128,12 +147,19 @@ def command(
         "deltas": deltas,
         "normalize": normalize,
         "context": context,
+        "rate": rate,
+        "samples": samples,
+        "window": window,
         "max_length": max_length,
         "dev": dev,
     }
     chosen = recipes.resolve(recipe, "prepare", flags)
     # Muckenhirn 2019, sec. 4.1: speakers are told apart by all ten of their sentences.
     chosen["drop_sa"] = chosen["drop_sa"] and chosen["labels"] != "speaker"
+    if hop is not None and chosen["unit"] == "window":
+        chosen["window"], chosen["overlap"] = hop, 0  # nothing else is made of their frames
+    elif hop is not None:
+        chosen["overlap"] = chosen["window"] - hop
     length = _length(chosen["max_length"])
     root, path = options.input_path(folder), options.output_path(destination, "corpus.zarr")
 

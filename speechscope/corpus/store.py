@@ -162,7 +162,11 @@ class Corpus:
             )
         config = self.config
         return view_of(
-            self.artifact, self.unit, context=int(config["context"]), length=int(config["samples"])
+            self.artifact,
+            self.unit,
+            context=int(config["context"]),
+            length=int(config["samples"]),
+            standardise=config["normalize"] == "item",
         )
 
     @property

@@ -75,6 +75,8 @@ class CorpusExamples:
 
     def waveforms(self, index: Items) -> Float:
         """See `Examples`."""
+        if self._corpus.unit == "window":
+            return self._corpus.view.read(index)[:, 0, 0]
         return self._corpus.waveforms(index)
 
 

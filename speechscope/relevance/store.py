@@ -1,7 +1,7 @@
 """Explaining the items of a corpus and writing `relevance.zarr`."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from math import prod
 from typing import Any
@@ -15,17 +15,16 @@ from speechscope.artifact_writer import CHUNK_BYTES, ArtifactWriter, flag_attrib
 from speechscope.blocks import Results, Task, Values, carry_out, tasks_of
 from speechscope.errors import UsageProblem
 from speechscope.parallel import Executor, Here
-from speechscope.relevance.methods import METHODS, RelevanceSettings
+from speechscope.relevance.arrays import Filters, Spectra, Sums, first_filters
+from speechscope.relevance.lrp import layers_with_weights
+from speechscope.relevance.methods import METHODS, RelevanceSettings, propagated
 from speechscope.relevance.networks import Explained, explained
-from speechscope.relevance.spectral import Frames, spectral_gradient, spectral_relevance
+from speechscope.relevance.spectral import Frames
 from speechscope.relevance.target import per_class, predicted, score
 from speechscope.subject import Subject
 
 MOST = 256
 """Most items worked on at a time, and in one chunk."""
-
-GRADIENTS = ("gradient", "guided", "smoothgrad")
-"""Methods that give derivatives; the others divide the score among the inputs."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +102,8 @@ class Explainer:
             raise UsageProblem(f"--method {unknown[0]}: choose from {', '.join(METHODS)}")
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "explained"}
+        kept = {field.name for field in fields(self)}
+        return {name: value for name, value in self.__dict__.items() if name in kept}
 
     @cached_property
     def explained(self) -> tuple[Explained, tuple[int, ...]]:
@@ -111,6 +111,20 @@ class Explainer:
         example = self.subject.inputs(self.first)
         of = explained(self.subject.network, example, self.layer)
         return of, tuple(of.enter(example).shape[1:])
+
+    @cached_property
+    def beside(self) -> tuple[Spectra | None, Filters | None, Sums | None]:
+        """What is worked out beside the relevance itself."""
+        spectra = filters = None
+        corpus, graph = self.subject.corpus, self.explained[0].steps
+        if self.waveform and self.layer is None:
+            rate = float(corpus.config["rate"])
+            spectra = Spectra(self.frames, self.methods, corpus.input_shape[2], rate)
+            kernels = first_filters(graph())
+            if kernels is not None:
+                filters = Filters(*kernels, self.frames.length, rate)
+        sums = Sums(layers_with_weights(graph())) if "lrp" in self.methods else None
+        return spectra, filters, sums
 
     @property
     def waveform(self) -> bool:
@@ -155,23 +169,24 @@ class Explainer:
 
         def values() -> Iterator[Values]:
             yield Values("input", (), self.subject.whole(inputs).reshape(count, *self.stored))
+            spectra, filters, sums = self.beside
+            if filters is not None:
+                yield filters.of(x)
             for number, name in enumerate(self.methods):
-                relevance = METHODS[name](of, x, wanted, self.settings, seeds)
+                if name == "lrp" and sums is not None:
+                    relevance, entering = propagated(of, x, wanted, self.settings)
+                    yield sums.of(entering)
+                else:
+                    relevance = METHODS[name](of, x, wanted, self.settings, seeds)
                 found = relevance.reshape(count, *self.inside).cpu().numpy()
                 yield Values("relevance", (number,), found)
-                if self.waveform and self.layer is None:
-                    spectrum = self._spectrum(name, relevance.flatten(1), x.flatten(1))
-                    yield Values("spectral_relevance", (number,), spectrum.cpu().numpy())
+                if spectra is not None:
+                    yield spectra.of(number, relevance, x)
                 if progress is not None:
                     progress((number + 1) * count, count * len(self.methods))
 
         scores = score(per_class(out), wanted).cpu().numpy()
         return Results(values(), {"score": scores, "target": chosen[0], "predicted": chosen[1]})
-
-    def _spectrum(self, method: str, relevance: Tensor, x: Tensor) -> Tensor:
-        if method in GRADIENTS:
-            return spectral_gradient(relevance, self.frames)
-        return spectral_relevance(relevance, x, self.frames)
 
 
 def write_relevance(
@@ -193,7 +208,7 @@ def write_relevance(
     executor
         Who does the work; None: this process. The arrays do not depend on it.
     """
-    corpus, methods, frames, layer = work.subject.corpus, work.methods, work.frames, work.layer
+    corpus, methods, layer = work.subject.corpus, work.methods, work.layer
     count = len(items)
     step = step or work.chunk_items(count)
     axes: tuple[str, ...] = ("sample",) if work.waveform else ("channel", "frequency", "time")
@@ -211,21 +226,9 @@ def write_relevance(
         {"units": "1"},
         (1, step, *inside),
     )
-    if work.waveform and layer is None:
-        grid = (frames.bins, frames.count(corpus.input_shape[2]))
-        writer.create(
-            "spectral_relevance",
-            (len(methods), count, *grid),
-            np.float32,
-            ("method", "item", "frequency", "frame"),
-            {"units": "1"},
-            (1, step, *grid),
-        )
-        rate = float(corpus.config["rate"])
-        bins = np.arange(frames.bins) * rate / frames.length
-        writer.put("frequency", bins, ("frequency",), {"units": "Hz"})
-        centres = (np.arange(grid[1]) * frames.hop + frames.length / 2) / rate
-        writer.put("frame", centres, ("frame",), {"units": "s"})
+    for beside in work.beside:
+        if beside is not None:
+            beside.create(writer, count, step)
     labels = corpus.labels[items]
     writer.put("item_index", np.asarray(items, dtype=np.int64), ("item",), {"units": "1"})
     writer.put("label", labels.astype(np.int16), ("item",), flag_attributes(corpus.classes))
