@@ -25,6 +25,7 @@ COMMANDS = (
     "invert",
     "relevance",
     "maximize",
+    "merge",
     "score",
     "report",
     "info",

@@ -62,7 +62,7 @@ FEATURES = (
     "mfcc",
     "gammatone",
 )
-NORMALIZATIONS = ("none", "gain", "utterance", "band")
+NORMALIZATIONS = ("none", "gain", "utterance", "band", "item")
 UNITS = ("segment", "frame", "window", "utterance")
 LABELS = ("phone", "letter", "speaker")
 PHONE_SETS = ("timit-48", "timit-61", "timit-39", "arpabet", "sampa-fr", "ipa", "as-is")

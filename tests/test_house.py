@@ -20,14 +20,17 @@ LADDER = (
     ("__main__",),
     ("cli",),
     ("commands",),
-    ("scorecards", "inspection"),
+    ("scorecards", "inspection", "api"),
     ("training", "inversion", "relevance", "report", "round_trip"),
-    ("scoring",),
+    ("scoring", "subject"),
     ("corpus",),
+    ("tracing",),
     ("networks", "features"),
-    ("lineage",),
+    ("lineage", "blocks", "shards"),
     ("artifact_writer", "checkpoint"),
     ("artifact", "wav"),
+    ("executors", "parcels"),
+    ("processes", "dask_workers"),
     ("provenance", "staging", "recipes", "settings", "progress", "parallel", "device", "tables"),
     ("chunks",),
     ("errors", "__init__"),
@@ -54,6 +57,8 @@ def imports(tree: ast.AST) -> Iterator[str]:
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_imports_go_one_way(path: Path) -> None:
     mine = component(path)
+    if mine == "__init__":
+        return  # the front door: what it names is loaded when it is asked for
     tree = ast.parse(path.read_text())
     for name in imports(tree):
         parts = name.split(".")

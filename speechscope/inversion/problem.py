@@ -9,7 +9,7 @@ from torch import Tensor
 
 from speechscope.inversion.derived import DerivedObjective
 from speechscope.inversion.objective import Objective, make_objective
-from speechscope.networks.layers import Network
+from speechscope.networks.layered import Layered
 
 
 class Restorer(Protocol):
@@ -45,7 +45,7 @@ class Problem:
         of their root mean square; 0 for none.
     """
 
-    network: Network
+    network: Layered
     layer: int
     target: Tensor
     seeds: Sequence[int]

@@ -31,14 +31,9 @@ def audible(corpus: Corpus) -> bool:
     """Whether `sound_of` can turn inputs of a corpus into waveforms.
 
     Of moduli it needs a transform at least as long as the window, whose frames do not overlap
-    themselves.
-
-    Raises
-    ------
-    UsageProblem
-        It holds waveforms.
+    themselves. Windows of a waveform are sound as they are.
     """
-    if corpus.invertible:
+    if corpus.unit == "window" or corpus.invertible:
         return True
     if corpus.unit != "segment" or corpus.features not in MODULUS:
         return False
@@ -64,6 +59,8 @@ def sound_of(
     UsageProblem
         The representation has no way back.
     """
+    if corpus.unit == "window":
+        return values.reshape(len(values), -1)
     if corpus.invertible:
         return corpus.sound_of(values)
     if not audible(corpus):
