@@ -23,14 +23,16 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 import peers
 
 from speechscope import artifact_writer, provenance
-from speechscope.blocks import Task, tasks_of
+from speechscope.blocks import tasks_of
 from speechscope.networks.classifiers import TABLES
 from speechscope.networks.layers import Network
 from speechscope.relevance.gradient import sensitivity
@@ -149,29 +151,40 @@ def verdict(times: dict[str, float]) -> str:
     )
 
 
+def nowhere(work: Explainer, items: NDArray[np.int64]) -> None:
+    """Explain items and forget what was found."""
+    for task in tasks_of(items, work.chunk_items(len(items))):
+        for _ in work(task, None).values:
+            pass
+
+
 def explain(model: Path, method: str, limit: int, folder: str) -> None:
     """Explain test items, to disk or with an empty `folder` to nowhere; print time and memory."""
     torch.set_num_threads(1)
     subject = subject_of(model, None, None, None, torch.device("cpu"))
     items = subject.corpus.items("test")
-    settings = RelevanceSettings("epsilon", 1e-6, 0.25, 2.0, 8, 8, 0.1, (10, 4), (5, 2))
-    target, frames = Target("predicted", subject.classes), Frames(400, 160)
-    work = Explainer(subject, items[:1], [method], settings, target, None, frames, 0)
-    work(Task(0, 64, items[:64]), None)
-    items = items[:limit]
-    step = work.chunk_items(len(items))
+    work = Explainer(
+        subject,
+        items[:1],
+        [method],
+        RelevanceSettings("epsilon", 1e-6, 0.25, 2.0, 8, 8, 0.1, (10, 4), (5, 2)),
+        Target("predicted", subject.classes),
+        None,
+        Frames(400, 160),
+        0,
+    )
+    nowhere(work, items[:64])
+    wanted = items[:limit]
     start = time.perf_counter()
     if folder:
         record = provenance.new_record("relevance", config={}, seed=0, device="cpu", parents=[])
         path = Path(folder) / "relevance.zarr"
         with artifact_writer.create(path, "Relevance", record, force=True) as writer:
-            write_relevance(writer, work, items, step=step)
+            write_relevance(writer, work, wanted)
     else:
-        for task in tasks_of(items, step):
-            for values in work(task, None).values:
-                del values
+        nowhere(work, wanted)
     seconds = time.perf_counter() - start
-    print(json.dumps({"items": len(items), "seconds": seconds, "memory": peak()}))
+    print(json.dumps({"items": len(wanted), "seconds": seconds, "memory": peak()}))
 
 
 def peak() -> float:

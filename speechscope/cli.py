@@ -25,6 +25,7 @@ COMMANDS = (
     "invert",
     "relevance",
     "maximize",
+    "cluster",
     "merge",
     "score",
     "report",

@@ -21,7 +21,7 @@ LADDER = (
     ("cli",),
     ("commands",),
     ("scorecards", "inspection", "api"),
-    ("training", "inversion", "relevance", "report", "round_trip"),
+    ("training", "inversion", "relevance", "clustering", "report", "round_trip"),
     ("scoring", "subject"),
     ("corpus",),
     ("tracing",),
@@ -105,6 +105,11 @@ def test_the_names_in_the_recipes_are_those_of_the_library() -> None:
     assert set(recipes.NETWORKS) == {*TABLES, "wav2letter"}
     assert recipes.METHODS == tuple(METHODS)
     assert recipes.RULES == RULES
+    from speechscope.clustering.algorithms import ALGORITHMS
+    from speechscope.clustering.samples import FRAMES
+
+    assert recipes.ALGORITHMS == tuple(ALGORITHMS)
+    assert recipes.SAMPLE_FRAMES == FRAMES
 
 
 def test_every_value_of_a_recipe_has_a_source() -> None:

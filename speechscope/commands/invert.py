@@ -213,6 +213,7 @@ def command(
     from speechscope.inversion.align import train_aligned
     from speechscope.inversion.build import align_settings, inversion_settings
     from speechscope.inversion.chain import most_steps, parse_method
+    from speechscope.inversion.derived import derivation
     from speechscope.inversion.examples import Items, TrainingSegments
     from speechscope.inversion.examples import choose as choose_examples
     from speechscope.inversion.problem import Restorer
@@ -249,12 +250,10 @@ def command(
                 f"{found.path} has decoders for layers {known}, not "
                 f"{', '.join(map(str, missing))}; train them with decode-train --layer"
             )
-    if "align" in used and not (
-        data.features == "real" and data.input_shape[0] == 1 and data.invertible
-    ):
+    if "align" in used and not (data.features == "real" and data.invertible):
         raise UsageProblem(
-            "--method align needs segments as real spectrograms, without derivatives and "
-            f"z-normalisation; {data.path} holds {data.features}"
+            "--method align needs segments as real spectrograms, without z-normalisation; "
+            f"{data.path} holds {data.features}"
         )
 
     ranges = None if items is None else options.split_list(items)
@@ -279,7 +278,7 @@ def command(
         output.note(f"{data.features} spectrograms cannot be turned back into sound", quiet=quiet)
     if wav is not None:
         check_target(wav, force=force)
-    settings = inversion_settings(chosen, seed)
+    settings, derived = inversion_settings(chosen, seed), derivation(data)
     count = len(examples.index)
     step = chunk_items(count)
     part = slice(0, count) if one is None else one.part(count, step)
@@ -312,6 +311,7 @@ def command(
                         torch.from_numpy(data.mean).to(where),
                         align_settings(chosen, seed),
                         progress,
+                        derived=None if derived is None else derived.to(where),
                     )
                 }
         with bar("invert", quiet=quiet) as progress:
@@ -325,6 +325,7 @@ def command(
                 settings,
                 max(most_steps(name, settings) for name in methods),
                 seed,
+                derived,
             )
             write_inversion(writer, work, step=step, part=part, executor=who, progress=progress)
     held = part.stop - part.start

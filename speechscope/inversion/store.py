@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from speechscope.artifact_writer import ArtifactWriter, flag_attributes
 from speechscope.blocks import Results, Task, Values, carry_out, tasks_of
@@ -39,6 +40,8 @@ class Inverter:
         As `speechscope.inversion.chain.invert` takes them.
     max_steps
         Most steps any of the methods takes, for the length of ``objective``.
+    derived
+        See `speechscope.inversion.problem.Problem`.
     """
 
     corpus: Corpus
@@ -50,6 +53,7 @@ class Inverter:
     settings: InversionSettings
     max_steps: int
     seed: int
+    derived: Tensor | None = None
 
     def __post_init__(self) -> None:
         self._held: tuple[int, NDArray[np.float32]] | None = None
@@ -79,6 +83,7 @@ class Inverter:
             self.methods,
             self.settings,
             seeds=seeds,
+            derived=None if self.derived is None else self.derived.to(device),
             progress=None if progress is None else lambda n, _: progress(n // methods, len(inputs)),
         )
         mean = self.corpus.mean

@@ -1,17 +1,16 @@
-"""Arrays of `relevance.zarr` beside the relevance itself, each written a block of items at a time.
+"""Arrays of `relevance.zarr` beside the relevance itself, worked out a block of items at a time.
 
 Of waveforms: its spectrum, and what the first layer filters; of LRP: the relevance at every layer.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from speechscope.artifact_writer import ArtifactWriter, flag_attributes
+from speechscope.blocks import Values
 from speechscope.relevance.first_layer import cumulative_response, dictionary_response
 from speechscope.relevance.spectral import Frames, spectral_gradient, spectral_relevance
 from speechscope.tracing.graph import Graph
@@ -24,116 +23,118 @@ STRETCHES = 16
 """Waveforms whose stretches are held at a time: some 10 MB."""
 
 
-def create_spectra(
-    writer: ArtifactWriter,
-    frames: Frames,
-    sizes: tuple[int, int],
-    samples: int,
-    rate: float,
-    step: int,
-) -> None:
-    """Make ``spectral_relevance [method, item, frequency, frame]`` for waveforms, and its axes.
-
-    Parameters
-    ----------
-    sizes
-        Methods and items.
-    samples
-        Of a waveform.
-    step
-        Items of a chunk.
-    """
-    grid = (frames.bins, frames.count(samples))
-    writer.create(
-        "spectral_relevance",
-        (*sizes, *grid),
-        np.float32,
-        ("method", "item", "frequency", "frame"),
-        {"units": "1"},
-        (1, step, *grid),
-    )
-    bins = np.arange(frames.bins) * rate / frames.length
-    writer.put("frequency", bins, ("frequency",), {"units": "Hz"})
-    centres = (np.arange(grid[1]) * frames.hop + frames.length / 2) / rate
-    writer.put("frame", centres, ("frame",), {"units": "s"})
-
-
-def spectrum(method: str, relevance: Tensor, x: Tensor, frames: Frames) -> NDArray[np.float32]:
-    """Return a method's relevance of waveforms x, both (B, …, samples), by frequency and frame.
+class Spectra:
+    """``spectral_relevance [method, item, frequency, frame]`` of waveforms.
 
     Of derivatives their short-time spectrum (Muckenhirn 2019, eq. 4), of what divides the score
     its share in every frequency.
     """
-    flat = relevance.flatten(1)
-    if method in GRADIENTS:
-        found = spectral_gradient(flat, frames)
-    else:
-        found = spectral_relevance(flat, x.flatten(1), frames)
-    values: NDArray[np.float32] = found.cpu().numpy()
-    return values
+
+    def __init__(self, frames: Frames, methods: Sequence[str], samples: int, rate: float) -> None:
+        self._frames, self._methods = frames, methods
+        self._samples, self._rate = samples, rate
+
+    def create(self, writer: ArtifactWriter, count: int, step: int) -> None:
+        """Create the array of `count` items, `step` a chunk, and its axes."""
+        frames, rate = self._frames, self._rate
+        grid = (frames.bins, frames.count(self._samples))
+        writer.create(
+            "spectral_relevance",
+            (len(self._methods), count, *grid),
+            np.float32,
+            ("method", "item", "frequency", "frame"),
+            {"units": "1"},
+            (1, step, *grid),
+        )
+        bins = np.arange(frames.bins) * rate / frames.length
+        writer.put("frequency", bins, ("frequency",), {"units": "Hz"})
+        centres = (np.arange(grid[1]) * frames.hop + frames.length / 2) / rate
+        writer.put("frame", centres, ("frame",), {"units": "s"})
+
+    def of(self, number: int, relevance: Tensor, x: Tensor) -> Values:
+        """Return the spectra of one method's relevance of inputs x, both (B, …, samples)."""
+        flat = relevance.flatten(1)
+        if self._methods[number] in GRADIENTS:
+            found = spectral_gradient(flat, self._frames)
+        else:
+            found = spectral_relevance(flat, x.flatten(1), self._frames)
+        return Values("spectral_relevance", (number,), found.cpu().numpy())
 
 
-@dataclass(frozen=True)
 class Filters:
-    """The first layer of a network for waveforms.
+    """What the first layer of a network for waveforms filters.
 
-    Parameters
-    ----------
-    kernels
-        (filters, taps).
-    stride
-        Samples from one stretch it sees to the next.
-    points
-        Of the transforms.
+    ``cumulative_response [filter_frequency]`` (Muckenhirn 2019, eq. 1), and
+    ``dictionary_response [item, filter_frequency]`` (eq. 2), averaged over all stretches of a
+    waveform that the layer sees.
     """
 
-    kernels: Tensor
-    stride: int
-    points: int
+    def __init__(self, kernels: Tensor, stride: int, points: int, rate: float) -> None:
+        self._kernels, self._stride, self._rate = kernels, stride, rate
+        self._points = max(points, kernels.shape[1])
 
-    def create(self, writer: ArtifactWriter, count: int, rate: float, step: int) -> None:
-        """Write ``cumulative_response [filter_frequency]`` (eq. 1) and make room for eq. 2."""
-        bins, name = self.points // 2 + 1, "filter_frequency"
-        writer.put(name, np.arange(bins) * rate / self.points, (name,), {"units": "Hz"})
-        response = cumulative_response(self.kernels, self.points).cpu().numpy()
+    def create(self, writer: ArtifactWriter, count: int, step: int) -> None:
+        """Create the array of `count` items, `step` a chunk, and write what has no items."""
+        bins, kernels = self._points // 2 + 1, self._kernels
+        name = "filter_frequency"
+        writer.put(name, np.arange(bins) * self._rate / self._points, (name,), {"units": "Hz"})
+        response = cumulative_response(kernels, self._points).cpu().numpy()
         writer.put("cumulative_response", response, (name,), {"units": "1"})
-        size, dims = (count, bins), ("item", name)
-        chunk = (step, bins)
-        writer.create("dictionary_response", size, np.float32, dims, {"units": "1"}, chunk)
+        writer.create(
+            "dictionary_response",
+            (count, bins),
+            np.float32,
+            ("item", name),
+            {"units": "1"},
+            (step, bins),
+        )
 
-    def respond(self, x: Tensor) -> NDArray[np.float32]:
-        """Return the responses (B, bins) to waveforms (B, …, samples).
-
-        Muckenhirn 2019, eq. 2, averaged over all stretches that the layer sees (chosen).
-        """
+    def of(self, x: Tensor) -> Values:
+        """Return the responses to waveforms (B, …, samples)."""
+        taps = self._kernels.shape[1]
         parts = []
         for waveforms in torch.split(x.flatten(1), STRETCHES):
-            stretches = waveforms.unfold(1, self.kernels.shape[1], self.stride)
-            found = dictionary_response(self.kernels, stretches.flatten(0, 1), self.points)
+            stretches = waveforms.unfold(1, taps, self._stride)
+            found = dictionary_response(self._kernels, stretches.flatten(0, 1), self._points)
             parts.append(found.view(*stretches.shape[:2], -1).mean(1))
-        values: NDArray[np.float32] = torch.cat(parts).cpu().numpy()
-        return values
+        return Values("dictionary_response", (), torch.cat(parts).cpu().numpy())
 
 
-def create_sums(writer: ArtifactWriter, layers: Sequence[str], count: int, step: int) -> None:
-    """Make ``relevance_sum [item, propagated_layer]``: the relevance in all that enters a layer."""
-    numbers, name = np.arange(len(layers), dtype=np.int16), "propagated_layer"
-    writer.put(name, numbers, (name,), flag_attributes(layers))
-    about = {"units": "1", "long_name": "relevance in all that enters a layer, by LRP"}
-    size, chunk = (count, len(layers)), (step, len(layers))
-    writer.create("relevance_sum", size, np.float32, ("item", name), about, chunk)
+class Sums:
+    """``relevance_sum [item, propagated_layer]``: the relevance in all that enters a layer."""
+
+    def __init__(self, layers: Sequence[str]) -> None:
+        self._layers = layers
+
+    def create(self, writer: ArtifactWriter, count: int, step: int) -> None:
+        """Create the array of `count` items, `step` a chunk, and its axis."""
+        layers = self._layers
+        numbers = np.arange(len(layers), dtype=np.int16)
+        name = "propagated_layer"
+        writer.put(name, numbers, (name,), flag_attributes(layers))
+        writer.create(
+            "relevance_sum",
+            (count, len(layers)),
+            np.float32,
+            ("item", name),
+            {"units": "1", "long_name": "relevance in all that enters a layer, by LRP"},
+            (step, len(layers)),
+        )
+
+    def of(self, sums: Mapping[str, Tensor]) -> Values:
+        """Return the sums (B,) by layer."""
+        found = torch.stack([sums[name] for name in self._layers], 1)
+        return Values("relevance_sum", (), found.cpu().numpy())
 
 
-def first_filters(graph: Graph, points: int) -> Filters | None:
-    """Return the first filters of a network for waveforms, for transforms of `points` or more.
+def first_filters(graph: Graph) -> tuple[Tensor, int] | None:
+    """Return the filters (filters, taps) of a network for waveforms, and its step; None: no such.
 
-    They are those of the first layer with weights; None where it is not a convolution of one
-    signal.
+    They are those of the first layer with weights, if it is a convolution of one signal.
     """
     first = next((step for step in graph.steps if step.kind == "linear"), None)
     layer = None if first is None else first.map
     if not isinstance(layer, Convolution) or layer.weight[0].numel() != max(layer.weight.shape[1:]):
         return None
     axis = layer.weight[0, 0].shape.index(max(layer.weight.shape[2:]))
-    kernels = layer.weight.flatten(1)
-    return Filters(kernels, layer.stride[axis], max(points, kernels.shape[1]))
+    return layer.weight.flatten(1), layer.stride[axis]

@@ -1,10 +1,10 @@
 """Explaining the items of a corpus and writing `relevance.zarr`."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from math import prod
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,13 +15,7 @@ from speechscope.artifact_writer import CHUNK_BYTES, ArtifactWriter, flag_attrib
 from speechscope.blocks import Results, Task, Values, carry_out, tasks_of
 from speechscope.errors import UsageProblem
 from speechscope.parallel import Executor, Here
-from speechscope.relevance.arrays import (
-    Filters,
-    create_spectra,
-    create_sums,
-    first_filters,
-    spectrum,
-)
+from speechscope.relevance.arrays import Filters, Spectra, Sums, first_filters
 from speechscope.relevance.lrp import layers_with_weights
 from speechscope.relevance.methods import METHODS, RelevanceSettings, propagated
 from speechscope.relevance.networks import Explained, explained
@@ -102,15 +96,14 @@ class Explainer:
     frames: Frames
     seed: int
 
-    _HELD: ClassVar = ("explained", "filters", "layers")
-
     def __post_init__(self) -> None:
         unknown = [name for name in self.methods if name not in METHODS]
         if unknown:
             raise UsageProblem(f"--method {unknown[0]}: choose from {', '.join(METHODS)}")
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in self._HELD}
+        kept = {field.name for field in fields(self)}
+        return {name: value for name, value in self.__dict__.items() if name in kept}
 
     @cached_property
     def explained(self) -> tuple[Explained, tuple[int, ...]]:
@@ -120,16 +113,18 @@ class Explainer:
         return of, tuple(of.enter(example).shape[1:])
 
     @cached_property
-    def filters(self) -> Filters | None:
-        """The first layer, where it filters waveforms and it is they that are explained."""
-        if not self.waveform or self.layer is not None:
-            return None
-        return first_filters(self.explained[0].steps(), self.frames.length)
-
-    @cached_property
-    def layers(self) -> Sequence[str]:
-        """The layers that ``lrp`` hands relevance down by; none where it is not asked for."""
-        return layers_with_weights(self.explained[0].steps()) if "lrp" in self.methods else ()
+    def beside(self) -> tuple[Spectra | None, Filters | None, Sums | None]:
+        """What is worked out beside the relevance itself."""
+        spectra = filters = None
+        corpus, graph = self.subject.corpus, self.explained[0].steps
+        if self.waveform and self.layer is None:
+            rate = float(corpus.config["rate"])
+            spectra = Spectra(self.frames, self.methods, corpus.input_shape[2], rate)
+            kernels = first_filters(graph())
+            if kernels is not None:
+                filters = Filters(*kernels, self.frames.length, rate)
+        sums = Sums(layers_with_weights(graph())) if "lrp" in self.methods else None
+        return spectra, filters, sums
 
     @property
     def waveform(self) -> bool:
@@ -174,20 +169,19 @@ class Explainer:
 
         def values() -> Iterator[Values]:
             yield Values("input", (), self.subject.whole(inputs).reshape(count, *self.stored))
-            if self.filters is not None:
-                yield Values("dictionary_response", (), self.filters.respond(x))
+            spectra, filters, sums = self.beside
+            if filters is not None:
+                yield filters.of(x)
             for number, name in enumerate(self.methods):
-                if name == "lrp":
-                    relevance, sums = propagated(of, x, wanted, self.settings)
-                    held = torch.stack([sums[layer] for layer in self.layers], 1)
-                    yield Values("relevance_sum", (), held.cpu().numpy())
+                if name == "lrp" and sums is not None:
+                    relevance, entering = propagated(of, x, wanted, self.settings)
+                    yield sums.of(entering)
                 else:
                     relevance = METHODS[name](of, x, wanted, self.settings, seeds)
                 found = relevance.reshape(count, *self.inside).cpu().numpy()
                 yield Values("relevance", (number,), found)
-                if self.waveform and self.layer is None:
-                    found = spectrum(name, relevance, x, self.frames)
-                    yield Values("spectral_relevance", (number,), found)
+                if spectra is not None:
+                    yield spectra.of(number, relevance, x)
                 if progress is not None:
                     progress((number + 1) * count, count * len(self.methods))
 
@@ -214,7 +208,7 @@ def write_relevance(
     executor
         Who does the work; None: this process. The arrays do not depend on it.
     """
-    corpus, methods, frames, layer = work.subject.corpus, work.methods, work.frames, work.layer
+    corpus, methods, layer = work.subject.corpus, work.methods, work.layer
     count = len(items)
     step = step or work.chunk_items(count)
     axes: tuple[str, ...] = ("sample",) if work.waveform else ("channel", "frequency", "time")
@@ -232,13 +226,9 @@ def write_relevance(
         {"units": "1"},
         (1, step, *inside),
     )
-    if work.waveform and layer is None:
-        samples, rate = corpus.input_shape[2], float(corpus.config["rate"])
-        create_spectra(writer, frames, (len(methods), count), samples, rate, step)
-        if work.filters is not None:
-            work.filters.create(writer, count, rate, step)
-    if work.layers:
-        create_sums(writer, work.layers, count, step)
+    for beside in work.beside:
+        if beside is not None:
+            beside.create(writer, count, step)
     labels = corpus.labels[items]
     writer.put("item_index", np.asarray(items, dtype=np.int64), ("item",), {"units": "1"})
     writer.put("label", labels.astype(np.int16), ("item",), flag_attributes(corpus.classes))
