@@ -32,12 +32,13 @@ def scorecard(path: Path, *, device: str, moved: Mapping[str, Path] | None = Non
     A corpus gives the round trips of its segments (Riemens 2015, table 1); a model its accuracies
     on the test split, or its letter error rate beside that of a constant answer; a decoder its
     errors, those of the zero spectrogram and of its leak test; an inversion its distances and
-    correlations by method and layer; relevance how faithful it is.
+    correlations by method and layer; relevance how faithful it is; navai what its patterns show.
 
     Parameters
     ----------
     path
-        ``corpus.zarr``, ``model.pt``, ``decoder.pt``, ``inversion.zarr`` or ``relevance.zarr``.
+        ``corpus.zarr``, ``model.pt``, ``decoder.pt``, ``inversion.zarr``, ``relevance.zarr`` or
+        ``navai.zarr``.
     device
         Where the network runs.
     moved
@@ -64,8 +65,13 @@ def scorecard(path: Path, *, device: str, moved: Mapping[str, Path] | None = Non
         from speechscope.relevance.scorecard import relevance_rows
 
         return list(relevance_rows(path, choose(device), moved))
+    if kind == "navai":
+        from speechscope.navai.scorecard import navai_rows
+
+        return list(navai_rows(path))
     raise UsageProblem(
-        f"{path} is a {kind}; score takes a corpus, a model, a decoder, an inversion or relevance"
+        f"{path} is a {kind}; score takes a corpus, a model, a decoder, an inversion, "
+        "relevance or navai"
     )
 
 

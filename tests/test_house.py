@@ -21,6 +21,7 @@ LADDER = (
     ("cli",),
     ("commands",),
     ("scorecards", "inspection"),
+    ("navai",),  # built on relevance, and on the sounds of inversion
     ("training", "inversion", "relevance", "report", "round_trip"),
     ("scoring",),
     ("corpus",),
