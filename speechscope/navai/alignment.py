@@ -63,35 +63,23 @@ def shifts(name: str, relevance: Mapping[str, Tensor], like: Tensor) -> Tensor:
     return chosen - frames // 2
 
 
-def aligned(inputs: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
-    """Return inputs cropped on one side, so that the chosen frame is the middle one.
+def crop(shift: int, frames: int) -> tuple[slice, slice]:
+    """Return which frames of an input are left, and where they stand, the chosen one in the middle.
 
     Of T frames the first 2s are cut off where the chosen frame lies s after the middle, and the
     last 2s where it lies s before; T − 2s are left, whose middle it is. They stand in the middle of
-    T frames, with zeros around them. Krug 2018, sec. 3.6 and 4.3: "the beginning and end of the
-    averaged frame implicitly has lower values".
+    T frames. Krug 2018, sec. 3.6: the procedure "crops the spectrogram frames on one side"; and
+    sec. 4.3: "the beginning and end of the averaged frame implicitly has lower values", zero for
+    what is cut off.
 
     Parameters
     ----------
-    inputs
-        (B, C, F, T), centred: zero is the training mean.
     shift
-        (B,) [frames], from `shifts`.
-
-    Returns
-    -------
-    cropped
-        (B, C, F, T).
-    inside
-        (B, T), whether a frame of it is one of the input.
+        Of the chosen frame after the middle, from `shifts` [frames].
+    frames
+        T.
     """
-    frames = inputs.shape[-1]
-    place = torch.arange(frames, device=inputs.device)
-    left = shift.abs()[:, None]
-    # The chosen frame itself is left even where nothing else is.
-    inside = ((place >= left) & (place < frames - left)) | (place == frames // 2)
-    if not bool(shift.any()):
-        return inputs, inside
-    source = (place + shift[:, None]).clamp(0, frames - 1)
-    index = source[:, None, None].expand(-1, *inputs.shape[1:3], -1)
-    return inputs.gather(3, index) * inside[:, None, None], inside
+    low, high = abs(shift), frames - abs(shift)
+    if high <= low:  # the chosen frame itself is left even where nothing else is
+        low, high = frames // 2, frames // 2 + 1
+    return slice(low + shift, high + shift), slice(low, high)

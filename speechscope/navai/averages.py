@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from speechscope.errors import UsageProblem
-from speechscope.navai.alignment import aligned
+from speechscope.navai.alignment import crop
 
 MOST_BYTES = 2_000_000_000
 """Most memory the sums may take (chosen)."""
@@ -90,14 +90,12 @@ class Averages:
         self._bytes = 2 * 8 * alignments * classes * int(np.prod(shape))
         self._room()
         self._shape = shape
-        size = (alignments, classes, int(np.prod(shape)))
+        size = (alignments, classes, *shape)
         self._sums = torch.zeros(size, dtype=torch.float64, device=device)
         self._shuffled = torch.zeros_like(self._sums)
-        self._covered = torch.zeros(
-            (alignments, classes, shape[2]), dtype=torch.float64, device=device
-        )
-        self._count = torch.zeros(classes, dtype=torch.float64, device=device)
-        self._groups: dict[Group, tuple[Tensor, Tensor]] = {}
+        self._covered = np.zeros((alignments, classes, shape[2]), dtype=np.int64)
+        self._count = np.zeros(classes, dtype=np.int64)
+        self._groups: dict[Group, tuple[Tensor, NDArray[np.int64]]] = {}
         self._rng = np.random.default_rng(seed)
 
     def add(
@@ -120,38 +118,33 @@ class Averages:
         groups
             By alignment, the part of its class that each input belongs to; None: to none.
         """
-        classes = len(self._count)
-        numbers = torch.arange(classes, device=target.device)[:, None]
-        member = (target == numbers).double()  # (K, B)
         # Classes change places among the inputs at hand: each keeps its number of inputs.
-        order = torch.from_numpy(self._rng.permutation(len(target))).to(target.device)
-        other = member[:, order]
-        self._count += member.sum(1)
-        for a, moved in enumerate(shift):
-            cropped, inside = aligned(inputs, moved)
-            flat = cropped.flatten(1).double()
-            self._sums[a].addmm_(member, flat)
-            self._shuffled[a].addmm_(other, flat)
-            self._covered[a].addmm_(member, inside.double())
-            if groups is not None:
-                self._split(a, cropped[:, 0], groups[a])
+        mine = target.tolist()
+        others = self._rng.permutation(mine).tolist()
+        self._count += np.bincount(mine, minlength=len(self._count))
+        # One input after another: only what is left of each is touched, in no other memory.
+        for a, row in enumerate(shift.tolist()):
+            for n, moved in enumerate(row):
+                source, place = crop(moved, self._shape[2])
+                left = inputs[n, :, :, source]
+                self._sums[a, mine[n]][..., place] += left
+                self._shuffled[a, others[n]][..., place] += left
+                self._covered[a, mine[n], place] += 1
+                group = None if groups is None else groups[a][n]
+                if group is not None:
+                    sums, count = self._part(group)
+                    sums[a][:, place] += left[0]
+                    count[a] += 1
 
-    def _split(self, a: int, inputs: Tensor, groups: Sequence[Group | None]) -> None:
-        rows: dict[Group, list[int]] = {}
-        for row, group in enumerate(groups):
-            if group is not None:
-                rows.setdefault(group, []).append(row)
-        for group, mine in rows.items():
-            if group not in self._groups:
-                count = torch.zeros(len(self._sums), dtype=torch.float64)
-                size = (len(self._sums), *inputs.shape[1:])
-                self._bytes += 8 * int(np.prod(size))
-                self._room()
-                sums = torch.zeros(size, dtype=torch.float64, device=inputs.device)
-                self._groups[group] = sums, count
-            sums, count = self._groups[group]
-            sums[a] += inputs[mine].double().sum(0)
-            count[a] += len(mine)
+    def _part(self, group: Group) -> tuple[Tensor, NDArray[np.int64]]:
+        """Return the sums (A, F, T) and counts (A,) of a part of a class."""
+        if group not in self._groups:
+            size = (len(self._sums), *self._shape[1:])
+            self._bytes += 8 * int(np.prod(size))
+            self._room()
+            sums = torch.zeros(size, dtype=torch.float64, device=self._sums.device)
+            self._groups[group] = sums, np.zeros(len(self._sums), dtype=np.int64)
+        return self._groups[group]
 
     def _room(self) -> None:
         if self._bytes > MOST_BYTES:
@@ -169,18 +162,17 @@ class Averages:
             ``inputs``: the mean over all inputs, of any class (Krug 2018, sec. 3.5); ``classes``:
             the mean of the means of classes, each counting alike.
         """
-        count = self._count.cpu().numpy()
+        count = self._count
         with np.errstate(invalid="ignore"):
-            mean = self._whole(self._sums) / count[:, None, None, None]
-            shuffled = self._whole(self._shuffled) / count[:, None, None, None]
+            mean = self._sums.cpu().numpy() / count[:, None, None, None]
+            shuffled = self._shuffled.cpu().numpy() / count[:, None, None, None]
         used = count > 0
         if normalizer == "inputs":
             share = count[used] / max(count.sum(), 1)
             over = np.tensordot(mean[:, used], share, (1, 0))
         else:
             over = mean[:, used].mean(1)
-        covered = self._covered.cpu().numpy().round().astype(np.int64)
-        return Means(mean, over, shuffled, covered, count.round().astype(np.int64))
+        return Means(mean, over, shuffled, self._covered, count)
 
     def groups(self, least: int) -> list[tuple[Group, NDArray[np.float64], NDArray[np.int64]]]:
         """Return (group, mean (A, F, T), count (A,)) of those with so many inputs.
@@ -191,13 +183,8 @@ class Averages:
         found = []
         for group in sorted(self._groups):
             sums, count = self._groups[group]
-            number = count.numpy()
-            if number.max() >= least:
+            if count.max() >= least:
                 with np.errstate(invalid="ignore"):
-                    mean = sums.cpu().numpy() / number[:, None, None]
-                found.append((group, mean, number.round().astype(np.int64)))
+                    mean = sums.cpu().numpy() / count[:, None, None]
+                found.append((group, mean, count))
         return found
-
-    def _whole(self, sums: Tensor) -> NDArray[np.float64]:
-        values: NDArray[np.float64] = sums.cpu().numpy()
-        return values.reshape(*values.shape[:2], *self._shape)

@@ -91,28 +91,29 @@ class LetterExamples:
 
     def answers(self, item: int) -> NDArray[np.int64]:
         """Return the class of every output of an utterance, (outputs,), padded ones included."""
-        return self._scores(self._inputs(item)).argmax(0).cpu().numpy()
+        with torch.no_grad():
+            scores = self._network(self._inputs(item)[None])[0]
+        return np.asarray(scores.argmax(0).cpu())
 
     def _inputs(self, item: int) -> Tensor:
         values = self.corpus.utterance_inputs(np.array([item]))[0]
         return torch.from_numpy(values - self.corpus.mean[..., None]).to(self.device)
 
-    def _scores(self, x: Tensor) -> Tensor:
-        if x.shape[2] < self.field.frames:
-            return x.new_empty(len(NAMES), 0)
-        with torch.no_grad():
-            scores: Tensor = self._network(x[None])[0]
-        return scores
-
     def _answered(self, item: int) -> tuple[Tensor, "_Answers"]:
-        """Return an utterance (C, F, N), and the letters that are answered without padding."""
+        """Return an utterance (C, F, N), and the letters that are answered without padding.
+
+        Without padding the network gives those outputs alone that see none in training.
+        """
         x = self._inputs(item)
-        answer = self._scores(x).argmax(0).cpu().numpy()
-        output = np.arange(len(answer))
-        first = output * self.field.step - self.field.before
-        whole = (first >= 0) & (first + self.field.frames <= x.shape[2])
-        output = output[whole & (answer < len(LETTERS))]
-        return x, _Answers(item, output, answer[output])
+        field = self.field
+        first = -(-field.before // field.step)
+        inside = x[None, :, :, first * field.step - field.before :]
+        if inside.shape[3] < field.frames:
+            return x, _Answers(item, np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
+        with torch.no_grad():
+            answer = self.window(inside)[0, :, 0].argmax(0).cpu().numpy()
+        found = np.flatnonzero(answer < len(LETTERS))
+        return x, _Answers(item, first + found, answer[found])
 
     def _windows(self, x: Tensor, found: "_Answers", rows: slice) -> "_Windows":
         place = found.output[rows] * self.field.step - self.field.before
