@@ -35,7 +35,7 @@ from speechscope.relevance.gradient import sensitivity
 from speechscope.relevance.lrp import lrp
 from speechscope.relevance.networks import explained, graph_of
 from speechscope.relevance.rules import composite
-from speechscope.relevance.subject import Subject
+from speechscope.subject import Subject
 
 RULE = composite("krug", epsilon=1e-6, gamma=0.25, alpha=2.0)
 

@@ -20,11 +20,12 @@ LADDER = (
     ("__main__",),
     ("cli",),
     ("commands",),
-    ("scorecards", "inspection"),
+    ("scorecards", "inspection", "api"),
     ("navai",),  # built on relevance, and on the sounds of inversion
     ("training", "inversion", "relevance", "report", "round_trip"),
-    ("scoring",),
+    ("scoring", "subject"),
     ("corpus",),
+    ("tracing",),
     ("networks", "features"),
     ("lineage",),
     ("artifact_writer", "checkpoint"),
@@ -55,6 +56,8 @@ def imports(tree: ast.AST) -> Iterator[str]:
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_imports_go_one_way(path: Path) -> None:
     mine = component(path)
+    if mine == "__init__":
+        return  # the front door: what it names is loaded when it is asked for
     tree = ast.parse(path.read_text())
     for name in imports(tree):
         parts = name.split(".")

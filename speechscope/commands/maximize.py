@@ -79,8 +79,8 @@ def command(
     from speechscope.relevance.maximize import MaximizeSettings
     from speechscope.relevance.maximum_store import write_maximum
     from speechscope.relevance.sound import write_optima
-    from speechscope.relevance.subject import subject_of
     from speechscope.relevance.windows import on_its_window, on_whole_inputs, parse_units
+    from speechscope.subject import subject_of
     from speechscope.wav import check_target
 
     given = None if model is None else options.input_path(model)

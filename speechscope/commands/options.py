@@ -131,17 +131,3 @@ def exclusive(given: dict[str, bool]) -> None:
     if sum(given.values()) > 1:
         *others, last = given
         raise UsageProblem(f"{', '.join(others)} and {last} exclude each other")
-
-
-def area(text: str, flag: str) -> tuple[int, int]:
-    """Return what ``BINSxFRAMES`` means.
-
-    Raises
-    ------
-    UsageProblem
-        It is not two whole numbers above 0.
-    """
-    parts = text.split("x")
-    if len(parts) != 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
-        raise UsageProblem(f"{flag} {text}: give BINSxFRAMES, such as 10x4")
-    return int(parts[0]), int(parts[1])

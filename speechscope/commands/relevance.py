@@ -103,20 +103,20 @@ def command(
     }
     chosen = recipes.resolve(recipe, "relevance", flags)
     path = options.output_path(destination, "relevance.zarr")
-    areas = {name: options.area(chosen[name], f"--{name}") for name in ("patch", "stride")}
 
     from speechscope import artifact_writer, provenance
     from speechscope.corpus import selection
     from speechscope.device import choose
     from speechscope.lineage import entry
     from speechscope.progress import bar
-    from speechscope.relevance.methods import RelevanceSettings
+    from speechscope.relevance.methods import relevance_settings
     from speechscope.relevance.sound import write_sounds
     from speechscope.relevance.spectral import Frames
     from speechscope.relevance.store import Target, write_relevance
-    from speechscope.relevance.subject import check_classes, subject_of
+    from speechscope.subject import check_classes, subject_of
     from speechscope.wav import check_target
 
+    settings = relevance_settings(chosen)
     given = None if model is None else options.input_path(model)
     subject = subject_of(given, foreign, weights, corpus, choose(device))
     data = subject.corpus
@@ -135,12 +135,6 @@ def command(
         if data.unit != "window" and not data.invertible:
             raise UsageProblem(f"--wav: {data.features} spectrograms have no waveform")
         check_target(wav, force=force)
-    settings = RelevanceSettings(
-        **{name: chosen[name] for name in ("rule", "epsilon", "gamma", "alpha")},
-        **{name: chosen[name] for name in ("steps", "samples", "noise")},
-        patch=areas["patch"],
-        stride=areas["stride"],
-    )
     methods = chosen["method"].split(",")
     new = provenance.new_record(
         "relevance",

@@ -26,7 +26,9 @@ def command(
     that of silence. An inversion: Euclidean distance, mxcorr2 of spectrograms and mxcorr of
     waveforms by method and layer, beside the round trip of the representation itself and the
     threshold of the average waveform. Relevance: deletion, insertion, sensitivity-n, agreement
-    between methods and with the same network of random weights.
+    between methods and with the same network of random weights. Averages of aligned inputs: energy
+    at the formants of vowels, bursts of plosives, width and strength of patterns, and what
+    alignment changes, beside shuffled classes.
 
     Example: speechscope score inversion.zarr --csv
     """

@@ -16,7 +16,7 @@ from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
 from speechscope.navai.alignment import NEEDS, shifts
 from speechscope.navai.passes import Passes
-from speechscope.relevance.subject import Subject
+from speechscope.subject import Subject
 
 MOST = 256
 """Most inputs worked on at a time."""

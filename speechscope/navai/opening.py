@@ -22,7 +22,7 @@ from speechscope.networks.layers import Network
 from speechscope.networks.wav2letter import Wav2Letter
 from speechscope.relevance.networks import explained
 from speechscope.relevance.rules import Composite
-from speechscope.relevance.subject import subject_of
+from speechscope.subject import subject_of
 
 
 @dataclass(frozen=True)

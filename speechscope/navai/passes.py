@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from speechscope.navai.alignment import NEEDS
-from speechscope.relevance.graph import Graph
 from speechscope.relevance.lrp import lrp
 from speechscope.relevance.networks import Explained
 from speechscope.relevance.rules import Composite
 from speechscope.relevance.target import per_class, predicted
+from speechscope.tracing.graph import Graph
 
 
 @dataclass(frozen=True)

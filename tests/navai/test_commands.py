@@ -22,7 +22,7 @@ from speechscope.networks.wav2letter import Wav2Letter
 from speechscope.relevance.gradient import sensitivity
 from speechscope.relevance.lrp import lrp
 from speechscope.relevance.rules import composite
-from speechscope.relevance.table_graph import table_graph
+from speechscope.tracing.table_graph import table_graph
 
 # Hardly trained: what is drawn answers different inputs differently; what has learned from so
 # little answers one thing always.
@@ -323,6 +323,23 @@ def test_classes_nothing_is_predicted_as_are_named(
     assert run([*told, never]) == 1
     assert f"none was predicted as {never}" in capsys.readouterr().err
     assert not Path("navai.zarr").exists()
+
+
+def test_any_network_is_averaged(here: Path) -> None:
+    Path("tiny_navai.py").write_text(
+        "import torch\n"
+        "def make():\n"
+        "    torch.manual_seed(0)\n"
+        "    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(201 * 16, 5))\n"
+    )
+    told = ["--model", "tiny_navai:make", "--corpus", "corpus.zarr", "-o", "tiny.zarr", "-fq"]
+    assert run(["navai", *told, "--rule", "epsilon"]) == 0
+    found, corpus = Artifact(here / "tiny.zarr"), Corpus(here / "corpus.zarr")
+    items, target = found.read("item_index"), found.read("target")
+    label = found.flags("target").index(found.flags("class")[0])
+    wanted = corpus.centred(items[target == label])[:, 0].mean(0)
+    np.testing.assert_allclose(found.read("mean")[0, 0], wanted, atol=1e-6)
+    assert run(["navai", *told, "--mode", "profile"]) == 2
 
 
 WRONG = [
