@@ -33,6 +33,8 @@ class Means:
         (A, C, F, T).
     shuffled
         As `mean`, each input counted for the class of another.
+    moved
+        As `mean`, each input aligned as another one is.
     covered
         (A, K, T), how many inputs have a value there.
     count
@@ -42,6 +44,7 @@ class Means:
     mean: NDArray[np.float64]
     normalizer: NDArray[np.float64]
     shuffled: NDArray[np.float64]
+    moved: NDArray[np.float64]
     covered: NDArray[np.int64]
     count: NDArray[np.int64]
 
@@ -54,6 +57,17 @@ class Means:
     def pattern_shuffled(self) -> NDArray[np.float64]:
         """What is left of it by chance."""
         return self.shuffled - self.normalizer[:, None]
+
+    @property
+    def pattern_moved(self) -> NDArray[np.float64]:
+        """What is left of it where inputs are cropped as much, but not to where it matters.
+
+        Its normalizer is of inputs moved so, too.
+        """
+        used = self.count > 0
+        share = self.count[used] / self.count.sum()
+        over = np.tensordot(self.moved[:, used], share, (1, 0))
+        return self.moved - over[:, None]
 
 
 class Averages:
@@ -70,7 +84,7 @@ class Averages:
     device
         Where they are added up, in double precision.
     seed
-        Of the shuffled classes.
+        Of the shuffled classes and shifts.
 
     Raises
     ------
@@ -87,12 +101,13 @@ class Averages:
         device: torch.device,
         seed: int,
     ) -> None:
-        self._bytes = 2 * 8 * alignments * classes * int(np.prod(shape))
+        self._bytes = 3 * 8 * alignments * classes * int(np.prod(shape))
         self._room()
         self._shape = shape
         size = (alignments, classes, *shape)
         self._sums = torch.zeros(size, dtype=torch.float64, device=device)
         self._shuffled = torch.zeros_like(self._sums)
+        self._moved = torch.zeros_like(self._sums)
         self._covered = np.zeros((alignments, classes, shape[2]), dtype=np.int64)
         self._count = np.zeros(classes, dtype=np.int64)
         self._groups: dict[Group, tuple[Tensor, NDArray[np.int64]]] = {}
@@ -118,9 +133,9 @@ class Averages:
         groups
             By alignment, the part of its class that each input belongs to; None: to none.
         """
-        # Classes change places among the inputs at hand: each keeps its number of inputs.
+        # Classes, and shifts, change places among the inputs at hand: as many of each are left.
         mine = target.tolist()
-        others = self._rng.permutation(mine).tolist()
+        other = self._rng.permutation(len(mine)).tolist()
         self._count += np.bincount(mine, minlength=len(self._count))
         # One input after another: only what is left of each is touched, in no other memory.
         for a, row in enumerate(shift.tolist()):
@@ -128,8 +143,10 @@ class Averages:
                 source, place = crop(moved, self._shape[2])
                 left = inputs[n, :, :, source]
                 self._sums[a, mine[n]][..., place] += left
-                self._shuffled[a, others[n]][..., place] += left
+                self._shuffled[a, mine[other[n]]][..., place] += left
                 self._covered[a, mine[n], place] += 1
+                source, spot = crop(row[other[n]], self._shape[2])
+                self._moved[a, mine[n]][..., spot] += inputs[n, :, :, source]
                 group = None if groups is None else groups[a][n]
                 if group is not None:
                     sums, count = self._part(group)
@@ -166,13 +183,14 @@ class Averages:
         with np.errstate(invalid="ignore"):
             mean = self._sums.cpu().numpy() / count[:, None, None, None]
             shuffled = self._shuffled.cpu().numpy() / count[:, None, None, None]
+            moved = self._moved.cpu().numpy() / count[:, None, None, None]
         used = count > 0
         if normalizer == "inputs":
             share = count[used] / max(count.sum(), 1)
             over = np.tensordot(mean[:, used], share, (1, 0))
         else:
             over = mean[:, used].mean(1)
-        return Means(mean, over, shuffled, self._covered, count)
+        return Means(mean, over, shuffled, moved, self._covered, count)
 
     def groups(self, least: int) -> list[tuple[Group, NDArray[np.float64], NDArray[np.int64]]]:
         """Return (group, mean (A, F, T), count (A,)) of those with so many inputs.

@@ -15,6 +15,7 @@ from speechscope.tables import Row
 
 Measure = Callable[[str, NDArray[np.float32], NDArray[np.float32]], float]
 """(class, pattern, pattern of shuffled classes) → value."""
+Values = NDArray[np.float64]
 
 
 def navai_rows(path: Path) -> Iterator[Row]:
@@ -24,7 +25,9 @@ def navai_rows(path: Path) -> Iterator[Row]:
     and women's formants lie (Hillenbrand et al. 1995) than between 200 and 4000 Hz at large; in
     others' bands: the same where the other vowels have theirs. burst: of plosives. width [ms] and
     strength: of all. ``shuffled`` is the same measure of patterns whose inputs have changed classes
-    with each other; ``gain``, with its interval, the difference from no alignment, class by class.
+    with each other; ``gain`` the difference from no alignment, class by class; ``beyond`` that from
+    inputs that have changed their shifts with each other: cropped as much, but not to where it
+    matters, since cropping alone makes a pattern narrow.
     Profiles have a row a layer: the size of the profiles over that of the mean over classes.
 
     Source: Krug 2018, sec. 4.3, which judges by eye; the measures are chosen here (`measures`).
@@ -42,47 +45,35 @@ def navai_rows(path: Path) -> Iterator[Row]:
     time = artifact.read("time")
     step = float(time[1] - time[0]) if len(time) > 1 else 1.0
     patterns = artifact.read("pattern")
-    shuffled = artifact.read("pattern_shuffled")
+    shuffled, moved = artifact.read("pattern_shuffled"), artifact.read("pattern_moved")
     for measure, (names, of) in _measures(artifact, classes, step).items():
-        values = {
-            alignment: np.array(
-                [of(n, patterns[a, classes.index(n)], shuffled[a, classes.index(n)]) for n in names]
-            )
-            for a, alignment in enumerate(alignments)
-        }
-        chance = {
-            alignment: np.array([of(n, *(shuffled[a, classes.index(n)],) * 2) for n in names])
-            for a, alignment in enumerate(alignments)
-        }
-        for alignment in alignments:
-            found = values[alignment]
-            gain = found - values["none"] if "none" in values and alignment != "none" else None
-            yield _row(path, alignment, measure, found, chance[alignment], gain)
+        rows = [classes.index(name) for name in names]
+
+        def over(a: int, found: NDArray[np.float32], of: Measure, rows: list[int]) -> Values:
+            return np.array([of(classes[k], found[a, k], shuffled[a, k]) for k in rows])
+
+        plain = over(alignments.index("none"), patterns, of, rows) if "none" in alignments else None
+        for a, alignment in enumerate(alignments):
+            value, chance, cropped = (over(a, p, of, rows) for p in (patterns, shuffled, moved))
+            still = alignment == "none"
+            yield {
+                "artifact": path.name,
+                "alignment": alignment,
+                "measure": measure,
+                "classes": len(value),
+                **_mean("", value),
+                "shuffled": float(chance.mean()),
+                **_mean("gain", None if still or plain is None else value - plain),
+                **_mean("beyond", None if still else value - cropped),
+            }
 
 
-def _row(
-    path: Path,
-    alignment: str,
-    measure: str,
-    found: NDArray[np.float64],
-    chance: NDArray[np.float64],
-    gain: NDArray[np.float64] | None,
-) -> Row:
-    low, high = bootstrap(found)
-    least, most = (None, None) if gain is None else bootstrap(gain)
-    return {
-        "artifact": path.name,
-        "alignment": alignment,
-        "measure": measure,
-        "classes": len(found),
-        "value": float(found.mean()),
-        "low": low,
-        "high": high,
-        "shuffled": float(chance.mean()),
-        "gain": None if gain is None else float(gain.mean()),
-        "gain_low": least,
-        "gain_high": most,
-    }
+def _mean(name: str, found: Values | None) -> dict[str, float | None]:
+    """Return a mean over classes with its interval."""
+    first, joint = (name, f"{name}_") if name else ("value", "")
+    low, high = (None, None) if found is None else bootstrap(found)
+    mean = None if found is None else float(found.mean())
+    return {first: mean, f"{joint}low": low, f"{joint}high": high}
 
 
 def _measures(

@@ -31,7 +31,7 @@ class NavaiSettings:
     least
         Inputs a part of a class has to have to be written.
     seed
-        Of the shuffled classes.
+        Of the shuffled classes and shifts.
     """
 
     alignments: tuple[str, ...]
@@ -92,11 +92,12 @@ def write_navai(
     class. Inputs stream by; one pass over them does for all alignments. Beside the arrays of the
     contract, of which those of spectrograms with derivatives hold the first channel:
     ``pattern_shuffled``, the pattern where inputs of a block have changed their classes with each
-    other; ``covered [alignment, class, time]``, how many inputs reach there; ``item_index``,
-    ``output`` and ``target [item]``, where an input is from; ``mean_channels [alignment, class,
-    channel, frequency, time]`` and ``pattern_channels`` where there are several; with a split,
-    ``mean_by``, ``pattern_by [alignment, part, frequency, time]``, ``count_by [alignment, part]``,
-    ``part_class``, ``part_value [part]``.
+    other, and ``pattern_moved``, where they have changed their shifts; ``covered [alignment, class,
+    time]``, how many inputs reach there; ``item_index``, ``output`` and ``target [item]``, where an
+    input is from; ``mean_channels [alignment, class, channel, frequency, time]`` and
+    ``pattern_channels`` where there are several; with a split, ``mean_by``, ``pattern_by
+    [alignment, part, frequency, time]``, ``count_by [alignment, part]``, ``part_class``,
+    ``part_value [part]``.
 
     Source: Krug 2018, sec. 3.5 and 3.6.
 
@@ -174,11 +175,12 @@ def _write_means(
         "mean": means.mean[:, rows],
         "pattern": means.pattern[:, rows],
         "pattern_shuffled": means.pattern_shuffled[:, rows],
+        "pattern_moved": means.pattern_moved[:, rows],
     }
     for name, values in of_rows.items():
         values = values.astype(np.float32)
         writer.put(name, values[:, :, 0], dims, centred)
-        if values.shape[2] > 1 and name != "pattern_shuffled":
+        if values.shape[2] > 1 and name in ("mean", "pattern"):
             writer.put(f"{name}_channels", values, by_channel, centred)
     writer.put(
         "normalizer",

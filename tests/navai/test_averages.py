@@ -141,6 +141,26 @@ def test_shuffled_classes_keep_their_sizes_and_lose_their_pattern() -> None:
     np.testing.assert_allclose(found.shuffled.mean(1), found.normalizer, atol=1e-12)
 
 
+def test_shifts_of_others_crop_as_much_and_align_nothing() -> None:
+    rng = torch.Generator().manual_seed(0)
+    shift = torch.randint(-3, 4, (1, 300), generator=rng)
+    x = torch.zeros(300, 1, 1, 11)
+    x[torch.arange(300), 0, 0, 5 + shift[0]] = 1.0
+    target = torch.arange(300) % 3
+    x[target == 0] *= -1
+    sums = summed((1, 1, 11), classes=3)
+    sums.add(x, target, shift)
+    found = sums.finish("inputs")
+    assert np.abs(found.mean[0, :, 0, 0]).min(0).argmax() == 5  # each stands in the middle
+    np.testing.assert_allclose(np.abs(found.mean[0, :, 0, 0, 5]), 1)
+    assert np.abs(found.moved[0, :, 0, 0, 5]).max() < 0.35  # of seven places
+    over = found.moved.mean(1, keepdims=True)
+    np.testing.assert_allclose(found.pattern_moved, found.moved - over, atol=1e-12)
+    none = summed((1, 1, 11), classes=3)
+    none.add(x, target, torch.zeros_like(shift))
+    np.testing.assert_array_equal(none.finish("inputs").moved, none.finish("inputs").mean)
+
+
 def test_parts_of_a_class_have_their_own_means() -> None:
     x = torch.arange(6.0).view(6, 1, 1, 1).expand(6, 1, 1, 3)
     target = torch.tensor([0, 0, 0, 1, 1, 1])

@@ -297,7 +297,7 @@ def test_scores_are_printed_as_data(here: Path, capsys: pytest.CaptureFixture[st
     assert {"width [ms]", "strength"} <= {row["measure"] for row in rows}
     for row in rows:
         assert row["low"] <= row["value"] <= row["high"]
-        assert (row["gain"] is None) == (row["alignment"] == "none")
+        assert (row["gain"] is None) == (row["beyond"] is None) == (row["alignment"] == "none")
 
 
 def test_the_same_seed_gives_the_same_arrays(here: Path) -> None:
