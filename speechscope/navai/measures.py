@@ -99,7 +99,7 @@ def width(pattern: Array, step: float) -> float:
     below = np.flatnonzero(found < found[loudest] / 2)
     first = below[below < loudest].max(initial=-1)
     last = below[below > loudest].min(initial=len(found))
-    return float((last - first - 1) * step * 1e3)
+    return round(float(last - first - 1) * step * 1e3, 6)
 
 
 def strength(pattern: Array, chance: Array) -> float:

@@ -69,9 +69,9 @@ def navai_rows(path: Path) -> Iterator[Row]:
 
 
 def _mean(name: str, found: Values | None) -> dict[str, float | None]:
-    """Return a mean over classes with its interval."""
+    """Return a mean over classes with its interval; of one class there is none."""
     first, joint = (name, f"{name}_") if name else ("value", "")
-    low, high = (None, None) if found is None else bootstrap(found)
+    low, high = (None, None) if found is None or len(found) < 2 else bootstrap(found)
     mean = None if found is None else float(found.mean())
     return {first: mean, f"{joint}low": low, f"{joint}high": high}
 
