@@ -26,6 +26,7 @@ COMMANDS = (
     "relevance",
     "maximize",
     "navai",
+    "merge",
     "score",
     "report",
     "info",

@@ -154,7 +154,7 @@ class StoredExamples:
     Raises
     ------
     UsageProblem
-        It is of a layer inside the network.
+        It is of a layer inside the network, or of windows of utterances.
     """
 
     def __init__(self, artifact: Artifact, corpus: Corpus, device: torch.device) -> None:
@@ -163,6 +163,11 @@ class StoredExamples:
             raise UsageProblem(
                 f"{artifact.path} explains what enters {layer}; inputs are aligned by relevance "
                 "of inputs (speechscope relevance without --layer)"
+            )
+        if corpus.unit == "utterance":
+            raise UsageProblem(
+                f"{artifact.path} explains windows of utterances; navai takes the letter network "
+                "itself (speechscope navai model.pt)"
             )
         self._artifact = artifact
         self.corpus, self.classes = corpus, artifact.flags("target")

@@ -19,6 +19,7 @@ from speechscope.navai.letters import LetterExamples
 from speechscope.navai.passes import Passes
 from speechscope.navai.splits import Times, times_of
 from speechscope.networks.layers import Network
+from speechscope.networks.saved import load_model
 from speechscope.networks.wav2letter import Wav2Letter
 from speechscope.relevance.networks import explained
 from speechscope.relevance.rules import Composite
@@ -99,17 +100,25 @@ def opened(
             return Opened(stored, (path, "relevance"), {}, times_of(data, stored.shape))
         if record["kind"] != "model":
             raise UsageProblem(f"{path} is a {record['kind']}; navai takes a model or relevance")
+        trained = load_model(path)
+        if isinstance(trained.network, Wav2Letter):
+            if weights is not None:
+                raise UsageProblem("--weights goes with --model package.module:factory")
+            moved = {"corpus": corpus} if corpus else {}
+            data = Corpus(ancestor(path, record, "corpus", moved))
+            items = _items(data, split, ranges)
+            letters = LetterExamples(trained.network.to(device), data, items, rule, alignments)
+            field = letters.field
+            times = times_of(data, letters.shape, step=field.step, before=field.before)
+            return Opened(letters, (path, "model"), {}, times, letters.window, letters.answers)
     subject = subject_of(given, factory, weights, corpus, device)
     data, network = subject.corpus, subject.network
-    items = data.items(split) if ranges is None else selection.positions(data, split, ranges)
-    if isinstance(network, Wav2Letter):
-        letters = LetterExamples(network, data, items, rule, alignments)
-        field = letters.field
-        times = times_of(data, letters.shape, step=field.step, before=field.before)
-        return Opened(
-            letters, subject.parent, subject.config, times, letters.window, letters.answers
-        )
+    items = _items(data, split, ranges)
     of = explained(network, subject.inputs(items[:1]), None)
     examples = ItemExamples(subject, items, Passes.of_alignments(of, rule, alignments))
     ours = network if isinstance(network, Network) else None
     return Opened(examples, subject.parent, subject.config, times_of(data, examples.shape), ours)
+
+
+def _items(corpus: Corpus, split: str, ranges: list[str] | None) -> NDArray[np.int64]:
+    return corpus.items(split) if ranges is None else selection.positions(corpus, split, ranges)
