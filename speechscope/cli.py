@@ -26,6 +26,7 @@ COMMANDS = (
     "relevance",
     "maximize",
     "navai",
+    "cluster",
     "merge",
     "score",
     "report",

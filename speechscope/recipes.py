@@ -154,6 +154,34 @@ _NAVAI: Table = {
     "layer": Value("all", "chosen: every layer"),
 }
 
+REDUCTIONS = ("none", "pca", "tsne")
+ALGORITHMS = (
+    "kmeans",
+    "spectral",
+    "kmeans-euclidean",
+    "bisecting-kmeans",
+    "agglomerative",
+    "agglomerative-cosine",
+    "gaussian-mixture",
+)
+SAMPLE_FRAMES = ("third", "middle", "mean")
+SPLITS = ("train", "dev", "test")
+
+_CLUSTER: Table = {
+    "layer": Value("all", "Pellegrini 2016, sec. 4.1: the raw input and the layers"),
+    "reduce": Value("none,pca,tsne", "Pellegrini 2016, sec. 3.1"),
+    "algorithm": Value("kmeans,spectral", "Pellegrini 2016, sec. 3.2"),
+    "clusters": Value("classes", "Pellegrini 2016, sec. 4.1: as many as phones; auto: sec. 4.2"),
+    "most": Value("classes", "Pellegrini 2016, sec. 3.2: up to as many as phones"),
+    "per_class": Value(100, "Pellegrini 2016, sec. 3"),
+    "frame": Value(
+        "third", "Pellegrini 2016, sec. 3; mean: sec. 5; segments are whole", SAMPLE_FRAMES
+    ),
+    "split": Value("test", "chosen: unseen speakers; Pellegrini 2016 has what it tuned on", SPLITS),
+    "correct": Value(True, "Pellegrini 2016, sec. 3: correctly classified"),
+    "probes": Value(True, "chosen: beyond the paper"),
+}
+
 NO_PENALTIES: Table = {
     name: Value(0.0, "Riemens 2015, sec. 8: proposed, not tried")
     for name in ("noise", "sparse", "contractive")
@@ -253,6 +281,7 @@ CHURCHMAN_2015: Recipe = {
     "relevance": _RELEVANCE,
     "maximize": _MAXIMIZE,
     "navai": _NAVAI,
+    "cluster": _CLUSTER,
 }
 
 RIEMENS_2015: Recipe = {
@@ -339,6 +368,7 @@ KRUG_2018: Recipe = {
     "relevance": {**_RELEVANCE, "rule": Value("krug", "sec. 3.4, eq. 3 and 4", RULES)},
     "maximize": _MAXIMIZE,
     "navai": _NAVAI,
+    "cluster": _CLUSTER,
 }
 
 MUCKENHIRN_2019: Recipe = {
@@ -385,6 +415,7 @@ MUCKENHIRN_2019: Recipe = {
     "relevance": {**_RELEVANCE, "method": Value("guided", "sec. 3.1")},
     "maximize": _MAXIMIZE,
     "navai": _NAVAI,
+    "cluster": _CLUSTER,
 }
 
 PELLEGRINI_2016: Recipe = {
@@ -424,6 +455,7 @@ PELLEGRINI_2016: Recipe = {
         "dropout": Value(0.5, "sec. 2: with the dense hidden layers only"),
     },
     "navai": _NAVAI,
+    "cluster": _CLUSTER,
 }
 
 RECIPES: Mapping[str, Recipe] = {

@@ -22,7 +22,7 @@ LADDER = (
     ("commands",),
     ("scorecards", "inspection", "api"),
     ("navai",),  # built on relevance, and on the sounds of inversion
-    ("training", "inversion", "relevance", "report", "round_trip"),
+    ("training", "inversion", "relevance", "clustering", "report", "round_trip"),
     ("scoring", "subject"),
     ("corpus",),
     ("tracing",),
@@ -106,6 +106,11 @@ def test_the_names_in_the_recipes_are_those_of_the_library() -> None:
     assert set(recipes.NETWORKS) == {*TABLES, "wav2letter"}
     assert recipes.METHODS == tuple(METHODS)
     assert recipes.RULES == RULES
+    from speechscope.clustering.algorithms import ALGORITHMS
+    from speechscope.clustering.samples import FRAMES
+
+    assert recipes.ALGORITHMS == tuple(ALGORITHMS)
+    assert recipes.SAMPLE_FRAMES == FRAMES
 
 
 def test_every_value_of_a_recipe_has_a_source() -> None:
