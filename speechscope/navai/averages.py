@@ -137,6 +137,7 @@ class Averages:
         mine = target.tolist()
         other = self._rng.permutation(len(mine)).tolist()
         self._count += np.bincount(mine, minlength=len(self._count))
+        inputs = inputs.double()
         # One input after another: only what is left of each is touched, in no other memory.
         for a, row in enumerate(shift.tolist()):
             for n, moved in enumerate(row):
