@@ -25,6 +25,7 @@ COMMANDS = (
     "invert",
     "relevance",
     "maximize",
+    "navai",
     "cluster",
     "merge",
     "score",

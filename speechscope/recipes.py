@@ -131,6 +131,29 @@ _MAXIMIZE: Table = {
     "tv": Value(0.0, "Krug 2018, sec. 2.2 names it and does without"),
 }
 
+ALIGNMENTS = ("none", "min-sensitivity", "max-sensitivity", "max-lrp")
+SPLITS_OF_CLASSES = ("none", "phone", "speaker", "before", "after", "context")
+
+_NAVAI: Table = {
+    "mode": Value("inputs", "Krug 2018, sec. 3.5", ("inputs", "profile")),
+    "align": Value(",".join(ALIGNMENTS), "Krug 2018, sec. 3.6 and fig. 3"),
+    "by": Value("none", "Krug 2018, sec. 5, leaves splits for later", SPLITS_OF_CLASSES),
+    "split": Value("train", "Krug 2018, sec. 3.5: the training data", ("train", "dev", "test")),
+    "normalizer": Value(
+        "inputs", "Krug 2018, sec. 3.5: the mean over frames of any letter", ("inputs", "classes")
+    ),
+    "exclude": Value(
+        "apostrophe,space,twice,thrice,blank,h#,sil",
+        "Krug 2018, sec. 3.3: a to z alone; of phones (chosen) silence, their blank",
+    ),
+    "rule": Value("krug", "Krug 2018, sec. 3.4, eq. 3 and 4", RULES),
+    "epsilon": _RELEVANCE["epsilon"],
+    "gamma": _RELEVANCE["gamma"],
+    "alpha": _RELEVANCE["alpha"],
+    "least": Value(5, "chosen: means of fewer inputs show single voices"),
+    "layer": Value("all", "chosen: every layer"),
+}
+
 REDUCTIONS = ("none", "pca", "tsne")
 ALGORITHMS = (
     "kmeans",
@@ -257,6 +280,7 @@ CHURCHMAN_2015: Recipe = {
     },
     "relevance": _RELEVANCE,
     "maximize": _MAXIMIZE,
+    "navai": _NAVAI,
     "cluster": _CLUSTER,
 }
 
@@ -305,6 +329,7 @@ RIEMENS_2015: Recipe = {
         "relu": Value(True, "sec. 4.3, fig. 4"),
         **NO_PENALTIES,
     },
+    "navai": _NAVAI,
 }
 
 KRUG_2018: Recipe = {
@@ -342,6 +367,7 @@ KRUG_2018: Recipe = {
     },
     "relevance": {**_RELEVANCE, "rule": Value("krug", "sec. 3.4, eq. 3 and 4", RULES)},
     "maximize": _MAXIMIZE,
+    "navai": _NAVAI,
     "cluster": _CLUSTER,
 }
 
@@ -388,6 +414,7 @@ MUCKENHIRN_2019: Recipe = {
     },
     "relevance": {**_RELEVANCE, "method": Value("guided", "sec. 3.1")},
     "maximize": _MAXIMIZE,
+    "navai": _NAVAI,
     "cluster": _CLUSTER,
 }
 
@@ -427,6 +454,7 @@ PELLEGRINI_2016: Recipe = {
         "l2": Value(0.0, "chosen: the paper names none"),
         "dropout": Value(0.5, "sec. 2: with the dense hidden layers only"),
     },
+    "navai": _NAVAI,
     "cluster": _CLUSTER,
 }
 

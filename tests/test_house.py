@@ -21,6 +21,7 @@ LADDER = (
     ("cli",),
     ("commands",),
     ("scorecards", "inspection", "api"),
+    ("navai",),  # built on relevance, and on the sounds of inversion
     ("training", "inversion", "relevance", "clustering", "report", "round_trip"),
     ("scoring", "subject"),
     ("corpus",),
@@ -110,6 +111,11 @@ def test_the_names_in_the_recipes_are_those_of_the_library() -> None:
 
     assert recipes.ALGORITHMS == tuple(ALGORITHMS)
     assert recipes.SAMPLE_FRAMES == FRAMES
+    from speechscope.navai.alignment import ALIGNMENTS
+    from speechscope.navai.splits import BY
+
+    assert recipes.ALIGNMENTS == ALIGNMENTS
+    assert recipes.SPLITS_OF_CLASSES == BY
 
 
 def test_every_value_of_a_recipe_has_a_source() -> None:
