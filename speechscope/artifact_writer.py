@@ -5,8 +5,9 @@ import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import zarr
@@ -19,6 +20,7 @@ from speechscope.chunks import ZSTD_LEVEL, ChunkThreads, described, write_chunk
 from speechscope.errors import ArtifactError
 from speechscope.provenance import Record, file_digest
 from speechscope.staging import staged
+from speechscope.unfinished import Finished, is_unfinished
 
 CHUNK_BYTES = 4_000_000  # DESIGN sec. 2: chunks of 1-8 MB
 
@@ -107,12 +109,17 @@ class ArtifactWriter:
         self._record = record
         self._streams: dict[str, Stream] = {}
         self._threads = threads
+        self._finished = Finished(folder, record)
+        self._created: dict[str, zarr.Array[Any]] = {}
         attributes = {
             "Conventions": "CF-1.11",
             "title": title,
             "history": f"{record['created']} {' '.join(record['argv'])}",
         }
-        self._group = zarr.create_group(folder, zarr_format=3, attributes=attributes)
+        if is_unfinished(folder):
+            self._group = zarr.open_group(folder, mode="r+")
+        else:
+            self._group = zarr.create_group(folder, zarr_format=3, attributes=attributes)
 
     def __contains__(self, name: str) -> bool:
         return name in self._group
@@ -126,11 +133,17 @@ class ArtifactWriter:
         attributes: Mapping[str, Any] | None = None,
         chunks: Sequence[int] | None = None,
     ) -> "zarr.Array[Any]":
-        """Make an array to be filled chunk by chunk."""
+        """Make an array to be filled chunk by chunk; of an unfinished artifact, go on with it."""
         kind = np.dtype(dtype)
+        if name in self._group:
+            there = cast("zarr.Array[Any]", self._group[name])
+            if there.shape != tuple(shape) or there.dtype != kind:
+                raise ArtifactError(f"{self._folder}/{name} is another array; leave out --resume")
+            self._created[name] = there
+            return there
         # Never a plausible value: a chunk lost behind our back must not look like data.
         fill = np.nan if kind.kind == "f" else np.iinfo(kind).min
-        return self._group.create_array(
+        self._created[name] = self._group.create_array(
             name,
             shape=tuple(shape),
             chunks=tuple(chunks or chunk_shape(shape, kind.itemsize)),
@@ -141,6 +154,7 @@ class ArtifactWriter:
             config={"write_empty_chunks": True},
             attributes=dict(attributes or {}),
         )
+        return self._created[name]
 
     def put(
         self,
@@ -168,6 +182,27 @@ class ArtifactWriter:
         self._streams[name] = Stream(array, self._folder / name, self._threads)
         return self._streams[name]
 
+    def is_finished(self, start: int) -> bool:
+        """Say whether the items from `start` on were written before this run went on."""
+        return str(start) in self._finished
+
+    def finish_items(self, start: int, stop: int) -> None:
+        """Note that all arrays with a dimension ``item`` are written from `start` to `stop`.
+
+        Those arrays have one length of chunks along it, and `start` is where one begins.
+        """
+        files = []
+        for name, array in self._created.items():
+            dims = array.metadata.dimension_names or ()  # type: ignore[union-attr]
+            sizes = [range(-(-n // c)) for n, c in zip(array.shape, array.chunks, strict=True)]
+            if len(dims) < 2 or "item" not in dims:
+                continue  # labels and places, which are written in a moment
+            axis = dims.index("item")
+            step = array.chunks[axis]
+            sizes[axis] = range(start // step, -(-stop // step))
+            files += ["/".join([name, "c", *map(str, place)]) for place in product(*sizes)]
+        self._finished.add(str(start), files)
+
     def set_config(self, **values: Any) -> None:
         """Add to the record what only became known while writing."""
         self._record["config"].update(values)
@@ -183,6 +218,7 @@ class ArtifactWriter:
         for stream in self._streams.values():
             stream.close()
         self._threads.finish()
+        self._finished.end()
         arrays = dict(sorted(self._group.arrays()))
         for name, array in arrays.items():
             if name not in self._streams and array.nchunks_initialized != array.nchunks:
@@ -223,15 +259,29 @@ def _drain_zarr() -> None:
 
 
 @contextmanager
-def create(path: Path, title: str, record: Record, *, force: bool) -> Iterator[ArtifactWriter]:
+def create(
+    path: Path, title: str, record: Record, *, force: bool, resume: bool = False
+) -> Iterator[ArtifactWriter]:
     """Write an artifact; it stands at `path` when the block has ended well, and not before.
+
+    Where the block notes what is finished (`ArtifactWriter.finish_items`), that stays when it does
+    not end well.
+
+    Parameters
+    ----------
+    resume
+        Whether to go on with what an earlier run has finished.
 
     Raises
     ------
     UsageProblem, SpeechscopeError
         See `speechscope.staging.staged`.
+    ArtifactError
+        What is there was begun with other settings, or from another parent.
     """
-    with staged(path, force=force, directory=True, owned=is_artifact) as folder:
+    with staged(
+        path, force=force, directory=True, owned=is_artifact, keep=is_unfinished, resume=resume
+    ) as folder:
         threads = ChunkThreads()
         try:
             writer = ArtifactWriter(folder, title, record, threads)

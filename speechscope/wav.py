@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import numpy as np
-import soundfile
 
 from speechscope.artifact import Artifact
+from speechscope.sound_files import file_word, write_sound
 from speechscope.staging import refuse_existing, staged
 
 PEAK = 0.7
@@ -42,7 +42,7 @@ def write_wavs(inversion: Path, folder: Path, *, force: bool) -> int:
     with staged(folder, force=force, directory=True, owned=_ours) as partial:
         (partial / MARK).write_text(f"waveforms of {inversion.name}\n")
         for item, label in enumerate(labels):
-            stem = f"{item:04d}_{names[label]}"
+            stem = f"{item:04d}_{file_word(names[label])}"
             sounds = {f"{stem}_original": artifact.read("waveform_original", item)}
             for m, method in enumerate(methods):
                 for index, layer in enumerate(layers):
@@ -51,6 +51,6 @@ def write_wavs(inversion: Path, folder: Path, *, force: bool) -> int:
             for name, samples in sounds.items():
                 loudest = float(np.abs(samples).max())
                 scaled = samples * (PEAK / loudest) if loudest > 0 else samples
-                soundfile.write(partial / f"{name}.wav", scaled, rate, subtype="PCM_16")
+                write_sound(partial / f"{name}.wav", scaled, rate)
                 written += 1
     return written

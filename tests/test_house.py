@@ -28,8 +28,10 @@ LADDER = (
     ("lineage",),
     ("artifact_writer", "checkpoint"),
     ("artifact",),
+    ("unfinished",),
+    ("artifact_checks", "checkpoint_file"),
     ("provenance", "staging", "recipes", "settings", "progress", "parallel", "device", "tables"),
-    ("chunks",),
+    ("chunks", "sound_files"),
     ("errors", "__init__"),
 )
 STEP = {name: len(LADDER) - number for number, names in enumerate(LADDER) for name in names}

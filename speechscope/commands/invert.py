@@ -145,6 +145,7 @@ def command(
         Path | None,
         typer.Option("--wav", metavar="DIR", help="Write waveforms there too.", show_default=False),
     ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped run.")] = False,
     corpus: options.CorpusPath = None,
     checkpoint: options.CheckpointPath = None,
     destination: options.Output = None,
@@ -160,6 +161,9 @@ def command(
     trained decoder; decode+bp descends from what the decoder gives (Churchman 2015, sec. 6). align
     trains decoders on the training split for the layers asked for, up to a delay of the segment,
     which deep layers no longer know: by mxcorr it is the best from layers 6 to 12.
+
+    Every 256 items what is done is kept beside the output; --resume goes on from there, with the
+    same result as without the stop.
 
     Example: speechscope invert --layer 1,9 --method bp,decode+bp --per-class 2
     """
@@ -275,7 +279,9 @@ def command(
         device=str(where),
         parents=parents,
     )
-    with artifact_writer.create(path, "Reconstructed inputs", new, force=force) as writer:
+    with artifact_writer.create(
+        path, "Reconstructed inputs", new, force=force, resume=resume
+    ) as writer:
         if "align" in used:
             with bar("align", quiet=quiet) as progress:
                 restorers["align"] = {

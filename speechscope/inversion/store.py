@@ -111,6 +111,8 @@ def write_inversion(
     per_item = len(methods) * len(layers)
     for start in range(0, count, BLOCK):
         block = slice(start, min(count, start + BLOCK))
+        if writer.is_finished(start):
+            continue
         inputs = examples.inputs(block)
         seeds = [_item_seed(seed, int(item)) for item in index[block]]
         done = invert(
@@ -136,6 +138,7 @@ def write_inversion(
             sounds[1][block] = sound_of(corpus, inputs + corpus.mean, seeds)
             for where in np.ndindex(*sizes[:2]):
                 waveform[(*where, block)] = sound_of(corpus, restored[where], seeds)
+        writer.finish_items(start, block.stop)
 
 
 def _item_seed(seed: int, item: int) -> int:

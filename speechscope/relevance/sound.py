@@ -4,11 +4,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
 from speechscope.artifact import Artifact
 from speechscope.corpus.store import Corpus
+from speechscope.sound_files import file_word, write_sound
 from speechscope.staging import staged
 
 PEAK = 0.7
@@ -55,11 +55,11 @@ def write_sounds(path: Path, folder: Path, corpus: Corpus, *, force: bool) -> in
             one = slice(item, item + 1)
             inputs = artifact.read("input", one)
             heard = inputs if corpus.unit == "window" else corpus.sound_of(inputs)
-            yield f"{item:04d}_{names[label]}_original", heard[0]
+            yield f"{item:04d}_{file_word(names[label])}_original", heard[0]
             for number, method in enumerate(methods):
                 found = artifact.read("relevance", (number, one))
                 yield (
-                    f"{item:04d}_{names[label]}_{method}",
+                    f"{item:04d}_{file_word(names[label])}_{method}",
                     relevance_sounds(corpus, inputs, found)[0],
                 )
 
@@ -71,7 +71,10 @@ def write_optima(path: Path, folder: Path, *, force: bool) -> int:
     artifact = Artifact(path, "maximum")
     rate = int(artifact.attributes("waveform")["sampling_frequency"])
     named = enumerate(artifact.flags("unit"))
-    sounds = ((f"{number:04d}_{name}", artifact.read("waveform", number)) for number, name in named)
+    sounds = (
+        (f"{number:04d}_{file_word(name)}", artifact.read("waveform", number))
+        for number, name in named
+    )
     return _write(sounds, folder, rate, path.name, force=force)
 
 
@@ -89,6 +92,6 @@ def _write(
         for name, samples in sounds:
             loudest = float(np.abs(samples).max())
             scaled = samples * (PEAK / loudest) if loudest > 0 else samples
-            soundfile.write(new / f"{name}.wav", scaled, rate, subtype="PCM_16")
+            write_sound(new / f"{name}.wav", scaled, rate)
             written += 1
     return written
