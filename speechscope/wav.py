@@ -1,15 +1,23 @@
-"""Reconstructions as WAV files one can listen to."""
+"""Sounds as WAV files one can listen to."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+<<<<<<< HEAD
 
 from speechscope.artifact import Artifact
 from speechscope.sound_files import file_word, write_sound
+=======
+import soundfile
+from numpy.typing import NDArray
+
+>>>>>>> main
 from speechscope.staging import refuse_existing, staged
 
 PEAK = 0.7
-"""Each file's largest sample: reconstructions from deep layers are too soft to hear otherwise."""
+"""Each file's largest sample: what comes from deep layers is too soft to hear otherwise, and
+relevance has a scale of its own."""
 
 MARK = ".speechscope"
 
@@ -29,17 +37,35 @@ def check_target(folder: Path, *, force: bool) -> None:
     refuse_existing(folder, force=force, owned=_ours)
 
 
-def write_wavs(inversion: Path, folder: Path, *, force: bool) -> int:
-    """Write every waveform of an inversion, scaled to the same peak, and return their number.
+def write_folder(
+    sounds: Iterable[tuple[str, NDArray[np.float32]]],
+    folder: Path,
+    rate: int,
+    source: str,
+    *,
+    force: bool,
+) -> int:
+    """Write sounds as ``NAME.wav``, each scaled to the same peak, and return their number.
 
-    Files are named ``ITEM_LABEL_original.wav`` and ``ITEM_LABEL_layerN_METHOD.wav``.
+    Parameters
+    ----------
+    sounds
+        Names and samples.
+    folder
+        Where to; it is complete at its name or not there.
+    rate
+        Their sampling frequency [Hz].
+    source
+        What they are of, for whoever finds the folder.
+
+    Raises
+    ------
+    UsageProblem
+        The folder exists and may not be replaced.
     """
-    artifact = Artifact(inversion, "inversion")
-    methods, layers = artifact.flags("method"), artifact.read("layer").tolist()
-    labels, names = artifact.read("label"), artifact.flags("label")
-    rate = int(artifact.attributes("waveform")["sampling_frequency"])
     written = 0
     with staged(folder, force=force, directory=True, owned=_ours) as partial:
+<<<<<<< HEAD
         (partial / MARK).write_text(f"waveforms of {inversion.name}\n")
         for item, label in enumerate(labels):
             stem = f"{item:04d}_{file_word(names[label])}"
@@ -53,4 +79,12 @@ def write_wavs(inversion: Path, folder: Path, *, force: bool) -> int:
                 scaled = samples * (PEAK / loudest) if loudest > 0 else samples
                 write_sound(partial / f"{name}.wav", scaled, rate)
                 written += 1
+=======
+        (partial / MARK).write_text(f"sounds of {source}\n")
+        for name, samples in sounds:
+            loudest = float(np.abs(samples).max())
+            scaled = samples * (PEAK / loudest) if loudest > 0 else samples
+            soundfile.write(partial / f"{name}.wav", scaled, rate, subtype="PCM_16")
+            written += 1
+>>>>>>> main
     return written

@@ -1,6 +1,6 @@
 """Relevance as WAV files one can listen to."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from speechscope.artifact import Artifact
 from speechscope.corpus.store import Corpus
+<<<<<<< HEAD
 from speechscope.sound_files import file_word, write_sound
 from speechscope.staging import staged
 
@@ -15,6 +16,9 @@ PEAK = 0.7
 """Each file's largest sample: relevance has a scale of its own."""
 
 MARK = ".speechscope"
+=======
+from speechscope.wav import write_folder
+>>>>>>> main
 
 
 def relevance_sounds(
@@ -38,7 +42,7 @@ def relevance_sounds(
 
 
 def write_sounds(path: Path, folder: Path, corpus: Corpus, *, force: bool) -> int:
-    """Write the sounds of `relevance.zarr`, each scaled to the same peak; return their number.
+    """Write the sounds of `relevance.zarr` and return their number.
 
     Files are named ``ITEM_LABEL_original.wav`` and ``ITEM_LABEL_METHOD.wav``.
 
@@ -63,7 +67,7 @@ def write_sounds(path: Path, folder: Path, corpus: Corpus, *, force: bool) -> in
                     relevance_sounds(corpus, inputs, found)[0],
                 )
 
-    return _write(sounds(), folder, int(corpus.config["rate"]), path.name, force=force)
+    return write_folder(sounds(), folder, int(corpus.config["rate"]), path.name, force=force)
 
 
 def write_optima(path: Path, folder: Path, *, force: bool) -> int:
@@ -71,6 +75,7 @@ def write_optima(path: Path, folder: Path, *, force: bool) -> int:
     artifact = Artifact(path, "maximum")
     rate = int(artifact.attributes("waveform")["sampling_frequency"])
     named = enumerate(artifact.flags("unit"))
+<<<<<<< HEAD
     sounds = (
         (f"{number:04d}_{file_word(name)}", artifact.read("waveform", number))
         for number, name in named
@@ -95,3 +100,7 @@ def _write(
             write_sound(new / f"{name}.wav", scaled, rate)
             written += 1
     return written
+=======
+    sounds = ((f"{number:04d}_{name}", artifact.read("waveform", number)) for number, name in named)
+    return write_folder(sounds, folder, rate, path.name, force=force)
+>>>>>>> main
