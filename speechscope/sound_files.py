@@ -8,8 +8,8 @@ from typing import Any
 import soundfile
 from numpy.typing import NDArray
 
-LONGEST_NAME = 60
-"""Characters a label may put into the name of a file."""
+LONGEST_NAME = 100
+"""Characters a name keeps: fewer than 255 bytes."""
 
 
 def write_sound(path: Path, samples: NDArray[Any], rate: int, *, container: str = "WAV") -> None:
@@ -27,10 +27,10 @@ def write_sound(path: Path, samples: NDArray[Any], rate: int, *, container: str 
     path.write_bytes(content.getvalue())
 
 
-def file_word(label: str) -> str:
-    """Return a label as part of a file's name: no separators, blanks or control characters."""
+def file_word(name: str) -> str:
+    """Return a name fit for a file: no separators, blanks or control characters."""
     shown = "".join(
         "_" if c in '/\\:*?"<>|' or c.isspace() or unicodedata.category(c)[0] == "C" else c
-        for c in label
+        for c in name
     )
     return shown[:LONGEST_NAME] or "_"

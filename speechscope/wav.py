@@ -4,15 +4,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-<<<<<<< HEAD
-
-from speechscope.artifact import Artifact
-from speechscope.sound_files import file_word, write_sound
-=======
-import soundfile
 from numpy.typing import NDArray
 
->>>>>>> main
+from speechscope.sound_files import file_word, write_sound
 from speechscope.staging import refuse_existing, staged
 
 PEAK = 0.7
@@ -50,7 +44,7 @@ def write_folder(
     Parameters
     ----------
     sounds
-        Names and samples.
+        Names and samples; what no name of a file may hold becomes ``_``.
     folder
         Where to; it is complete at its name or not there.
     rate
@@ -65,26 +59,10 @@ def write_folder(
     """
     written = 0
     with staged(folder, force=force, directory=True, owned=_ours) as partial:
-<<<<<<< HEAD
-        (partial / MARK).write_text(f"waveforms of {inversion.name}\n")
-        for item, label in enumerate(labels):
-            stem = f"{item:04d}_{file_word(names[label])}"
-            sounds = {f"{stem}_original": artifact.read("waveform_original", item)}
-            for m, method in enumerate(methods):
-                for index, layer in enumerate(layers):
-                    waveform = artifact.read("waveform", (m, index, item))
-                    sounds[f"{stem}_layer{layer:02d}_{method}"] = waveform
-            for name, samples in sounds.items():
-                loudest = float(np.abs(samples).max())
-                scaled = samples * (PEAK / loudest) if loudest > 0 else samples
-                write_sound(partial / f"{name}.wav", scaled, rate)
-                written += 1
-=======
         (partial / MARK).write_text(f"sounds of {source}\n")
         for name, samples in sounds:
             loudest = float(np.abs(samples).max())
             scaled = samples * (PEAK / loudest) if loudest > 0 else samples
-            soundfile.write(partial / f"{name}.wav", scaled, rate, subtype="PCM_16")
+            write_sound(partial / f"{file_word(name)}.wav", scaled, rate)
             written += 1
->>>>>>> main
     return written

@@ -137,17 +137,9 @@ def command(
         int | None,
         options.setting("--per-class", "Random test items a class.", "invert.per_class", min=1),
     ] = None,
-<<<<<<< HEAD
-    everything: Annotated[bool, typer.Option("--all", help="All test items.")] = False,
-    wav: Annotated[
-        Path | None,
-        typer.Option("--wav", metavar="DIR", help="Write waveforms there too.", show_default=False),
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped run.")] = False,
-=======
     everything: options.Everything = False,
     wav: options.Wav = None,
->>>>>>> main
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped run.")] = False,
     corpus: options.CorpusPath = None,
     checkpoint: options.CheckpointPath = None,
     destination: options.Output = None,

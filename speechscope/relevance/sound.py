@@ -8,17 +8,7 @@ from numpy.typing import NDArray
 
 from speechscope.artifact import Artifact
 from speechscope.corpus.store import Corpus
-<<<<<<< HEAD
-from speechscope.sound_files import file_word, write_sound
-from speechscope.staging import staged
-
-PEAK = 0.7
-"""Each file's largest sample: relevance has a scale of its own."""
-
-MARK = ".speechscope"
-=======
 from speechscope.wav import write_folder
->>>>>>> main
 
 
 def relevance_sounds(
@@ -59,11 +49,11 @@ def write_sounds(path: Path, folder: Path, corpus: Corpus, *, force: bool) -> in
             one = slice(item, item + 1)
             inputs = artifact.read("input", one)
             heard = inputs if corpus.unit == "window" else corpus.sound_of(inputs)
-            yield f"{item:04d}_{file_word(names[label])}_original", heard[0]
+            yield f"{item:04d}_{names[label]}_original", heard[0]
             for number, method in enumerate(methods):
                 found = artifact.read("relevance", (number, one))
                 yield (
-                    f"{item:04d}_{file_word(names[label])}_{method}",
+                    f"{item:04d}_{names[label]}_{method}",
                     relevance_sounds(corpus, inputs, found)[0],
                 )
 
@@ -75,32 +65,5 @@ def write_optima(path: Path, folder: Path, *, force: bool) -> int:
     artifact = Artifact(path, "maximum")
     rate = int(artifact.attributes("waveform")["sampling_frequency"])
     named = enumerate(artifact.flags("unit"))
-<<<<<<< HEAD
-    sounds = (
-        (f"{number:04d}_{file_word(name)}", artifact.read("waveform", number))
-        for number, name in named
-    )
-    return _write(sounds, folder, rate, path.name, force=force)
-
-
-def _write(
-    sounds: Iterable[tuple[str, NDArray[np.float32]]],
-    folder: Path,
-    rate: int,
-    source: str,
-    *,
-    force: bool,
-) -> int:
-    written = 0
-    with staged(folder, force=force, directory=True, owned=lambda f: (f / MARK).is_file()) as new:
-        (new / MARK).write_text(f"sounds of {source}\n")
-        for name, samples in sounds:
-            loudest = float(np.abs(samples).max())
-            scaled = samples * (PEAK / loudest) if loudest > 0 else samples
-            write_sound(new / f"{name}.wav", scaled, rate)
-            written += 1
-    return written
-=======
     sounds = ((f"{number:04d}_{name}", artifact.read("waveform", number)) for number, name in named)
     return write_folder(sounds, folder, rate, path.name, force=force)
->>>>>>> main
