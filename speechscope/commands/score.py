@@ -51,4 +51,7 @@ def command(
             groups[-1] += card
         else:
             groups.append(list(card))
-    output.data("\n".join(text(group) for group in groups))
+    shown = "\n".join(text(group) for group in groups)
+    if not as_csv:
+        shown = "\n".join(map(output.printable, shown.split("\n")))
+    output.data(shown)

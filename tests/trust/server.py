@@ -22,7 +22,9 @@ from types import TracebackType
 from typing import Any
 
 LIBRARIES = ("torch", "zarr", "soundfile", "praatio", "scipy.signal", "matplotlib.figure")
-START_SECONDS = 120.0
+PATIENCE = 900.0
+"""Longest a command may take, on a machine that pauses what runs [s]."""
+START_SECONDS = 300.0
 """Longest the server may take to import everything."""
 
 
@@ -35,7 +37,7 @@ class Running:
     _socket: socket.socket
     _code: int | None = None
 
-    def wait(self, seconds: float = 120.0) -> int:
+    def wait(self, seconds: float = PATIENCE) -> int:
         """Return the exit code, negative for a signal."""
         if self._code is None:
             self._socket.settimeout(seconds)
@@ -107,7 +109,7 @@ class ForkServer:
             pid += connection.recv(1)
         return Running(int(pid), folder, connection)
 
-    def run(self, workdir: Path, *argv: str, seconds: float = 120.0, **more: Any) -> Running:
+    def run(self, workdir: Path, *argv: str, seconds: float = PATIENCE, **more: Any) -> Running:
         """Run a command line to its end."""
         running = self.start(workdir, *argv, **more)
         running.wait(seconds)

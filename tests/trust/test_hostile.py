@@ -35,7 +35,7 @@ SIXTEEN = np.zeros(4, dtype=np.float32).tobytes()
 
 
 def refused(server: ForkServer, workdir: Path, line: str, codes: set[int]) -> Running:
-    done = server.run(workdir, *line.split(), memory=MEMORY, seconds=SECONDS * 6)
+    done = server.run(workdir, *line.split(), memory=MEMORY)
     said_well(done, codes)
     return done
 
