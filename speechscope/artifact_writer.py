@@ -5,7 +5,6 @@ import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import product
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,7 +19,7 @@ from speechscope.chunks import ZSTD_LEVEL, ChunkThreads, described, write_chunk
 from speechscope.errors import ArtifactError
 from speechscope.provenance import Record, file_digest
 from speechscope.staging import staged
-from speechscope.unfinished import Finished, is_unfinished
+from speechscope.unfinished import Finished, is_unfinished, remove_scraps
 
 CHUNK_BYTES = 4_000_000  # DESIGN sec. 2: chunks of 1-8 MB
 
@@ -102,15 +101,28 @@ class Stream:
 
 
 class ArtifactWriter:
-    """An artifact being written; `create` opens one and completes it."""
+    """An artifact being written; `create` opens one and completes it.
 
-    def __init__(self, folder: Path, title: str, record: Record, threads: ChunkThreads) -> None:
+    Attributes
+    ----------
+    finished
+        Notes what is finished, where the command can go on with a stopped run.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        title: str,
+        record: Record,
+        threads: ChunkThreads,
+        finished: Finished | None = None,
+    ) -> None:
         self._folder = folder
         self._record = record
         self._streams: dict[str, Stream] = {}
+        self._adopted: dict[str, dict[str, dict[str, Any]]] = {}
         self._threads = threads
-        self._finished = Finished(folder, record)
-        self._created: dict[str, zarr.Array[Any]] = {}
+        self.finished = finished
         attributes = {
             "Conventions": "CF-1.11",
             "title": title,
@@ -123,6 +135,21 @@ class ArtifactWriter:
 
     def __contains__(self, name: str) -> bool:
         return name in self._group
+
+    @property
+    def folder(self) -> Path:
+        """Where the artifact is being built."""
+        return self._folder
+
+    def adopt(self, name: str, chunks: Mapping[str, dict[str, Any]]) -> None:
+        """Learn of chunks of a created array that were written as files, by their names.
+
+        Parameters
+        ----------
+        chunks
+            Their descriptions (`speechscope.chunks.describe`), which are then not read back.
+        """
+        self._adopted.setdefault(name, {}).update(chunks)
 
     def create(
         self,
@@ -139,11 +166,10 @@ class ArtifactWriter:
             there = cast("zarr.Array[Any]", self._group[name])
             if there.shape != tuple(shape) or there.dtype != kind:
                 raise ArtifactError(f"{self._folder}/{name} is another array; leave out --resume")
-            self._created[name] = there
             return there
         # Never a plausible value: a chunk lost behind our back must not look like data.
         fill = np.nan if kind.kind == "f" else np.iinfo(kind).min
-        self._created[name] = self._group.create_array(
+        return self._group.create_array(
             name,
             shape=tuple(shape),
             chunks=tuple(chunks or chunk_shape(shape, kind.itemsize)),
@@ -154,7 +180,6 @@ class ArtifactWriter:
             config={"write_empty_chunks": True},
             attributes=dict(attributes or {}),
         )
-        return self._created[name]
 
     def put(
         self,
@@ -182,27 +207,6 @@ class ArtifactWriter:
         self._streams[name] = Stream(array, self._folder / name, self._threads)
         return self._streams[name]
 
-    def is_finished(self, start: int) -> bool:
-        """Say whether the items from `start` on were written before this run went on."""
-        return str(start) in self._finished
-
-    def finish_items(self, start: int, stop: int) -> None:
-        """Note that all arrays with a dimension ``item`` are written from `start` to `stop`.
-
-        Those arrays have one length of chunks along it, and `start` is where one begins.
-        """
-        files = []
-        for name, array in self._created.items():
-            dims = array.metadata.dimension_names or ()  # type: ignore[union-attr]
-            sizes = [range(-(-n // c)) for n, c in zip(array.shape, array.chunks, strict=True)]
-            if len(dims) < 2 or "item" not in dims:
-                continue  # labels and places, which are written in a moment
-            axis = dims.index("item")
-            step = array.chunks[axis]
-            sizes[axis] = range(start // step, -(-stop // step))
-            files += ["/".join([name, "c", *map(str, place)]) for place in product(*sizes)]
-        self._finished.add(str(start), files)
-
     def set_config(self, **values: Any) -> None:
         """Add to the record what only became known while writing."""
         self._record["config"].update(values)
@@ -218,7 +222,10 @@ class ArtifactWriter:
         for stream in self._streams.values():
             stream.close()
         self._threads.finish()
-        self._finished.end()
+        self._check_adopted()
+        remove_scraps(self._folder)
+        if self.finished is not None:
+            self.finished.end()
         arrays = dict(sorted(self._group.arrays()))
         for name, array in arrays.items():
             if name not in self._streams and array.nchunks_initialized != array.nchunks:
@@ -227,7 +234,7 @@ class ArtifactWriter:
                 )
         contents = {
             name: {
-                **(self._streams[name].contents() if name in self._streams else read_back(folder)),
+                **self._contents(name, folder),
                 "metadata": file_digest(folder / METADATA),
             }
             for name, folder in ((name, self._folder / name) for name in arrays)
@@ -242,6 +249,25 @@ class ArtifactWriter:
         root = json.loads(path.read_text())
         root["attributes"]["speechscope"]["digest"] = root_digest(root)
         path.write_text(json.dumps(root, indent=1))
+
+    def _contents(self, name: str, folder: Path) -> dict[str, Any]:
+        if name in self._streams:
+            return self._streams[name].contents()
+        if name in self._adopted:
+            return described(self._adopted[name])
+        return read_back(folder)
+
+    def _check_adopted(self) -> None:
+        """Make sure that what others say they wrote is here, in full."""
+        for array, chunks in self._adopted.items():
+            for name, expected in chunks.items():
+                path = self._folder / array / name
+                size = path.stat().st_size if path.is_file() else None
+                if size != expected["bytes"]:
+                    raise ArtifactError(
+                        f"{array}/{name}: {size or 0} of the {expected['bytes']} bytes a worker "
+                        "wrote are here; the output has to be in a folder that all machines share"
+                    )
 
 
 def _drain_zarr() -> None:
@@ -260,17 +286,15 @@ def _drain_zarr() -> None:
 
 @contextmanager
 def create(
-    path: Path, title: str, record: Record, *, force: bool, resume: bool = False
+    path: Path, title: str, record: Record, *, force: bool, resume: bool | None = None
 ) -> Iterator[ArtifactWriter]:
     """Write an artifact; it stands at `path` when the block has ended well, and not before.
-
-    Where the block notes what is finished (`ArtifactWriter.finish_items`), that stays when it does
-    not end well.
 
     Parameters
     ----------
     resume
-        Whether to go on with what an earlier run has finished.
+        Whether to go on with what an earlier run has finished; None: it cannot be gone on with. If
+        it can, what is finished stays when the block does not end well.
 
     Raises
     ------
@@ -280,11 +304,17 @@ def create(
         What is there was begun with other settings, or from another parent.
     """
     with staged(
-        path, force=force, directory=True, owned=is_artifact, keep=is_unfinished, resume=resume
+        path,
+        force=force,
+        directory=True,
+        owned=is_artifact,
+        keep=None if resume is None else is_unfinished,
+        resume=bool(resume),
     ) as folder:
         threads = ChunkThreads()
         try:
-            writer = ArtifactWriter(folder, title, record, threads)
+            finished = None if resume is None else Finished(folder, record)
+            writer = ArtifactWriter(folder, title, record, threads, finished)
             yield writer
             writer.finish()
         except BaseException:

@@ -26,6 +26,7 @@ COMMANDS = (
     "invert",
     "relevance",
     "maximize",
+    "merge",
     "score",
     "report",
     "info",

@@ -30,7 +30,8 @@ def scorecard(path: Path, *, device: str, moved: Mapping[str, Path] | None = Non
     """Return the rows for one artifact.
 
     A corpus gives the round trips of its segments (Riemens 2015, table 1); a model its accuracies
-    on the test split, or its letter error rate beside that of a constant answer; a decoder its
+    on the test split, or its letter error rate beside that of a constant answer, with the epoch its
+    weights are of and the split that epoch was chosen on; a decoder its
     errors, those of the zero spectrogram and of its leak test; an inversion its distances and
     correlations by method and layer; relevance how faithful it is.
 
@@ -93,8 +94,12 @@ def _model(path: Path, device: str, moved: Mapping[str, Path]) -> Iterator[Row]:
     corpus = Corpus(ancestor(path, model.checkpoint.record, "corpus", moved))
     items = corpus.items("test")
     where = choose(device)
+    values = model.checkpoint.values
+    # Whoever reads a score is to know whether the test items helped to choose the weights.
+    chosen = {"epoch": values.get("best_epoch"), "chosen_on": values.get("selected_on")}
     if isinstance(model.network, Wav2Letter):
-        yield from _letters(path, model.network.to(where), corpus)
+        for row in _letters(path, model.network.to(where), corpus):
+            yield {**row, **chosen}
         return
     source = CorpusSource(corpus, ("test",), where, hold=False)
     _, predicted = answers(model.network.to(where), source, "test")
@@ -114,6 +119,7 @@ def _model(path: Path, device: str, moved: Mapping[str, Path]) -> Iterator[Row]:
                 "occurring": len(np.unique(wanted)),
                 "items": len(items),
                 "value": score(wanted, found),
+                **chosen,
             }
 
 

@@ -11,11 +11,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from speechscope import chunks
 from speechscope.errors import ArtifactError
 from speechscope.provenance import Record
 
 LOG = ".finished"
+Chunks = Mapping[str, Mapping[str, Any]]
 
 
 def is_unfinished(folder: Path) -> bool:
@@ -50,25 +54,39 @@ class Finished:
             "parents": [parent["digest"] for parent in record["parents"]],
             "config": dict(record["config"]),
         }
-        self._blocks: dict[str, dict[str, dict[str, Any]]] = {}
+        self._blocks: dict[str, dict[str, Any]] = {}
         lines = _lines(folder / LOG)
         self._begun = bool(lines)
         if lines:
             self._compare(lines[0])
-            self._blocks = {line["block"]: line["chunks"] for line in lines[1:]}
+            self._blocks = {line["block"]: line for line in lines[1:]}
+            remove_scraps(folder)
             _write(folder / LOG, "w", lines)  # without what was torn
 
-    def __contains__(self, block: str) -> bool:
-        """Whether a block is written, every byte of it."""
-        written = self._blocks.get(block)
-        return written is not None and all(
-            _described(self._folder / name) == told for name, told in written.items()
-        )
+    def block(self, name: str) -> tuple[Chunks, dict[str, NDArray[Any]]] | None:
+        """Return a block's chunks and its small arrays, if it is written, every byte of it."""
+        line = self._blocks.get(name)
+        if line is None:
+            return None
+        for array, written in line["chunks"].items():
+            for chunk, told in written.items():
+                if _described(self._folder / array / chunk) != told:
+                    return None
+        small = {key: np.array(v, dtype=kind) for key, (kind, v) in line["small"].items()}
+        return line["chunks"], small
 
-    def add(self, block: str, files: list[str]) -> None:
-        """Note that a block is written: its chunk files by their names below the folder."""
-        told = {name: _described(self._folder / name) for name in files}
-        line = {"block": block, "chunks": told}
+    def add(self, name: str, written: Chunks, small: Mapping[str, NDArray[Any]]) -> None:
+        """Note that a block is written.
+
+        Parameters
+        ----------
+        written
+            Its chunks by array and name, as `speechscope.chunks.describe` describes them.
+        small
+            Arrays of one dimension that the caller needs again.
+        """
+        values = {key: [str(array.dtype), array.tolist()] for key, array in small.items()}
+        line = {"block": name, "chunks": written, "small": values}
         _write(self._folder / LOG, "a", [line] if self._begun else [self._work, line])
         self._begun = True
 
@@ -90,6 +108,13 @@ class Finished:
                     f"{self._folder} was begun with another {name.removesuffix('s')}; "
                     "run without --resume"
                 )
+
+
+def remove_scraps(folder: Path) -> None:
+    """Remove what processes that died while they wrote may have left among the chunks."""
+    for path in folder.rglob(".*"):
+        if path.name != LOG:
+            path.unlink(missing_ok=True)
 
 
 def _described(path: Path) -> dict[str, Any] | None:

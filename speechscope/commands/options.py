@@ -56,6 +56,24 @@ Force = Annotated[bool, common("--force -f", "Replace an existing output.")]
 Device = Annotated[str, common("--device", "auto, cpu, cuda or cuda:N.")]
 Seed = Annotated[int, common("--seed", "Seed of everything drawn.", min=0)]
 Workers = Annotated[int, common("--workers", "Threads or processes to use.", min=1)]
+Scheduler = Annotated[
+    str | None,
+    common(
+        "--scheduler",
+        "Have the workers of a Dask scheduler do it: its address or file.",
+        metavar="ADDRESS",
+        show_default=False,
+    ),
+]
+Shard = Annotated[
+    str | None,
+    common(
+        "--shard",
+        "Do the I-th of N parts alone; speechscope merge puts them together.",
+        metavar="I/N",
+        show_default=False,
+    ),
+]
 Quiet = Annotated[bool, common("--quiet -q", "No progress, no notes.")]
 Verbose = Annotated[bool, common("--verbose -v", "More notes on standard error.")]
 Json = Annotated[bool, common("--json", "One JSON object on standard output.")]

@@ -45,6 +45,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, help="a stage, or in all")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--stages", help="comma-separated; all that write")
+    parser.add_argument("--laid", type=Path, help="a folder of artifacts, made if it is not there")
     parser.add_argument("--log", type=Path, help="a file to add to")
     chosen = parser.parse_args()
     count = COUNTS[chosen.part] if chosen.count is None else chosen.count
@@ -77,7 +78,9 @@ def main() -> int:
             attempt("fuzz", lambda: fuzz.many(folder, range(count), chosen.seed))
             return bad
         with ForkServer() as server:
-            laid = stages.lay_out(server, folder / "laid")
+            laid = chosen.laid or folder / "laid"
+            if not laid.exists():
+                stages.lay_out(server, laid)
             if chosen.part == "flips":
                 work = stages.copy_of(laid, folder / "work")
                 attempt("flips", lambda: campaign.flips(server, work, count, chosen.seed))
