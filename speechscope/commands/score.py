@@ -55,4 +55,10 @@ def command(
             groups[-1].append(row)
         else:
             groups.append([row])
-    output.data("\n".join(text(group) for group in groups))
+    shown = "
+".join(text(group) for group in groups)
+    if not as_csv:
+        shown = "
+".join(map(output.printable, shown.split("
+")))
+    output.data(shown)
