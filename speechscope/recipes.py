@@ -38,6 +38,7 @@ OPTIMIZERS = ("adagrad", "sgd", "adam")
 SAMPLINGS = ("resample", "plain")
 DESCENTS = ("bold", "adagrad", "adam", "lbfgs")
 SCHEDULES = ("constant", "cosine")
+PRECISIONS = ("float32", "mixed")
 NETWORKS = (
     "time",
     "freq-large",
@@ -77,6 +78,12 @@ UNPOOLINGS = ("switch", "blind")
 STACKS = ("decoder", "none", "weak", "strong")
 
 PADDINGS = ("zeros", "speech")
+
+ACCELERATION: Table = {
+    "precision": Value("float32", "chosen: every device gives nearly the same", PRECISIONS),
+    "compile": Value(False, "chosen: compiling takes a minute, and few trainings so long"),
+}
+"""What a CUDA device may do to train faster."""
 
 AS_THEY_ARE: Table = {
     "padding": Value("zeros", "Churchman 2015, sec. 3.2: zeros on both sides", PADDINGS),
@@ -221,6 +228,7 @@ CHURCHMAN_2015: Recipe = {
         "sampling": Value("resample", "sec. 3.3", SAMPLINGS),
         "label_smoothing": Value(0.0, "chosen: no paper has it"),
         "patience": Value(0, "chosen: a fixed number of epochs, as no paper stops early"),
+        **ACCELERATION,
         "augment": Value("none", "sec. 8.2 proposes it; the paper does without"),
         "l2": Value(0.0, "sec. 5.3: L2 did not improve the test accuracy"),
         "dropout": Value(0.5, "chosen: sec. 2.1.4 names no rate; that of Hinton et al. 2012"),
@@ -364,6 +372,7 @@ KRUG_2018: Recipe = {
         "lr": Value(1e-4, "the code Kunze et al. 2017 published: Adam"),
         "schedule": Value("constant", "chosen: no paper names another", SCHEDULES),
         "patience": Value(0, "chosen: a fixed number of epochs, as in churchman2015"),
+        **ACCELERATION,
     },
     "relevance": {**_RELEVANCE, "rule": Value("krug", "sec. 3.4, eq. 3 and 4", RULES)},
     "maximize": _MAXIMIZE,

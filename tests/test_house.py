@@ -30,10 +30,12 @@ LADDER = (
     ("lineage", "blocks", "shards"),
     ("artifact_writer", "checkpoint"),
     ("artifact", "wav"),
+    ("unfinished",),
+    ("artifact_checks", "checkpoint_file"),
     ("executors", "parcels"),
     ("processes", "dask_workers"),
     ("provenance", "staging", "recipes", "settings", "progress", "parallel", "device", "tables"),
-    ("chunks",),
+    ("chunks", "sound_files"),
     ("errors", "__init__"),
 )
 STEP = {name: len(LADDER) - number for number, names in enumerate(LADDER) for name in names}

@@ -55,4 +55,7 @@ def command(
             groups[-1].append(row)
         else:
             groups.append([row])
-    output.data("\n".join(text(group) for group in groups))
+    shown = "\n".join(text(group) for group in groups)
+    if not as_csv:
+        shown = "\n".join(map(output.printable, shown.split("\n")))
+    output.data(shown)
