@@ -25,7 +25,7 @@ from speechscope.relevance.guided import guided_backpropagation
 from speechscope.relevance.integrated import integrated_gradients
 from speechscope.relevance.lrp import lrp
 from speechscope.relevance.rules import composite
-from speechscope.relevance.table_graph import table_graph
+from speechscope.tracing.table_graph import table_graph
 
 SHAPES = {
     "freq-overlap": (1, 201, 16),

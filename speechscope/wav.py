@@ -1,15 +1,17 @@
-"""Reconstructions as WAV files one can listen to."""
+"""Sounds as WAV files one can listen to."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import soundfile
+from numpy.typing import NDArray
 
-from speechscope.artifact import Artifact
 from speechscope.staging import refuse_existing, staged
 
 PEAK = 0.7
-"""Each file's largest sample: reconstructions from deep layers are too soft to hear otherwise."""
+"""Each file's largest sample: what comes from deep layers is too soft to hear otherwise, and
+relevance has a scale of its own."""
 
 MARK = ".speechscope"
 
@@ -29,28 +31,38 @@ def check_target(folder: Path, *, force: bool) -> None:
     refuse_existing(folder, force=force, owned=_ours)
 
 
-def write_wavs(inversion: Path, folder: Path, *, force: bool) -> int:
-    """Write every waveform of an inversion, scaled to the same peak, and return their number.
+def write_folder(
+    sounds: Iterable[tuple[str, NDArray[np.float32]]],
+    folder: Path,
+    rate: int,
+    source: str,
+    *,
+    force: bool,
+) -> int:
+    """Write sounds as ``NAME.wav``, each scaled to the same peak, and return their number.
 
-    Files are named ``ITEM_LABEL_original.wav`` and ``ITEM_LABEL_layerN_METHOD.wav``.
+    Parameters
+    ----------
+    sounds
+        Names and samples.
+    folder
+        Where to; it is complete at its name or not there.
+    rate
+        Their sampling frequency [Hz].
+    source
+        What they are of, for whoever finds the folder.
+
+    Raises
+    ------
+    UsageProblem
+        The folder exists and may not be replaced.
     """
-    artifact = Artifact(inversion, "inversion")
-    methods, layers = artifact.flags("method"), artifact.read("layer").tolist()
-    labels, names = artifact.read("label"), artifact.flags("label")
-    rate = int(artifact.attributes("waveform")["sampling_frequency"])
     written = 0
     with staged(folder, force=force, directory=True, owned=_ours) as partial:
-        (partial / MARK).write_text(f"waveforms of {inversion.name}\n")
-        for item, label in enumerate(labels):
-            stem = f"{item:04d}_{names[label]}"
-            sounds = {f"{stem}_original": artifact.read("waveform_original", item)}
-            for m, method in enumerate(methods):
-                for index, layer in enumerate(layers):
-                    waveform = artifact.read("waveform", (m, index, item))
-                    sounds[f"{stem}_layer{layer:02d}_{method}"] = waveform
-            for name, samples in sounds.items():
-                loudest = float(np.abs(samples).max())
-                scaled = samples * (PEAK / loudest) if loudest > 0 else samples
-                soundfile.write(partial / f"{name}.wav", scaled, rate, subtype="PCM_16")
-                written += 1
+        (partial / MARK).write_text(f"sounds of {source}\n")
+        for name, samples in sounds:
+            loudest = float(np.abs(samples).max())
+            scaled = samples * (PEAK / loudest) if loudest > 0 else samples
+            soundfile.write(partial / f"{name}.wav", scaled, rate, subtype="PCM_16")
+            written += 1
     return written

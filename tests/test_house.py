@@ -20,14 +20,15 @@ LADDER = (
     ("__main__",),
     ("cli",),
     ("commands",),
-    ("scorecards", "wav", "inspection"),
+    ("scorecards", "inspection", "api"),
     ("training", "inversion", "relevance", "report", "round_trip"),
-    ("scoring",),
+    ("scoring", "subject"),
     ("corpus",),
+    ("tracing",),
     ("networks", "features"),
     ("lineage",),
     ("artifact_writer", "checkpoint"),
-    ("artifact",),
+    ("artifact", "wav"),
     ("provenance", "staging", "recipes", "settings", "progress", "parallel", "device", "tables"),
     ("chunks",),
     ("errors", "__init__"),
@@ -54,6 +55,8 @@ def imports(tree: ast.AST) -> Iterator[str]:
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_imports_go_one_way(path: Path) -> None:
     mine = component(path)
+    if mine == "__init__":
+        return  # the front door: what it names is loaded when it is asked for
     tree = ast.parse(path.read_text())
     for name in imports(tree):
         parts = name.split(".")

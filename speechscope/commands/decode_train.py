@@ -7,7 +7,6 @@ import typer
 
 from speechscope import recipes
 from speechscope.commands import options, output
-from speechscope.errors import UsageProblem
 
 
 def command(
@@ -105,8 +104,7 @@ def command(
 
     Example: speechscope decode-train --encoder random --decoder random --stack weak --units 2
     """
-    if units and layer:
-        raise UsageProblem("--units and --layer exclude each other")
+    options.exclusive({"--units": bool(units), "--layer": bool(layer)})
     flags = {
         "layer": ",".join(f"unit{n}" for n in options.split_list(units)) or options.joined(layer),
         "epochs": epochs,

@@ -132,19 +132,13 @@ def command(
     count: Annotated[
         int | None, options.setting("--count", "Sounds of a kind.", "invert.count", min=1)
     ] = None,
-    items: Annotated[
-        list[str] | None,
-        typer.Option("--items", help="Test items by position: 0:100, 7.", show_default=False),
-    ] = None,
+    items: options.Items = None,
     per_class: Annotated[
         int | None,
         options.setting("--per-class", "Random test items a class.", "invert.per_class", min=1),
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All test items.")] = False,
-    wav: Annotated[
-        Path | None,
-        typer.Option("--wav", metavar="DIR", help="Write waveforms there too.", show_default=False),
-    ] = None,
+    everything: options.Everything = False,
+    wav: options.Wav = None,
     corpus: options.CorpusPath = None,
     checkpoint: options.CheckpointPath = None,
     destination: options.Output = None,
@@ -163,10 +157,10 @@ def command(
 
     Example: speechscope invert --layer 1,9 --method bp,decode+bp --per-class 2
     """
-    if sum((items is not None, per_class is not None, everything)) > 1:
-        raise UsageProblem("--items, --per-class and --all exclude each other")
-    if audio is not None and given is not None:
-        raise UsageProblem("--audio and --input exclude each other")
+    options.exclusive(
+        {"--items": items is not None, "--per-class": per_class is not None, "--all": everything}
+    )
+    options.exclusive({"--audio": audio is not None, "--input": given is not None})
     flags = {
         "layer": options.joined(layer),
         "method": options.joined(method),
@@ -211,10 +205,11 @@ def command(
     from speechscope.inversion.sound import audible, stft_of
     from speechscope.inversion.stimuli import STIMULI
     from speechscope.inversion.store import write_inversion
+    from speechscope.inversion.waveforms import write_wavs
     from speechscope.lineage import ancestor, entry, record_at
     from speechscope.networks.saved import load_classifier, load_decoders
     from speechscope.progress import bar
-    from speechscope.wav import check_target, write_wavs
+    from speechscope.wav import check_target
 
     methods = chosen["method"].split(",")
     used = {part for name in methods for part in parse_method(name)}
@@ -250,12 +245,17 @@ def command(
             f"z-normalisation; {data.path} holds {data.features}"
         )
 
+    ranges = None if items is None else options.split_list(items)
+
     def items_of(held: Corpus) -> Items:
-        if everything:
-            return held.items("test")
-        if items is not None:
-            return selection.positions(held, "test", options.split_list(items))
-        return selection.per_class(held, "test", chosen["per_class"], seed)
+        return selection.choose(
+            held,
+            "test",
+            ranges=ranges,
+            everything=everything,
+            count=chosen["per_class"],
+            seed=seed,
+        )
 
     examples = choose_examples(data, audio, given, chosen["count"], seed, items_of)
     parents = [entry(source, record["kind"], path)]

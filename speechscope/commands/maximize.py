@@ -1,6 +1,5 @@
 """``speechscope maximize``: inputs that excite units of a network most."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -42,10 +41,7 @@ def command(
         float | None,
         options.setting("--tv", "Weight of the total variation.", "maximize.tv", min=0.0),
     ] = None,
-    wav: Annotated[
-        Path | None,
-        typer.Option("--wav", metavar="DIR", help="Write sounds there too.", show_default=False),
-    ] = None,
+    wav: options.Wav = None,
     foreign: options.Foreign = None,
     weights: options.Weights = None,
     corpus: options.CorpusPath = None,
@@ -83,8 +79,8 @@ def command(
     from speechscope.relevance.maximize import MaximizeSettings
     from speechscope.relevance.maximum_store import write_maximum
     from speechscope.relevance.sound import write_optima
-    from speechscope.relevance.subject import subject_of
     from speechscope.relevance.windows import on_its_window, on_whole_inputs, parse_units
+    from speechscope.subject import subject_of
     from speechscope.wav import check_target
 
     given = None if model is None else options.input_path(model)

@@ -77,6 +77,15 @@ Foreign = Annotated[
         show_default=False,
     ),
 ]
+Items = Annotated[
+    list[str] | None,
+    typer.Option("--items", help="Test items by position: 0:100, 7.", show_default=False),
+]
+Everything = Annotated[bool, typer.Option("--all", help="All test items.")]
+Wav = Annotated[
+    Path | None,
+    typer.Option("--wav", metavar="DIR", help="Write sounds there too.", show_default=False),
+]
 Weights = Annotated[Path | None, common("--weights", "Its weights.", show_default=False)]
 
 
@@ -111,15 +120,14 @@ def joined(values: list[str] | None) -> str | None:
     return ",".join(split_list(values)) or None
 
 
-def area(text: str, flag: str) -> tuple[int, int]:
-    """Return what ``BINSxFRAMES`` means.
+def exclusive(given: dict[str, bool]) -> None:
+    """Refuse more than one of some options; says of each, by its flag, whether it was given.
 
     Raises
     ------
     UsageProblem
-        It is not two whole numbers above 0.
+        More than one was given.
     """
-    parts = text.split("x")
-    if len(parts) != 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
-        raise UsageProblem(f"{flag} {text}: give BINSxFRAMES, such as 10x4")
-    return int(parts[0]), int(parts[1])
+    if sum(given.values()) > 1:
+        *others, last = given
+        raise UsageProblem(f"{', '.join(others)} and {last} exclude each other")

@@ -1,6 +1,5 @@
 """``speechscope relevance``: what in an input a network's answer rests on."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -61,19 +60,13 @@ def command(
         str | None,
         options.setting("--stride", "BINSxFRAMES between patches.", "relevance.stride"),
     ] = None,
-    items: Annotated[
-        list[str] | None,
-        typer.Option("--items", help="Test items by position: 0:100, 7.", show_default=False),
-    ] = None,
+    items: options.Items = None,
     per_class: Annotated[
         int | None,
         options.setting("--per-class", "Random test items a class.", "relevance.per_class", min=1),
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All test items.")] = False,
-    wav: Annotated[
-        Path | None,
-        typer.Option("--wav", metavar="DIR", help="Write sounds there too.", show_default=False),
-    ] = None,
+    everything: options.Everything = False,
+    wav: options.Wav = None,
     foreign: options.Foreign = None,
     weights: options.Weights = None,
     corpus: options.CorpusPath = None,
@@ -91,8 +84,9 @@ def command(
 
     Example: speechscope relevance --method guided,lrp --rule krug --target label
     """
-    if sum((items is not None, per_class is not None, everything)) > 1:
-        raise UsageProblem("--items, --per-class and --all exclude each other")
+    options.exclusive(
+        {"--items": items is not None, "--per-class": per_class is not None, "--all": everything}
+    )
     flags = {
         "method": options.joined(method),
         "rule": rule,
@@ -109,42 +103,38 @@ def command(
     }
     chosen = recipes.resolve(recipe, "relevance", flags)
     path = options.output_path(destination, "relevance.zarr")
-    areas = {name: options.area(chosen[name], f"--{name}") for name in ("patch", "stride")}
 
     from speechscope import artifact_writer, provenance
     from speechscope.corpus import selection
     from speechscope.device import choose
     from speechscope.lineage import entry
     from speechscope.progress import bar
-    from speechscope.relevance.methods import RelevanceSettings
+    from speechscope.relevance.methods import relevance_settings
     from speechscope.relevance.sound import write_sounds
     from speechscope.relevance.spectral import Frames
     from speechscope.relevance.store import Target, write_relevance
-    from speechscope.relevance.subject import check_classes, subject_of
+    from speechscope.subject import check_classes, subject_of
     from speechscope.wav import check_target
 
+    settings = relevance_settings(chosen)
     given = None if model is None else options.input_path(model)
     subject = subject_of(given, foreign, weights, corpus, choose(device))
     data = subject.corpus
     check_classes(subject, chosen["target"])
-    if everything:
-        chosen_items = data.items("test")
-    elif items is not None:
-        chosen_items = selection.positions(data, "test", options.split_list(items))
-    else:
-        chosen_items = selection.per_class(data, "test", chosen["per_class"], seed)
+    chosen_items = selection.choose(
+        data,
+        "test",
+        ranges=None if items is None else options.split_list(items),
+        everything=everything,
+        count=chosen["per_class"],
+        seed=seed,
+    )
     if wav is not None:
         if layer is not None:
             raise UsageProblem("--wav: what enters a layer inside the network has no sound")
         if data.unit != "window" and not data.invertible:
             raise UsageProblem(f"--wav: {data.features} spectrograms have no waveform")
         check_target(wav, force=force)
-    settings = RelevanceSettings(
-        **{name: chosen[name] for name in ("rule", "epsilon", "gamma", "alpha")},
-        **{name: chosen[name] for name in ("steps", "samples", "noise")},
-        patch=areas["patch"],
-        stride=areas["stride"],
-    )
     methods = chosen["method"].split(",")
     new = provenance.new_record(
         "relevance",

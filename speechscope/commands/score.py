@@ -5,7 +5,6 @@ from typing import Annotated
 import typer
 
 from speechscope.commands import options, output
-from speechscope.errors import UsageProblem
 
 
 def command(
@@ -31,8 +30,7 @@ def command(
 
     Example: speechscope score inversion.zarr --csv
     """
-    if as_json and as_csv:
-        raise UsageProblem("--json and --csv exclude each other")
+    options.exclusive({"--json": as_json, "--csv": as_csv})
 
     from speechscope import tables
     from speechscope.scorecards import scorecard

@@ -127,6 +127,33 @@ def phone_set(name: str, mapping: Path | None = None, found: Iterable[str] = ())
     return _NAMED[name]
 
 
+def better_set(unknown: Mapping[str, int]) -> tuple[str, float] | None:
+    """Return the named set that knows most of some labels, and the share it knows.
+
+    Parameters
+    ----------
+    unknown
+        Labels and how often they occur.
+
+    Returns
+    -------
+    None where no set knows half of them.
+    """
+    total = sum(unknown.values())
+    shares = {
+        name: sum(
+            n
+            for label, n in unknown.items()
+            if phones.index(label) is not None or phones.drops(label)
+        )
+        / total
+        for name, phones in _NAMED.items()
+        if total
+    }
+    best = max(shares, key=shares.__getitem__, default=None)
+    return None if best is None or shares[best] < 0.5 else (best, shares[best])
+
+
 def _set(
     name: str,
     classes: tuple[str, ...],

@@ -20,7 +20,7 @@ from speechscope.corpus import layouts, splits
 from speechscope.corpus.arrays import SPLIT_NAMES, CorpusArrays
 from speechscope.corpus.layouts import Layout
 from speechscope.corpus.lengths import percentile
-from speechscope.corpus.phone_sets import PhoneSet, phone_set
+from speechscope.corpus.phone_sets import PhoneSet, better_set, phone_set
 from speechscope.corpus.reading import Losses, Reader
 from speechscope.corpus.settings import Settings
 from speechscope.corpus.survey import Survey, survey
@@ -61,8 +61,7 @@ class Summary:
         self.items += sum(block.cut.counts)
         self.utterances += sum(1 for count in block.cut.counts if count)
         self.samples += block.samples
-        self.losses.dropped.update(block.losses.dropped)
-        self.losses.skipped += block.losses.skipped
+        self.losses.add(block.losses)
 
 
 @dataclass(frozen=True)
@@ -188,9 +187,12 @@ def prepare(
             if progress is not None:
                 progress(done, len(wanted))
     arrays.finish()
+    hint = _hint(summary.losses, settings)
+    summary.notes += hint
     if arrays.training_items == 0:
         skipped = summary.losses.skipped
         reason = f"; the first of {len(skipped)} problems: {skipped[0]}" if skipped else ""
+        reason += "".join(f"; {line}" for line in hint)
         raise SpeechscopeError(f"{root} has no usable training {settings.unit}{reason}")
     if len(summary.losses.skipped) > LISTED:
         writer.put(
@@ -227,6 +229,19 @@ def longest_kept(seen: Survey, phones: PhoneSet | None, max_length: int | str | 
     if not lengths:
         raise SpeechscopeError("there is no training item to take the percentile of")
     return percentile(lengths, float(max_length.rstrip("%")))
+
+
+def _hint(losses: Losses, settings: Settings) -> list[str]:
+    """Return what to tell of labels that another phone set knows."""
+    found = better_set(losses.unknown)
+    if found is None:
+        return []
+    name, share = found
+    count = sum(losses.unknown.values())
+    return [
+        f"{count} labels are not in --phone-set {settings.phone_set}; "
+        f"--phone-set {name} knows {share:.0%} of them"
+    ]
 
 
 def _wanted(

@@ -19,10 +19,20 @@ GAIN_SCALE = 10.0
 
 @dataclass
 class Losses:
-    """What was left out: counted where the recipe asks for it, named where something is wrong."""
+    """What was left out: counted where the recipe asks for it, named where something is wrong.
+
+    `unknown` counts the labels that the phone set does not know.
+    """
 
     dropped: Counter[str] = field(default_factory=Counter)
     skipped: list[str] = field(default_factory=list)
+    unknown: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: "Losses") -> None:
+        """Add what was left out elsewhere."""
+        self.dropped.update(other.dropped)
+        self.skipped += other.skipped
+        self.unknown.update(other.unknown)
 
 
 @dataclass(frozen=True)
@@ -124,6 +134,7 @@ class Reader:
                 )
                 where = f"{utterance.labels or utterance.audio}: {start}-{stop}"
                 losses.skipped.append(where + reason)
+                losses.unknown.update([name] if label is None else ())
             elif self._fits(stop - start, losses):
                 pieces.append(Piece(speaker if self.labels == "speaker" else label, start, stop))
         return pieces

@@ -11,6 +11,29 @@ from speechscope.errors import UsageProblem
 _RANGE = re.compile(r"(\d*):(\d*)|(\d+)")
 
 
+def choose(
+    corpus: Corpus,
+    split: str,
+    *,
+    ranges: list[str] | None,
+    everything: bool,
+    count: int,
+    seed: int,
+) -> NDArray[np.int64]:
+    """Return the items of a split: all, those that `ranges` name, or `count` a class.
+
+    Raises
+    ------
+    UsageProblem
+        A range is malformed or names an item that is not there.
+    """
+    if everything:
+        return corpus.items(split)
+    if ranges is not None:
+        return positions(corpus, split, ranges)
+    return per_class(corpus, split, count, seed)
+
+
 def per_class(corpus: Corpus, split: str, count: int, seed: int) -> NDArray[np.int64]:
     """Return up to `count` random items of every class of a split, in order of class.
 

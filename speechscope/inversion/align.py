@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from speechscope.features.stft import Stft
 from speechscope.inversion.sound import inverse_real
-from speechscope.networks.layers import Network
+from speechscope.networks.layered import Layered
 
 LEVEL = 0.01
 """Weight of the squared difference of the log levels, which mxcorr leaves open (chosen)."""
@@ -133,7 +133,7 @@ def delayed_error(found: Tensor, wanted: Tensor, lags: int) -> Tensor:
 
 
 def train_aligned(
-    network: Network,
+    network: Layered,
     layers: Sequence[int],
     examples: Segments,
     stft: Stft,
@@ -196,7 +196,7 @@ def train_aligned(
 
 
 def _step(
-    network: Network,
+    network: Layered,
     decoders: dict[int, AlignedDecoder],
     inputs: Tensor,
     waveforms: Tensor,
@@ -214,7 +214,7 @@ def _step(
 
 
 def _standardise(
-    network: Network, decoders: dict[int, AlignedDecoder], examples: Segments, items: Tensor
+    network: Layered, decoders: dict[int, AlignedDecoder], examples: Segments, items: Tensor
 ) -> None:
     """Set what activations are shifted and divided by, from some of the segments."""
     inputs, _ = examples.batch(items)

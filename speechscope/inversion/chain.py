@@ -16,7 +16,7 @@ from speechscope.inversion.anneal import SWEEP, AnnealSettings, anneal
 from speechscope.inversion.bp import BpSettings, bp
 from speechscope.inversion.decode import decode
 from speechscope.inversion.problem import Found, Method, Problem, Restorer
-from speechscope.networks.layers import Network
+from speechscope.networks.layered import Layered
 
 METHODS = ("anneal", "bp", "decode", "align")
 """Every single method by its name."""
@@ -105,7 +105,7 @@ class Inversion:
 
 
 def invert(
-    network: Network,
+    network: Layered,
     restorers: Mapping[str, Mapping[int, Restorer]],
     inputs: Tensor,
     layers: Sequence[int | str],

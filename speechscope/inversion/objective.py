@@ -3,12 +3,14 @@
 Churchman 2015, sec. 6.4: E = ½ ‖Y* − Y‖² + λ/2 ‖X‖², one E for each item.
 """
 
+from contextlib import suppress
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from speechscope.networks.frozen import make_block, plan
+from speechscope.networks.layered import Layered
 from speechscope.networks.layers import Network
 from speechscope.networks.pooling import Unsupported
 
@@ -23,17 +25,17 @@ class Objective(Protocol):
         """Drop all items but those at these positions."""
 
 
-def make_objective(network: Network, layer: int | str, target: Tensor, l2: float) -> Objective:
+def make_objective(network: Layered, layer: int | str, target: Tensor, l2: float) -> Objective:
     """Return the objective of reaching `target`, the activations (B, …) of a layer.
 
     The weights are taken as they are now. Networks whose layers have no fast form are
     differentiated automatically; the numbers are the same up to rounding.
     """
     number = network.resolve(layer)
-    try:
-        return FrozenObjective(network, number, target, l2)
-    except Unsupported:
-        return AutogradObjective(network, number, target, l2)
+    with suppress(Unsupported):
+        if isinstance(network, Network):
+            return FrozenObjective(network, number, target, l2)
+    return AutogradObjective(network, number, target, l2)
 
 
 def squared_norm(x: Tensor) -> Tensor:
@@ -84,7 +86,7 @@ class FrozenObjective:
 class AutogradObjective:
     """The objective by automatic differentiation, for any network."""
 
-    def __init__(self, network: Network, layer: int, target: Tensor, l2: float) -> None:
+    def __init__(self, network: Layered, layer: int, target: Tensor, l2: float) -> None:
         self._network, self._layer = network, layer
         self._target, self._l2 = target, l2
 

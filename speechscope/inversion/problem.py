@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from speechscope.inversion.objective import Objective, make_objective
-from speechscope.networks.layers import Network
+from speechscope.networks.layered import Layered
 
 
 class Restorer(Protocol):
@@ -44,7 +44,7 @@ class Problem:
         of their root mean square; 0 for none.
     """
 
-    network: Network
+    network: Layered
     layer: int
     target: Tensor
     seeds: Sequence[int]

@@ -1,5 +1,6 @@
 """Energies of proposed changes, by the quickest way that a network and a layer allow."""
 
+from contextlib import suppress
 from typing import Protocol
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 from speechscope.inversion.changed_rows import ChangedRows, Span
 from speechscope.inversion.first_layer import FirstLayer
 from speechscope.inversion.objective import squared_norm
+from speechscope.networks.layered import Layered
 from speechscope.networks.layers import Network
 from speechscope.networks.pooling import Unsupported
 
@@ -25,24 +27,24 @@ class Proposals(Protocol):
         """Keep the change in the items marked in (B,), and take it back in the others."""
 
 
-def make_proposals(network: Network, layer: int, target: Tensor, rows: int) -> Proposals:
+def make_proposals(network: Layered, layer: int, target: Tensor, rows: int) -> Proposals:
     """Return the energies of a layer under changes of at most `rows` rows.
 
     Networks whose layers have no such form are evaluated whole; the numbers are the same up to
     rounding.
     """
-    try:
-        if layer == 1:
-            return FirstLayer(network, target)
-        return ChangedRows(network, layer, target, rows)
-    except Unsupported:
-        return WholeNetwork(network, layer, target)
+    with suppress(Unsupported):
+        if isinstance(network, Network):
+            if layer == 1:
+                return FirstLayer(network, target)
+            return ChangedRows(network, layer, target, rows)
+    return WholeNetwork(network, layer, target)
 
 
 class WholeNetwork:
     """Every proposal by a forward pass, for any network."""
 
-    def __init__(self, network: Network, layer: int, target: Tensor) -> None:
+    def __init__(self, network: Layered, layer: int, target: Tensor) -> None:
         self._network, self._layer, self._target = network, layer, target
         self._x = self._before = target.new_empty(0)
         self._band: Span = (0, 0)

@@ -11,7 +11,7 @@ from speechscope.inversion.chain import InversionSettings, invert
 from speechscope.inversion.examples import Examples
 from speechscope.inversion.problem import Restorer
 from speechscope.inversion.sound import audible, sound_of
-from speechscope.networks.layers import Network
+from speechscope.networks.layered import Layered
 
 BLOCK = 256
 """Items worked on at a time, and in one chunk: 3 MB of spectrograms a method and layer."""
@@ -20,7 +20,7 @@ BLOCK = 256
 def write_inversion(
     writer: ArtifactWriter,
     corpus: Corpus,
-    network: Network,
+    network: Layered,
     restorers: Mapping[str, Mapping[int, Restorer]],
     *,
     examples: Examples,

@@ -7,8 +7,6 @@ import torch
 from torch import Tensor
 
 from speechscope.relevance.folding import folded
-from speechscope.relevance.graph import Graph, Kind, Step
-from speechscope.relevance.maps import output
 from speechscope.relevance.rules import (
     Composite,
     Krug,
@@ -21,6 +19,8 @@ from speechscope.relevance.rules import (
     stabilised,
 )
 from speechscope.relevance.target import one_hot, score
+from speechscope.tracing.graph import Graph, Kind, Step
+from speechscope.tracing.maps import output
 
 _REFUSED: dict[Kind, str] = {
     "unknown": "no rule of relevance propagation is known for it",

@@ -7,8 +7,8 @@ import numpy as np
 from speechscope.artifact_writer import ArtifactWriter, flag_attributes
 from speechscope.relevance.maximize import MaximizeSettings, Unit, maximize
 from speechscope.relevance.store import item_seed
-from speechscope.relevance.subject import Subject
 from speechscope.relevance.windows import Layer
+from speechscope.subject import Subject
 
 UNITS = 64
 """Units worked on at a time, and in one chunk."""

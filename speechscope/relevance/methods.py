@@ -1,11 +1,12 @@
 """The methods by name."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from torch import Tensor
 
+from speechscope.errors import UsageProblem
 from speechscope.relevance.grad_cam import grad_cam
 from speechscope.relevance.gradient import gradient_times_input, sensitivity, smoothgrad
 from speechscope.relevance.guided import guided_backpropagation
@@ -44,6 +45,29 @@ class RelevanceSettings:
     patch: tuple[int, int]
     stride: tuple[int, int]
     cam_layer: str | None = None
+
+
+def relevance_settings(values: Mapping[str, Any]) -> RelevanceSettings:
+    """Return the settings that the values of ``relevance`` in `speechscope.recipes` stand for.
+
+    Raises
+    ------
+    UsageProblem
+        ``patch`` or ``stride`` is not BINSxFRAMES.
+    """
+    plain = ("rule", "epsilon", "gamma", "alpha", "steps", "samples", "noise")
+    return RelevanceSettings(
+        **{name: values[name] for name in plain},
+        patch=_area("patch", values["patch"]),
+        stride=_area("stride", values["stride"]),
+    )
+
+
+def _area(name: str, text: str) -> tuple[int, int]:
+    parts = text.split("x")
+    if len(parts) != 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
+        raise UsageProblem(f"--{name} {text}: give BINSxFRAMES, such as 10x4")
+    return int(parts[0]), int(parts[1])
 
 
 Method: TypeAlias = Callable[[Explained, Tensor, Tensor, RelevanceSettings, Sequence[int]], Tensor]

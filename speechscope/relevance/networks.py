@@ -1,16 +1,16 @@
 """A network as every method of relevance takes it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from speechscope.networks.layers import Network
-from speechscope.relevance.foreign import Fitted
-from speechscope.relevance.graph import Graph
-from speechscope.relevance.table_graph import table_graph
-from speechscope.relevance.tracing import module_graph
+from speechscope.tracing.foreign import ForeignNetwork
+from speechscope.tracing.graph import Graph
+from speechscope.tracing.module_graph import module_graph
+from speechscope.tracing.table_graph import table_graph
 
 
 def graph_of(network: nn.Module, example: Tensor) -> Graph:
@@ -23,11 +23,9 @@ def graph_of(network: nn.Module, example: Tensor) -> Graph:
     """
     if isinstance(network, Network):
         return table_graph(network)
-    graph = module_graph(network, example)
-    if isinstance(network, Fitted):  # layers have the names they have in the network itself
-        steps = (replace(s, name=s.name.removeprefix("network.")) for s in graph.steps)
-        graph = Graph(tuple(steps))
-    return graph
+    if isinstance(network, ForeignNetwork):
+        return network.trace(example)
+    return module_graph(network, example)
 
 
 @dataclass(frozen=True)
@@ -59,8 +57,7 @@ def explained(network: nn.Module, example: Tensor, layer: str | int | None = Non
     example
         Inputs (B, …), for tracing a module that is not ours.
     layer
-        Name, or number of one of our networks' layers, whose input is explained; None: the
-        network's input.
+        Name or number of the layer whose input is explained; None: the network's input.
 
     Raises
     ------
@@ -69,8 +66,9 @@ def explained(network: nn.Module, example: Tensor, layer: str | int | None = Non
     """
     if layer is None and isinstance(network, Network):
         return Explained(network, lambda x: x, lambda: graph_of(network, example))
-    if isinstance(network, Network):
-        assert layer is not None
+    counted = isinstance(network, Network | ForeignNetwork) and str(layer).isdigit()
+    if layer is not None and (isinstance(network, Network) or counted):
+        assert isinstance(network, Network | ForeignNetwork)
         layer = network.names[network.resolve(layer) - 1]
     graph = graph_of(network, example)
     if layer is None:

@@ -21,10 +21,10 @@ from speechscope.relevance.faithfulness import (
     removal_curves,
     sensitivity_n,
 )
-from speechscope.relevance.methods import METHODS, RelevanceSettings
+from speechscope.relevance.methods import METHODS, relevance_settings
 from speechscope.relevance.networks import explained
 from speechscope.relevance.store import item_seed
-from speechscope.relevance.subject import Subject, subject_of
+from speechscope.subject import Subject, subject_of
 from speechscope.tables import Row
 
 BLOCK = 64
@@ -104,7 +104,7 @@ def _measure(artifact: Artifact, subject: Subject, block: slice, values: Values)
     methods = artifact.flags("method")
     stored = artifact.read("relevance", (slice(None), block))
     relevance = [torch.from_numpy(part).to(x.device).view_as(x) for part in stored]
-    settings = settings_of(config)
+    settings = relevance_settings(config)
 
     def add(method: str, measure: str, found: NDArray[np.float64]) -> None:
         values.setdefault((method, measure), []).append(found)
@@ -148,13 +148,3 @@ def _voices(
             group, right = voice.shared(original, found, vowel)
             for quantity, one in zip(voice.QUANTITIES, right, strict=True):
                 add(method, f"{quantity} of {vowel}, {group}", np.array([one]))
-
-
-def settings_of(config: Mapping[str, object]) -> RelevanceSettings:
-    """Return the settings that a record says were used."""
-    areas = {}
-    for name in ("patch", "stride"):
-        bins, frames = str(config[name]).split("x")
-        areas[name] = (int(bins), int(frames))
-    plain = ("rule", "epsilon", "gamma", "alpha", "steps", "samples", "noise")
-    return RelevanceSettings(**{name: config[name] for name in plain}, **areas)  # type: ignore[arg-type]

@@ -1,20 +1,14 @@
 """Relevance as WAV files one can listen to."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
 from speechscope.artifact import Artifact
 from speechscope.corpus.store import Corpus
-from speechscope.staging import staged
-
-PEAK = 0.7
-"""Each file's largest sample: relevance has a scale of its own."""
-
-MARK = ".speechscope"
+from speechscope.wav import write_folder
 
 
 def relevance_sounds(
@@ -38,7 +32,7 @@ def relevance_sounds(
 
 
 def write_sounds(path: Path, folder: Path, corpus: Corpus, *, force: bool) -> int:
-    """Write the sounds of `relevance.zarr`, each scaled to the same peak; return their number.
+    """Write the sounds of `relevance.zarr` and return their number.
 
     Files are named ``ITEM_LABEL_original.wav`` and ``ITEM_LABEL_METHOD.wav``.
 
@@ -63,7 +57,7 @@ def write_sounds(path: Path, folder: Path, corpus: Corpus, *, force: bool) -> in
                     relevance_sounds(corpus, inputs, found)[0],
                 )
 
-    return _write(sounds(), folder, int(corpus.config["rate"]), path.name, force=force)
+    return write_folder(sounds(), folder, int(corpus.config["rate"]), path.name, force=force)
 
 
 def write_optima(path: Path, folder: Path, *, force: bool) -> int:
@@ -72,23 +66,4 @@ def write_optima(path: Path, folder: Path, *, force: bool) -> int:
     rate = int(artifact.attributes("waveform")["sampling_frequency"])
     named = enumerate(artifact.flags("unit"))
     sounds = ((f"{number:04d}_{name}", artifact.read("waveform", number)) for number, name in named)
-    return _write(sounds, folder, rate, path.name, force=force)
-
-
-def _write(
-    sounds: Iterable[tuple[str, NDArray[np.float32]]],
-    folder: Path,
-    rate: int,
-    source: str,
-    *,
-    force: bool,
-) -> int:
-    written = 0
-    with staged(folder, force=force, directory=True, owned=lambda f: (f / MARK).is_file()) as new:
-        (new / MARK).write_text(f"sounds of {source}\n")
-        for name, samples in sounds:
-            loudest = float(np.abs(samples).max())
-            scaled = samples * (PEAK / loudest) if loudest > 0 else samples
-            soundfile.write(new / f"{name}.wav", scaled, rate, subtype="PCM_16")
-            written += 1
-    return written
+    return write_folder(sounds, folder, rate, path.name, force=force)

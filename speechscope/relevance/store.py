@@ -15,8 +15,8 @@ from speechscope.errors import UsageProblem
 from speechscope.relevance.methods import METHODS, RelevanceSettings
 from speechscope.relevance.networks import explained
 from speechscope.relevance.spectral import Frames, spectral_gradient, spectral_relevance
-from speechscope.relevance.subject import Subject
 from speechscope.relevance.target import per_class, predicted, score
+from speechscope.subject import Subject
 
 MOST = 256
 """Most items worked on at a time, and in one chunk."""

@@ -14,6 +14,7 @@ from speechscope.errors import SpeechscopeError, UsageProblem
 from speechscope.networks.wav2letter import Wav2Letter
 from speechscope.training.bucketing import batches
 from speechscope.training.ctc import ctc_loss, outputs_needed
+from speechscope.training.keeping import copied_weights, is_over
 from speechscope.training.utterances import Utterances, answers, loaded
 
 
@@ -166,11 +167,11 @@ class LetterTrainer:
             raise SpeechscopeError("no training utterance has a text that fits in its frames")
         self.selected_on = "dev" if len(source.utterances("dev")) else "test"
         self.history: list[LetterEpoch] = []
-        self.best: dict[str, Any] = {"epoch": 0, "error": np.inf, "weights": self._weights()}
-
-    def _weights(self) -> dict[str, Tensor]:
-        weights = self.network.state_dict()
-        return {name: value.detach().cpu().clone() for name, value in weights.items()}
+        self.best: dict[str, Any] = {
+            "epoch": 0,
+            "error": np.inf,
+            "weights": copied_weights(self.network),
+        }
 
     def state(self) -> dict[str, Any]:
         """Return everything the rest of the training depends on."""
@@ -179,7 +180,7 @@ class LetterTrainer:
             for name, p in self.network.named_parameters()
         }
         return {
-            "weights": self._weights(),
+            "weights": copied_weights(self.network),
             "moments": moments,
             "best": dict(self.best),
             "history": [asdict(epoch) for epoch in self.history],
@@ -206,9 +207,8 @@ class LetterTrainer:
     @property
     def done(self) -> bool:
         """Whether all epochs are over, or the error has not fallen for too many."""
-        made, patience = len(self.history), self.settings.patience
-        stalled = patience > 0 and made - self.best["epoch"] >= patience
-        return made >= self.settings.epochs or (made > 0 and stalled)
+        settings = self.settings
+        return is_over(len(self.history), settings.epochs, self.best["epoch"], settings.patience)
 
     def epoch(self, number: int, progress: Callable[[int, int], None] | None) -> None:
         """Train on every utterance once and measure the network."""
@@ -222,7 +222,11 @@ class LetterTrainer:
         self.history.append(LetterEpoch(number + 1, loss, test.loss, test.error, seconds))
         # Where there is nothing to choose by, the score is NaN and the last epoch is taken.
         if not score >= self.best["error"]:
-            self.best = {"epoch": number + 1, "error": score, "weights": self._weights()}
+            self.best = {
+                "epoch": number + 1,
+                "error": score,
+                "weights": copied_weights(self.network),
+            }
 
     def _train(self, number: int, progress: Callable[[int, int], None] | None) -> float:
         rng = np.random.default_rng([self.settings.seed, number])

@@ -20,6 +20,7 @@ from speechscope import scoring
 from speechscope.networks.layers import Network
 from speechscope.training.evaluation import answers
 from speechscope.training.group import ALONE, Group
+from speechscope.training.keeping import copied_weights, is_over
 from speechscope.training.outcome import Epoch, TrainResult, TrainSettings
 from speechscope.training.pretrained import begin_from
 from speechscope.training.resampling import resample
@@ -118,16 +119,16 @@ class Trainer:
         self._mean = source.mean
         self.selected_on = "dev" if len(source.labels("dev")) else "test"
         self.history: list[Epoch] = []
-        self.best: dict[str, Any] = {"epoch": 0, "score": -1.0, "weights": self._weights()}
-
-    def _weights(self) -> dict[str, Tensor]:
-        weights = self.network.state_dict()
-        return {name: value.detach().cpu().clone() for name, value in weights.items()}
+        self.best: dict[str, Any] = {
+            "epoch": 0,
+            "score": -1.0,
+            "weights": copied_weights(self.network),
+        }
 
     def state(self) -> dict[str, Any]:
         """Return everything the rest of the training depends on."""
         return {
-            "weights": self._weights(),
+            "weights": copied_weights(self.network),
             "step": self.step.state(),
             "best": dict(self.best),
             "history": [asdict(epoch) for epoch in self.history],
@@ -143,9 +144,8 @@ class Trainer:
     @property
     def done(self) -> bool:
         """Whether all epochs are over, or the score has not risen for too many."""
-        made, patience = len(self.history), self.settings.patience
-        stalled = patience > 0 and made - self.best["epoch"] >= patience
-        return made >= self.settings.epochs or (made > 0 and stalled)
+        settings = self.settings
+        return is_over(len(self.history), settings.epochs, self.best["epoch"], settings.patience)
 
     def epoch(self, number: int, progress: Callable[[int, int], None] | None) -> None:
         """Train on one resampled set and measure the network."""
@@ -175,7 +175,11 @@ class Trainer:
                 wanted, fold[answers(self.network, self.source, "dev", self._group)[1]]
             )
         if score > self.best["score"]:
-            self.best = {"epoch": number + 1, "score": score, "weights": self._weights()}
+            self.best = {
+                "epoch": number + 1,
+                "score": score,
+                "weights": copied_weights(self.network),
+            }
 
     def positions(self, number: int) -> NDArray[np.int64]:
         """Return the shuffled training items of an epoch."""

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from speechscope.corpus.layouts import find
-from speechscope.corpus.phone_sets import PHONE_SETS, PhoneSet, phone_set
+from speechscope.corpus.phone_sets import PHONE_SETS, PhoneSet, better_set, phone_set
 from speechscope.corpus.phones import TIMIT_61, TO_39, TO_48
 from speechscope.errors import SpeechscopeError, UsageProblem
 
@@ -155,3 +155,11 @@ def test_no_label_of_a_recorded_corpus_is_unknown(
     known = {phones.index(label) for label in labels if not phones.drops(label)}
     assert None not in known
     assert len(known) == classes
+
+
+def test_the_set_that_knows_most_of_unknown_labels_is_found() -> None:
+    assert better_set({"h#": 3, "axr": 1, "R": 0}) == ("timit-48", 1.0)
+    assert better_set({"a~": 3, "9": 1}) == ("sampa-fr", 1.0)
+    assert better_set({"aa": 2, "nonsense": 1, "more": 1}) == ("timit-48", 0.5)
+    assert better_set({"aa": 2, "nonsense": 3}) is None
+    assert better_set({}) is None

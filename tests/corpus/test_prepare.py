@@ -84,6 +84,15 @@ def test_bad_items_are_named_and_the_rest_is_kept(tmp_path: Path) -> None:
     assert len(corpus.items("train")) == 1 + 7  # one phone of SX1, all of SX3
 
 
+def test_a_phone_set_that_knows_the_labels_is_named(tmp_path: Path) -> None:
+    root = corpora.timit(tmp_path / "timit", speakers=1)
+    _, summary = run(root, tmp_path / "c.zarr", replace(SETTINGS, phone_set="sampa-fr"))
+    assert "--phone-set sampa-fr; --phone-set timit-48 knows 100% of them" in summary.notes[-1]
+    assert summary.notes[-1].startswith(f"{len(summary.losses.skipped)} labels")
+    (root / "TRAIN/DR1/FAB00/SX1.PHN").write_text("0 1600 aa\n1600 3200 xyz\n")
+    assert run(root, tmp_path / "d.zarr")[1].notes == []
+
+
 def test_sa_sentences_and_long_segments_are_dropped_and_counted(tmp_path: Path) -> None:
     root = corpora.timit(tmp_path / "timit", speakers=1, sentences=1)
     corpora.utterance(root / "TRAIN/DR1/FAB00", "SA1")

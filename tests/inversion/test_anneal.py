@@ -10,6 +10,7 @@ from speechscope.inversion.first_layer import FirstLayer
 from speechscope.inversion.problem import Problem
 from speechscope.inversion.proposals import WholeNetwork, make_proposals
 from speechscope.networks.classifiers import TABLES
+from speechscope.networks.layered import Layered
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Table
 
 TABLE: Table = (
@@ -49,7 +50,7 @@ def problem(count: int, layer: int, l2: float = 0.05) -> Problem:
     return Problem(made, layer, made.activation(x[:count], layer), list(range(7, 7 + count)), l2)
 
 
-def energy(made: Network, layer: int, target: Tensor, x: Tensor) -> Tensor:
+def energy(made: Layered, layer: int, target: Tensor, x: Tensor) -> Tensor:
     """½ Σ (Y* − Y)² by a forward pass of the whole network."""
     return 0.5 * (target - made.activation(x, layer)).flatten(1).square().sum(1)
 

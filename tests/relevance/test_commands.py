@@ -14,11 +14,11 @@ from speechscope.artifact import Artifact
 from speechscope.cli import run
 from speechscope.corpus.store import Corpus
 from speechscope.networks.saved import load_model
-from speechscope.relevance.foreign import load_module
 from speechscope.relevance.gradient import sensitivity
 from speechscope.relevance.guided import guided_backpropagation
 from speechscope.relevance.spectral import Frames, spectral_gradient
-from speechscope.relevance.table_graph import table_graph
+from speechscope.tracing.foreign import load_module
+from speechscope.tracing.table_graph import table_graph
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from speechscope.relevance.gradient import gradient_times_input, sensitivity, sm
 from speechscope.relevance.guided import guided_backpropagation
 from speechscope.relevance.integrated import integrated_gradients
 from speechscope.relevance.occlusion import occlusion
-from speechscope.relevance.table_graph import table_graph
 from speechscope.relevance.target import per_class, predicted, score
+from speechscope.tracing.table_graph import table_graph
 
 ZERO = torch.zeros(2, dtype=torch.long)
 

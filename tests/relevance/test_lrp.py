@@ -11,10 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from speechscope.errors import SpeechscopeError, UsageProblem
-from speechscope.relevance.graph import Graph, Untreatable
 from speechscope.relevance.guided import guided_backpropagation
 from speechscope.relevance.lrp import conservation, lrp
-from speechscope.relevance.maps import Dense
 from speechscope.relevance.rules import (
     RULES,
     AlphaBeta,
@@ -24,7 +22,9 @@ from speechscope.relevance.rules import (
     composite,
     hand_down,
 )
-from speechscope.relevance.tracing import module_graph
+from speechscope.tracing.graph import Graph, Untreatable
+from speechscope.tracing.maps import Dense
+from speechscope.tracing.module_graph import module_graph
 
 # αβ with β > 0 does so only where every unit has contributions of both signs.
 CONSERVING = ["epsilon", "gamma", "zplus", "epsilon-plus", "epsilon-gamma"]

@@ -15,7 +15,7 @@ from speechscope.relevance.integrated import integrated_gradients
 from speechscope.relevance.lrp import lrp
 from speechscope.relevance.occlusion import occlusion
 from speechscope.relevance.rules import composite
-from speechscope.relevance.table_graph import table_graph
+from speechscope.tracing.table_graph import table_graph
 
 PRECISIONS = [(torch.float32, 1e-5), (torch.float64, 1e-10)]
 SHAPES = {"freq-overlap": (1, 201, 16), "logmel": (3, 40, 11), "raw-phone": (1, 1, 4000)}

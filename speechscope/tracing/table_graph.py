@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from speechscope.networks.layers import BatchNorm, Conv, Linear, MaxPool, Network
-from speechscope.relevance.graph import Graph, Part, Step
-from speechscope.relevance.maps import Convolution, Dense, LinearMap, Scale, along_channels, output
+from speechscope.tracing.graph import Graph, Part, Step
+from speechscope.tracing.maps import Convolution, Dense, LinearMap, Scale, along_channels, output
 
 
 def table_graph(network: Network) -> Graph:
@@ -39,7 +39,7 @@ def table_graph(network: Network) -> Graph:
             assert isinstance(module, nn.BatchNorm2d)
             add(linear_step(name, last, norm_map(module, 2), what, "norm"))
         elif isinstance(row, MaxPool):
-            add(Step(name, "plain", last, _pool(row), what))
+            add(Step(name, "plain", last, _pool(row), what, part="pool"))
         elif isinstance(row, Linear):
             if len(network.shape_before(name)) > 1:
                 add(Step(name, "plain", last, _flatten, what))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from speechscope.relevance.banded import Banded
+from speechscope.tracing.banded import Banded
 
 
 class LinearMap(Protocol):

@@ -3,100 +3,25 @@
 import inspect
 import operator
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from speechscope.errors import SpeechscopeError
-from speechscope.relevance.graph import Graph, Kind, Part, Step
-from speechscope.relevance.maps import Average, Convolution, Dense, LinearMap, Scale, along_channels
-from speechscope.relevance.maps import output as mapped
-from speechscope.relevance.table_graph import norm_map
-
-_MODULES: dict[Kind, tuple[type[nn.Module], ...]] = {
-    "relu": (nn.ReLU,),
-    "activation": (nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.Tanh, nn.Hardtanh),
-    "plain": (
-        nn.MaxPool1d,
-        nn.MaxPool2d,
-        nn.MaxPool3d,
-        nn.AdaptiveMaxPool1d,
-        nn.AdaptiveMaxPool2d,
-        nn.AdaptiveMaxPool3d,
-        nn.Flatten,
-        nn.Unflatten,
-        nn.Identity,
-        nn.Dropout,
-        nn.Dropout1d,
-        nn.Dropout2d,
-        nn.Dropout3d,
-        nn.ZeroPad1d,
-        nn.ZeroPad2d,
-        nn.ZeroPad3d,
-    ),
-    "normalisation": (nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d),
-}
-_AVERAGES = (
-    nn.AvgPool1d,
-    nn.AvgPool2d,
-    nn.AvgPool3d,
-    nn.AdaptiveAvgPool1d,
-    nn.AdaptiveAvgPool2d,
-    nn.AdaptiveAvgPool3d,
+from speechscope.tracing.graph import Graph, Step
+from speechscope.tracing.maps import Average, Scale
+from speechscope.tracing.maps import output as mapped
+from speechscope.tracing.vocabulary import (
+    AVERAGING,
+    ENDING_MODULES,
+    ENDINGS,
+    FUNCTIONS,
+    POOLINGS,
+    Found,
+    module_kind,
 )
-_FUNCTIONS: dict[Kind, tuple[Any, ...]] = {
-    "relu": (functional.relu, functional.relu_, torch.relu, torch.relu_, "relu", "relu_"),
-    "activation": (
-        functional.leaky_relu,
-        functional.relu6,
-        functional.hardtanh,
-        torch.tanh,
-        functional.tanh,
-        "tanh",
-    ),
-    "plain": (
-        # PyTorch's pooling functions choose between two forms when called, hence the odd names.
-        functional.max_pool1d,
-        functional.max_pool2d,
-        functional.max_pool3d,
-        torch.max_pool1d,
-        torch.max_pool2d,
-        torch.max_pool3d,
-        functional.adaptive_max_pool1d,
-        functional.adaptive_max_pool2d,
-        functional.dropout,
-        functional.pad,
-        torch.flatten,
-        torch.reshape,
-        torch.permute,
-        torch.transpose,
-        torch.squeeze,
-        torch.unsqueeze,
-        torch.cat,
-        torch.concat,
-        operator.getitem,
-        *("flatten", "reshape", "view", "permute", "transpose", "squeeze", "unsqueeze"),
-        *("contiguous", "clone", "swapaxes", "unflatten", "to", "float", "double"),
-    ),
-    "normalisation": (functional.layer_norm, functional.group_norm, functional.instance_norm),
-}
-_AVERAGING = (
-    functional.avg_pool1d,
-    functional.avg_pool2d,
-    functional.avg_pool3d,
-    functional.adaptive_avg_pool1d,
-    functional.adaptive_avg_pool2d,
-    functional.adaptive_avg_pool3d,
-    torch.mean,
-    "mean",
-)
-_LAST = (functional.softmax, functional.log_softmax, torch.softmax, torch.log_softmax)
-_LAST_MODULES = (nn.Softmax, nn.LogSoftmax, nn.Sigmoid)
-_LAST_ANYHOW = (*_LAST, torch.sigmoid, functional.sigmoid, "softmax", "log_softmax", "sigmoid")
-
-Found: TypeAlias = tuple[Kind, LinearMap | None, Part]
 
 
 def module_graph(module: nn.Module, example: Tensor) -> Graph:
@@ -233,22 +158,22 @@ class _Reader:
         else:
             in_place = kind in ("activation", "unknown")
             safe = (lambda *values: run(*map(_copied, values))) if in_place else run
-            step = Step(name, kind, numbers, safe, what)
+            step = Step(name, kind, numbers, safe, what, part=part)
         self._append(node, step)
 
     def _kind(self, node: fx.Node, flows: list[fx.Node]) -> Found:
         if node.op == "call_module":
             layer = self._module.get_submodule(str(node.target))
-            return _module_kind(layer, self._values[flows[0]].dim() - 2)
+            return module_kind(layer, self._values[flows[0]].dim() - 2)
         target = node.target
-        for kind, targets in _FUNCTIONS.items():
+        for kind, targets in FUNCTIONS.items():
             if target in targets:
                 if target is functional.pad and not _pads_zeros(node):
                     return "unknown", None, "other"
                 if target is functional.dropout and node.kwargs.get("training", True):
                     return "unknown", None, "other"
-                return kind, None, "other"
-        if target in _AVERAGING and len(flows) == 1:
+                return kind, None, "pool" if target in POOLINGS else "other"
+        if target in AVERAGING and len(flows) == 1:
             return "linear", Average(self._of_first(node)), "pool"
         return self._arithmetic(node, flows)
 
@@ -282,35 +207,6 @@ class _Reader:
         return lambda x: function(x, *rest, **kwargs)
 
 
-def _module_kind(layer: nn.Module, axes: int) -> Found:
-    for kind, types in _MODULES.items():
-        if isinstance(layer, types):
-            if isinstance(layer, nn.modules.pooling._MaxPoolNd) and layer.return_indices:
-                return "unknown", None, "other"
-            return kind, None, "other"
-    if isinstance(layer, _AVERAGES):
-        return "linear", Average(layer), "pool"
-    if isinstance(layer, nn.Linear):
-        dense = Dense(layer.weight.detach(), None if layer.bias is None else layer.bias.detach())
-        return "linear", dense, "dense"
-    if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d):
-        bordered = layer.padding_mode != "zeros" or isinstance(layer.padding, str)
-        padding = (0,) * axes if bordered else tuple(int(p) for p in layer.padding)
-        bias = None if layer.bias is None else along_channels(layer.bias.detach(), axes)
-        return (
-            "linear",
-            Convolution(
-                layer.weight.detach(), bias, layer.stride, padding, layer.dilation, layer.groups
-            ),
-            "conv",
-        )
-    if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
-        if layer.running_mean is None:
-            return "normalisation", None, "other"
-        return "linear", norm_map(layer, axes), "norm"
-    return "unknown", None, "other"
-
-
 def _border(node: fx.Node, module: nn.Module) -> Callable[[Tensor], Tensor] | None:
     """Return the padding of a convolution that its map does without, if any."""
     layer = module.get_submodule(str(node.target)) if node.op == "call_module" else None
@@ -341,9 +237,9 @@ def _described(node: fx.Node, module: nn.Module) -> tuple[str, str]:
 
 
 def _before_softmax(node: fx.Node, module: nn.Module) -> fx.Node:
-    last = node.target in _LAST_ANYHOW if node.op != "call_module" else False
+    last = node.target in ENDINGS if node.op != "call_module" else False
     if node.op == "call_module":
-        last = isinstance(module.get_submodule(str(node.target)), _LAST_MODULES)
+        last = isinstance(module.get_submodule(str(node.target)), ENDING_MODULES)
     return node.all_input_nodes[0] if last else node
 
 

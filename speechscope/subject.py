@@ -1,4 +1,4 @@
-"""The network a command explains, ours or another, and the corpus it is explained on."""
+"""The network a command looks into, ours or another, and the corpus it does so with."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
 from speechscope.lineage import ancestor
+from speechscope.networks.layers import Network
 from speechscope.networks.saved import load_model
 from speechscope.provenance import file_digest
-from speechscope.relevance.foreign import fitted, load_module
+from speechscope.tracing.foreign import ForeignNetwork, fitted, load_module
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Subject:
         What the record says of it.
     """
 
-    network: nn.Module
+    network: Network | ForeignNetwork
     classes: tuple[str, ...]
     corpus: Corpus
     centred: bool
@@ -49,6 +50,13 @@ class Subject:
     def device(self) -> torch.device:
         """Where the network is."""
         return next((p.device for p in self.network.parameters()), torch.device("cpu"))
+
+    @property
+    def of_centred(self) -> Network | ForeignNetwork:
+        """The network for inputs with the training mean removed, whatever its own inputs are."""
+        if self.centred or isinstance(self.network, Network):
+            return self.network
+        return self.network.shifted(torch.from_numpy(self.corpus.mean).to(self.device))
 
     def inputs(self, items: NDArray[np.integer[Any]]) -> Tensor:
         """Read the inputs of items as the network takes them, (N, C, F, T), on its device."""
@@ -94,7 +102,7 @@ def subject_of(
         return _trained_here(model or Path("model.pt"), corpus, device)
     if model is not None:
         raise UsageProblem(f"{model} and --model {factory} exclude each other")
-    return _made_elsewhere(factory, weights, corpus or Path("corpus.zarr"), device)
+    return elsewhere(factory, weights, corpus or Path("corpus.zarr"), device)
 
 
 def _trained_here(model: Path, corpus: Path | None, device: torch.device) -> Subject:
@@ -105,13 +113,16 @@ def _trained_here(model: Path, corpus: Path | None, device: torch.device) -> Sub
     return Subject(trained.network.to(device), trained.classes, data, True, (model, "model"), {})
 
 
-def _made_elsewhere(
-    factory: str, weights: Path | None, corpus: Path, device: torch.device
-) -> Subject:
-    """Return any network with the corpus it is to be explained on.
+def elsewhere(factory: str, weights: Path | None, corpus: Path, device: torch.device) -> Subject:
+    """Return any network with the corpus it is to be looked into with.
 
     It is given inputs as the corpus holds them, mean included. Its scores have the names of the
     corpus's classes where there are as many, and numbers otherwise.
+
+    Raises
+    ------
+    UsageProblem, ArtifactError
+        See `foreign.load_module`, `foreign.fitted` and `Corpus`.
     """
     data = Corpus(corpus)
     network, scores = fitted(load_module(factory, weights).to(device), data.input_shape)

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 from torch import Tensor
 
 from speechscope.errors import SpeechscopeError, UsageProblem
-from speechscope.relevance.maps import LinearMap
+from speechscope.tracing.maps import LinearMap
 
 Kind: TypeAlias = Literal[
     "linear", "relu", "activation", "plain", "sum", "normalisation", "value", "unknown"
@@ -51,7 +51,8 @@ class Step:
     map
         Of a linear step.
     part
-        Of a linear step: which rule of a composite applies.
+        Of a linear step: which rule of a composite applies. Of a plain one, ``pool`` tells
+        max-pooling from what moves or copies values.
     apart
         Of a linear step that the batch normalisation after it was folded into: the two maps.
     """
@@ -110,6 +111,30 @@ class Graph:
                     values[number] = None  # free what no later step needs
         out: Tensor = values[-1]
         return out
+
+    def outputs(self, x: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+        """Return what layers give for inputs, by name; of one called twice, its last output."""
+        last = {step.name: number for number, step in enumerate(self.steps, 1)}
+        wanted = {last[name]: name for name in layers}
+        found: dict[str, Tensor] = {}
+        values: list[Any] = [x]
+        left = self._uses()
+        for number, step in enumerate(self.steps[: max(wanted, default=0)], 1):
+            values.append(step.run(*[values[n] for n in step.inputs]))
+            if number in wanted:
+                found[wanted[number]] = values[number]
+            for n in step.inputs:
+                left[n] -= 1
+                if not left[n]:
+                    values[n] = None
+        return found
+
+    def layers(self) -> list[str]:
+        """Return the names of all that is more than a reshape or padding, in order, each once."""
+        counted = (
+            s.name for s in self.steps if s.kind not in ("plain", "value") or s.part == "pool"
+        )
+        return list(dict.fromkeys(counted))
 
     def names(self) -> list[str]:
         """Return the names of the layers, in order, each once."""

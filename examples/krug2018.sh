@@ -1,0 +1,42 @@
+#!/bin/sh
+# Krug and Stober 2018 for a corpus folder with transcripts: what a letter network has learnt.
+#
+#     sh examples/krug2018.sh CORPUS [RESULTS]
+#
+# RESULTS (krug2018/ by default) then holds
+#   model.csv            letter error rate, beside that of a constant answer
+#   maximum.zarr         inputs that excite units of several layers most (sec. 3.2)
+#   navai.csv            normalised averages by letter and alignment: bands, bursts, sharpness, and
+#                        what shuffled letters give (sec. 3.5 to 4.3)
+#   heard/               averages as sounds, where they can be heard
+#   report.html          appendix A: the table of letters; the rest
+# QUICK=1 takes minutes on two cores; TRAIN replaces the flags of the training, of which there is
+# never enough without a GPU. A run that was stopped goes on.
+set -eu
+
+corpus=$1
+results=${2:-krug2018}
+if [ "${QUICK:-0}" = 1 ]; then
+    train=${TRAIN:---width 0.0625 --epochs 4}
+else
+    train=${TRAIN:---schedule cosine}
+fi
+scope=${SPEECHSCOPE:-speechscope}
+
+mkdir -p "$results"
+# Exit code 4 says that some recordings were left out; their reasons have been printed.
+[ -e "$results/corpus.zarr" ] ||
+    $scope prepare "$corpus" --recipe krug2018 -o "$results/corpus.zarr" || [ $? -eq 4 ]
+[ -e "$results/model.pt" ] ||
+    $scope train "$results/corpus.zarr" --recipe krug2018 $train --resume -o "$results/model.pt"
+$scope score "$results/model.pt" --csv > "$results/model.csv"
+[ -e "$results/maximum.zarr" ] ||
+    $scope maximize "$results/model.pt" --recipe krug2018 --layer conv2 --unit 0,1,2,3 \
+        -o "$results/maximum.zarr"
+[ -e "$results/navai.zarr" ] ||
+    $scope navai "$results/model.pt" --recipe krug2018 \
+        --align none,min-sensitivity,max-sensitivity,max-lrp -o "$results/navai.zarr"
+$scope score "$results/navai.zarr" --csv > "$results/navai.csv"
+$scope report "$results/model.pt" "$results/maximum.zarr" "$results/navai.zarr" \
+    -f -o "$results/report.html"
+cat "$results/model.csv" "$results/navai.csv"

@@ -1,0 +1,44 @@
+#!/bin/sh
+# Muckenhirn 2019 for a corpus folder: what networks on raw waveforms listen to.
+#
+#     sh examples/muckenhirn2019.sh CORPUS [RESULTS]
+#
+# RESULTS (muckenhirn2019/ by default) then holds, for a network of phones and one of speakers,
+#   phone.csv speaker.csv   table 2: how often the relevance signal has a vowel's F0, F1 and F2
+#                           (with the praat extra), and how faithful the methods are
+#   heard-phone/ heard-speaker/   relevance signals to listen to
+#   report.html             relevance signals, their spectra, the first layers' responses
+# QUICK=1 takes minutes on two cores; TRAIN and EXPLAIN replace the flags of these stages. A run
+# that was stopped goes on.
+set -eu
+
+corpus=$1
+results=${2:-muckenhirn2019}
+if [ "${QUICK:-0}" = 1 ]; then
+    train=${TRAIN:---epochs 2 --per-class 50}
+    explain=${EXPLAIN:---per-class 2}
+else
+    train=${TRAIN:-}
+    explain=${EXPLAIN:---per-class 20}
+fi
+scope=${SPEECHSCOPE:-speechscope}
+
+mkdir -p "$results"
+for target in phone speaker; do
+    # Exit code 4 says that some recordings were left out; their reasons have been printed.
+    [ -e "$results/$target.zarr" ] ||
+        $scope prepare "$corpus" --recipe muckenhirn2019 --labels $target \
+            -o "$results/$target.zarr" || [ $? -eq 4 ]
+    [ -e "$results/$target.pt" ] ||
+        $scope train "$results/$target.zarr" --recipe muckenhirn2019 $train --resume \
+            -o "$results/$target.pt"
+    # Sec. 3.1: guided backpropagation of the score before softmax; the gradient beside it.
+    [ -e "$results/relevance-$target.zarr" ] ||
+        $scope relevance "$results/$target.pt" --recipe muckenhirn2019 --target label \
+            --method guided,gradient,lrp --rule epsilon $explain --wav "$results/heard-$target" \
+            -o "$results/relevance-$target.zarr"
+    $scope score "$results/relevance-$target.zarr" --csv > "$results/$target.csv"
+done
+$scope report "$results/phone.pt" "$results/relevance-phone.zarr" "$results/speaker.pt" \
+    "$results/relevance-speaker.zarr" -f -o "$results/report.html"
+cat "$results/phone.csv" "$results/speaker.csv"

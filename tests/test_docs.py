@@ -1,0 +1,152 @@
+"""What the documents say is true: their commands parse, and the tutorial's run."""
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import corpora
+import numpy as np
+import pytest
+import typer
+
+from speechscope.artifact import Artifact
+from speechscope.cli import _option_names, app, run
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+ENDS = {"|", "&&", "||", ";", ">", "2>", "&"}
+GROUP = typer.main.get_command(app)
+
+
+def blocks(text: str, language: str | None = None) -> list[str]:
+    """Return the code blocks of a document: fenced ones of a language, or all, indented as well."""
+    fenced = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    if language is not None:
+        return [body for name, body in fenced.findall(text) if name == language]
+    indented = re.findall(r"(?:^    .*\n(?:\n(?=    ))?)+", fenced.sub("", text), re.MULTILINE)
+    return [body for _, body in fenced.findall(text)] + indented
+
+
+def commands(block: str) -> list[list[str]]:
+    """Return what is typed after ``speechscope`` in a block of shell commands."""
+    found: list[list[str]] = []
+    for line in block.replace("\\\n", " ").replace("&&\n", "&& ").splitlines():
+        if not re.match(r"\s*(\w+=\S+ |srun |pip install .*&& )*(torchrun .*|speechscope )", line):
+            continue
+        lexer = shlex.shlex(line, posix=True, punctuation_chars="|&;<>")
+        lexer.whitespace_split = True
+        words: list[str] | None = None
+        for word in lexer:
+            if word in ENDS:
+                words = None
+            elif word == "speechscope" and words is None:
+                words = []
+                found.append(words)
+            elif words is not None:
+                words.append(word)
+    return [words for words in found if not any("…" in word for word in words)]
+
+
+def described() -> list[tuple[str, list[str]]]:
+    return [
+        (path.name, words)
+        for path in DOCUMENTS
+        for block in blocks(path.read_text())
+        for words in commands(block)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("document", "words"), described(), ids=lambda value: value if isinstance(value, str) else None
+)
+def test_every_command_in_the_documents_is_one(document: str, words: list[str]) -> None:
+    while words and words[0].startswith("-"):
+        words = words[2:] if words[0] == "-C" else words[1:]
+    if words:
+        GROUP.commands[words[0]].make_context(words[0], words[1:])  # type: ignore[attr-defined]
+
+
+def test_commands_are_found_in_blocks() -> None:
+    text = (
+        "text\n\n    speechscope train -q \\\n      | speechscope score - > x\n\n```sh\nls\n```\n"
+    )
+    assert [commands(block) for block in blocks(text)] == [
+        [],
+        [["train", "-q"], ["score", "-"]],
+    ]
+    with pytest.raises(typer.BadParameter.__mro__[1]):
+        test_every_command_in_the_documents_is_one("", ["train", "--no-such-option"])
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    for path in DOCUMENTS:
+        for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", path.read_text()):
+            if "://" not in target:
+                assert (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+def test_every_option_is_explained() -> None:
+    for name, options in _option_names(GROUP).items():
+        helps = {p.name: getattr(p, "help", None) for p in GROUP.commands[name].params}  # type: ignore[attr-defined]
+        for option, parameter in options.items():
+            assert helps[parameter], f"{name} --{option}"
+
+
+SMALL = {
+    "epochs": 1,
+    "together": 1,
+    "steps": 5,
+    "proposals": 40,
+    "align-items": 50,
+    "align-epochs": 1,
+    "samples": 2,
+}
+
+
+@pytest.mark.parametrize("name", ["tutorial.md"])
+def test_the_tutorial_runs(
+    name: str, workdir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corpora.timit(workdir / "timit", speakers=4, sentences=4)
+    for option, value in SMALL.items():
+        monkeypatch.setenv(f"SPEECHSCOPE_{option.replace('-', '_').upper()}", str(value))
+    shell = "".join(blocks((ROOT / "docs" / name).read_text(), "sh"))
+    typed = commands(shell)
+    assert len(typed) > 10
+    for words in typed:
+        assert run([*words]) in (0, 4), " ".join(words)
+
+
+@pytest.mark.filterwarnings("ignore:.*:FutureWarning")
+def test_the_examples_in_python_run(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    corpora.timit(workdir / "timit", speakers=2, sentences=2)
+    small = ["--epochs", "1", "--per-class", "10", "-q"]
+    assert run(["prepare", "timit", "-q"]) == run(["train", *small]) == 0
+    assert run(["decode-train", "--layer", "1,9", "--together", "1", *small]) == 0
+    assert run(["invert", "--layer", "1", "--method", "bp", "--steps", "2", "-q"]) == 0
+    explain = ["relevance", "--method", "lrp", "--rule", "epsilon", "--epsilon", "1e-6", "-q"]
+    assert run([*explain, "--items", "0:4"]) == 0
+    names: dict[str, Any] = {}
+    for block in blocks((ROOT / "docs" / "python.md").read_text(), "python"):
+        exec(compile(block, "python.md", "exec"), names)
+    commanded = Artifact(Path("relevance.zarr")).read("relevance", 0)
+    np.testing.assert_allclose(names["shares"], commanded, rtol=1e-5, atol=1e-7)
+    assert names["of_labels"].shape == names["inputs"].shape
+    assert names["waveforms"].shape == (4, 2554)
+
+
+def test_every_array_is_documented(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    corpora.timit(workdir / "timit", speakers=2, sentences=2)
+    small = ["--epochs", "1", "--per-class", "10", "-q"]
+    assert run(["prepare", "timit", "-q"]) == run(["train", *small]) == 0
+    assert run(["invert", "--layer", "1", "--method", "bp", "--steps", "2", "-q"]) == 0
+    assert run(["relevance", "--items", "0:2", "-q"]) == 0
+    assert run(["maximize", "--layer", "conv1", "--unit", "0", "--steps", "1", "-q"]) == 0
+    sections = (ROOT / "docs" / "artifacts.md").read_text().split("\n### ")[1:]
+    documented = {text.split("\n")[0]: text for text in sections}
+    for path in sorted(workdir.glob("*.zarr")):
+        artifact = Artifact(path)
+        for name in artifact:
+            axis = artifact.array(name).metadata.dimension_names == (name,)  # type: ignore[union-attr]
+            assert axis or f"`{name}`" in documented[artifact.kind], f"{path.name}: {name}"
