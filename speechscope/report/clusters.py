@@ -243,7 +243,7 @@ class _Clusters:
             return []
         found: list[Figure] = []
         for layer, name in enumerate(self.layers):
-            maps = self._maps(layer)
+            maps = None if name == "input" else self._maps(layer)
             maps = None if maps is None else whole(maps[:, vowels])
             if maps is None or len(found) == PLANES:
                 continue
@@ -262,7 +262,9 @@ class _Clusters:
         return self.artifact.read("activation_map", (layer, slice(maps), slice(None), *area))
 
     def _plane(self, layer: str, number: int, maps: Values, vowels: Values, at: Values) -> Plane:
-        scale = Scale("mean activation", float(maps.min()), float(maps.max()))
+        # A few places of a map, such as its edges, are often far from the rest.
+        low, high = (float(end) for end in np.nanpercentile(maps, (1, 99)))
+        scale = Scale("mean activation", low, high)
         x, y = Axis("frame", "", 0, maps.shape[2]), Axis("bin", "", 0, maps.shape[1])
         places = [
             (
@@ -274,10 +276,10 @@ class _Clusters:
             for k, values, (f1, f2) in zip(vowels, maps, at, strict=True)
         ]
         # As vowel charts are drawn: front to the left, close at the top.
-        low, high = at.min(axis=0), at.max(axis=0)
-        room = 0.12 * (high - low) + 30
+        least, most = at.min(axis=0), at.max(axis=0)
+        room = 0.12 * (most - least) + 30
         axes = [
-            Axis(what, "Hz", float(high[n] + room[n]), float(low[n] - room[n]))
+            Axis(what, "Hz", float(most[n] + room[n]), float(least[n] - room[n]))
             for n, what in enumerate(("F1", "F2"))
         ]
         note = (

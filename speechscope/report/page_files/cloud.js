@@ -119,6 +119,7 @@ class Cloud {
     pen.lineWidth = 3;
     for (const [label, [x, y, z, n]] of sums) {
       const place = this.project(x / n, y / n, z / n);
+      if (n === 1) place[1] -= 11; // beside its only point, not on it
       pen.globalAlpha = chosen === null || label === chosen ? 1 : 0.35;
       pen.strokeStyle = paper;
       pen.fillStyle = ink;
