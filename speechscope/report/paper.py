@@ -1,6 +1,6 @@
 """Single figures as PNG or PDF files fit for a paper, drawn by matplotlib."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,6 @@ from speechscope.report.figures import (
     Picture,
     Plane,
     Plot,
-    Row,
     Scale,
     Table,
 )
@@ -129,11 +128,12 @@ def _grid(sheet: Any, figure: Grid) -> None:
     rows, columns = max(1, len(figure.rows)), max(1, len(figure.columns))
     sheet.set_size_inches(INCH[0] * columns + 1.2, INCH[1] * rows + 0.7)
     all_axes = sheet.subplots(rows, columns, squeeze=False)
-    drawn = None
+    drawn: dict[Scale, Any] = {}
     for number, (row, line) in enumerate(zip(figure.rows, all_axes, strict=False)):
         for at, (cell, axes) in enumerate(zip(row.cells, line, strict=True)):
             found = _cell(axes, cell, left=at == 0, below=number == len(figure.rows) - 1)
-            drawn = found if found is not None else drawn
+            if isinstance(cell, Picture):
+                drawn[cell.scale] = found
         label = row.cells[0].y if row.cells and row.cells[0] is not None else ""
         label = label.label if isinstance(label, Axis) else label
         line[0].set_ylabel(f"{row.name}\n{label}".strip(), fontsize=6)
@@ -141,7 +141,7 @@ def _grid(sheet: Any, figure: Grid) -> None:
             line[0].text(0.5, 0.5, row.name, ha="center", va="center", fontsize=7)
     for name, axes in zip(figure.columns, all_axes[0], strict=False):
         axes.set_title(name, fontsize=7)
-    _bar(sheet, all_axes, drawn, figure)
+    _legends(sheet, all_axes, drawn)
 
 
 def _gallery(sheet: Any, figure: Gallery) -> None:
@@ -150,27 +150,26 @@ def _gallery(sheet: Any, figure: Gallery) -> None:
     rows = -(-count // columns)
     sheet.set_size_inches(INCH[0] * columns + 1.2, (INCH[1] + 0.2) * rows + 0.5)
     all_axes = sheet.subplots(rows, columns, squeeze=False)
-    drawn = None
+    drawn: dict[Scale, Any] = {}
     for number, axes in enumerate(all_axes.flat):
         if number >= len(figure.cells):
             axes.set_axis_off()
             continue
         name, cell = figure.cells[number]
         found = _cell(axes, cell, left=True, below=True)
-        drawn = found if found is not None else drawn
+        if isinstance(cell, Picture):
+            drawn[cell.scale] = found
         axes.set_title(name, fontsize=5)
-    _bar(sheet, all_axes, drawn, figure)
+    _legends(sheet, all_axes, drawn)
 
 
-def _bar(sheet: Any, all_axes: Any, drawn: Any, figure: Grid | Gallery) -> None:
-    """Add the legend of the colours."""
-    if drawn is None:
-        return
-    rows = figure.rows if isinstance(figure, Grid) else [Row("", [c for _, c in figure.cells])]
-    pictures = [cell for row in rows for cell in row.cells if isinstance(cell, Picture)]
-    bar = sheet.colorbar(drawn, ax=all_axes, shrink=min(1.0, 3 / max(1, len(all_axes))), aspect=30)
-    bar.set_label(pictures[-1].scale.label, fontsize=6)
-    bar.ax.tick_params(labelsize=6)
+def _legends(sheet: Any, all_axes: Any, drawn: Mapping[Scale, Any]) -> None:
+    """Add what the colours of each scale stand for."""
+    for scale, picture in drawn.items():
+        shrink = min(1.0, 3 / max(1, len(all_axes)))
+        bar = sheet.colorbar(picture, ax=all_axes, shrink=shrink, aspect=30)
+        bar.set_label(scale.label, fontsize=6)
+        bar.ax.tick_params(labelsize=6)
 
 
 def _chart(axes: Any, chart: Chart, *, small: bool, left: bool = True, below: bool = True) -> None:
@@ -283,7 +282,7 @@ def _plane(sheet: Any, figure: Plane) -> None:
     drawn = None
     for name, shown, x, y in figure.places:
         left, up = figure.x.place(x), figure.y.place(y)
-        inset = axes.inset_axes((left - 0.05, up - 0.06, 0.1, 0.12))
+        inset = axes.inset_axes((left - 0.04, up - 0.048, 0.08, 0.096))
         drawn = _picture(inset, shown, (0, 1, 0, 1))
         inset.set_xticks([])
         inset.set_yticks([])

@@ -135,7 +135,7 @@ def plane(shown: Plane) -> str:
     """Return small pictures at their places between two axes."""
     plot = _Plot((620.0, 460.0, 56.0, 42.0), shown.title)
     plot.axes(shown.x, shown.y, 6, names=True)
-    side = 54.0
+    side = 46.0
     for name, small, x, y in shown.places:
         plot.placed(
             image(small.values, small.scale), shown.x.place(x), shown.y.place(y), side, name

@@ -30,7 +30,8 @@ def lightness(colours: NDArray[np.uint8], eye: str) -> NDArray[np.float64]:
     encoded = colours / 255
     linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
     seen = np.clip(linear @ BLINDNESS[eye].T, 0, 1) @ LUMINANCE
-    return np.where(seen > 0.008856, 116 * np.cbrt(seen) - 16, 903.3 * seen)
+    found: NDArray[np.float64] = np.where(seen > 0.008856, 116 * np.cbrt(seen) - 16, 903.3 * seen)
+    return found
 
 
 @pytest.mark.parametrize("eye", BLINDNESS)
