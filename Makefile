@@ -28,4 +28,5 @@ bench: ## measure against plain PyTorch and, given CORPUS=, scipy.fft
 	python benchmarks/epoch.py
 	python benchmarks/bp.py
 	python benchmarks/anneal.py
+	python benchmarks/cluster.py
 	if [ -n "$(CORPUS)" ]; then python benchmarks/prepare.py $(CORPUS); fi

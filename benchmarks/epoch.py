@@ -1,16 +1,27 @@
 """One epoch of training, against the plain PyTorch that a user would write.
 
-    python benchmarks/epoch.py [--threads N] [--repeats N] [--per-class N] [--workers N]
+    python benchmarks/epoch.py [--threads N] [--repeats N] [--per-class N] [--workers 0 1 2]
 
 The same items, initial weights and batches. First both are trained with the same units left out
-and their losses compared step by step; then whole epochs are timed in turn, and the median of the
-ratios is printed. The plain network is an nn.Sequential with nn.Dropout, fed by a DataLoader.
+and their losses compared step by step; then whole epochs are timed in turn, each in a process of
+its own, and the medians and the median of the ratios within a round are printed. The plain network
+is an nn.Sequential with nn.Dropout, fed by a DataLoader with as many workers (persistent ones).
+
+Ours runs in the environment that the command makes (threads that sleep while they wait). The plain
+loop runs twice: in PyTorch's own environment, which its user has, and ("same") in ours, so that
+what is due to the environment and what to the code stand apart.
 """
 
 import argparse
+import json
+import os
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -19,7 +30,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset, TensorDataset
 
 from speechscope.networks.classifiers import TABLES
-from speechscope.networks.layers import Network
+from speechscope.networks.layers import Conv, Linear, Network
 from speechscope.training.augment import Augmentation
 from speechscope.training.loop import train
 from speechscope.training.optimizers import AdaGrad
@@ -162,57 +173,140 @@ def fresh() -> Network:
     return network
 
 
+def timed_plain(items: Items, positions: NDArray[np.int64], dropout: float, workers: int) -> float:
+    """Return the seconds of an epoch of the plain loop, its workers running already.
+
+    From the second batch on, as if the first took as long as the others: the time workers need to
+    start is not counted.
+    """
+    network = plain(fresh().state_dict(), [nn.Dropout(dropout) for _ in range(3)])
+    plain_epoch(network, [(items.x[:BATCH], items.y[:BATCH])] * 10)
+    data = Subset(TensorDataset(items.x, items.y), positions.tolist())
+    loader = DataLoader(data, BATCH, num_workers=workers, persistent_workers=workers > 0)
+    batches = iter(loader)
+    next(batches)
+    begun = time.perf_counter()
+    plain_epoch(network, batches)
+    return (time.perf_counter() - begun) * len(loader) / (len(loader) - 1)
+
+
+def timed_ours(items: Items, settings: TrainSettings) -> float:
+    """Return the seconds of an epoch here, everything that `train` does included."""
+    train(fresh(), items, replace(settings, per_class=20))
+    begun = time.perf_counter()
+    train(fresh(), items, settings)
+    return time.perf_counter() - begun
+
+
+def product_rate(threads: int) -> float:
+    """Return the GFLOP a second of products of matrices that stay in a processor's caches."""
+    torch.set_num_threads(1)
+    a, out = torch.randn(512, 512), [torch.empty(512, 512) for _ in range(threads)]
+    best = 0.0
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in range(5):
+            begun = time.perf_counter()
+            list(pool.map(lambda y: [torch.mm(a, a, out=y) for _ in range(100)], out))
+            best = max(best, threads * 100 * 2 * 512**3 / (time.perf_counter() - begun) / 1e9)
+    return best
+
+
+def step_flop(kept: float) -> float:
+    """Return the GFLOP of the products of a step when a share of the hidden units is left in."""
+    network = fresh()
+    total = 0.0
+    for number, name in enumerate(network.names, start=1):
+        row = network.table[number - 1]
+        if not isinstance(row, (Conv, Linear)):
+            continue
+        weight, _ = network.parameters_of(name)
+        forward = float(weight.numel())
+        if isinstance(row, Conv):
+            _, bins, frames = network.shapes[number - 1]
+            forward *= bins * frames
+        else:
+            forward *= kept if name != "fc1" else 1.0  # units it reads
+            forward *= kept if weight.shape[0] != CLASSES else 1.0  # units it makes
+        # Forward, and back by the weights and by the inputs, which the first layer does without.
+        total += forward * BATCH * 2 * (2 if number == 1 else 3)
+    return total / 1e9
+
+
+def contestant(kind: str, arguments: argparse.Namespace) -> float:
+    """Return the seconds of one contestant, in a process of its own."""
+    environment = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
+    if kind == "ours" or kind.endswith("same"):
+        environment["OMP_WAIT_POLICY"] = "PASSIVE"
+    command = [sys.executable, "-W", "ignore", __file__, "--contestant", kind]
+    for name in ("threads", "per_class", "dropout"):
+        command += ["--" + name.replace("_", "-"), str(getattr(arguments, name))]
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    return float(json.loads(done.stdout))
+
+
 def main() -> None:
     """Print the comparison."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--per-class", type=int, default=500)
     parser.add_argument("--dropout", type=float, default=DROPOUT)
-    parser.add_argument("--workers", type=int, default=0, help="of the plain DataLoader")
+    parser.add_argument(
+        "--workers", type=int, nargs="+", default=[0, 1, 2], help="of the plain DataLoader"
+    )
+    parser.add_argument("--contestant", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     items = Items(20_000)
-    settings = TrainSettings(
-        epochs=1,
-        per_class=arguments.per_class,
-        test_per_class=1,
-        batch=BATCH,
-        rule=AdaGrad(LR),
-        l2=0.0,
-        dropout=arguments.dropout,
-        seed=0,
-        resampled=True,
-        smoothing=0.0,
-        patience=0,
-        augment=Augmentation(),
-    )
     rng = np.random.default_rng([0, 0, 0])
     positions = rng.permutation(resample(items.labels("train"), arguments.per_class, rng))
+    if arguments.contestant:
+        settings = TrainSettings(
+            epochs=1,
+            per_class=arguments.per_class,
+            test_per_class=1,
+            batch=BATCH,
+            rule=AdaGrad(LR),
+            l2=0.0,
+            dropout=arguments.dropout,
+            seed=0,
+            resampled=True,
+            smoothing=0.0,
+            patience=0,
+            augment=Augmentation(),
+        )
+        if arguments.contestant == "ours":
+            print(timed_ours(items, settings))
+        else:
+            workers = int(arguments.contestant.split("-")[1])
+            print(timed_plain(items, positions, arguments.dropout, workers))
+        return
     if not right_conv2d():
         print("note: this PyTorch's nn.Conv2d has a wrong derivative here; timed all the same")
     worst = compare_losses(items, positions, 30)
     print(f"losses of 30 steps, same units left out: largest relative difference {worst:.1e}")
     if worst > TOLERANCE:
         raise SystemExit(f"the losses differ by more than {TOLERANCE}")
-    ratios, times = [], []
+    del items
+    kinds = [f"plain-{n}{end}" for n in arguments.workers for end in ("", "-same")]
+    times: dict[str, list[float]] = {kind: [] for kind in [*kinds, "ours"]}
+    rates = []
     for _ in range(arguments.repeats):
-        weights = fresh().state_dict()
-        network = plain(weights, [nn.Dropout(arguments.dropout) for _ in range(3)])
-        data = Subset(TensorDataset(items.x, items.y), positions.tolist())
-        begun = time.perf_counter()
-        plain_epoch(network, DataLoader(data, BATCH, num_workers=arguments.workers))
-        middle = time.perf_counter()
-        train(fresh(), items, settings)
-        end = time.perf_counter()
-        times.append((middle - begun, end - middle))
-        ratios.append((middle - begun) / (end - middle))
-        print(f"plain {times[-1][0]:6.2f} s   here {times[-1][1]:6.2f} s   {ratios[-1]:.2f}×")
+        rates.append(product_rate(arguments.threads))
+        for kind, found in times.items():
+            found.append(contestant(kind, arguments))
+        print("  ".join(f"{kind} {found[-1]:.2f} s" for kind, found in times.items()), flush=True)
+    ours, steps = times["ours"], -(-len(positions) // BATCH)
+    print(f"{len(positions)} items, {arguments.threads} threads, dropout {arguments.dropout}")
+    for kind in kinds:
+        ratio = statistics.median(a / b for a, b in zip(times[kind], ours, strict=True))
+        print(f"{kind:14} {statistics.median(times[kind]):6.2f} s   {ratio:.2f} x ours")
+    middle, rate = statistics.median(ours), statistics.median(rates)
+    flop = step_flop(1 - arguments.dropout)
     print(
-        f"{len(positions)} items, {arguments.threads} threads, dropout {arguments.dropout}: "
-        f"median {statistics.median(ratios):.2f}× "
-        f"(plain {statistics.median(t[0] for t in times):.2f} s, "
-        f"here {statistics.median(t[1] for t in times):.2f} s)"
+        f"ours           {middle:6.2f} s: {1e3 * middle / steps:.1f} ms a step of {flop:.2f} GFLOP "
+        f"of products, {flop * steps / middle / rate:.0%} of the {rate:.0f} GFLOP/s reached on "
+        "products in cache"
     )
 
 

@@ -224,6 +224,7 @@ def utterances(root: Path, out: Path) -> None:
     from speechscope.corpus.prepare import prepare
     from speechscope.corpus.settings import Settings
     from speechscope.features.transform import Transform
+    from speechscope.parallel import Threads
 
     settings = Settings(
         unit="utterance",
@@ -247,7 +248,7 @@ def utterances(root: Path, out: Path) -> None:
     )
     record = provenance.new_record("corpus", config={}, seed=0, device="cpu")
     with artifact_writer.create(out, "benchmark", record, force=True) as writer:
-        prepare(root, writer, settings, workers=2)
+        prepare(root, writer, settings, executor=Threads(2))
 
 
 def decoding(root: Path, out: Path) -> None:

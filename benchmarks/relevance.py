@@ -1,30 +1,48 @@
 """Relevance against Captum and Zennit, and against one forward and backward pass.
 
-Each method explains the same batch on one thread; the fastest of several alternating rounds counts.
-Results are compared before anything is timed. The floor is one forward and one backward pass, to
-the input alone, of the network in PyTorch's own layers.
+    python benchmarks/relevance.py                          # four networks, random weights
+    python benchmarks/relevance.py --stream model.pt        # a whole test split to disk
+
+Each method explains the same batch on one thread; results are compared before anything is timed,
+then all take turns, and the median of each one's times is printed. The floor is one forward and one
+backward pass, to the input alone, of the network in PyTorch's own layers. With --stream, the test
+split of a model's corpus is explained with and without writing, in turns, in processes of their
+own, and the largest memory of each is printed.
 """
 
 import argparse
+import json
+import resource
+import statistics
+import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 import peers
 
+from speechscope import artifact_writer, provenance
+from speechscope.blocks import tasks_of
 from speechscope.networks.classifiers import TABLES
 from speechscope.networks.layers import Network
 from speechscope.relevance.gradient import sensitivity
 from speechscope.relevance.guided import guided_backpropagation
 from speechscope.relevance.integrated import integrated_gradients
 from speechscope.relevance.lrp import lrp
+from speechscope.relevance.methods import RelevanceSettings
 from speechscope.relevance.rules import composite
+from speechscope.relevance.spectral import Frames
+from speechscope.relevance.store import Explainer, Target, write_relevance
+from speechscope.subject import subject_of
 from speechscope.tracing.table_graph import table_graph
 
 SHAPES = {
@@ -37,6 +55,7 @@ SAME = {
     "floor": "gradient",
     "guided": "guided Captum",
     "lrp-ε": "lrp-ε Zennit",
+    "lrp-ε of Captum's ε": "lrp-ε Captum",
     "lrp-αβ": "lrp-αβ Zennit",
     "integrated × 8": "integrated × 8 Captum",
 }
@@ -44,19 +63,34 @@ Run = Callable[[], Tensor]
 
 
 def timed(runs: dict[str, Run], rounds: int) -> dict[str, float]:
-    """Return the fastest of several rounds of each [s]."""
-    best = dict.fromkeys(runs, float("inf"))
-    for _ in range(rounds):
+    """Return the median of several rounds of each [s], after one that does not count."""
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for round_ in range(rounds + 1):
         for name, run in runs.items():
             start = time.perf_counter()
             run()
-            best[name] = min(best[name], time.perf_counter() - start)
-    return best
+            if round_:
+                times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+class Unflattened(nn.Module):
+    """A network whose reshape is no layer: Captum has no rule for `Flatten`."""
+
+    def __init__(self, layers: nn.Sequential) -> None:
+        super().__init__()
+        place = next(n for n, layer in enumerate(layers) if isinstance(layer, nn.Flatten))
+        self.maps, self.dense = layers[:place], layers[place + 1 :]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the scores."""
+        scores: Tensor = self.dense(self.maps(x).flatten(1))
+        return scores
 
 
 def contenders(name: str, batch: int, dtype: torch.dtype) -> dict[str, Run]:
     """Return what is timed."""
-    from captum.attr import GuidedBackprop, IntegratedGradients
+    from captum.attr import LRP, GuidedBackprop, IntegratedGradients
     from zennit.composites import LayerMapComposite
     from zennit.rules import AlphaBeta, Epsilon, Pass
 
@@ -70,8 +104,9 @@ def contenders(name: str, batch: int, dtype: torch.dtype) -> dict[str, Run]:
         layers = [(nn.ReLU, Pass()), (nn.Conv2d, rule), (nn.Linear, rule)]
         return lambda: peers.zennit(plain, x, target, LayerMapComposite(layers))
 
-    def ours(rule: str) -> Run:
-        return lambda: lrp(graph, x, target, composite(rule, epsilon=1e-6, gamma=0.0, alpha=2.0))
+    def ours(rule: str, epsilon: float = 1e-6) -> Run:
+        made = composite(rule, epsilon=epsilon, gamma=0.0, alpha=2.0)
+        return lambda: lrp(graph, x, target, made)
 
     def grad() -> Tensor:
         return x.clone().requires_grad_()
@@ -83,6 +118,8 @@ def contenders(name: str, batch: int, dtype: torch.dtype) -> dict[str, Run]:
         "guided Captum": lambda: GuidedBackprop(plain).attribute(grad(), target),
         "lrp-ε": ours("epsilon"),
         "lrp-ε Zennit": zennit(Epsilon(1e-6)),
+        "lrp-ε of Captum's ε": ours("epsilon", 1e-9),
+        "lrp-ε Captum": lambda: LRP(Unflattened(plain)).attribute(grad(), target),
         "lrp-αβ": ours("alpha-beta"),
         "lrp-αβ Zennit": zennit(AlphaBeta(2, 1, stabilizer=1e-6)),
         "integrated × 8": lambda: integrated_gradients(network, x, target, steps=8),
@@ -92,13 +129,99 @@ def contenders(name: str, batch: int, dtype: torch.dtype) -> dict[str, Run]:
     }
 
 
+def verdict(times: dict[str, float]) -> str:
+    """Return the ratios that are asked for, in one line."""
+    fastest = min(times["lrp-ε Zennit"], times["lrp-ε Captum"])
+    return (
+        f"  guided {times['guided'] / times['floor']:.2f} × floor (bar 1.15), "
+        f"ε {fastest / times['lrp-ε']:.2f} × as fast (bar 1.5), "
+        f"αβ {times['lrp-αβ Zennit'] / times['lrp-αβ']:.2f} × as fast (bar 2), "
+        f"integrated {times['integrated × 8'] / times['floor'] / 8:.2f} × 8 floors (bar 1)"
+    )
+
+
+def nowhere(work: Explainer, items: NDArray[np.int64]) -> None:
+    """Explain items and forget what was found."""
+    for task in tasks_of(items, work.chunk_items(len(items))):
+        for _ in work(task, None).values:
+            pass
+
+
+def explain(model: Path, method: str, limit: int, folder: str) -> None:
+    """Explain test items, to disk or with an empty `folder` to nowhere; print time and memory."""
+    torch.set_num_threads(1)
+    subject = subject_of(model, None, None, None, torch.device("cpu"))
+    items = subject.corpus.items("test")
+    work = Explainer(
+        subject,
+        items[:1],
+        [method],
+        RelevanceSettings("epsilon", 1e-6, 0.25, 2.0, 8, 8, 0.1, (10, 4), (5, 2)),
+        Target("predicted", subject.classes),
+        None,
+        Frames(400, 160),
+        0,
+    )
+    nowhere(work, items[:64])
+    wanted = items[:limit]
+    start = time.perf_counter()
+    if folder:
+        record = provenance.new_record("relevance", config={}, seed=0, device="cpu", parents=[])
+        path = Path(folder) / "relevance.zarr"
+        with artifact_writer.create(path, "Relevance", record, force=True) as writer:
+            write_relevance(writer, work, wanted)
+    else:
+        nowhere(work, wanted)
+    seconds = time.perf_counter() - start
+    print(json.dumps({"items": len(wanted), "seconds": seconds, "memory": peak()}))
+
+
+def peak() -> float:
+    """Return the largest memory of this process so far [MB]."""
+    unit = 1e6 if sys.platform == "darwin" else 1e3
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+def stream(model: Path, method: str, rounds: int, limits: list[int]) -> None:
+    """Print time and memory of explaining parts of a test split, with and without the disk."""
+    with tempfile.TemporaryDirectory(dir=model.parent) as folder:
+        for limit in limits:
+            times: dict[str, list[float]] = {folder: [], "": []}
+            memory: dict[str, float] = {}
+            for _ in range(rounds):
+                for where in times:
+                    arguments = [str(model), "--method", method, "--limit", str(limit)]
+                    command = [sys.executable, __file__, "--one", *arguments, "--to", where]
+                    done = subprocess.run(command, capture_output=True, text=True, check=True)
+                    found = json.loads(done.stdout)
+                    times[where].append(found["seconds"])
+                    memory[where] = max(memory.get(where, 0.0), found["memory"])
+            disk, none = (statistics.median(times[where]) for where in (folder, ""))
+            print(
+                f"{method}, {found['items']} items: {disk:.1f} s with the disk, {none:.1f} s "
+                f"without ({disk / none - 1:+.1%}); memory {memory[folder]:.0f} MB, "
+                f"{memory['']:.0f} MB"
+            )
+
+
 def main() -> None:
     """Print one line a method and network."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--networks", default=",".join(SHAPES))
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--stream", type=Path, metavar="MODEL")
+    parser.add_argument("--method", default="guided")
+    parser.add_argument("--limits", default="1000,4000", help="items of the test split")
+    parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--limit", type=int, default=0, help=argparse.SUPPRESS)
+    parser.add_argument("--to", default="", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.one:
+        return explain(options.one, options.method, options.limit, options.to)
+    if options.stream:
+        limits = [int(text) for text in options.limits.split(",")]
+        return stream(options.stream, options.method, options.rounds, limits)
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     for name in options.networks.split(","):
@@ -107,13 +230,15 @@ def main() -> None:
         runs = contenders(name, 4, torch.float64)
         for one, other in SAME.items():
             error = peers.error(runs[one](), runs[other]())
-            if error > 1e-7:
+            if error > 1e-6:
                 sys.exit(f"{name}: {one} and {other} differ by {error:.1e}")
         runs = contenders(name, options.batch, torch.float32)
-        best = timed(runs, options.rounds)
+        del runs["lrp-ε of Captum's ε"]
+        times = timed(runs, options.rounds)
         print(f"{name}, {options.batch} items")
-        for method, seconds in best.items():
-            print(f"  {method:22} {seconds * 1e3:9.1f} ms  {seconds / best['floor']:6.2f} × floor")
+        for method, seconds in times.items():
+            print(f"  {method:22} {seconds * 1e3:9.1f} ms  {seconds / times['floor']:6.2f} × floor")
+        print(verdict(times), flush=True)
 
 
 if __name__ == "__main__":

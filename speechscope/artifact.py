@@ -64,6 +64,11 @@ class Artifact:
         return self.record["kind"]
 
     @property
+    def title(self) -> str:
+        """What it says of itself to people."""
+        return str(self._group.attrs["title"])
+
+    @property
     def contents(self) -> dict[str, dict[str, Any]]:
         """Per array: ``chunks``, ``bytes``, ``digest`` and the digest of its ``metadata``."""
         return self.record["contents"]
@@ -121,6 +126,10 @@ class Artifact:
             low, high = int(wanted.min()), int(wanted.max()) + 1
             out[rows] = self.read(name, slice(low, high))[wanted - low]
         return out
+
+    def dims(self, name: str) -> tuple[str, ...]:
+        """Return the names of an array's dimensions."""
+        return tuple(self.array(name).metadata.dimension_names or ())  # type: ignore[union-attr,arg-type]
 
     def attributes(self, name: str) -> Mapping[str, Any]:
         """Return an array's attributes, such as ``units`` and ``flag_meanings``."""

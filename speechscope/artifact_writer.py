@@ -106,6 +106,7 @@ class ArtifactWriter:
         self._folder = folder
         self._record = record
         self._streams: dict[str, Stream] = {}
+        self._adopted: dict[str, dict[str, dict[str, Any]]] = {}
         self._threads = threads
         attributes = {
             "Conventions": "CF-1.11",
@@ -116,6 +117,21 @@ class ArtifactWriter:
 
     def __contains__(self, name: str) -> bool:
         return name in self._group
+
+    @property
+    def folder(self) -> Path:
+        """Where the artifact is being built."""
+        return self._folder
+
+    def adopt(self, name: str, chunks: Mapping[str, dict[str, Any]]) -> None:
+        """Learn of chunks of a created array that were written as files, by their names.
+
+        Parameters
+        ----------
+        chunks
+            Their descriptions (`speechscope.chunks.describe`), which are then not read back.
+        """
+        self._adopted.setdefault(name, {}).update(chunks)
 
     def create(
         self,
@@ -183,6 +199,7 @@ class ArtifactWriter:
         for stream in self._streams.values():
             stream.close()
         self._threads.finish()
+        self._check_adopted()
         arrays = dict(sorted(self._group.arrays()))
         for name, array in arrays.items():
             if name not in self._streams and array.nchunks_initialized != array.nchunks:
@@ -191,7 +208,7 @@ class ArtifactWriter:
                 )
         contents = {
             name: {
-                **(self._streams[name].contents() if name in self._streams else read_back(folder)),
+                **self._contents(name, folder),
                 "metadata": file_digest(folder / METADATA),
             }
             for name, folder in ((name, self._folder / name) for name in arrays)
@@ -206,6 +223,25 @@ class ArtifactWriter:
         root = json.loads(path.read_text())
         root["attributes"]["speechscope"]["digest"] = root_digest(root)
         path.write_text(json.dumps(root, indent=1))
+
+    def _contents(self, name: str, folder: Path) -> dict[str, Any]:
+        if name in self._streams:
+            return self._streams[name].contents()
+        if name in self._adopted:
+            return described(self._adopted[name])
+        return read_back(folder)
+
+    def _check_adopted(self) -> None:
+        """Make sure that what others say they wrote is here, in full."""
+        for array, chunks in self._adopted.items():
+            for name, expected in chunks.items():
+                path = self._folder / array / name
+                size = path.stat().st_size if path.is_file() else None
+                if size != expected["bytes"]:
+                    raise ArtifactError(
+                        f"{array}/{name}: {size or 0} of the {expected['bytes']} bytes a worker "
+                        "wrote are here; the output has to be in a folder that all machines share"
+                    )
 
 
 def _drain_zarr() -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import uuid
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -74,14 +75,47 @@ class ChunkThreads:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 
-def write_chunk(path: Path, rows: NDArray[Any]) -> dict[str, Any]:
-    """Write a chunk file and return its description (`describe`)."""
+def write_chunk(
+    path: Path, rows: NDArray[Any], *, whole: bool = False, synced: bool = False
+) -> dict[str, Any]:
+    """Write a chunk file and return its description (`describe`).
+
+    Parameters
+    ----------
+    path
+        Where; folders on the way are made.
+    rows
+        Of the whole chunk.
+    whole
+        Give it its name only when it is complete: another process may be writing the same chunk.
+    synced
+        Wait until the disk has it: it may be another machine's that reads it.
+    """
     data = encode(rows)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
-        file.write(data)
-        if hasattr(os, "posix_fadvise"):
-            # On Linux the disk begins now, and does not wait for the sync at the end.
-            file.flush()
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    place = path.with_name(f".{path.name}.{uuid.uuid4().hex}") if whole else path
+    try:
+        with place.open("wb") as file:
+            file.write(data)
+            if synced:
+                file.flush()
+                os.fsync(file.fileno())
+            elif hasattr(os, "posix_fadvise"):
+                # On Linux the disk begins now, and does not wait for the sync at the end.
+                file.flush()
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        if whole:
+            place.replace(path)
+    except BaseException:
+        if whole:
+            place.unlink(missing_ok=True)
+        raise
+    return describe(data)
+
+
+def copy_chunk(source: Path, target: Path) -> dict[str, Any]:
+    """Copy a chunk file and return its description (`describe`)."""
+    data = source.read_bytes()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(data)
     return describe(data)

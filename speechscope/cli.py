@@ -25,6 +25,8 @@ COMMANDS = (
     "invert",
     "relevance",
     "maximize",
+    "cluster",
+    "merge",
     "score",
     "report",
     "info",

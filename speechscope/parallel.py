@@ -1,19 +1,72 @@
 """Spreading independent tasks over threads, in order and in bounded memory.
 
 Threads, not processes: decoding, Fourier transforms, compression and the disk let one another run,
-and nothing is copied from one process to another.
+and nothing is copied from one process to another. What does need processes, or other machines, is
+run by another `Executor`: `speechscope.processes`, `speechscope.dask_workers`.
 """
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import TypeVar
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol, TypeVar
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 AHEAD = 2  # tasks in flight per worker: enough to keep all busy, few enough to stay small
+
+
+class Executor(Protocol):
+    """Something that runs independent tasks.
+
+    Attributes
+    ----------
+    elsewhere
+        Whether functions and tasks go to other processes, and so have to be picklable.
+    remote
+        Whether those may be on other machines.
+    """
+
+    elsewhere: bool
+    remote: bool
+
+    def ordered_map(
+        self, function: Callable[[Task], Result], tasks: Iterable[Task]
+    ) -> AbstractContextManager[Iterator[Result]]:
+        """Give ``function(task)`` for every task, in the order of the tasks, in bounded memory.
+
+        When the block ends, however it ends, nothing more is begun.
+        """
+        ...
+
+
+class Here:
+    """Runs each task in this thread, when its result is asked for."""
+
+    elsewhere = remote = False
+
+    @contextmanager
+    def ordered_map(
+        self, function: Callable[[Task], Result], tasks: Iterable[Task]
+    ) -> Iterator[Iterator[Result]]:
+        """See `Executor`."""
+        yield map(function, tasks)
+
+
+class Threads:
+    """Runs tasks in threads of this process."""
+
+    elsewhere = remote = False
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+
+    def ordered_map(
+        self, function: Callable[[Task], Result], tasks: Iterable[Task]
+    ) -> AbstractContextManager[Iterator[Result]]:
+        """See `Executor`."""
+        return ordered_map(function, tasks, self._workers)
 
 
 @contextmanager

@@ -30,14 +30,17 @@ def scorecard(path: Path, *, device: str, moved: Mapping[str, Path] | None = Non
     """Return the rows for one artifact.
 
     A corpus gives the round trips of its segments (Riemens 2015, table 1); a model its accuracies
-    on the test split, or its letter error rate beside that of a constant answer; a decoder its
+    on the test split, or its letter error rate beside that of a constant answer, with the epoch its
+    weights are of and the split that epoch was chosen on; a decoder its
     errors, those of the zero spectrogram and of its leak test; an inversion its distances and
-    correlations by method and layer; relevance how faithful it is.
+    correlations by method and layer; relevance how faithful it is; clusters how well they are the
+    classes.
 
     Parameters
     ----------
     path
-        ``corpus.zarr``, ``model.pt``, ``decoder.pt``, ``inversion.zarr`` or ``relevance.zarr``.
+        ``corpus.zarr``, ``model.pt``, ``decoder.pt``, ``inversion.zarr``, ``relevance.zarr`` or
+        ``clusters.zarr``.
     device
         Where the network runs.
     moved
@@ -64,8 +67,13 @@ def scorecard(path: Path, *, device: str, moved: Mapping[str, Path] | None = Non
         from speechscope.relevance.scorecard import relevance_rows
 
         return list(relevance_rows(path, choose(device), moved))
+    if kind == "clusters":
+        from speechscope.clustering.scorecard import cluster_rows
+
+        return list(cluster_rows(path))
     raise UsageProblem(
-        f"{path} is a {kind}; score takes a corpus, a model, a decoder, an inversion or relevance"
+        f"{path} is a {kind}; score takes a corpus, a model, a decoder, an inversion, relevance or "
+        "clusters"
     )
 
 
@@ -93,8 +101,12 @@ def _model(path: Path, device: str, moved: Mapping[str, Path]) -> Iterator[Row]:
     corpus = Corpus(ancestor(path, model.checkpoint.record, "corpus", moved))
     items = corpus.items("test")
     where = choose(device)
+    values = model.checkpoint.values
+    # Whoever reads a score is to know whether the test items helped to choose the weights.
+    chosen = {"epoch": values.get("best_epoch"), "chosen_on": values.get("selected_on")}
     if isinstance(model.network, Wav2Letter):
-        yield from _letters(path, model.network.to(where), corpus)
+        for row in _letters(path, model.network.to(where), corpus):
+            yield {**row, **chosen}
         return
     source = CorpusSource(corpus, ("test",), where, hold=False)
     _, predicted = answers(model.network.to(where), source, "test")
@@ -114,6 +126,7 @@ def _model(path: Path, device: str, moved: Mapping[str, Path]) -> Iterator[Row]:
                 "occurring": len(np.unique(wanted)),
                 "items": len(items),
                 "value": score(wanted, found),
+                **chosen,
             }
 
 

@@ -10,11 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from speechscope.corpus.letter_windows import LetterWindows
 from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
 from speechscope.lineage import ancestor
 from speechscope.networks.layers import Network
+from speechscope.networks.receptive_field import unpadded
 from speechscope.networks.saved import load_model
+from speechscope.networks.wav2letter import Wav2Letter
 from speechscope.provenance import file_digest
 from speechscope.tracing.foreign import ForeignNetwork, fitted, load_module
 
@@ -106,11 +109,19 @@ def subject_of(
 
 
 def _trained_here(model: Path, corpus: Path | None, device: torch.device) -> Subject:
-    """Return one of our models with its corpus, which may have moved to `corpus`."""
+    """Return one of our models with its corpus, which may have moved to `corpus`.
+
+    A letter network is taken without padding, on what single answers of it rest on.
+    """
     trained = load_model(model)
     moved = {"corpus": corpus} if corpus else {}
-    data = Corpus(ancestor(model, trained.checkpoint.record, "corpus", moved))
-    return Subject(trained.network.to(device), trained.classes, data, True, (model, "model"), {})
+    path = ancestor(model, trained.checkpoint.record, "corpus", moved)
+    network = trained.network.to(device)
+    if isinstance(network, Wav2Letter):
+        windows = LetterWindows(path, network)
+        part = unpadded(network, len(network.table), windows.input_shape)
+        return Subject(part, windows.classes, windows, True, (model, "model"), {})
+    return Subject(network, trained.classes, Corpus(path), True, (model, "model"), {})
 
 
 def elsewhere(factory: str, weights: Path | None, corpus: Path, device: torch.device) -> Subject:
@@ -144,6 +155,11 @@ def check_classes(subject: Subject, target: str) -> None:
     UsageProblem
         They are not.
     """
+    if target == "label" and isinstance(subject.corpus, LetterWindows):
+        raise UsageProblem(
+            "--target label: the letters of an utterance have no times; predicted explains each "
+            "letter where it is answered"
+        )
     if target == "label" and subject.classes != subject.corpus.classes:
         raise UsageProblem(
             f"--target label: the network gives {len(subject.classes)} scores, the corpus has "

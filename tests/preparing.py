@@ -8,6 +8,7 @@ from speechscope.corpus.prepare import Summary, prepare
 from speechscope.corpus.settings import Settings
 from speechscope.corpus.store import Corpus
 from speechscope.features.transform import Transform
+from speechscope.parallel import Threads
 
 SETTINGS = Settings(
     unit="segment",
@@ -39,5 +40,5 @@ def run(
     del config["transform"]
     record = provenance.new_record("corpus", config=config, seed=settings.seed, device="cpu")
     with artifact_writer.create(path, "test", record, force=False) as writer:
-        summary = prepare(root, writer, settings, workers=workers)
+        summary = prepare(root, writer, settings, executor=Threads(workers))
     return Corpus(path), summary

@@ -22,14 +22,16 @@ LADDER = (
     ("commands",),
     ("report",),
     ("scorecards", "inspection", "api"),
-    ("training", "inversion", "relevance", "round_trip"),
+    ("training", "inversion", "relevance", "clustering", "round_trip"),
     ("scoring", "subject"),
     ("corpus",),
     ("tracing",),
     ("networks", "features"),
-    ("lineage",),
+    ("lineage", "blocks", "shards"),
     ("artifact_writer", "checkpoint"),
     ("artifact", "wav"),
+    ("executors", "parcels"),
+    ("processes", "dask_workers"),
     ("provenance", "staging", "recipes", "settings", "progress", "parallel", "device", "tables"),
     ("chunks",),
     ("errors", "__init__"),
@@ -104,6 +106,11 @@ def test_the_names_in_the_recipes_are_those_of_the_library() -> None:
     assert set(recipes.NETWORKS) == {*TABLES, "wav2letter"}
     assert recipes.METHODS == tuple(METHODS)
     assert recipes.RULES == RULES
+    from speechscope.clustering.algorithms import ALGORITHMS
+    from speechscope.clustering.samples import FRAMES
+
+    assert recipes.ALGORITHMS == tuple(ALGORITHMS)
+    assert recipes.SAMPLE_FRAMES == FRAMES
 
 
 def test_every_value_of_a_recipe_has_a_source() -> None:

@@ -100,6 +100,7 @@ def test_what_is_said_of_a_letter_network(
         "letter error rate of a constant answer",
     ]
     assert {(row["items"], row["letters"]) for row in rows} == {(3, 26)}
+    assert {row["chosen_on"] for row in rows} == {"dev"}
     texts = ["see the moon", "a text", "it's all"]
     assert rows[0]["value"] == Checkpoint(work / "letters.pt").values["test"]["letter error rate"]
     assert rows[1]["value"] == constant_error(texts) < letter_error_rate((t, "") for t in texts)

@@ -139,12 +139,17 @@ def command(
     ] = None,
     everything: options.Everything = False,
     wav: options.Wav = None,
+    foreign: options.Foreign = None,
+    weights: options.Weights = None,
     corpus: options.CorpusPath = None,
     checkpoint: options.CheckpointPath = None,
     destination: options.Output = None,
     force: options.Force = False,
     device: options.Device = "auto",
     seed: options.Seed = 0,
+    workers: options.Workers = 1,
+    scheduler: options.Scheduler = None,
+    shard: options.Shard = None,
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
@@ -161,6 +166,9 @@ def command(
         {"--items": items is not None, "--per-class": per_class is not None, "--all": everything}
     )
     options.exclusive({"--audio": audio is not None, "--input": given is not None})
+    options.exclusive({"CHECKPOINT": model is not None, "--model": foreign is not None})
+    if weights is not None and foreign is None:
+        raise UsageProblem("--weights goes with --model package.module:factory")
     flags = {
         "layer": options.joined(layer),
         "method": options.joined(method),
@@ -190,59 +198,61 @@ def command(
     own_rate = {"adagrad": "rate_adagrad", "adam": "rate_adam"}.get(chosen["optimizer"], "rate")
     if rate is not None:
         chosen[own_rate] = rate
-    path = options.output_path(destination, "inversion.zarr")
+
+    from collections.abc import Mapping
+
+    import torch
 
     from speechscope import artifact_writer, provenance
     from speechscope.corpus import selection
     from speechscope.corpus.store import Corpus
     from speechscope.device import choose
+    from speechscope.executors import executor
+    from speechscope.inversion import source
     from speechscope.inversion.align import train_aligned
     from speechscope.inversion.build import align_settings, inversion_settings
     from speechscope.inversion.chain import most_steps, parse_method
+    from speechscope.inversion.derived import derivation
     from speechscope.inversion.examples import Items, TrainingSegments
     from speechscope.inversion.examples import choose as choose_examples
     from speechscope.inversion.problem import Restorer
     from speechscope.inversion.sound import audible, stft_of
     from speechscope.inversion.stimuli import STIMULI
-    from speechscope.inversion.store import write_inversion
+    from speechscope.inversion.store import Inverter, chunk_items, write_inversion
     from speechscope.inversion.waveforms import write_wavs
-    from speechscope.lineage import ancestor, entry, record_at
-    from speechscope.networks.saved import load_classifier, load_decoders
+    from speechscope.lineage import entry
     from speechscope.progress import bar
+    from speechscope.shards import Shard
     from speechscope.wav import check_target
 
+    one = None if shard is None else Shard.parse(shard)
+    usual = Path("inversion.zarr")
+    path = options.output_path(destination, str(usual if one is None else one.path(usual)))
     methods = chosen["method"].split(",")
     used = {part for name in methods for part in parse_method(name)}
-    source = options.input_path(model or ("decoder.pt" if "decode" in used else "model.pt"))
-    record = record_at(source)
-    if "decode" in used and record["kind"] != "decoder":
-        raise UsageProblem(
-            f"{source} is a {record['kind']}; --method {chosen['method']} needs a decoder "
-            "(speechscope decode-train)"
-        )
-    moved = {kind: p for kind, p in (("corpus", corpus), ("model", checkpoint)) if p}
-    model_path = ancestor(source, record, "model", moved)
-    trained = load_classifier(model_path)
-    data = Corpus(ancestor(model_path, trained.checkpoint.record, "corpus", moved))
     where = choose(device)
-    network = trained.network.to(where)
+    if foreign is not None:
+        found = source.of_factory(foreign, weights, corpus, chosen["method"], where)
+    else:
+        moved = {kind: p for kind, p in (("corpus", corpus), ("model", checkpoint)) if p}
+        given_path = options.input_path(model or ("decoder.pt" if "decode" in used else "model.pt"))
+        found = source.of_checkpoint(given_path, chosen["method"], moved, where)
+    data, network = found.corpus, found.network
     layers = [network.resolve(name) for name in chosen["layer"].split(",")]
-    restorers: dict[str, dict[int, Restorer]] = {}
+    restorers: dict[str, Mapping[int, Restorer]] = {}
     if "decode" in used:
-        restorers["decode"] = {**load_decoders(source, network)}
+        restorers["decode"] = found.decoders
         missing = [layer for layer in layers if layer not in restorers["decode"]]
         if missing:
             known = ", ".join(map(str, sorted(restorers["decode"])))
             raise UsageProblem(
-                f"{source} has decoders for layers {known}, not "
+                f"{found.path} has decoders for layers {known}, not "
                 f"{', '.join(map(str, missing))}; train them with decode-train --layer"
             )
-    if "align" in used and not (
-        data.features == "real" and data.input_shape[0] == 1 and data.invertible
-    ):
+    if "align" in used and not (data.features == "real" and data.invertible):
         raise UsageProblem(
-            "--method align needs segments as real spectrograms, without derivatives and "
-            f"z-normalisation; {data.path} holds {data.features}"
+            "--method align needs segments as real spectrograms, without z-normalisation; "
+            f"{data.path} holds {data.features}"
         )
 
     ranges = None if items is None else options.split_list(items)
@@ -258,7 +268,7 @@ def command(
         )
 
     examples = choose_examples(data, audio, given, chosen["count"], seed, items_of)
-    parents = [entry(source, record["kind"], path)]
+    parents = [entry(found.path, found.kind, path)]
     if given is not None and examples.kind not in STIMULI:
         parents.append(entry(Path(given), "corpus", path))
     if not audible(data):
@@ -267,15 +277,28 @@ def command(
         output.note(f"{data.features} spectrograms cannot be turned back into sound", quiet=quiet)
     if wav is not None:
         check_target(wav, force=force)
-    settings = inversion_settings(chosen, seed)
+    settings, derived = inversion_settings(chosen, seed), derivation(data)
+    count = len(examples.index)
+    step = chunk_items(count)
+    part = slice(0, count) if one is None else one.part(count, step)
     new = provenance.new_record(
         "inversion",
-        config={"recipe": recipe, **chosen, "split": "test", "input": examples.kind},
+        config={
+            "recipe": recipe,
+            **chosen,
+            "split": "test",
+            "input": examples.kind,
+            **found.config,
+            **({} if one is None else {"shard": one.config(count, step)}),
+        },
         seed=seed,
         device=str(where),
         parents=parents,
     )
-    with artifact_writer.create(path, "Reconstructed inputs", new, force=force) as writer:
+    with (
+        executor(workers, scheduler) as who,
+        artifact_writer.create(path, "Reconstructed inputs", new, force=force) as writer,
+    ):
         if "align" in used:
             with bar("align", quiet=quiet) as progress:
                 restorers["align"] = {
@@ -284,28 +307,28 @@ def command(
                         layers,
                         TrainingSegments(data, where, chosen["align_items"], seed),
                         stft_of(data),
-                        trained.mean.to(where),
+                        torch.from_numpy(data.mean).to(where),
                         align_settings(chosen, seed),
                         progress,
+                        derived=None if derived is None else derived.to(where),
                     )
                 }
         with bar("invert", quiet=quiet) as progress:
-            write_inversion(
-                writer,
+            work = Inverter(
                 data,
                 network,
                 restorers,
-                examples=examples,
-                layers=layers,
-                methods=methods,
-                settings=settings,
-                max_steps=max(most_steps(name, settings) for name in methods),
-                seed=seed,
-                progress=progress,
+                examples,
+                layers,
+                methods,
+                settings,
+                max(most_steps(name, settings) for name in methods),
+                seed,
+                derived,
             )
+            write_inversion(writer, work, step=step, part=part, executor=who, progress=progress)
+    held = part.stop - part.start
     if wav is not None:
         write_wavs(path, wav, force=force)
-    output.note(
-        f"{len(examples.index)} items, layers {chosen['layer']}, {chosen['method']}", quiet=quiet
-    )
-    output.wrote(path, "inversion", as_json=as_json, facts={"items": len(examples.index)})
+    output.note(f"{held} items, layers {chosen['layer']}, {chosen['method']}", quiet=quiet)
+    output.wrote(path, "inversion", as_json=as_json, facts={"items": held})

@@ -56,6 +56,24 @@ Force = Annotated[bool, common("--force -f", "Replace an existing output.")]
 Device = Annotated[str, common("--device", "auto, cpu, cuda or cuda:N.")]
 Seed = Annotated[int, common("--seed", "Seed of everything drawn.", min=0)]
 Workers = Annotated[int, common("--workers", "Threads or processes to use.", min=1)]
+Scheduler = Annotated[
+    str | None,
+    common(
+        "--scheduler",
+        "Have the workers of a Dask scheduler do it: its address or file.",
+        metavar="ADDRESS",
+        show_default=False,
+    ),
+]
+Shard = Annotated[
+    str | None,
+    common(
+        "--shard",
+        "Do the I-th of N parts alone; speechscope merge puts them together.",
+        metavar="I/N",
+        show_default=False,
+    ),
+]
 Quiet = Annotated[bool, common("--quiet -q", "No progress, no notes.")]
 Verbose = Annotated[bool, common("--verbose -v", "More notes on standard error.")]
 Json = Annotated[bool, common("--json", "One JSON object on standard output.")]
@@ -131,3 +149,35 @@ def exclusive(given: dict[str, bool]) -> None:
     if sum(given.values()) > 1:
         *others, last = given
         raise UsageProblem(f"{', '.join(others)} and {last} exclude each other")
+
+
+def among(text: str, names: tuple[str, ...], flag: str) -> tuple[str, ...]:
+    """Return the entries of a comma-separated list, each once.
+
+    Raises
+    ------
+    UsageProblem
+        One is not among `names`, or there is none.
+    """
+    found = tuple(dict.fromkeys(split_list([text])))
+    unknown = [name for name in found if name not in names]
+    if unknown or not found:
+        raise UsageProblem(
+            f"{flag} {unknown[0] if unknown else text}: choose from {', '.join(names)}"
+        )
+    return found
+
+
+def count_or(text: str, names: tuple[str, ...], flag: str) -> int | str:
+    """Return a whole number, or one of the names that stand for one.
+
+    Raises
+    ------
+    UsageProblem
+        It is neither.
+    """
+    if text in names:
+        return text
+    if not text.isdecimal():
+        raise UsageProblem(f"{flag} {text}: give a whole number or {' or '.join(names)}")
+    return int(text)

@@ -76,6 +76,25 @@ def command(
         int | None,
         options.setting("--context", "Frames of a frame item, odd.", "prepare.context", min=1),
     ] = None,
+    rate: Annotated[
+        int | None, options.setting("--rate", "Sampling rate [Hz].", "prepare.rate", min=1)
+    ] = None,
+    samples: Annotated[
+        int | None,
+        options.setting(
+            "--samples", "Of a window, or a padded segment at least.", "prepare.samples", min=2
+        ),
+    ] = None,
+    window: Annotated[
+        int | None,
+        options.setting("--window", "Samples a frame is made of.", "prepare.window", min=2),
+    ] = None,
+    hop: Annotated[
+        int | None,
+        typer.Option(
+            "--hop", help="Samples from one frame or window to the next.", min=1, show_default=False
+        ),
+    ] = None,
     max_length: Annotated[
         str | None,
         options.setting(
@@ -103,6 +122,7 @@ def command(
     skip_bad: options.SkipBad = False,
     seed: options.Seed = 0,
     workers: options.Workers = 1,
+    scheduler: options.Scheduler = None,
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
@@ -127,18 +147,26 @@ def command(
         "deltas": deltas,
         "normalize": normalize,
         "context": context,
+        "rate": rate,
+        "samples": samples,
+        "window": window,
         "max_length": max_length,
         "dev": dev,
     }
     chosen = recipes.resolve(recipe, "prepare", flags)
     # Muckenhirn 2019, sec. 4.1: speakers are told apart by all ten of their sentences.
     chosen["drop_sa"] = chosen["drop_sa"] and chosen["labels"] != "speaker"
+    if hop is not None and chosen["unit"] == "window":
+        chosen["window"], chosen["overlap"] = hop, 0  # nothing else is made of their frames
+    elif hop is not None:
+        chosen["overlap"] = chosen["window"] - hop
     length = _length(chosen["max_length"])
     root, path = options.input_path(folder), options.output_path(destination, "corpus.zarr")
 
     from speechscope import artifact_writer, provenance
     from speechscope.corpus.prepare import prepare
     from speechscope.corpus.settings import Settings
+    from speechscope.executors import executor
     from speechscope.features.transform import Transform
     from speechscope.progress import bar
 
@@ -172,12 +200,15 @@ def command(
         "source": str(root.resolve()),
     }
     record = provenance.new_record("corpus", config=config, seed=seed, device="cpu")
+    if scheduler is not None:  # its workers have working directories of their own
+        root = root.resolve()
     title = f"{chosen['unit'].capitalize()}s of {root.resolve().name}"
     with (
+        executor(workers, scheduler, threads=True) as who,
         artifact_writer.create(path, title, record, force=force) as writer,
         bar("prepare", quiet=quiet) as progress,
     ):
-        summary = prepare(root, writer, settings, workers=workers, progress=progress)
+        summary = prepare(root, writer, settings, executor=who, progress=progress)
     for line in summary.notes:
         output.note(line, quiet=quiet)
     skipped, lost = summary.losses.skipped, summary.losses.dropped

@@ -1,5 +1,6 @@
 """``speechscope relevance``: what in an input a network's answer rests on."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -74,6 +75,9 @@ def command(
     force: options.Force = False,
     device: options.Device = "auto",
     seed: options.Seed = 0,
+    workers: options.Workers = 1,
+    scheduler: options.Scheduler = None,
+    shard: options.Shard = None,
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
@@ -102,20 +106,24 @@ def command(
         "per_class": per_class,
     }
     chosen = recipes.resolve(recipe, "relevance", flags)
-    path = options.output_path(destination, "relevance.zarr")
 
     from speechscope import artifact_writer, provenance
     from speechscope.corpus import selection
     from speechscope.device import choose
+    from speechscope.executors import executor
     from speechscope.lineage import entry
     from speechscope.progress import bar
     from speechscope.relevance.methods import relevance_settings
     from speechscope.relevance.sound import write_sounds
     from speechscope.relevance.spectral import Frames
-    from speechscope.relevance.store import Target, write_relevance
+    from speechscope.relevance.store import Explainer, Target, write_relevance
+    from speechscope.shards import Shard
     from speechscope.subject import check_classes, subject_of
     from speechscope.wav import check_target
 
+    one = None if shard is None else Shard.parse(shard)
+    usual = Path("relevance.zarr")
+    path = options.output_path(destination, str(usual if one is None else one.path(usual)))
     settings = relevance_settings(chosen)
     given = None if model is None else options.input_path(model)
     subject = subject_of(given, foreign, weights, corpus, choose(device))
@@ -135,30 +143,40 @@ def command(
         if data.unit != "window" and not data.invertible:
             raise UsageProblem(f"--wav: {data.features} spectrograms have no waveform")
         check_target(wav, force=force)
-    methods = chosen["method"].split(",")
+    work = Explainer(
+        subject,
+        chosen_items[:1],
+        chosen["method"].split(","),
+        settings,
+        Target(chosen["target"], subject.classes),
+        layer,
+        Frames(chosen["frame"], chosen["hop"]),
+        seed,
+    )
+    count = len(chosen_items)
+    step = work.chunk_items(count)
+    if one is not None:
+        chosen_items = chosen_items[one.part(count, step)]
     new = provenance.new_record(
         "relevance",
-        config={"recipe": recipe, **chosen, "layer": layer, "split": "test", **subject.config},
+        config={
+            "recipe": recipe,
+            **chosen,
+            "layer": layer,
+            "split": "test",
+            **subject.config,
+            **({} if one is None else {"shard": one.config(count, step)}),
+        },
         seed=seed,
         device=str(subject.device),
         parents=[entry(*subject.parent, path)],
     )
     with (
+        executor(workers, scheduler) as who,
         artifact_writer.create(path, "Relevance of inputs", new, force=force) as writer,
         bar("relevance", quiet=quiet) as progress,
     ):
-        write_relevance(
-            writer,
-            subject,
-            items=chosen_items,
-            methods=methods,
-            settings=settings,
-            target=Target(chosen["target"], subject.classes),
-            layer=layer,
-            frames=Frames(chosen["frame"], chosen["hop"]),
-            seed=seed,
-            progress=progress,
-        )
+        write_relevance(writer, work, chosen_items, step=step, executor=who, progress=progress)
     if wav is not None:
         write_sounds(path, wav, data, force=force)
     output.note(f"{len(chosen_items)} items, {chosen['method']}", quiet=quiet)

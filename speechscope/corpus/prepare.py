@@ -28,7 +28,8 @@ from speechscope.corpus.units.build import unit_of
 from speechscope.corpus.units.cut import Cut, Recording, Unit
 from speechscope.corpus.utterances import Utterance
 from speechscope.errors import SpeechscopeError, UsageProblem
-from speechscope.parallel import ordered_map
+from speechscope.parallel import Executor, Here
+from speechscope.parcels import shipped
 
 AS_IS = "as-is"
 """The phone set whose classes are the labels of the corpus."""
@@ -85,7 +86,7 @@ def prepare(
     writer: ArtifactWriter,
     settings: Settings,
     *,
-    workers: int = 1,
+    executor: Executor | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Summary:
     """Write the corpus arrays of DESIGN sec. 2 for a corpus folder.
@@ -98,8 +99,8 @@ def prepare(
         Receives the arrays; memory stays bounded by the blocks in flight.
     settings
         See `Settings`.
-    workers
-        Threads that read, cut and transform; the arrays do not depend on it.
+    executor
+        Who reads, cuts and transforms; None: this process. The arrays do not depend on it.
     progress
         Called with (utterances done, utterances in all).
 
@@ -115,6 +116,7 @@ def prepare(
     UsageProblem
         The settings do not fit together, or do not fit this corpus.
     """
+    executor = executor or Here()
     phones = None
     if settings.marked and settings.phone_set != AS_IS:
         phones = phone_set(settings.phone_set, settings.mapping)
@@ -139,7 +141,10 @@ def prepare(
             marked=settings.marked,
             rate=settings.transform.rate,
         )
-        with ordered_map(look, tasks(), workers) as parts:
+        with (
+            shipped(look, writer.folder, executor) as surveying,
+            executor.ordered_map(surveying, tasks()) as parts,
+        ):
             for part in parts:
                 seen.add(part)
     if unnamed:
@@ -179,7 +184,10 @@ def prepare(
         channels=channels,
     )
     done = 0
-    with ordered_map(partial(_work, reader=reader, unit=unit), tasks(), workers) as blocks:
+    with (
+        shipped(partial(_work, reader=reader, unit=unit), writer.folder, executor) as work,
+        executor.ordered_map(work, tasks()) as blocks,
+    ):
         for task, block in zip(tasks(), blocks, strict=True):
             arrays.append(block.cut, [s for _, s, _ in task], [s for _, _, s in task])
             done += len(task)

@@ -23,7 +23,8 @@ class Settings:
         ``phone``, ``letter`` or ``speaker``.
     transform, features, deltas, normalize
         The representation; ``transform.samples`` is the length segments are padded to, or that of
-        a window. `normalize` may also be ``gain``: every recording gets one root mean square.
+        a window. `normalize` may also be ``gain``: every recording gets one root mean square; or
+        ``item``: every window by itself gets mean 0 and variance 1.
     context
         Frames an item of unit ``frame`` is made of.
     padding, duration
@@ -79,6 +80,15 @@ class Settings:
         if self.unit == "window" and (self.deltas or self.normalize == "band"):
             option = f"--deltas {self.deltas}" if self.deltas else "--normalize band"
             raise UsageProblem(f"{option}: windows of the waveform have no bands")
+        if self.unit == "segment" and self.transform.samples < self.transform.window:
+            raise UsageProblem(
+                f"--samples {self.transform.samples}: a segment holds at least one --window "
+                f"({self.transform.window})"
+            )
+        if not 0 <= self.transform.overlap < self.transform.window:
+            raise UsageProblem(f"--hop: give 1 to --window ({self.transform.window}) samples")
+        if self.unit != "window" and self.normalize == "item":
+            raise UsageProblem("--normalize item: for windows of the waveform (--unit window)")
         if self.unit != "segment" and (self.padding != "zeros" or self.duration):
             option = "--duration" if self.duration else f"--padding {self.padding}"
             raise UsageProblem(f"{option}: --unit {self.unit} has no segments to which it applies")

@@ -30,6 +30,10 @@ class Corpus:
         self.artifact = Artifact(path, "corpus")
         self.path = path
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Another process opens it anew, whatever its working directory is.
+        return Corpus, (self.path.resolve(),)
+
     @property
     def config(self) -> dict[str, Any]:
         """The settings it was prepared with."""
@@ -158,7 +162,11 @@ class Corpus:
             )
         config = self.config
         return view_of(
-            self.artifact, self.unit, context=int(config["context"]), length=int(config["samples"])
+            self.artifact,
+            self.unit,
+            context=int(config["context"]),
+            length=int(config["samples"]),
+            standardise=config["normalize"] == "item",
         )
 
     @property

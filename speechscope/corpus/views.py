@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from speechscope.artifact import Artifact
 from speechscope.corpus.units.frame import neighbours
+from speechscope.corpus.units.window import standardised
 
 Indices = NDArray[np.integer[Any]]
 
@@ -69,11 +70,15 @@ class FrameView:
 
 
 class WindowView:
-    """Windows of the waveform; zeros beyond the ends of its recording."""
+    """Windows of the waveform; zeros beyond the ends of its recording.
 
-    def __init__(self, artifact: Artifact, length: int) -> None:
+    With `standardise`, each has mean 0 and variance 1.
+    """
+
+    def __init__(self, artifact: Artifact, length: int, standardise: bool) -> None:
         self._artifact = artifact
         self._length = length
+        self._standardise = standardise
         edges, utterance = artifact.read("waveform_offset"), artifact.read("utterance")
         self._first, self._last = edges[utterance], edges[utterance + 1]
         self._start = self._first + artifact.read("start")
@@ -91,14 +96,20 @@ class WindowView:
         for row, samples in stretches(self._artifact, low, high):
             left = int(low[row] - start[row])
             out[row, left : left + len(samples)] = samples
+        if self._standardise:
+            out = standardised(out)
         return out[:, None, None]
 
 
-def view_of(artifact: Artifact, unit: str, *, context: int, length: int) -> View:
+def view_of(
+    artifact: Artifact, unit: str, *, context: int, length: int, standardise: bool = False
+) -> View:
     """Return the view of a unit whose items have one shape."""
     if unit == "frame":
         return FrameView(artifact, context)
-    return WindowView(artifact, length) if unit == "window" else SegmentView(artifact)
+    if unit == "window":
+        return WindowView(artifact, length, standardise)
+    return SegmentView(artifact)
 
 
 def stretches(artifact: Artifact, starts: Indices, stops: Indices) -> Any:

@@ -12,14 +12,19 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
+from scipy.fft import next_fast_len
 from torch import Tensor, nn
 
 from speechscope.features.stft import Stft
+from speechscope.inversion.derived import complete
 from speechscope.inversion.sound import inverse_real
 from speechscope.networks.layered import Layered
 
 LEVEL = 0.01
 """Weight of the squared difference of the log levels, which mxcorr leaves open (chosen)."""
+
+WARM = 50
+"""Steps until Adam's rate is whole: its first estimates of size are poor (chosen)."""
 
 SILENCE = 1e-3
 """Segments of a smaller norm than this have no shape to learn."""
@@ -40,7 +45,7 @@ class AlignSettings:
     hidden
         Hidden units.
     rate
-        Adam's first rate; it falls to 0 by half a cosine.
+        Adam's highest rate; it rises over the first `WARM` steps and falls to 0 by half a cosine.
     dropout
         Share of the hidden units left out of a step.
     lags
@@ -70,18 +75,20 @@ class Segments(Protocol):
 
 
 class AlignedDecoder(nn.Module):
-    """Two linear layers from activations, standardised, to a spectrogram.
+    """Two hidden layers, the second adding to the first, from activations to a spectrogram.
 
     Parameters
     ----------
     units
         Activations of the layer.
     shape
-        (1, F, T) of the input.
+        (C, F, T) of the input; the spectrogram is its first channel.
     hidden, dropout
         See `AlignSettings`.
     mean
-        What inputs are centred by (1, F, T).
+        What inputs are centred by (C, F, T).
+    derived
+        Matrices of the other channels; see `Problem`.
     """
 
     centre: Tensor
@@ -89,12 +96,19 @@ class AlignedDecoder(nn.Module):
     mean: Tensor
 
     def __init__(
-        self, units: int, shape: Sequence[int], hidden: int, dropout: float, mean: Tensor
+        self,
+        units: int,
+        shape: Sequence[int],
+        hidden: int,
+        dropout: float,
+        mean: Tensor,
+        derived: Tensor | None = None,
     ) -> None:
         super().__init__()
-        self._shape = tuple(shape)
+        self._shape, self._derived = (1, *shape[1:]), derived
         self.inner = nn.Linear(units, hidden)
-        self.outer = nn.Linear(hidden, math.prod(shape))
+        self.middle = nn.Linear(hidden, hidden)
+        self.outer = nn.Linear(hidden, math.prod(self._shape))
         self.dropout = nn.Dropout(dropout)
         self.register_buffer("centre", torch.zeros(units))
         self.register_buffer("scale", torch.ones(()))
@@ -104,12 +118,13 @@ class AlignedDecoder(nn.Module):
         """Return spectrograms (B, 1, F, T) for activations (B, …), not centred."""
         code = (code.flatten(1) - self.centre) / self.scale
         hidden = self.dropout(torch.relu(self.inner(code)))
+        hidden = hidden + self.dropout(torch.relu(self.middle(hidden)))
         flat: Tensor = self.outer(hidden)
         return flat.view(len(code), *self._shape)
 
     def forward(self, code: Tensor) -> Tensor:
         """Return centred inputs (B, 1, F, T) for activations (B, …)."""
-        return self.spectrogram(code) - self.mean
+        return complete(self.spectrogram(code) - self.mean[:1], self._derived)
 
 
 def delayed_error(found: Tensor, wanted: Tensor, lags: int) -> Tensor:
@@ -123,12 +138,19 @@ def delayed_error(found: Tensor, wanted: Tensor, lags: int) -> Tensor:
     """
     samples = found.shape[1]
     reach = min(lags, samples - 1)
-    length = 1 << (samples + reach).bit_length()
-    spectrum = torch.fft.rfft(wanted, length).conj() * torch.fft.rfft(found, length)
-    correlation = torch.fft.irfft(spectrum, length)
-    allowed = torch.cat([correlation[:, : reach + 1], correlation[:, length - reach :]], 1)
+    length = next_fast_len(samples + reach, real=True)
+    with torch.no_grad():
+        # Which delay is best does not change with a small change of the waveform.
+        spectrum = torch.fft.rfft(wanted, length).conj() * torch.fft.rfft(found, length)
+        correlation = torch.fft.irfft(spectrum, length)
+        allowed = torch.cat([correlation[:, : reach + 1], correlation[:, length - reach :]], 1)
+        best = allowed.argmax(1)
+        lag = torch.where(best > reach, best - 2 * reach - 1, best)
+        places = torch.arange(samples, device=found.device) - lag[:, None]
+        inside = (places >= 0) & (places < samples)
+        delayed = wanted.gather(1, places.clamp(0, samples - 1)) * inside
     norms = found.norm(dim=1) * wanted.norm(dim=1)
-    error: Tensor = 1 - allowed.amax(1) / norms.clamp(min=1e-12)
+    error: Tensor = 1 - (found * delayed).sum(1) / norms.clamp(min=1e-12)
     return error
 
 
@@ -140,6 +162,8 @@ def train_aligned(
     mean: Tensor,
     settings: AlignSettings,
     progress: Callable[[int, int], None] | None = None,
+    *,
+    derived: Tensor | None = None,
 ) -> dict[int, AlignedDecoder]:
     """Train a decoder for each layer, the network staying as it is.
 
@@ -154,9 +178,11 @@ def train_aligned(
     examples
         Training segments; at most `settings.items` of them are read.
     mean
-        What inputs are centred by (1, F, T).
+        What inputs are centred by (C, F, T).
     progress
         Called with (steps done, steps in all).
+    derived
+        See `Problem`.
     """
     device = mean.device
     random = torch.Generator().manual_seed(settings.seed)
@@ -166,7 +192,7 @@ def train_aligned(
         for layer in layers:
             units = math.prod(network.shapes[layer - 1])
             decoders[layer] = AlignedDecoder(
-                units, network.input_shape, settings.hidden, settings.dropout, mean
+                units, network.input_shape, settings.hidden, settings.dropout, mean, derived
             ).to(device)
         count = min(len(examples), settings.items)
         pool = torch.randperm(len(examples), generator=random)[:count]
@@ -185,7 +211,7 @@ def train_aligned(
                 loud = waveforms.norm(dim=1) > SILENCE
                 if bool(loud.any()):
                     for group in optimizer.param_groups:
-                        group["lr"] = settings.rate * 0.5 * (1 + math.cos(math.pi * done / total))
+                        group["lr"] = settings.rate * _share(done, total)
                     _step(network, decoders, inputs[loud], waveforms[loud], stft, settings.lags)
                     optimizer.step()
                     optimizer.zero_grad()
@@ -193,6 +219,11 @@ def train_aligned(
                 if progress is not None:
                     progress(done, total)
     return {layer: decoder.eval().requires_grad_(False) for layer, decoder in decoders.items()}
+
+
+def _share(done: int, total: int) -> float:
+    """Return which share of the rate the next step takes."""
+    return min(1.0, (done + 1) / WARM) * 0.5 * (1 + math.cos(math.pi * done / total))
 
 
 def _step(

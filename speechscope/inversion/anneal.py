@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from speechscope.inversion.derived import complete, static_channels
 from speechscope.inversion.objective import squared_norm
 from speechscope.inversion.problem import Found, Problem
 from speechscope.inversion.proposals import make_proposals
@@ -127,6 +128,8 @@ def anneal(problem: Problem, start: Tensor | None, settings: AnnealSettings) -> 
     history = torch.empty(sweeps + 1, items, dtype=torch.float64, device=target.device)
     if not items:
         return Found(start, history.t(), steps)
+    # What came before may have answered with channels that do not belong together.
+    start = complete(static_channels(start, problem.derived), problem.derived)
     x = start.to(target).repeat_interleave(chains, 0)
     goal = target.repeat_interleave(chains, 0)
     proposals = make_proposals(network, problem.layer, goal, settings.rows)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from speechscope.inversion.derived import complete, static_channels
 from speechscope.inversion.problem import Found, Problem
 from speechscope.inversion.rules import RuleSettings, make_rule
 
@@ -46,14 +47,15 @@ def bp(problem: Problem, start: Tensor | None, settings: BpSettings) -> Found:
     Source: Churchman 2015, sec. 6.4. Where the paper returns the last reconstruction, this returns
     the one with the lowest E: the bold driver only shrinks its factor once it has gone too far, so
     the last is often a step past the best. Items that have converged by their rule (for the bold
-    driver, a factor below its stop) leave the batch.
+    driver, a factor below its stop) leave the batch. Δ channels are no unknowns: they follow the
+    static ones, in E and in its derivative (chosen; the paper has none).
     """
-    target = problem.target
+    target, derived = problem.target, problem.derived
     if start is None:
         start = random_start(problem.network.input_shape, problem.seeds, settings.start)
-    x = start.to(target, copy=True)
+    x = static_channels(start, derived).to(target, copy=True)
     count, device = len(x), x.device
-    objective = problem.objective()
+    objective = problem.static_objective()
     rule = make_rule(settings.rule, x)
     history = torch.full((settings.steps + 1, count), torch.nan, dtype=torch.float64, device=device)
     steps = torch.zeros(count, dtype=torch.int64, device=device)
@@ -82,4 +84,4 @@ def bp(problem: Problem, start: Tensor | None, settings: BpSettings) -> Found:
             rule.keep(kept)
             objective.keep(kept)
     width = int(steps.max()) + 1 if count else 1
-    return Found(found, history[:width].t().contiguous(), steps)
+    return Found(complete(found, derived), history[:width].t().contiguous(), steps)

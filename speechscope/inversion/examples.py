@@ -21,7 +21,7 @@ Items = NDArray[np.integer[Any]]
 
 
 class Examples(Protocol):
-    """Segments by position."""
+    """Segments by their place where they come from."""
 
     @property
     def kind(self) -> str:
@@ -39,10 +39,10 @@ class Examples(Protocol):
     def index(self) -> Items:
         """Place of every segment where it comes from, (N,); seeds depend on it."""
 
-    def inputs(self, part: slice) -> Float:
+    def inputs(self, index: Items) -> Float:
         """Return inputs (N, C, F, T), less the mean of the network's training items."""
 
-    def waveforms(self, part: slice) -> Float:
+    def waveforms(self, index: Items) -> Float:
         """Return segments (N, samples)."""
 
 
@@ -63,14 +63,21 @@ class CorpusExamples:
                 f"{trained.path} as {_preparation(trained)}; prepare it in the same way"
             )
 
-    def inputs(self, part: slice) -> Float:
+    def __getstate__(self) -> dict[str, Any]:
+        # Other processes are told which items they are to read.
+        none: Items = np.empty(0, dtype=np.int64)
+        return {**self.__dict__, "index": none, "labels": none}
+
+    def inputs(self, index: Items) -> Float:
         """See `Examples`."""
-        values = self._corpus.centred(self.index[part])
+        values = self._corpus.centred(index)
         return values + (self._corpus.mean - self._mean)
 
-    def waveforms(self, part: slice) -> Float:
+    def waveforms(self, index: Items) -> Float:
         """See `Examples`."""
-        return self._corpus.waveforms(self.index[part])
+        if self._corpus.unit == "window":
+            return self._corpus.view.read(index)[:, 0, 0]
+        return self._corpus.waveforms(index)
 
 
 class SoundExamples:
@@ -103,15 +110,15 @@ class SoundExamples:
         self.index = np.arange(len(waveforms))
         self.labels = np.zeros(len(waveforms), dtype=np.int64)
 
-    def inputs(self, part: slice) -> Float:
+    def inputs(self, index: Items) -> Float:
         """See `Examples`."""
         trained = self._trained
-        values = trained.representation.segments(self._waveforms[part], self._scaling)
+        values = trained.representation.segments(self._waveforms[index], self._scaling)
         return values - trained.mean
 
-    def waveforms(self, part: slice) -> Float:
+    def waveforms(self, index: Items) -> Float:
         """See `Examples`."""
-        return self._waveforms[part]
+        return self._waveforms[index]
 
 
 class TrainingSegments:

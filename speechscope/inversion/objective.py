@@ -19,7 +19,10 @@ class Objective(Protocol):
     """E of one layer's activations for a batch of items."""
 
     def evaluate(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return E (B,) in float64 and dE/dX (B, C, F, T) at x (B, C, F, T)."""
+        """Return E (B,) in float64 and dE/dX (B, C, F, T) at x (B, C, F, T).
+
+        The derivative is valid until the next call.
+        """
 
     def keep(self, items: Tensor) -> None:
         """Drop all items but those at these positions."""
@@ -79,7 +82,8 @@ class FrozenObjective:
         gradient = self._blocks[0].input_gradient(count).permute(0, 3, 1, 2)
         if self._l2:
             energy += squared_norm(x).mul_(0.5 * self._l2)
-            gradient = gradient + self._l2 * x
+            # In the block's own array: fresh ones cost more than the arithmetic.
+            gradient.add_(x, alpha=self._l2)
         return energy, gradient
 
 

@@ -7,6 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from speechscope.inversion.derived import DerivedObjective
 from speechscope.inversion.objective import Objective, make_objective
 from speechscope.networks.layered import Layered
 
@@ -37,8 +38,8 @@ class Problem:
     restorers
         What restores inputs from the layer's activations, by the method that uses it.
     derived
-        Where further channels are linear in the first ones, as Δ are: channel c of a bin is
-        static @ derived[c], (orders, T, T), order by order.
+        Where further channels are linear in the first ones, as Δ are: the channels of order o are
+        static @ derived[o], (orders, T, T).
     noise
         Noise σ added to the activations by methods that are deterministic without it, as a share
         of their root mean square; 0 for none.
@@ -67,8 +68,13 @@ class Problem:
         return self.target + size.view(-1, *(1 for _ in self.target.shape[1:])) * noise
 
     def objective(self) -> Objective:
-        """Return the objective of the items."""
+        """Return the objective of the items, of all their channels."""
         return make_objective(self.network, self.layer, self.target, self.l2)
+
+    def static_objective(self) -> Objective:
+        """Return the objective of the static channels alone; the others follow them."""
+        whole = self.objective()
+        return whole if self.derived is None else DerivedObjective(whole, self.derived)
 
 
 @dataclass(frozen=True)

@@ -31,14 +31,9 @@ def audible(corpus: Corpus) -> bool:
     """Whether `sound_of` can turn inputs of a corpus into waveforms.
 
     Of moduli it needs a transform at least as long as the window, whose frames do not overlap
-    themselves.
-
-    Raises
-    ------
-    UsageProblem
-        It holds waveforms.
+    themselves. Windows of a waveform are sound as they are.
     """
-    if corpus.invertible:
+    if corpus.unit == "window" or corpus.invertible:
         return True
     if corpus.unit != "segment" or corpus.features not in MODULUS:
         return False
@@ -64,6 +59,8 @@ def sound_of(
     UsageProblem
         The representation has no way back.
     """
+    if corpus.unit == "window":
+        return values.reshape(len(values), -1)
     if corpus.invertible:
         return corpus.sound_of(values)
     if not audible(corpus):
@@ -96,7 +93,14 @@ def inverse_real(stft: Stft, spectrograms: Tensor) -> Tensor:
     return _overlap_add(stft, spectrograms.to(torch.complex64))
 
 
-def griffin_lim(stft: Stft, modulus: Tensor, seeds: Sequence[int]) -> Tensor:
+def griffin_lim(
+    stft: Stft,
+    modulus: Tensor,
+    seeds: Sequence[int],
+    *,
+    start: Tensor | None = None,
+    iterations: int = ITERATIONS,
+) -> Tensor:
     """Find waveforms whose transform has a given modulus.
 
         c ← A exp(i arg S S⁺ t),  t ← c + α (c − c before)
@@ -111,6 +115,10 @@ def griffin_lim(stft: Stft, modulus: Tensor, seeds: Sequence[int]) -> Tensor:
     modulus : (N, bins, frames), not negative.
     seeds
         One an item.
+    start
+        Phases to start from, as numbers of modulus 1 (N, bins, frames), instead of random ones.
+    iterations
+        How often the phase is replaced by that of a waveform.
 
     Returns
     -------
@@ -120,14 +128,16 @@ def griffin_lim(stft: Stft, modulus: Tensor, seeds: Sequence[int]) -> Tensor:
     -----
     Griffin & Lim 1984; the momentum is Perraudin, Balazs & Søndergaard 2013, eq. 6.
     """
-    phase = torch.empty_like(modulus)
-    for row, seed in zip(phase, seeds, strict=True):
-        generator = torch.Generator().manual_seed(seed)
-        row.copy_(torch.rand(row.shape, generator=generator) * (2 * np.pi))
-    estimate = torch.polar(modulus, phase)
+    if start is None:
+        phase = torch.empty_like(modulus)
+        for row, seed in zip(phase, seeds, strict=True):
+            generator = torch.Generator().manual_seed(seed)
+            row.copy_(torch.rand(row.shape, generator=generator) * (2 * np.pi))
+        start = torch.polar(torch.ones_like(modulus), phase)
+    estimate = modulus * start
     before = estimate
-    for _ in range(ITERATIONS):
-        consistent = _transform(stft, _overlap_add(stft, estimate))
+    for _ in range(iterations):
+        consistent = transform(stft, _overlap_add(stft, estimate))
         now = modulus * torch.sgn(consistent)
         estimate, before = now + MOMENTUM * (now - before), now
     return _overlap_add(stft, before)
@@ -138,7 +148,8 @@ def _window(stft: Stft, like: Tensor) -> Tensor:
     return window.to(device=like.device, dtype=torch.float32)
 
 
-def _transform(stft: Stft, waveforms: Tensor) -> Tensor:
+def transform(stft: Stft, waveforms: Tensor) -> Tensor:
+    """Return the transform (N, bins, frames) of waveforms (N, samples), differentiably."""
     frames = waveforms.unfold(1, stft.window, stft.hop)[:, : stft.frames]
     spectra: Tensor = torch.fft.rfft(frames * _window(stft, waveforms), stft.points)
     return spectra.transpose(1, 2)

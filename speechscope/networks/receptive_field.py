@@ -1,9 +1,9 @@
 """Which frames of the input a convolutional layer sees."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from speechscope.errors import SpeechscopeError
-from speechscope.networks.layers import Conv, Linear, MaxPool, Table
+from speechscope.networks.layers import Conv, Linear, MaxPool, Network, Shape, Table
 
 
 @dataclass(frozen=True)
@@ -45,3 +45,18 @@ def receptive_field(table: Table, layer: int) -> ReceptiveField:
             before += row.pads[2] * step if isinstance(row, Conv) else 0
             step *= row.stride[1]
     return ReceptiveField(frames, step, before)
+
+
+def unpadded(network: Network, layer: int, input_shape: Shape) -> Network:
+    """Return the layers up to one, without padding, for inputs of a shape (C, F, T).
+
+    Of the size that the layer's outputs see, this gives the one output that nothing was padded for.
+    """
+    rows = tuple(
+        replace(row, padding="valid") if isinstance(row, Conv) else row
+        for row in network.table[:layer]
+    )
+    part = Network(rows, input_shape, network.classes)
+    state = network.state_dict()
+    part.load_state_dict({name: state[name] for name in part.state_dict()})
+    return part.to(next(network.parameters()).device).eval().requires_grad_(False)

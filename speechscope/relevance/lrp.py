@@ -18,7 +18,7 @@ from speechscope.relevance.rules import (
     hand_down,
     stabilised,
 )
-from speechscope.relevance.target import one_hot, score
+from speechscope.relevance.target import one_hot
 from speechscope.tracing.graph import Graph, Kind, Step
 from speechscope.tracing.maps import output
 
@@ -60,21 +60,28 @@ def lrp(graph: Graph, x: Tensor, target: Tensor, composite: Composite) -> Tensor
     return _propagate(graph, x, target, composite, ())[0]
 
 
-def conservation(
+def lrp_with_sums(
     graph: Graph, x: Tensor, target: Tensor, composite: Composite
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return the relevance in all that enters each layer with weights, per item.
+    """Return what `lrp` does, and the relevance in all that enters each layer with weights.
 
-    Where no bias, ε or scaling takes any, every sum is the target's score.
+    Where no bias, ε or scaling takes any, every sum is the target's score: the relevance lost or
+    gained between two layers is what the biases of the layers between them took.
 
     Returns
     -------
-    The scores (B,), and by layer the sums (B,); parameters and errors as `lrp`.
+    The relevance, shaped as x, and by layer the sums (B,); parameters and errors as `lrp`.
     """
+    layers = layers_with_weights(graph)
+    relevance, *entering = _propagate(graph, x, target, composite, layers)
+    sums = [part.flatten(1).sum(1) for part in entering]
+    return relevance, dict(zip(layers, sums, strict=True))
+
+
+def layers_with_weights(graph: Graph) -> tuple[str, ...]:
+    """Return the names of the layers that relevance is handed down by, first layer first."""
     names = [step.name for step in folded(graph).steps if step.kind == "linear"]
-    relevance = _propagate(graph, x, target, composite, tuple(dict.fromkeys(names)))
-    sums = [part.flatten(1).sum(1) for part in relevance[1:]]
-    return score(graph(x), target), dict(zip(dict.fromkeys(names), sums, strict=True))
+    return tuple(dict.fromkeys(names))
 
 
 def _propagate(

@@ -11,10 +11,10 @@ from speechscope.relevance.grad_cam import grad_cam
 from speechscope.relevance.gradient import gradient_times_input, sensitivity, smoothgrad
 from speechscope.relevance.guided import guided_backpropagation
 from speechscope.relevance.integrated import integrated_gradients
-from speechscope.relevance.lrp import lrp
+from speechscope.relevance.lrp import lrp, lrp_with_sums
 from speechscope.relevance.networks import Explained
 from speechscope.relevance.occlusion import occlusion
-from speechscope.relevance.rules import composite
+from speechscope.relevance.rules import Composite, composite
 
 
 @dataclass(frozen=True)
@@ -74,11 +74,15 @@ Method: TypeAlias = Callable[[Explained, Tensor, Tensor, RelevanceSettings, Sequ
 """(what is explained, inputs, targets, settings, a seed an item) → relevance shaped as inputs."""
 
 
-def _lrp(
-    of: Explained, x: Tensor, target: Tensor, s: RelevanceSettings, _: Sequence[int]
-) -> Tensor:
-    rule = composite(s.rule, epsilon=s.epsilon, gamma=s.gamma, alpha=s.alpha)
-    return lrp(of.steps(), x, target, rule)
+def _composite(s: RelevanceSettings) -> Composite:
+    return composite(s.rule, epsilon=s.epsilon, gamma=s.gamma, alpha=s.alpha)
+
+
+def propagated(
+    of: Explained, x: Tensor, target: Tensor, s: RelevanceSettings
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return the relevance that ``lrp`` gives, and its sum at every layer; see `lrp_with_sums`."""
+    return lrp_with_sums(of.steps(), x, target, _composite(s))
 
 
 def _grad_cam(
@@ -100,7 +104,7 @@ METHODS: dict[str, Method] = {
     "gradient": lambda of, x, target, s, _: sensitivity(of.scores, x, target),
     "gradient-x-input": lambda of, x, target, s, _: gradient_times_input(of.scores, x, target),
     "guided": lambda of, x, target, s, _: guided_backpropagation(of.steps(), x, target),
-    "lrp": _lrp,
+    "lrp": lambda of, x, target, s, _: lrp(of.steps(), x, target, _composite(s)),
     "integrated": lambda of, x, target, s, _: integrated_gradients(
         of.scores, x, target, steps=s.steps
     ),

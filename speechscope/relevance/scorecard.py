@@ -47,7 +47,9 @@ def relevance_rows(
     agreement with itself for the same network with random weights, which ought to be near 0. Of
     waveforms, where Praat is installed: the share of vowels, by vowel and group, whose F0, F1 and
     F2 are those of the relevance signal (Muckenhirn 2019, table 2), beside the same for random
-    weights.
+    weights; of speakers, whose vowels are not labelled, the share of voiced windows. Of LRP: the
+    relevance at every layer over the score, 1 where no bias took any. Of a first layer for
+    waveforms: where its filters together are strongest (eq. 1).
 
     Parameters
     ----------
@@ -77,6 +79,10 @@ def relevance_rows(
     values: Values = {}
     for start in range(0, len(artifact.read("target")), BLOCK):
         _measure(artifact, subject, slice(start, start + BLOCK), values)
+    _conserved(artifact, values)
+    if "cumulative_response" in artifact:
+        peak = artifact.read("filter_frequency")[artifact.read("cumulative_response").argmax()]
+        values["first layer", "strongest frequency [Hz]"] = [np.array([peak])]
     for (method, measure), parts in values.items():
         found = np.concatenate(parts)
         mean, low, high = interval(found)
@@ -89,6 +95,16 @@ def relevance_rows(
             "low": low,
             "high": high,
         }
+
+
+def _conserved(artifact: Artifact, values: Values) -> None:
+    """Add the relevance at every layer over the score; Krug's rule scales it at every layer."""
+    if "relevance_sum" not in artifact or artifact.record["config"]["rule"] == "krug":
+        return
+    score, sums = artifact.read("score").astype(np.float64), artifact.read("relevance_sum")
+    told = np.abs(score) > 1e-6 * np.abs(score).max()
+    for layer, held in zip(artifact.flags("propagated_layer"), sums.T, strict=True):
+        values["lrp", f"at {layer} over score"] = [held[told] / score[told]]
 
 
 def _measure(artifact: Artifact, subject: Subject, block: slice, values: Values) -> None:
@@ -134,11 +150,11 @@ def _voices(
 ) -> None:
     """Compare pitch and formants of the vowels among some waveforms with those of relevance."""
     rate = int(subject.corpus.config["rate"])
-    names = artifact.flags("label")
+    names, of_speakers = artifact.flags("label"), subject.corpus.config["labels"] == "speaker"
     waveforms, labels = artifact.read("input", block), artifact.read("label", block)
     for row, label in enumerate(labels):
-        vowel = names[label]
-        if vowel not in voice.DEVIATIONS["M"]:
+        vowel = None if of_speakers else names[label]
+        if vowel is not None and vowel not in voice.DEVIATIONS["M"]:
             continue
         original = voice.measured(waveforms[row], rate)
         if not np.isfinite(original[0]):
@@ -147,4 +163,5 @@ def _voices(
             found = voice.measured(relevance[row].flatten().cpu().numpy(), rate)
             group, right = voice.shared(original, found, vowel)
             for quantity, one in zip(voice.QUANTITIES, right, strict=True):
-                add(method, f"{quantity} of {vowel}, {group}", np.array([one]))
+                for part in ("voiced",) if vowel is None else ("all vowels", vowel):
+                    add(method, f"{quantity} of {part}, {group}", np.array([one]))

@@ -1,7 +1,8 @@
 """Explaining the items of a corpus and writing `relevance.zarr`."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -11,18 +12,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from speechscope.artifact_writer import CHUNK_BYTES, ArtifactWriter, flag_attributes
+from speechscope.blocks import Results, Task, Values, carry_out, tasks_of
 from speechscope.errors import UsageProblem
-from speechscope.relevance.methods import METHODS, RelevanceSettings
-from speechscope.relevance.networks import explained
-from speechscope.relevance.spectral import Frames, spectral_gradient, spectral_relevance
+from speechscope.parallel import Executor, Here
+from speechscope.relevance.arrays import Filters, Spectra, Sums, first_filters
+from speechscope.relevance.lrp import layers_with_weights
+from speechscope.relevance.methods import METHODS, RelevanceSettings, propagated
+from speechscope.relevance.networks import Explained, explained
+from speechscope.relevance.spectral import Frames
 from speechscope.relevance.target import per_class, predicted, score
 from speechscope.subject import Subject
 
 MOST = 256
 """Most items worked on at a time, and in one chunk."""
-
-GRADIENTS = ("gradient", "guided", "smoothgrad")
-"""Methods that give derivatives; the others divide the score among the inputs."""
 
 
 @dataclass(frozen=True)
@@ -60,20 +62,9 @@ class Target:
         return torch.full_like(found, self.classes.index(self.name))
 
 
-def write_relevance(
-    writer: ArtifactWriter,
-    subject: Subject,
-    *,
-    items: NDArray[np.integer[Any]],
-    methods: Sequence[str],
-    settings: RelevanceSettings,
-    target: Target,
-    layer: str | None,
-    frames: Frames,
-    seed: int,
-    progress: Callable[[int, int], None] | None = None,
-) -> None:
-    """Explain items and write the relevance arrays of DESIGN sec. 2, a block at a time.
+@dataclass
+class Explainer:
+    """Explains the items of a task by all methods.
 
     An item's relevance depends on `seed` and on the item's place in the corpus, not on the items
     around it.
@@ -82,7 +73,7 @@ def write_relevance(
     ----------
     subject
         The network and the corpus.
-    items : (N,) indices into the corpus.
+    first : (1,) index of an item, by which the network is traced.
     methods
         Names in `METHODS`.
     layer
@@ -94,31 +85,140 @@ def write_relevance(
     ------
     UsageProblem
         A method or layer is unknown.
-    Untreatable
-        A method cannot treat a layer.
     """
-    unknown = [name for name in methods if name not in METHODS]
-    if unknown:
-        raise UsageProblem(f"--method {unknown[0]}: choose from {', '.join(METHODS)}")
-    corpus = subject.corpus
-    shape, count = corpus.input_shape, len(items)
-    example = subject.inputs(items[:1])
-    of = explained(subject.network, example, layer)
-    inside = tuple(of.enter(example).shape[1:])
-    step = max(1, min(MOST, count, CHUNK_BYTES // (4 * max(prod(shape), prod(inside)))))
-    waveform = corpus.unit == "window"
 
-    # A window of the waveform is one axis of samples, as its corpus stores it.
-    axes: tuple[str, ...] = ("sample",) if waveform else ("channel", "frequency", "time")
-    stored = shape[-1:] if waveform else shape
-    given = writer.create(
+    subject: Subject
+    first: NDArray[np.integer[Any]]
+    methods: Sequence[str]
+    settings: RelevanceSettings
+    target: Target
+    layer: str | None
+    frames: Frames
+    seed: int
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.methods if name not in METHODS]
+        if unknown:
+            raise UsageProblem(f"--method {unknown[0]}: choose from {', '.join(METHODS)}")
+
+    def __getstate__(self) -> dict[str, Any]:
+        kept = {field.name for field in fields(self)}
+        return {name: value for name, value in self.__dict__.items() if name in kept}
+
+    @cached_property
+    def explained(self) -> tuple[Explained, tuple[int, ...]]:
+        """What is explained, and the shape of one item of what enters it."""
+        example = self.subject.inputs(self.first)
+        of = explained(self.subject.network, example, self.layer)
+        return of, tuple(of.enter(example).shape[1:])
+
+    @cached_property
+    def beside(self) -> tuple[Spectra | None, Filters | None, Sums | None]:
+        """What is worked out beside the relevance itself."""
+        spectra = filters = None
+        corpus, graph = self.subject.corpus, self.explained[0].steps
+        if self.waveform and self.layer is None:
+            rate = float(corpus.config["rate"])
+            spectra = Spectra(self.frames, self.methods, corpus.input_shape[2], rate)
+            kernels = first_filters(graph())
+            if kernels is not None:
+                filters = Filters(*kernels, self.frames.length, rate)
+        sums = Sums(layers_with_weights(graph())) if "lrp" in self.methods else None
+        return spectra, filters, sums
+
+    @property
+    def waveform(self) -> bool:
+        """Whether items are windows of the waveform."""
+        return self.subject.corpus.unit == "window"
+
+    @property
+    def stored(self) -> tuple[int, ...]:
+        """Shape of an item as it is stored: a window of the waveform is one axis of samples."""
+        shape = self.subject.corpus.input_shape
+        return shape[-1:] if self.waveform else shape
+
+    @property
+    def inside(self) -> tuple[int, ...]:
+        """Shape of an item's relevance."""
+        return self.stored if self.layer is None else self.explained[1]
+
+    def chunk_items(self, count: int) -> int:
+        """Return the items of a chunk when there are so many in all."""
+        largest = max(prod(self.subject.corpus.input_shape), prod(self.explained[1]))
+        return max(1, min(MOST, count, CHUNK_BYTES // (4 * largest)))
+
+    def __call__(self, task: Task, progress: Callable[[int, int], None] | None) -> Results:
+        """See `speechscope.blocks.Work`.
+
+        Raises
+        ------
+        Untreatable
+            A method cannot treat a layer.
+        """
+        of = self.explained[0]
+        inputs = self.subject.inputs(task.items)
+        x = of.enter(inputs)
+        with torch.no_grad():
+            out = of.scores(x)
+        guess = predicted(out)
+        labels = torch.from_numpy(self.subject.corpus.labels[task.items]).to(x.device)
+        wanted = self.target.of(guess, labels)
+        chosen = torch.stack([wanted, guess]).cpu().numpy()
+        seeds = [item_seed(self.seed, int(item)) for item in task.items]
+        count = len(task.items)
+
+        def values() -> Iterator[Values]:
+            yield Values("input", (), self.subject.whole(inputs).reshape(count, *self.stored))
+            spectra, filters, sums = self.beside
+            if filters is not None:
+                yield filters.of(x)
+            for number, name in enumerate(self.methods):
+                if name == "lrp" and sums is not None:
+                    relevance, entering = propagated(of, x, wanted, self.settings)
+                    yield sums.of(entering)
+                else:
+                    relevance = METHODS[name](of, x, wanted, self.settings, seeds)
+                found = relevance.reshape(count, *self.inside).cpu().numpy()
+                yield Values("relevance", (number,), found)
+                if spectra is not None:
+                    yield spectra.of(number, relevance, x)
+                if progress is not None:
+                    progress((number + 1) * count, count * len(self.methods))
+
+        scores = score(per_class(out), wanted).cpu().numpy()
+        return Results(values(), {"score": scores, "target": chosen[0], "predicted": chosen[1]})
+
+
+def write_relevance(
+    writer: ArtifactWriter,
+    work: Explainer,
+    items: NDArray[np.integer[Any]],
+    *,
+    step: int | None = None,
+    executor: Executor | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Explain items and write the relevance arrays of DESIGN sec. 2, a block at a time.
+
+    Parameters
+    ----------
+    items : (N,) indices into the corpus.
+    step
+        Items of a chunk; None: `Explainer.chunk_items`.
+    executor
+        Who does the work; None: this process. The arrays do not depend on it.
+    """
+    corpus, methods, layer = work.subject.corpus, work.methods, work.layer
+    count = len(items)
+    step = step or work.chunk_items(count)
+    axes: tuple[str, ...] = ("sample",) if work.waveform else ("channel", "frequency", "time")
+    stored, inside = work.stored, work.inside
+    writer.create(
         "input", (count, *stored), np.float32, ("item", *axes), {"units": "1"}, (step, *stored)
     )
     if layer is not None:
         axes = ("map", "map_frequency", "map_time")[: len(inside)]
-    else:
-        inside = stored
-    found = writer.create(
+    writer.create(
         "relevance",
         (len(methods), count, *inside),
         np.float32,
@@ -126,69 +226,31 @@ def write_relevance(
         {"units": "1"},
         (1, step, *inside),
     )
-    spectral = None
-    if waveform and layer is None:
-        grid = (frames.bins, frames.count(shape[2]))
-        spectral = writer.create(
-            "spectral_relevance",
-            (len(methods), count, *grid),
-            np.float32,
-            ("method", "item", "frequency", "frame"),
-            {"units": "1"},
-            (1, step, *grid),
-        )
-        rate = float(corpus.config["rate"])
-        bins = np.arange(frames.bins) * rate / frames.length
-        writer.put("frequency", bins, ("frequency",), {"units": "Hz"})
-        centres = (np.arange(grid[1]) * frames.hop + frames.length / 2) / rate
-        writer.put("frame", centres, ("frame",), {"units": "s"})
-    scores = writer.create("score", (count,), np.float32, ("item",), {"units": "1"}, (count,))
-    classes = flag_attributes(target.classes)
-    chosen = np.empty((2, count), dtype=np.int16)
-    all_scores = np.empty(count, dtype=np.float32)
+    for beside in work.beside:
+        if beside is not None:
+            beside.create(writer, count, step)
     labels = corpus.labels[items]
     writer.put("item_index", np.asarray(items, dtype=np.int64), ("item",), {"units": "1"})
     writer.put("label", labels.astype(np.int16), ("item",), flag_attributes(corpus.classes))
     numbers = np.arange(len(methods), dtype=np.int16)
     writer.put("method", numbers, ("method",), flag_attributes(methods))
-    for name in () if waveform else ("frequency", "time"):
+    for name in () if work.waveform else ("frequency", "time"):
         if name in corpus.artifact:
             values, attributes = corpus.artifact.read(name), corpus.artifact.attributes(name)
             writer.put(name, values, (name,), attributes)
 
-    for start in range(0, count, step):
-        block = slice(start, min(count, start + step))
-        part = items[block]
-        inputs = subject.inputs(part)
-        x = of.enter(inputs)
-        with torch.no_grad():
-            out = of.scores(x)
-        guess = predicted(out)
-        wanted = target.of(guess, torch.from_numpy(labels[block]).to(x.device))
-        all_scores[block] = score(per_class(out), wanted).cpu().numpy()
-        chosen[:, block] = torch.stack([wanted, guess]).cpu().numpy()
-        given[block] = subject.whole(inputs).reshape(len(part), *stored)
-        seeds = [item_seed(seed, int(item)) for item in part]
-        for number, name in enumerate(methods):
-            relevance = METHODS[name](of, x, wanted, settings, seeds)
-            found[number, block] = relevance.reshape(len(part), *inside).cpu().numpy()
-            if spectral is not None:
-                flat = relevance.flatten(1)
-                spectral[number, block] = (
-                    (
-                        spectral_gradient(flat, frames)
-                        if name in GRADIENTS
-                        else spectral_relevance(flat, x.flatten(1), frames)
-                    )
-                    .cpu()
-                    .numpy()
-                )
-            if progress is not None:
-                done = block.start * len(methods) + (number + 1) * len(part)
-                progress(done, count * len(methods))
-    scores[:] = all_scores
-    writer.put("target", chosen[0], ("item",), classes)
-    writer.put("predicted", chosen[1], ("item",), classes)
+    small: dict[str, NDArray[Any]] = {
+        "score": np.empty(count, dtype=np.float32),
+        "target": np.empty(count, dtype=np.int16),
+        "predicted": np.empty(count, dtype=np.int16),
+    }
+    tasks = tasks_of(items, step)
+    for done in carry_out(writer, work, tasks, executor or Here(), total=count, progress=progress):
+        for name, values in done.small.items():
+            small[name][done.task.place] = values
+    classes = flag_attributes(work.target.classes)
+    for name, values in small.items():
+        writer.put(name, values, ("item",), {"units": "1"} if name == "score" else classes)
 
 
 def item_seed(seed: int, item: int) -> int:

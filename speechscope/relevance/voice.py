@@ -103,7 +103,7 @@ def _middle(values: NDArray[np.float64], of: Any) -> float:
 
 
 def shared(
-    original: NDArray[np.float64], found: NDArray[np.float64], vowel: str
+    original: NDArray[np.float64], found: NDArray[np.float64], vowel: str | None
 ) -> tuple[str, NDArray[np.float64]]:
     """Return the voice's group, M or F, and which of F0, F1, F2 lie within the deviation.
 
@@ -118,8 +118,10 @@ def shared(
     original, found
         (F0, F1, F2) from `measured`; the original's F0 tells the group.
     vowel
-        A key of `DEVIATIONS`.
+        A key of `DEVIATIONS`; None where it is not known: the mean deviation of all (chosen).
     """
     group = "F" if original[0] > DIVIDE else "M"
-    within = np.abs(found - original) <= np.array(DEVIATIONS[group][vowel])
+    known = DEVIATIONS[group]
+    deviation = np.mean(list(known.values()), 0) if vowel is None else np.array(known[vowel])
+    within = np.abs(found - original) <= deviation
     return group, np.where(np.isfinite(original), within.astype(np.float64), np.nan)

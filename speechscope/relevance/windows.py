@@ -1,13 +1,14 @@
 """What one unit of a layer sees, and the layer on an input of that size."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from speechscope.errors import UsageProblem
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Shape, Table
+from speechscope.networks.receptive_field import unpadded
 from speechscope.relevance.maximize import Unit
 from speechscope.relevance.networks import graph_of
 
@@ -66,14 +67,7 @@ def on_its_window(network: Network, layer: int) -> Layer:
     if window is None or window[0] > bins or window[1] > frames:
         shape = network.shapes[last - 1]
         return Layer(name, lambda x: network.activation(x, last), network.input_shape, shape)
-    rows = tuple(
-        replace(row, padding="valid") if isinstance(row, Conv) else row
-        for row in network.table[:last]
-    )
-    part = Network(rows, (channels, *window), network.classes)
-    state = network.state_dict()
-    part.load_state_dict({name: state[name] for name in part.state_dict()})
-    part = part.to(next(network.parameters()).device).eval().requires_grad_(False)
+    part = unpadded(network, last, (channels, *window))
     return Layer(name, part, (channels, *window), part.shapes[-1])
 
 

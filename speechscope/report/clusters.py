@@ -7,21 +7,17 @@ import numpy as np
 from speechscope.artifact import Artifact
 from speechscope.corpus.store import Corpus
 from speechscope.report.figures import (
-    Axis,
     Chapter,
     Chart,
     Cloud,
     Entry,
     Figure,
     Line,
-    Picture,
-    Plane,
     Plot,
-    Scale,
     Sound,
     Table,
-    Values,
 )
+from speechscope.report.formants import planes
 from speechscope.report.look import heard
 from speechscope.report.request import Request, spread
 
@@ -31,8 +27,6 @@ CLASSES_NAMED = 6
 """Classes named for each cluster of a composition table."""
 SHARE = 0.02
 """Share of a cluster below which a class is not named."""
-PLANES = 3
-"""Layers whose maps are drawn in the F1-F2 plane (chosen: those with maps are few)."""
 MEASURES = {"f_measure": "F", "precision": "precision", "recall": "recall"}
 
 
@@ -65,8 +59,7 @@ def chapter(path: Path, request: Request) -> Chapter:
             figures.append(clusters.class_cloud(corpus))
     if "composition" in artifact:
         figures += clusters.compositions()
-    if "activation_map" in artifact:
-        figures += clusters.planes(left_out)
+    figures += planes(artifact)
     figures.append(clusters.table())
     return Chapter(str(path), "clusters", facts, figures, left_out)
 
@@ -234,62 +227,6 @@ class _Clusters:
             )
         return found
 
-    def planes(self, left_out: list[str]) -> list[Figure]:
-        """Return a map of each layer that has some, for each vowel where it lies by F1 and F2."""
-        formants = formants_of(self.artifact, self.classes)
-        vowels = np.flatnonzero(np.isfinite(formants).all(axis=1))
-        if not len(vowels):
-            left_out.append("F1-F2 maps: none of the classes is a vowel with known formants")
-            return []
-        found: list[Figure] = []
-        for layer, name in enumerate(self.layers):
-            maps = None if name == "input" else self._maps(layer)
-            maps = None if maps is None else whole(maps[:, vowels])
-            if maps is None or len(found) == PLANES:
-                continue
-            number = int(np.nanargmax(maps.std(axis=1).mean(axis=(1, 2))))
-            found.append(self._plane(name, number, maps[number], vowels, formants[vowels]))
-        return found
-
-    def _maps(self, layer: int) -> Values | None:
-        """Read the maps (map, class, …) of a layer, None of one of units; others may be large."""
-        if "map_shape" not in self.artifact:
-            return self.artifact.read("activation_map", layer)
-        maps, rows, columns = (int(size) for size in self.artifact.read("map_shape", layer))
-        if rows * columns == 1:
-            return None
-        area = (slice(rows), slice(columns))
-        return self.artifact.read("activation_map", (layer, slice(maps), slice(None), *area))
-
-    def _plane(self, layer: str, number: int, maps: Values, vowels: Values, at: Values) -> Plane:
-        # A few places of a map, such as its edges, are often far from the rest.
-        low, high = (float(end) for end in np.nanpercentile(maps, (1, 99)))
-        scale = Scale("mean activation", low, high)
-        x, y = Axis("frame", "", 0, maps.shape[2]), Axis("bin", "", 0, maps.shape[1])
-        places = [
-            (
-                self.classes[k],
-                Picture(values, x, y, scale, alt=self.classes[k]),
-                float(f2),
-                float(f1),
-            )
-            for k, values, (f1, f2) in zip(vowels, maps, at, strict=True)
-        ]
-        # As vowel charts are drawn: front to the left, close at the top.
-        least, most = at.min(axis=0), at.max(axis=0)
-        room = 0.12 * (most - least) + 30
-        axes = [
-            Axis(what, "Hz", float(most[n] + room[n]), float(least[n] - room[n]))
-            for n, what in enumerate(("F1", "F2"))
-        ]
-        note = (
-            f"Map {number} of {layer}, the one that differs most between vowels: its mean "
-            "activation for each, where the vowel lies by F1 and F2 (Pellegrini 2016, fig. 3)."
-        )
-        return Plane(
-            f"formants-{layer}", f"Map of {layer} by F1 and F2", note, axes[1], axes[0], places
-        )
-
     def table(self) -> Table:
         """Return every score."""
         headings = ("layer", "reduction", "algorithm", "clusters", *MEASURES.values())
@@ -304,24 +241,3 @@ class _Clusters:
             for layer, reduction, algorithm in np.ndindex(self.count.shape)
         ]
         return Table("scores-table", "Scores in figures", "", headings, rows, closed=True)
-
-
-def formants_of(artifact: Artifact, classes: tuple[str, ...]) -> Values:
-    """Return F1 and F2 [Hz] of every class, (class, 2), NaN for what is no vowel."""
-    if "formant" in artifact:
-        return artifact.read("formant")
-    return np.full((len(classes), 2), np.nan)
-
-
-def whole(maps: Values) -> Values | None:
-    """Return maps (map, class, …) without the NaN that pads them to those of other layers.
-
-    None where a layer has no maps but units.
-    """
-    if maps.ndim != 4:
-        return None
-    there = np.isfinite(maps)
-    kept = maps[there.any(axis=(1, 2, 3))]
-    rows, columns = there.any(axis=(0, 1, 3)), there.any(axis=(0, 1, 2))
-    found = kept[:, :, rows][..., columns]
-    return found if found.size and found.shape[2] * found.shape[3] > 1 else None

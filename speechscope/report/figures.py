@@ -196,7 +196,7 @@ class Gallery(Figure):
 
 @dataclass(frozen=True)
 class Plot(Figure):
-    """One chart, or several side by side."""
+    """Charts side by side."""
 
     charts: Sequence[Chart]
 
@@ -274,20 +274,9 @@ class Plane(Figure):
 
 @dataclass(frozen=True)
 class Chapter:
-    """What a report says of one artifact.
+    """What a report says of one artifact: its path, its kind, and what it is in short.
 
-    Parameters
-    ----------
-    title
-        The artifact's path.
-    kind
-        Of the artifact.
-    facts
-        What it is, in short: name and value.
-    figures
-        In order.
-    left_out
-        Figures that could not be drawn, and why.
+    `left_out` says which figures could not be drawn, and why.
     """
 
     title: str

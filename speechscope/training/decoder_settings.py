@@ -1,5 +1,6 @@
 """Settings of decoder and autoencoder training, and what its epochs report."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from speechscope.errors import UsageProblem
@@ -76,6 +77,26 @@ class DecoderSettings:
                     f"--{name} shapes the code of an encoder that is trained, and --encoder "
                     f"{encoder} keeps it: choose --encoder init or random"
                 )
+
+    def check_made(self, history: Sequence["Record"], schedule: Sequence[tuple[int, int]]) -> None:
+        """Refuse to go on from epochs that are not the first ones of `schedule`.
+
+        Parameters
+        ----------
+        history
+            The epochs made, in order.
+        schedule
+            (phase, epoch) of every epoch that these settings ask for.
+        """
+        made = list(dict.fromkeys((record.stage, record.epoch) for record in history))
+        if made != list(schedule[: len(made)]):
+            alone = max((epoch + 1 for phase, epoch in made if phase != TOGETHER), default=0)
+            fine = sum(phase == TOGETHER for phase, _ in made)
+            raise UsageProblem(
+                f"--epochs {self.epochs} --together {self.together}: --resume finds "
+                f"{alone} epochs a phase and {fine} together made; keep their numbers, or run "
+                "without --resume"
+            )
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,11 @@ def train_decoders(
         Called after every epoch with the state: tensors and plain types.
     progress
         Called with (epochs done, epochs in all).
+
+    Raises
+    ------
+    UsageProblem
+        The state is of other numbers of epochs, on the way to which it does not lie.
     """
     run = _Run(network, source, [network.resolve(layer) for layer in layers], settings)
     if state is not None:
@@ -144,6 +149,7 @@ class _Run:
         """Go back to a state."""
         self.done = state["done"]
         self.history = [Record(**record) for record in state["history"]]
+        self.settings.check_made(self.history, self.schedule())
         for layer, weights in state["decoders"].items():
             self.autoencoders[layer].decoder.load_state_dict(weights)
         for layer, weights in state["encoders"].items():

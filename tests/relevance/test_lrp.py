@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from speechscope.errors import SpeechscopeError, UsageProblem
 from speechscope.relevance.guided import guided_backpropagation
-from speechscope.relevance.lrp import conservation, lrp
+from speechscope.relevance.lrp import lrp, lrp_with_sums
 from speechscope.relevance.rules import (
     RULES,
     AlphaBeta,
@@ -83,10 +83,43 @@ def test_without_bias_every_layer_holds_the_score(name: str) -> None:
         nn.Linear(9, 4, bias=False),
     ).double()
     x, target = torch.randn(5, 1, 16).double(), torch.tensor([0, 1, 2, 3, 0])
-    scores, layers = conservation(module_graph(model, x), x, target, rule(name))
+    found, layers = lrp_with_sums(module_graph(model, x), x, target, rule(name))
+    scores = model(x).gather(1, target[:, None])[:, 0].detach()
     assert list(layers) == ["0", "3", "5", "7"]
-    for held in layers.values():
+    for held in (*layers.values(), found.flatten(1).sum(1)):
         torch.testing.assert_close(held, scores, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("order", ["after", "before", "between"])
+def test_conservation_is_reported_by_layer_with_batch_normalisation(order: str) -> None:
+    torch.manual_seed(5)
+    norm = nn.BatchNorm1d(3)
+    assert norm.running_mean is not None and norm.running_var is not None
+    norm.running_var.uniform_(0.3, 3)
+    nn.init.uniform_(norm.weight, 0.5, 2)
+    convolutions = (nn.Conv1d(2, 3, 3, bias=False), nn.Conv1d(3, 3, 3, bias=False))
+    first, second = convolutions
+    layers: dict[str, list[nn.Module]] = {
+        "after": [first, nn.ReLU(), second, norm],
+        "before": [first, nn.ReLU(), norm, second],
+        "between": [first, norm, nn.ReLU(), second],
+    }
+    last = nn.Linear(3 * 6, 4)
+    model = nn.Sequential(*layers[order], nn.ReLU(), nn.Flatten(), last).double().eval()
+    x, target = torch.randn(4, 2, 10).double(), torch.tensor([0, 1, 2, 3])
+    scores = model(x).gather(1, target[:, None])[:, 0].detach()
+    sums = lrp_with_sums(module_graph(model, x), x, target, rule("epsilon"))[1]
+    # The only bias is the last layer's; what enters the layers below holds the rest.
+    assert len(sums) == 3
+    for held in sums.values():
+        torch.testing.assert_close(held, scores - last.bias.detach()[target], rtol=1e-6, atol=1e-8)
+    # With a shift, what is folded takes its share, and the sums say between which layers.
+    norm.running_mean.normal_()
+    sums = lrp_with_sums(module_graph(model, x), x, target, rule("epsilon"))[1]
+    deepest = list(sums)[-1]
+    scores = model(x).gather(1, target[:, None])[:, 0].detach()
+    torch.testing.assert_close(sums[deepest], scores - last.bias.detach()[target])
+    assert not torch.allclose(sums["0"], sums[deepest], rtol=1e-3)
 
 
 def test_krugs_rule_is_the_slow_formula() -> None:

@@ -1,4 +1,5 @@
 import itertools
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -147,6 +148,32 @@ def test_an_interrupted_training_ends_with_the_same_bits(
         for name, value in decoder.decoder.state_dict().items():
             resumed_value = resumed.autoencoders[layer].decoder.state_dict()[name]
             assert torch.equal(value, resumed_value)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "together", "done", "fits"),
+    [
+        (3, 3, 1, True),  # still in the first phase: any longer run begins like this one
+        (2, 5, 7, True),
+        (3, 3, 3, False),  # the second phase was begun after two epochs of the first
+        (1, 3, 2, False),
+        (2, 1, 9, False),
+    ],
+)
+def test_other_numbers_of_epochs_go_on_only_from_where_they_lead(
+    network: Network, epochs: int, together: int, done: int, fits: bool
+) -> None:
+    states: list[dict[str, Any]] = []
+    train_decoders(
+        network, Patterns(), [1, 6], SETTINGS, on_stage=lambda s: states.append(deepcopy(s))
+    )
+    other = replace(SETTINGS, epochs=epochs, together=together)
+    if not fits:
+        with pytest.raises(UsageProblem, match=f"--epochs {epochs} --together {together}: "):
+            train_decoders(network, Patterns(), [1, 6], other, state=states[done - 1])
+        return
+    resumed = train_decoders(network, Patterns(), [1, 6], other, state=states[done - 1])
+    assert resumed.scores == train_decoders(network, Patterns(), [1, 6], other).scores
 
 
 def test_decoders_do_not_depend_on_those_trained_beside_them(network: Network) -> None:

@@ -39,7 +39,8 @@ class WindowUnit:
     rate
         Sampling rate [Hz].
     normalize
-        ``utterance`` gives every recording mean 0 and variance 1; else the samples stay.
+        ``utterance`` gives every recording mean 0 and variance 1, ``item`` every window when it is
+        read; else the samples stay.
     """
 
     length: int
@@ -79,7 +80,8 @@ class WindowUnit:
             if recording.training:
                 padded = np.pad(samples, (left, self.length))
                 for start in starts + left:
-                    total += padded[start : start + self.length]
+                    found = padded[start : start + self.length]
+                    total += standardised(found) if self.normalize == "item" else found
                 summed += len(starts)
             waveforms.append(samples)
             counts.append(len(starts))
@@ -89,3 +91,11 @@ class WindowUnit:
             **item_rows(pieces),
         }
         return Cut(rows, counts, total[None, None], summed)
+
+
+def standardised(windows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return windows (…, samples) with mean 0 and variance 1 each; silence stays silent."""
+    centred = windows - windows.mean(-1, keepdims=True)
+    spread = centred.std(-1, keepdims=True)
+    found: NDArray[np.float32] = centred / np.where(spread > 0, spread, 1)
+    return found

@@ -1,0 +1,185 @@
+"""One mechanism for long work on items: chunk-aligned blocks, written by whoever works them out.
+
+A command makes the arrays of an artifact, cuts its items into `Task`s that are whole chunks, and
+has a `Work` carried out for each: in this process, in others, or on other machines
+(`speechscope.parallel.Executor`). What a task writes depends on the task alone, and a chunk is
+renamed into place when it is complete, so a task may be carried out twice, or by a worker that was
+taken for lost.
+"""
+
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from speechscope.artifact_writer import ArtifactWriter
+from speechscope.chunks import write_chunk
+from speechscope.parallel import Executor
+from speechscope.parcels import Parcel, shipped
+
+Report = Callable[[int, int], None]  # (done, total)
+
+
+@dataclass(frozen=True)
+class Task:
+    """Items of a range, and which part of the work on them.
+
+    Parameters
+    ----------
+    start, stop
+        Where the items stand in the artifact: one chunk along its item axis.
+    items : (stop - start,) indices of them where they come from.
+    part
+        Such as the place of a layer.
+    """
+
+    start: int
+    stop: int
+    items: NDArray[np.int64]
+    part: int = 0
+
+    @property
+    def place(self) -> slice:
+        """The range as a slice."""
+        return slice(self.start, self.stop)
+
+
+@dataclass(frozen=True)
+class Values:
+    """Values of an array for the items of a task: one chunk along the item axis.
+
+    Parameters
+    ----------
+    array
+        Its name; its dimensions are [..., item, ...], with chunks of one along those before.
+    where
+        Indices of the dimensions before the item axis.
+    values : (items, ...)
+    """
+
+    array: str
+    where: tuple[int, ...]
+    values: NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a task gives: values to be written at once, and small ones for the caller."""
+
+    values: Iterable[Values]
+    small: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+
+class Work(Protocol):
+    """What is to be done for a task; picklable where it is to be done elsewhere."""
+
+    def __call__(self, task: Task, progress: Report | None) -> Results:
+        """Work out the items of a task; report (parts done, parts in all) where it takes long."""
+        ...
+
+
+@dataclass(frozen=True)
+class Done:
+    """A task that was carried out: descriptions of its chunks by array and name, small values."""
+
+    task: Task
+    written: Mapping[str, Mapping[str, Any]]
+    small: Mapping[str, NDArray[Any]]
+
+
+def tasks_of(items: NDArray[np.integer[Any]], step: int, parts: int = 1) -> Iterator[Task]:
+    """Cut items into tasks of one chunk each, all parts of a chunk after one another."""
+    for start in range(0, len(items), step):
+        stop = min(len(items), start + step)
+        some = np.asarray(items[start:stop], dtype=np.int64)
+        for part in range(parts):
+            yield Task(start, stop, some, part)
+
+
+def carry_out(
+    writer: ArtifactWriter,
+    work: Work,
+    tasks: Iterable[Task],
+    executor: Executor,
+    *,
+    total: int,
+    progress: Report | None = None,
+) -> Iterator[Done]:
+    """Have tasks carried out; yield them in order, their chunks being written.
+
+    Parameters
+    ----------
+    writer
+        Of the arrays; it learns what was written.
+    total
+        Items times parts of all tasks, for `progress`.
+    """
+    done = 0
+
+    def watch(finished: int) -> None:
+        if progress is not None:
+            progress(done + finished, total)
+
+    with shipped(work, writer.folder, executor) as do:
+        errand = _Errand(writer.folder.resolve(), uuid.uuid4().hex, do, executor.remote, watch)
+        with executor.ordered_map(errand, tasks) as results:
+            for result in results:
+                for array, chunks in result.written.items():
+                    writer.adopt(array, chunks)
+                done += len(result.task.items)
+                if progress is not None:
+                    progress(done, total)
+                yield result
+
+
+@dataclass(frozen=True)
+class _Errand:
+    """Carries out tasks for an artifact that is being written."""
+
+    folder: Path
+    token: str
+    work: Work
+    synced: bool
+    watch: Callable[[int], None] | None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "watch": None}
+
+    def __call__(self, task: Task) -> Done:
+        watch, size = self.watch, len(task.items)
+        results = self.work(task, watch and (lambda done, total: watch(size * done // total)))
+        written: dict[str, dict[str, Any]] = {}
+        for found in results.values:
+            if isinstance(self.work, Parcel):
+                self.work.check()
+            name, chunk = self._write(found, task)
+            written.setdefault(found.array, {})[name] = chunk
+        return Done(task, written, dict(results.small))
+
+    def _write(self, found: Values, task: Task) -> tuple[str, dict[str, Any]]:
+        folder = self.folder / found.array
+        array = _array(folder, self.token)
+        axis = len(found.where)
+        step, rest = array.chunks[axis], array.chunks[axis + 1 :]
+        rows = np.asarray(found.values, dtype=array.dtype)
+        if rows.shape[1:] != rest or len(rows) != len(task.items) or task.start % step:
+            raise ValueError(f"{found.array}: {rows.shape} at {task.start} is not a chunk")
+        if len(rows) < step:  # Zarr v3: edge chunks are whole
+            whole = np.full((step, *rest), array.fill_value, dtype=array.dtype)
+            whole[: len(rows)] = rows
+            rows = whole
+        corner = (*found.where, task.start // step, *(0 for _ in rest))
+        name = "/".join(["c", *map(str, corner)])
+        return name, write_chunk(folder / name, rows, whole=True, synced=self.synced)
+
+
+@lru_cache(maxsize=32)
+def _array(folder: Path, token: str) -> Any:
+    """Return the handle of an array, for its chunks; read once a run."""
+    return zarr.open_array(folder, mode="r")

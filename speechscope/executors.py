@@ -1,0 +1,46 @@
+"""What ``--workers`` and ``--scheduler`` mean: who runs the tasks of a command."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from speechscope.errors import UsageProblem
+from speechscope.parallel import Executor, Here, Threads
+
+
+@contextmanager
+def executor(
+    workers: int = 1, scheduler: str | None = None, *, threads: bool = False
+) -> Iterator[Executor]:
+    """Give what runs tasks while the block lasts.
+
+    Parameters
+    ----------
+    workers
+        Threads or processes of this machine.
+    scheduler
+        Address or file of a Dask scheduler instead.
+    threads
+        Whether threads do: for tasks that mostly decode, transform and compress.
+
+    Raises
+    ------
+    UsageProblem
+        Both were asked for.
+    SpeechscopeError
+        The scheduler cannot be used.
+    """
+    if scheduler is not None:
+        if workers > 1:
+            raise UsageProblem("--workers and --scheduler exclude each other")
+        from speechscope.dask_workers import dask_workers
+
+        with dask_workers(scheduler) as found:
+            yield found
+    elif threads:
+        yield Threads(workers)
+    elif workers > 1:
+        from speechscope.processes import Processes
+
+        yield Processes(workers)
+    else:
+        yield Here()
