@@ -13,7 +13,6 @@ from speechscope.report.figures import (
     Figure,
     Grid,
     Line,
-    Picture,
     Plot,
     Row,
     Sound,
@@ -149,19 +148,24 @@ class Inversion:
         """Return the name of an item's class."""
         return str(self.classes[self.labels[item]])
 
-    def original(self, item: int) -> Picture:
+    def original(self, item: int) -> Cell:
         """Return the picture of what was put in."""
         sound = self._sound("waveform_original", item)
-        return self.look.picture(
-            self.artifact.read("original", item), sound, f"original, item {item}"
-        )
+        return self._cell(self.artifact.read("original", item), sound, f"original, item {item}")
 
-    def found(self, method: int, layer: int, item: int) -> Picture:
+    def found(self, method: int, layer: int, item: int) -> Cell:
         """Return the picture of one reconstruction."""
         where = (method, layer, item)
         alt = f"{self.methods[method]}, layer {self.layers[layer]}, item {item}"
         values = self.artifact.read("reconstruction", where)
-        return self.look.picture(values, self._sound("waveform", where), alt)
+        return self._cell(values, self._sound("waveform", where), alt)
+
+    def _cell(self, values: np.ndarray, sound: Sound | None, alt: str) -> Cell:
+        if values.shape[1] > 1:
+            return self.look.picture(values, sound, alt)
+        time = self.look.time
+        at = np.linspace(time.low, time.high, values.size)
+        return Chart([Line("", at, values.ravel())], time.label, "value", sound=sound, alt=alt)
 
     def _sound(self, name: str, where: int | tuple[int, int, int]) -> Sound | None:
         if not self.heard:

@@ -103,7 +103,7 @@ def _picture(axes: Any, shown: Picture, extent: tuple[float, float, float, float
 
 def _ticks(axes: Any, x: Axis, y: Axis, *, left: bool, below: bool) -> None:
     for side, axis, shown in ((axes.xaxis, x, below), (axes.yaxis, y, left)):
-        marks = ticks(axis, 3)
+        marks = ticks(axis, 4)
         side.set_ticks([axis.place(value) for value, _ in marks])
         side.set_ticklabels([text for _, text in marks] if shown else [], fontsize=6)
     axes.tick_params(length=2)

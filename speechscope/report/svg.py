@@ -40,7 +40,7 @@ def picture(shown: Picture) -> str:
     """Return a picture with its axes."""
     plot = Board(SMALL, shown.alt, 13.0)
     plot.image(image(shown.values, shown.scale, shown.under))
-    plot.axes(shown.x, shown.y, 3)
+    plot.axes(shown.x, shown.y, 4)
     return plot.text()
 
 
@@ -65,7 +65,7 @@ def chart(shown: Chart, *, small: bool) -> str:
         else Axis(shown.y, "", *_padded(low, high))
     )
     across = Axis(shown.x, "", *x)
-    count = 3 if small else 6
+    count = 4 if small else 6
     plot.axes(across, y, count, names=not small, powers=shown.logarithmic, counted=shown.counted)
     for name, value in shown.rules.items():
         plot.rule(y.place(float(up(value))), name)
