@@ -104,6 +104,12 @@ def clusters(path: Path, corpus: Path | None, *, optional: bool = True) -> None:
         maps[1, :, :, 0, 0] = 1.0
         dims = ("layer", "map", "class", "map_frequency", "map_time")
         writer.put("activation_map", maps, dims)
+        means = rng.normal(size=(2, 1, 5, 3)).astype(np.float32)
+        means[:, :, 3] = np.nan  # a class without samples
+        writer.put("class_projection", means, ("layer", "embedding", "class", "component"))
+        writer.put("embedding", np.arange(1), ("embedding",), flag_attributes(["pca"]))
+        manners = flag_attributes(["vowel", "-"])
+        writer.put("class_manner", np.array([0, 0, 1, 1, 1]), ("class",), manners)
         formants = np.full((5, 2), np.nan)
         formants[:2] = (343, 2323), (756, 1309)
         writer.put("formant", formants, ("class", "formant_number"), {"units": "Hz"})

@@ -16,6 +16,7 @@ from speechscope.report.figures import (
     Plot,
     Sound,
     Table,
+    Values,
 )
 from speechscope.report.formants import planes
 from speechscope.report.look import heard
@@ -23,6 +24,8 @@ from speechscope.report.request import Request, spread
 
 POINTS = 40
 """Points of the projection, and sounds, for each example asked for (chosen)."""
+TRAITS = ("manner", "place", "voicing")
+"""Phonological features that points can be coloured by."""
 CLASSES_NAMED = 6
 """Classes named for each cluster of a composition table."""
 SHARE = 0.02
@@ -146,10 +149,9 @@ class _Clusters:
         projection = self.artifact.read("projection")
         views = {name: projection[layer][chosen] for layer, name in enumerate(self.layers)}
         cluster = self.artifact.read("cluster")
-        groups = {
-            f"clusters of {name}": cluster[(layer, *self.best(layer))][chosen]
-            for layer, name in enumerate(self.layers)
-        }
+        groups = self._traits(label[chosen])
+        for layer, name in enumerate(self.layers):
+            groups[f"clusters of {name}"] = (cluster[(layer, *self.best(layer))][chosen], ())
         sounds: list[Sound | None] = [None] * len(chosen)
         if corpus is not None and "item_index" in self.artifact:
             sounds = list(heard(corpus, self.artifact.read("item_index")[chosen]))
@@ -178,11 +180,7 @@ class _Clusters:
         sounds: list[Sound | None] = [None] * len(there)
         if corpus is not None and "item_index" in self.artifact:
             sounds = list(heard(corpus, self.artifact.read("item_index")[first]))
-        groups = {
-            name.removeprefix("class_"): self.artifact.read(name)[there]
-            for name in ("class_manner", "class_place", "class_voicing")
-            if name in self.artifact
-        }
+        groups = self._traits(there)
         said = [
             f"[{self.classes[k]}], sounding item {i}" for k, i in zip(there, first, strict=True)
         ]
@@ -199,6 +197,14 @@ class _Clusters:
             said,
             sounds,
         )
+
+    def _traits(self, label: Values) -> dict[str, tuple[Values, tuple[str, ...]]]:
+        """Return the phonological features of classes (n,), where the artifact holds them."""
+        return {
+            trait: (self.artifact.read(name)[label], self.artifact.flags(name))
+            for trait in TRAITS
+            if (name := f"class_{trait}") in self.artifact
+        }
 
     def compositions(self) -> list[Figure]:
         """Return what the clusters of each layer are made of, in the way of the highest F."""

@@ -245,7 +245,8 @@ class Cloud(Figure):
         Names of the classes.
     label : (points,) class of each.
     groups
-        Other ways to colour the points: name and group (points,) of each.
+        Other ways to colour the points, by name: the group of each (points,), and the names of
+        the groups, none for groups that are only numbered.
     said
         What each point is, in words.
     sounds
@@ -255,7 +256,7 @@ class Cloud(Figure):
     views: Mapping[str, Values]
     names: Sequence[str]
     label: Values
-    groups: Mapping[str, Values]
+    groups: Mapping[str, tuple[Values, Sequence[str]]]
     said: Sequence[str]
     sounds: Sequence[Sound | None]
 

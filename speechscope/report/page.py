@@ -131,7 +131,10 @@ def _cloud_data(figure: Cloud) -> dict[str, Any]:
         "views": views,
         "names": list(figure.names),
         "label": np.asarray(figure.label).tolist(),
-        "groups": {name: np.asarray(group).tolist() for name, group in figure.groups.items()},
+        "groups": {
+            name: {"of": np.asarray(group).tolist(), "names": list(names)}
+            for name, (group, names) in figure.groups.items()
+        },
         "said": list(figure.said),
         "sounds": [None if sound is None else _wav(sound) for sound in figure.sounds],
     }

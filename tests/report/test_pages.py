@@ -170,8 +170,24 @@ def test_the_points_of_a_cloud_are_the_projection(here: Path) -> None:
     assert len(data["sounds"]) == 40 and all(
         sound.startswith("data:audio") for sound in data["sounds"]
     )
-    # A cluster's composition is counted from the points themselves.
-    assert page.text.count(" %") > 6
+    assert data["groups"]["manner"] == {
+        "of": [int(label > 1) for label in data["label"]],
+        "names": ["vowel", "-"],
+    }
+    means = [data for data in page.data if "views" in data][1]
+    assert means["label"] == [0, 1, 2, 4]
+
+
+def test_a_composition_is_counted_from_the_points(here: Path) -> None:
+    page = page_of(["clusters.zarr"], here)
+    artifact = Artifact(Path("clusters.zarr"))
+    score, cluster = artifact.read("f_measure"), artifact.read("cluster")
+    for layer in range(2):
+        way = int(score[layer, 0].argmax())
+        label = artifact.read("label")[cluster[layer, 0, way] == 1]
+        share = 100 * (label == 0).sum() / len(label)
+        assert f"iy {share:.0f} %" in page.text
+        assert f"\n1{len(label)}" in page.text.replace(" ", "")
 
 
 def test_the_confusion_matrix_is_what_score_counts(
@@ -292,7 +308,7 @@ def test_every_figure_is_a_file(here: Path, file_format: str) -> None:
         f"inversion-grid.{file_format}" in files and f"clusters-projection.{file_format}" in files
     )
     expected = sum(len([f for f in FIGURES.get(n, []) if f != "written"]) for n in names)
-    assert len(files) == expected + 4  # of the clusters: F, criterion, projection, map
+    assert len(files) == expected + 5  # of the clusters: F, criterion, projections, map
     for name in files:
         start = (once / name).read_bytes()
         assert start.startswith(b"\x89PNG" if file_format == "png" else b"%PDF")

@@ -1,5 +1,6 @@
 // Clouds: points in space on a canvas, turned by dragging or by the arrow keys.
-const LINES = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
+const LINES = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#999933", "#882255",
+  "#888888"];
 function floats(text) {
   const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
   return new Float32Array(bytes.buffer);
@@ -14,8 +15,9 @@ class Cloud {
     this.view = box.querySelector(".view");
     this.selected = -1;
     this.reset();
+    this.legend = box.querySelector(".key");
     for (const select of [this.group, this.view]) {
-      select.addEventListener("change", () => this.draw());
+      select.addEventListener("change", () => { this.showNames(); this.draw(); });
     }
     this.canvas.addEventListener("keydown", (event) => this.key(event));
     this.canvas.addEventListener("pointerdown", (event) => this.down(event));
@@ -43,10 +45,21 @@ class Cloud {
     return values.map((value, i) => (value - middle[i % 3]) / far);
   }
   reset() { this.turn = 0.6; this.tilt = 0.35; this.zoom = 1; }
+  showNames() {
+    const group = this.data.groups[this.group.value];
+    const names = this.group.selectedIndex ? group.names : [];
+    this.legend.replaceChildren(...names.map((name, i) => {
+      const item = document.createElement("li"), dot = document.createElement("span");
+      dot.textContent = "● ";
+      dot.style.color = LINES[i % LINES.length];
+      item.append(dot, name === "-" ? "none" : name);
+      return item;
+    }));
+  }
   colour(index) {
-    const name = this.group.value;
-    const groups = this.group.selectedIndex ? this.data.groups[name] : this.data.label;
-    return LINES[Math.abs(groups[index]) % LINES.length];
+    const group = this.data.groups[this.group.value];
+    const of = this.group.selectedIndex ? group.of : this.data.label;
+    return LINES[Math.abs(of[index]) % LINES.length];
   }
   project(x, y, z) {
     const a = Math.cos(this.turn), b = Math.sin(this.turn);
