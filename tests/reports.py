@@ -128,8 +128,8 @@ class Page(HTMLParser):
         self.scripts = ""
         self._figure = ""
         self.images: dict[str, list[str]] = {}
-        self.charts: dict[str, int] = {}
         self.sounds: list[str] = []
+        self.rows: list[list[str]] = []
         self.feed(text)
         self.close()
         assert not self.open, f"not closed: {self.open}"
@@ -141,6 +141,10 @@ class Page(HTMLParser):
             self.open.append(tag)
         if tag == "section":
             self._figure = str(found["data-figure"])
+        if tag == "tr":
+            self.rows.append([])
+        if tag == "td":
+            self.rows[-1].append("")
         if tag == "image":
             self.images.setdefault(self._figure, []).append(str(found["href"]))
         if tag == "audio":
@@ -163,6 +167,8 @@ class Page(HTMLParser):
                 self.scripts += data
         elif self.open[-1:] != ["style"]:
             self.text += data
+            if self.open[-1:] == ["td"]:
+                self.rows[-1][-1] += data
 
     @property
     def figures(self) -> list[str]:

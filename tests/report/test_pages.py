@@ -184,10 +184,12 @@ def test_a_composition_is_counted_from_the_points(here: Path) -> None:
     score, cluster = artifact.read("f_measure"), artifact.read("cluster")
     for layer in range(2):
         way = int(score[layer, 0].argmax())
-        label = artifact.read("label")[cluster[layer, 0, way] == 1]
-        share = 100 * (label == 0).sum() / len(label)
-        assert f"iy {share:.0f} %" in page.text
-        assert f"\n1{len(label)}" in page.text.replace(" ", "")
+        for number in range(3):
+            label = artifact.read("label")[cluster[layer, 0, way] == number]
+            shares = np.bincount(label, minlength=5) / len(label)
+            order = sorted(range(5), key=lambda k: -shares[k])
+            named = [f"{reports.CLASSES[k]} {100 * shares[k]:.0f} %" for k in order if shares[k]]
+            assert [str(number), str(len(label)), ", ".join(named)] in page.rows
 
 
 def test_the_confusion_matrix_is_what_score_counts(
