@@ -536,6 +536,32 @@ def inverse_dft(f: Array) -> "np.ndarray[tuple[int, ...], np.dtype[np.complex128
     )
 
 
+def navai_mean(inputs: Array, targets: list[int], chosen: list[int], wanted: int) -> Array:
+    """Krug 2018, sec. 3.5 and 3.6, of inputs (N, C, F, T): each is cropped with a list's slices.
+
+    `chosen` is the frame each is centred on; the mean is over the inputs of one class.
+    """
+    frames = inputs.shape[3]
+    total, count = np.zeros(inputs.shape[1:]), 0
+    for values, target, frame in zip(inputs, targets, chosen, strict=True):
+        if target != wanted:
+            continue
+        left, right = frame, frames - frame
+        # One frame after another, until as many are on either side as in the whole input.
+        while right - left != frames - 2 * (frames // 2):
+            if right - left < frames - 2 * (frames // 2):
+                left -= 1
+            elif right > 1:
+                right -= 1
+            else:
+                break
+        cropped = values[:, :, frame - left : frame + right]
+        start = frames // 2 - left
+        total[:, :, start : start + cropped.shape[2]] += cropped
+        count += 1
+    return total / count
+
+
 def manhattan_lloyd(points: Array, centres: Array) -> tuple[Array, Array]:
     """k-means with medians: every distance every time, one at a time, until nothing changes."""
     centres = centres.astype(float).copy()

@@ -21,6 +21,7 @@ LADDER = (
     ("cli",),
     ("commands",),
     ("scorecards", "inspection", "api"),
+    ("navai",),  # built on relevance, and on the sounds of inversion
     ("training", "inversion", "relevance", "clustering", "report", "round_trip"),
     ("scoring", "subject"),
     ("corpus",),
@@ -29,10 +30,12 @@ LADDER = (
     ("lineage", "blocks", "shards"),
     ("artifact_writer", "checkpoint"),
     ("artifact", "wav"),
+    ("unfinished",),
+    ("artifact_checks", "checkpoint_file"),
     ("executors", "parcels"),
     ("processes", "dask_workers"),
     ("provenance", "staging", "recipes", "settings", "progress", "parallel", "device", "tables"),
-    ("chunks",),
+    ("chunks", "sound_files"),
     ("errors", "__init__"),
 )
 STEP = {name: len(LADDER) - number for number, names in enumerate(LADDER) for name in names}
@@ -110,6 +113,11 @@ def test_the_names_in_the_recipes_are_those_of_the_library() -> None:
 
     assert recipes.ALGORITHMS == tuple(ALGORITHMS)
     assert recipes.SAMPLE_FRAMES == FRAMES
+    from speechscope.navai.alignment import ALIGNMENTS
+    from speechscope.navai.splits import BY
+
+    assert recipes.ALIGNMENTS == ALIGNMENTS
+    assert recipes.SPLITS_OF_CLASSES == BY
 
 
 def test_every_value_of_a_recipe_has_a_source() -> None:

@@ -139,6 +139,7 @@ def command(
     ] = None,
     everything: options.Everything = False,
     wav: options.Wav = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped run.")] = False,
     foreign: options.Foreign = None,
     weights: options.Weights = None,
     corpus: options.CorpusPath = None,
@@ -159,6 +160,9 @@ def command(
     trained decoder; decode+bp descends from what the decoder gives (Churchman 2015, sec. 6). align
     trains decoders on the training split for the layers asked for, up to a delay of the segment,
     which deep layers no longer know: by mxcorr it is the best from layers 6 to 12.
+
+    Every 256 items what is done is kept beside the output; --resume goes on from there, with the
+    same result as without the stop.
 
     Example: speechscope invert --layer 1,9 --method bp,decode+bp --per-class 2
     """
@@ -298,7 +302,9 @@ def command(
     )
     with (
         executor(workers, scheduler) as who,
-        artifact_writer.create(path, "Reconstructed inputs", new, force=force) as writer,
+        artifact_writer.create(
+            path, "Reconstructed inputs", new, force=force, resume=resume
+        ) as writer,
     ):
         if "align" in used:
             with bar("align", quiet=quiet) as progress:

@@ -124,8 +124,17 @@ def input_path(value: str) -> Path:
 
 
 def output_path(output: Path | None, default: str) -> Path:
-    """Return where to write: the path given, or the default name in the working directory."""
-    return output if output is not None else Path(default)
+    """Return where to write: the path given, or the default name in the working directory.
+
+    Raises
+    ------
+    UsageProblem
+        The next stage could not read it from a line.
+    """
+    path = output if output is not None else Path(default)
+    if "\n" in str(path) or "\0" in str(path):
+        raise UsageProblem(f"-o {str(path)!r}: a path that is passed on is one line")
+    return path
 
 
 def split_list(values: list[str] | None) -> list[str]:

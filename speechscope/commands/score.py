@@ -28,7 +28,9 @@ def command(
     threshold of the average waveform. Relevance: deletion, insertion, sensitivity-n, agreement
     between methods and with the same network of random weights. Clusters: precision, recall,
     F-measure and adjusted mutual information by layer, reduction and algorithm, purity in
-    phonological features, linear probes, likeness of layers.
+    phonological features, linear probes, likeness of layers. Averages of aligned inputs: energy
+    at the formants of vowels, bursts of plosives, width and strength of patterns, and what
+    alignment changes, beside shuffled classes.
 
     Example: speechscope score inversion.zarr --csv
     """
@@ -53,4 +55,7 @@ def command(
             groups[-1].append(row)
         else:
             groups.append([row])
-    output.data("\n".join(text(group) for group in groups))
+    shown = "\n".join(text(group) for group in groups)
+    if not as_csv:
+        shown = "\n".join(map(output.printable, shown.split("\n")))
+    output.data(shown)
