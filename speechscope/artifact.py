@@ -12,8 +12,8 @@ added or truncated chunk and any change of metadata at the price of listing the 
 finds a flipped bit in what is read, by the checksum in the chunk; `verify` with ``deep`` reads all.
 """
 
+import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -23,10 +23,20 @@ import zarr
 from numpy.typing import NDArray
 
 from speechscope import chunks, provenance
+from speechscope.artifact_checks import (
+    METADATA,
+    Settings,
+    check_contents,
+    check_record,
+    check_sizes,
+    check_version,
+    one_line,
+    small_file,
+)
 from speechscope.errors import ArtifactError
-from speechscope.provenance import FORMAT_VERSION, Record
+from speechscope.provenance import Record
 
-METADATA = "zarr.json"
+__all__ = ["METADATA", "Artifact", "is_artifact", "open_record", "read_back", "root_digest"]
 
 
 class Artifact:
@@ -52,7 +62,7 @@ class Artifact:
         self.digest = self.record["digest"]
         if kind is not None and self.kind != kind:
             raise ArtifactError(f"{path} is a {self.kind}; a {kind} is needed here")
-        _check_contents(path, self.contents)
+        check_contents(path, self.contents)
         try:
             self._group = zarr.open_group(path, mode="r")
         except Exception as error:
@@ -71,7 +81,7 @@ class Artifact:
     @property
     def contents(self) -> dict[str, dict[str, Any]]:
         """Per array: ``chunks``, ``bytes``, ``digest`` and the digest of its ``metadata``."""
-        return self.record["contents"]
+        return self.record.get("contents", {})
 
     def __contains__(self, name: object) -> bool:
         return name in self.contents
@@ -83,7 +93,12 @@ class Artifact:
         """Return an array's handle (shape, attributes, dimension names); `read` reads it."""
         if name not in self.contents:
             raise ArtifactError(f"{self.path} has no array {name!r}; it has {', '.join(self)}")
-        return cast("zarr.Array[Any]", self._group[name])
+        try:
+            return cast("zarr.Array[Any]", self._group[name])
+        except Exception as error:
+            raise ArtifactError(
+                f"{self.path}/{name}: metadata cannot be read ({one_line(error)})"
+            ) from error
 
     def read(self, name: str, selection: Any = ()) -> NDArray[Any]:
         """Read part of an array: `selection` is a basic index (slices and integers).
@@ -94,13 +109,14 @@ class Artifact:
             A chunk is damaged.
         """
         array = self.array(name)
+        check_sizes(array, self.path / name, selection)
         try:
             return np.asarray(array[selection if selection != () else ...])
         except (IndexError, TypeError):
             raise
         except Exception as error:
             raise ArtifactError(
-                f"{self.path}/{name}: a chunk is damaged ({_one_line(error)}); "
+                f"{self.path}/{name}: a chunk is damaged ({one_line(error)}); "
                 f"`speechscope check --deep {self.path}` names it; make the artifact again"
             ) from error
 
@@ -137,7 +153,10 @@ class Artifact:
 
     def flags(self, name: str) -> tuple[str, ...]:
         """Return the names behind an integer label (CF ``flag_meanings``), in order of value."""
-        return tuple(str(self.attributes(name)["flag_meanings"]).split(" "))
+        meanings = self.attributes(name).get("flag_meanings")
+        if meanings is None:
+            raise ArtifactError(f"{self.path}/{name} has no flag_meanings; make it again")
+        return tuple(str(meanings).split(" "))
 
     def verify(self) -> None:
         """Read every chunk and compare its bytes with what was written.
@@ -166,7 +185,7 @@ def is_artifact(path: Path) -> bool:
     try:
         root = json.loads((path / METADATA).read_text())
         return "speechscope" in root["attributes"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
 
 
@@ -181,11 +200,15 @@ def root_digest(root: Mapping[str, Any]) -> str:
 def read_back(folder: Path) -> dict[str, Any]:
     """Describe an array's chunk files as they are on the disk (`speechscope.chunks.described`)."""
     return chunks.described(
-        {
-            chunk.relative_to(folder).as_posix(): chunks.describe(chunk.read_bytes())
-            for chunk in _chunk_files(folder)
-        }
+        {chunk.relative_to(folder).as_posix(): _describe(chunk) for chunk in _chunk_files(folder)}
     )
+
+
+def _describe(chunk: Path) -> dict[str, Any]:
+    """Return what `speechscope.chunks.describe` does, without holding the file."""
+    with chunk.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return {"bytes": file.tell(), "digest": digest}
 
 
 def _chunk_files(folder: Path) -> list[Path]:
@@ -199,6 +222,7 @@ def _damaged_chunks(array: "zarr.Array[Any]", folder: Path) -> Iterator[Path]:
         start = [s[i] for s, i in zip(steps, corner, strict=True)]
         region = tuple(slice(b, b + c) for b, c in zip(start, array.chunks, strict=True))
         try:
+            check_sizes(array, folder, region)
             array[region]
         except Exception:
             yield folder.joinpath("c", *(str(i) for i in corner))
@@ -208,7 +232,7 @@ def _read_root(path: Path) -> dict[str, Any]:
     if not path.exists():
         raise ArtifactError(f"{path} does not exist; name the artifact or run the stage before")
     try:
-        text = (path / METADATA).read_bytes()
+        text = small_file(path / METADATA)
     except OSError as error:
         raise ArtifactError(f"{path} is not a speechscope artifact (no {METADATA})") from error
     try:
@@ -216,7 +240,7 @@ def _read_root(path: Path) -> dict[str, Any]:
         record = root["attributes"]["speechscope"]
         if not isinstance(record, dict):
             raise TypeError
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ArtifactError(
             f"{path}/{METADATA} is damaged or not written by speechscope; make the artifact again"
         ) from error
@@ -226,42 +250,7 @@ def _read_root(path: Path) -> dict[str, Any]:
 def _checked_record(path: Path, root: Mapping[str, Any]) -> Record:
     record = root["attributes"]["speechscope"]
     check_version(path, record)
+    check_record(path, record)
     if record.get("digest") != root_digest(root):
         raise ArtifactError(f"{path}/{METADATA} was changed after it was written; make it again")
-    return cast("Record", record)
-
-
-def check_version(path: Path, record: Mapping[str, Any]) -> None:
-    """Refuse a format this program does not know, by name."""
-    version = record.get("format_version")
-    if version != FORMAT_VERSION:
-        raise ArtifactError(
-            f"{path} has format version {version}; this speechscope reads {FORMAT_VERSION}; "
-            "use the release that wrote it or make it again"
-        )
-
-
-def _check_contents(path: Path, contents: Mapping[str, Mapping[str, Any]]) -> None:
-    for name, expected in contents.items():
-        folder = path / name
-        count = size = 0
-        for base, _, files in os.walk(folder / "c"):
-            count += len(files)
-            size += sum((Path(base) / file).stat().st_size for file in files)
-        if count != expected["chunks"]:
-            raise ArtifactError(
-                f"{folder}: {count} of {expected['chunks']} chunks are there; make it again"
-            )
-        if size != expected["bytes"]:
-            raise ArtifactError(
-                f"{folder}: {size} bytes where {expected['bytes']} were written; make it again"
-            )
-        if (
-            not (folder / METADATA).is_file()
-            or provenance.file_digest(folder / METADATA) != expected["metadata"]
-        ):
-            raise ArtifactError(f"{folder}/{METADATA} was changed after it was written")
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:120] or type(error).__name__
+    return cast("Record", {**record, "config": Settings(record["config"], path)})

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import zarr
@@ -19,6 +19,7 @@ from speechscope.chunks import ZSTD_LEVEL, ChunkThreads, described, write_chunk
 from speechscope.errors import ArtifactError
 from speechscope.provenance import Record, file_digest
 from speechscope.staging import staged
+from speechscope.unfinished import Finished, is_unfinished, remove_scraps
 
 CHUNK_BYTES = 4_000_000  # DESIGN sec. 2: chunks of 1-8 MB
 
@@ -100,20 +101,37 @@ class Stream:
 
 
 class ArtifactWriter:
-    """An artifact being written; `create` opens one and completes it."""
+    """An artifact being written; `create` opens one and completes it.
 
-    def __init__(self, folder: Path, title: str, record: Record, threads: ChunkThreads) -> None:
+    Attributes
+    ----------
+    finished
+        Notes what is finished, where the command can go on with a stopped run.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        title: str,
+        record: Record,
+        threads: ChunkThreads,
+        finished: Finished | None = None,
+    ) -> None:
         self._folder = folder
         self._record = record
         self._streams: dict[str, Stream] = {}
         self._adopted: dict[str, dict[str, dict[str, Any]]] = {}
         self._threads = threads
+        self.finished = finished
         attributes = {
             "Conventions": "CF-1.11",
             "title": title,
             "history": f"{record['created']} {' '.join(record['argv'])}",
         }
-        self._group = zarr.create_group(folder, zarr_format=3, attributes=attributes)
+        if is_unfinished(folder):
+            self._group = zarr.open_group(folder, mode="r+")
+        else:
+            self._group = zarr.create_group(folder, zarr_format=3, attributes=attributes)
 
     def __contains__(self, name: str) -> bool:
         return name in self._group
@@ -142,8 +160,13 @@ class ArtifactWriter:
         attributes: Mapping[str, Any] | None = None,
         chunks: Sequence[int] | None = None,
     ) -> "zarr.Array[Any]":
-        """Make an array to be filled chunk by chunk."""
+        """Make an array to be filled chunk by chunk; of an unfinished artifact, go on with it."""
         kind = np.dtype(dtype)
+        if name in self._group:
+            there = cast("zarr.Array[Any]", self._group[name])
+            if there.shape != tuple(shape) or there.dtype != kind:
+                raise ArtifactError(f"{self._folder}/{name} is another array; leave out --resume")
+            return there
         # Never a plausible value: a chunk lost behind our back must not look like data.
         fill = np.nan if kind.kind == "f" else np.iinfo(kind).min
         return self._group.create_array(
@@ -200,6 +223,9 @@ class ArtifactWriter:
             stream.close()
         self._threads.finish()
         self._check_adopted()
+        remove_scraps(self._folder)
+        if self.finished is not None:
+            self.finished.end()
         arrays = dict(sorted(self._group.arrays()))
         for name, array in arrays.items():
             if name not in self._streams and array.nchunks_initialized != array.nchunks:
@@ -259,18 +285,36 @@ def _drain_zarr() -> None:
 
 
 @contextmanager
-def create(path: Path, title: str, record: Record, *, force: bool) -> Iterator[ArtifactWriter]:
+def create(
+    path: Path, title: str, record: Record, *, force: bool, resume: bool | None = None
+) -> Iterator[ArtifactWriter]:
     """Write an artifact; it stands at `path` when the block has ended well, and not before.
+
+    Parameters
+    ----------
+    resume
+        Whether to go on with what an earlier run has finished; None: it cannot be gone on with. If
+        it can, what is finished stays when the block does not end well.
 
     Raises
     ------
     UsageProblem, SpeechscopeError
         See `speechscope.staging.staged`.
+    ArtifactError
+        What is there was begun with other settings, or from another parent.
     """
-    with staged(path, force=force, directory=True, owned=is_artifact) as folder:
+    with staged(
+        path,
+        force=force,
+        directory=True,
+        owned=is_artifact,
+        keep=None if resume is None else is_unfinished,
+        resume=bool(resume),
+    ) as folder:
         threads = ChunkThreads()
         try:
-            writer = ArtifactWriter(folder, title, record, threads)
+            finished = None if resume is None else Finished(folder, record)
+            writer = ArtifactWriter(folder, title, record, threads, finished)
             yield writer
             writer.finish()
         except BaseException:

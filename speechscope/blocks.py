@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -113,6 +114,8 @@ def carry_out(
 ) -> Iterator[Done]:
     """Have tasks carried out; yield them in order, their chunks being written.
 
+    Of an artifact that is gone on with, those that were carried out are not again.
+
     Parameters
     ----------
     writer
@@ -121,6 +124,14 @@ def carry_out(
         Items times parts of all tasks, for `progress`.
     """
     done = 0
+    todo = iter(tasks)
+    for task in todo:
+        kept = None if writer.finished is None else writer.finished.block(_name(task))
+        if kept is None:
+            todo = chain([task], todo)
+            break
+        done += len(task.items)
+        yield _adopted(writer, Done(task, *kept))
 
     def watch(finished: int) -> None:
         if progress is not None:
@@ -128,14 +139,24 @@ def carry_out(
 
     with shipped(work, writer.folder, executor) as do:
         errand = _Errand(writer.folder.resolve(), uuid.uuid4().hex, do, executor.remote, watch)
-        with executor.ordered_map(errand, tasks) as results:
+        with executor.ordered_map(errand, todo) as results:
             for result in results:
-                for array, chunks in result.written.items():
-                    writer.adopt(array, chunks)
+                if writer.finished is not None:
+                    writer.finished.add(_name(result.task), result.written, result.small)
                 done += len(result.task.items)
                 if progress is not None:
                     progress(done, total)
-                yield result
+                yield _adopted(writer, result)
+
+
+def _adopted(writer: ArtifactWriter, done: Done) -> Done:
+    for array, chunks in done.written.items():
+        writer.adopt(array, chunks)
+    return done
+
+
+def _name(task: Task) -> str:
+    return f"{task.start}-{task.stop} {task.part}"
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """Checkpoints (``.pt``): tensors and plain types in one file, verified before they are used."""
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -8,11 +7,10 @@ from typing import Any, cast
 import torch
 
 from speechscope import provenance
-from speechscope.artifact import check_version
+from speechscope.artifact_checks import Settings, check_record, check_version
+from speechscope.checkpoint_file import PLAIN, check_archive, save
 from speechscope.errors import ArtifactError
 from speechscope.provenance import Record
-
-_PLAIN = (str, bytes, int, float, bool, type(None))
 
 
 class Checkpoint:
@@ -31,7 +29,9 @@ class Checkpoint:
         if not isinstance(record, dict) or "kind" not in record:
             raise ArtifactError(f"{path} was not written by speechscope")
         check_version(path, record)
-        self.record = cast("Record", record)
+        check_record(path, record)
+        config = Settings(record["config"], path)
+        self.record = cast("Record", {**record, "config": config})
         self.values: dict[str, Any] = values
         if kind is not None and self.kind != kind:
             raise ArtifactError(f"{path} is a {self.kind}; a {kind} is needed here")
@@ -62,11 +62,11 @@ def write(path: Path, record: Record, values: Mapping[str, Any]) -> None:
     """
     content = {"speechscope": dict(record), **values}
     _check_plain(content, "checkpoint")
-    torch.save(content, path)
+    save(content, path)
 
 
 def _check_plain(value: object, where: str) -> None:
-    if isinstance(value, torch.Tensor) or type(value) in _PLAIN:
+    if isinstance(value, torch.Tensor) or type(value) in PLAIN:
         return
     if isinstance(value, Mapping):
         for key, entry in value.items():
@@ -82,11 +82,7 @@ def _load(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ArtifactError(f"{path} does not exist; name the checkpoint or run the stage before")
     try:
-        # torch.load does not compare the CRCs that stand in the file.
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-        if damaged is not None:
-            raise ArtifactError(f"{path}: {damaged} is damaged; make the checkpoint again")
+        check_archive(path)
         values = torch.load(path, map_location="cpu", weights_only=True)
     except ArtifactError:
         raise

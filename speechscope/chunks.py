@@ -36,6 +36,28 @@ def describe(data: bytes) -> dict[str, Any]:
     return {"bytes": len(data), "digest": hashlib.sha256(data).hexdigest()}
 
 
+def content_size(head: bytes) -> int | None:
+    """Return how many bytes a Zstandard frame says it unfolds to; None where it does not say.
+
+    Parameters
+    ----------
+    head
+        The first `HEAD` bytes of the frame (RFC 8878, sec. 3.1.1.1).
+    """
+    if len(head) < 6 or head[:4] != b"\x28\xb5\x2f\xfd":
+        return None
+    flag, single = head[4] >> 6, head[4] >> 5 & 1
+    size = (1 if single else 0, 2, 4, 8)[flag]
+    begin = 5 + (not single) + (0, 1, 2, 4)[head[4] & 3]
+    if not size or len(head) < begin + size:
+        return None
+    return int.from_bytes(head[begin : begin + size], "little") + (256 if size == 2 else 0)
+
+
+HEAD = 18
+"""Bytes of a frame's header at most."""
+
+
 def described(written: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Describe the chunk files of an array by their names below it: ``chunks, bytes, digest``.
 

@@ -14,6 +14,7 @@ import typer
 
 from speechscope import __version__, settings
 from speechscope.commands.options import variable
+from speechscope.commands.output import printable
 from speechscope.errors import ItemsSkipped, SpeechscopeError, Terminated, UsageProblem
 
 # In the order of the pipeline; each is the function of that name in its module.
@@ -25,6 +26,8 @@ COMMANDS = (
     "invert",
     "relevance",
     "maximize",
+    "navai",
+    "cluster",
     "merge",
     "score",
     "report",
@@ -105,8 +108,10 @@ for _name in COMMANDS:
     app.command(_name, help=_paragraphs(_module.command.__doc__))(_module.command)
 
 
-def _terminate(number: int, frame: FrameType | None) -> None:
-    raise Terminated
+def _stop(number: int, frame: FrameType | None) -> None:
+    # A second signal ends the process where it is: what a first one cleans up can be left.
+    signal.signal(number, signal.SIG_DFL)
+    raise KeyboardInterrupt if number == signal.SIGINT else Terminated
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -115,8 +120,14 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     # layer take the processor from whatever else runs (measured: 5 times slower beside one other
     # busy process, no faster alone).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    signal.signal(signal.SIGTERM, _terminate)
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup and shells ask for
+            signal.signal(number, _stop)
+    code = run(sys.argv[1:] if arguments is None else arguments)
+    # All is done: what comes now must not turn into a traceback on the way out.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -175,7 +186,7 @@ def _report(error: BaseException) -> int:
 
 
 def _say(line: str) -> None:
-    sys.stderr.write(f"speechscope: {line}\n")
+    sys.stderr.write(f"speechscope: {printable(line)}\n")
 
 
 def _one_line(text: str) -> str:

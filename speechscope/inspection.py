@@ -5,7 +5,8 @@ from typing import Any
 
 from speechscope.artifact import Artifact
 from speechscope.checkpoint import Checkpoint
-from speechscope.lineage import is_checkpoint
+from speechscope.errors import ArtifactError
+from speechscope.lineage import digest_at, is_checkpoint, record_at
 from speechscope.provenance import Record
 
 
@@ -25,7 +26,8 @@ def describe(path: Path) -> dict[str, Any]:
         }
         test = checkpoint.values.get("test", {})
         scores = {"on the test split": {n: f"{v:.4f}" for n, v in test.items()}} if test else {}
-        return {**_origin(path, checkpoint.record), **scores, "tensors": arrays}
+        done = {"history": history(path, checkpoint.record)}
+        return {**_origin(path, checkpoint.record), **done, **scores, "tensors": arrays}
     artifact = Artifact(path)
     arrays = {}
     for name in artifact:
@@ -33,7 +35,28 @@ def describe(path: Path) -> dict[str, Any]:
         dims = array.metadata.dimension_names or ()  # type: ignore[union-attr]
         shape = ", ".join(f"{d} {n}" for d, n in zip(dims, array.shape, strict=True))
         arrays[name] = f"[{shape}] {array.dtype}"
-    return {**_origin(path, artifact.record), "arrays": arrays}
+    done = {"history": history(path, artifact.record)}
+    return {**_origin(path, artifact.record), **done, "arrays": arrays}
+
+
+def history(path: Path, record: Record) -> list[str]:
+    """Return the commands an artifact comes from, the first one first, with their times.
+
+    A parent that is not where it was, or changed since, is said to be missing.
+    """
+    lines: list[str] = []
+    for parent in record["parents"]:
+        target = path.parent / parent["path"]
+        try:
+            same = target.exists() and digest_at(target) == parent["digest"]
+            above = history(target, record_at(target)) if same else []
+        except ArtifactError:
+            above = []
+        if not above:
+            above = [f"(the {parent['kind']} {target}: not there as it was)"]
+        lines += [line for line in above if line not in lines]
+    words = " ".join(str(word) for word in record["argv"])
+    return [*lines, f"{record['created']} {words}"]
 
 
 def verify(path: Path, *, deep: bool) -> str:

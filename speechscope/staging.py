@@ -59,11 +59,28 @@ def refuse_existing(path: Path, *, force: bool, owned: Owned | None = None) -> N
 
 @contextmanager
 def staged(
-    path: Path, *, force: bool, directory: bool, owned: Owned | None = None
+    path: Path,
+    *,
+    force: bool,
+    directory: bool,
+    owned: Owned | None = None,
+    keep: Owned | None = None,
+    resume: bool = False,
 ) -> Iterator[Path]:
     """Give a path to build `path` at, and move it into place when the block ends well.
 
     When the block raises, the partial output is removed and the old one stays as it was.
+
+    Parameters
+    ----------
+    path, force, owned
+        See `refuse_existing`.
+    directory
+        Whether the output is a folder.
+    keep
+        Says whether an unfinished output is worth going on with, and stays when the block raises.
+    resume
+        Whether to go on with one that is there.
 
     Raises
     ------
@@ -76,7 +93,9 @@ def staged(
     partial = partial_path(path)
     handle = _lock(partial, path, directory=directory)
     try:
-        if directory:
+        if resume and keep is not None and keep(partial):
+            pass
+        elif directory:
             for leftover in list(partial.iterdir()):
                 _remove(leftover)
         else:
@@ -87,7 +106,8 @@ def staged(
         _move_into_place(partial, path)
         _sync_entry(path.parent)
     except BaseException:
-        _remove(partial)
+        if keep is None or not keep(partial):
+            _remove(partial)
         raise
     finally:
         os.close(handle)

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
+from speechscope.sound_files import file_word, write_sound
 from speechscope.staging import refuse_existing, staged
 
 PEAK = 0.7
@@ -44,7 +44,7 @@ def write_folder(
     Parameters
     ----------
     sounds
-        Names and samples.
+        Names and samples; what no name of a file may hold becomes ``_``.
     folder
         Where to; it is complete at its name or not there.
     rate
@@ -63,6 +63,6 @@ def write_folder(
         for name, samples in sounds:
             loudest = float(np.abs(samples).max())
             scaled = samples * (PEAK / loudest) if loudest > 0 else samples
-            soundfile.write(partial / f"{name}.wav", scaled, rate, subtype="PCM_16")
+            write_sound(partial / f"{file_word(name)}.wav", scaled, rate)
             written += 1
     return written

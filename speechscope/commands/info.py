@@ -12,7 +12,7 @@ def command(
     artifact: Annotated[str, typer.Argument(metavar="ARTIFACT", help="An artifact; - reads one.")],
     as_json: options.Json = False,
 ) -> None:
-    """Show an artifact's kind, arrays, parents and settings.
+    """Show an artifact's kind, arrays, parents, settings, and the commands it comes from.
 
     Example: speechscope info corpus.zarr
     """
@@ -30,4 +30,4 @@ def command(
             lines += [f"{key}:"] + [f"  {entry}" for entry in value]
         else:
             lines.append(f"{key + ':':<16} {value}")
-    output.data("\n".join(lines))
+    output.data("\n".join(map(output.printable, lines)))

@@ -139,6 +139,7 @@ def command(
     ] = None,
     everything: options.Everything = False,
     wav: options.Wav = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped run.")] = False,
     foreign: options.Foreign = None,
     weights: options.Weights = None,
     corpus: options.CorpusPath = None,
@@ -160,6 +161,9 @@ def command(
     trains decoders on the training split for the layers asked for, up to a delay of the segment,
     which deep layers no longer know: by mxcorr it is the best from layers 6 to 12.
 
+    Every 256 items what is done is kept beside the output; --resume goes on from there, with the
+    same result as without the stop.
+
     Example: speechscope invert --layer 1,9 --method bp,decode+bp --per-class 2
     """
     options.exclusive(
@@ -171,7 +175,8 @@ def command(
         raise UsageProblem("--weights goes with --model package.module:factory")
     flags = {
         "layer": options.joined(layer),
-        "method": options.joined(method),
+        # Other networks have no decoders to start from.
+        "method": options.joined(method) or ("bp" if foreign else None),
         "l2": l2,
         "average": average,
         "noise": noise,
@@ -297,7 +302,9 @@ def command(
     )
     with (
         executor(workers, scheduler) as who,
-        artifact_writer.create(path, "Reconstructed inputs", new, force=force) as writer,
+        artifact_writer.create(
+            path, "Reconstructed inputs", new, force=force, resume=resume
+        ) as writer,
     ):
         if "align" in used:
             with bar("align", quiet=quiet) as progress:

@@ -23,9 +23,15 @@ def data(text: str) -> None:
 
 
 def note(text: str, *, quiet: bool = False) -> None:
-    """Print a line for people on standard error."""
+    """Print a line for people on standard error, or several."""
     if not quiet:
-        sys.stderr.write(f"{text}\n")
+        lines = [printable(line) for line in text.split("\n")]
+        sys.stderr.write("\n".join(lines) + "\n")
+
+
+def printable(line: str) -> str:
+    """Return a line that cannot steer a terminal: what names and labels hold may be anything."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
 
 
 def shortened(lines: Sequence[str], where: str) -> list[str]:

@@ -18,6 +18,10 @@ __all__ = ["SUFFIXES", "BadRecording", "read_audio"]
 # grows with the rate, so that a nonsensical one in a damaged header would fill the memory.
 RATES = (2_000, 200_000)
 LONGEST_HOURS = 6
+# Of a recording that is mostly digital silence a byte holds some hundred samples; of one that is
+# made to fill the memory, thousands.
+DENSEST = 500
+ALWAYS_READ = 1 << 24  # samples that are read however dense they are
 _BLOCK = 1 << 20  # values read at a time
 
 
@@ -56,7 +60,7 @@ def read_audio(path: Path, rate: int) -> tuple[NDArray[np.float32], float]:
             declared = check_container(path, file.format)
             if file.format == "FLAC" and 0 < file.frames < 1 << 36:
                 declared = int(file.frames)
-            samples = _mono(file)
+            samples = _mono(file, ALWAYS_READ + DENSEST * path.stat().st_size)
     except (soundfile.SoundFileError, OSError, ValueError) as error:
         raise BadRecording(f"cannot be read ({_reason(error)})") from error
     if len(samples) == 0:
@@ -78,8 +82,8 @@ def read_audio(path: Path, rate: int) -> tuple[NDArray[np.float32], float]:
     return resampled.astype(np.float32), rate / source_rate
 
 
-def _mono(file: soundfile.SoundFile) -> NDArray[np.float32]:
-    """Read to the end of the file, block by block, and average the channels."""
+def _mono(file: soundfile.SoundFile, most: int) -> NDArray[np.float32]:
+    """Read to the end of the file, but `most` samples, block by block; average the channels."""
     blocks: list[NDArray[np.float32]] = []
     # One more than the header counts: as a rule all of it at once, in a buffer that is used up.
     frames, length = min(max(_BLOCK // file.channels, 1), max(file.frames, 0) + 1), 0
@@ -92,6 +96,8 @@ def _mono(file: soundfile.SoundFile) -> NDArray[np.float32]:
         length += len(block)
         if length > LONGEST_HOURS * 3600 * file.samplerate:
             raise BadRecording(f"is longer than {LONGEST_HOURS} hours: cut it into utterances")
+        if length > most:
+            raise BadRecording(f"unfolds to more than {most} samples: it holds next to no sound")
         mono = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32)
         blocks.append(mono)
     if len(blocks) == 1:

@@ -5,7 +5,10 @@ server that has imported the libraries and used none of them.
 """
 
 import multiprocessing
+import os
+import select
 import signal
+import threading
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -102,6 +105,7 @@ class _Outcome(Generic[Result]):
 def _run(sender: Connection, function: Callable[[Task], Result], task: Task) -> None:
     # The server may have been started by others, and hear interrupts.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(sender,), daemon=True).start()
     outcome: _Outcome[Result]
     try:
         outcome = _Outcome((function(task),))
@@ -110,6 +114,14 @@ def _run(sender: Connection, function: Callable[[Task], Result], task: Task) -> 
         outcome = _Outcome((), text)
     with suppress(BrokenPipeError):  # the parent has ended
         sender.send(outcome)
+
+
+def _end_with(sender: Connection) -> None:
+    """End this process when the parent is gone, however it went: its output is another's by now."""
+    watch = select.poll()
+    watch.register(sender.fileno(), 0)  # only the end of the reader is waited for
+    watch.poll()
+    os._exit(1)
 
 
 def _outcome(receiver: Connection, process: BaseProcess) -> _Outcome[Result]:

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
 from speechscope.corpus.espeak import Interval, segment
@@ -27,6 +26,7 @@ from speechscope.corpus.speakers import TEST_SHARE, Speaker, draw_speakers
 from speechscope.corpus.utterances import Segment
 from speechscope.corpus.word_times import word_segments
 from speechscope.errors import SpeechscopeError
+from speechscope.sound_files import write_sound
 
 _EDGE = (0.09, 0.15)  # [s] of silence before and after the speech
 _NOTE = "SYNTHETIC.TXT"
@@ -275,9 +275,8 @@ def _write(
     sphere: bool,
 ) -> None:
     """Write a recording and its three label files."""
-    soundfile.write(
-        path.with_suffix(".WAV"), recording, RATE, "PCM_16", format="NIST" if sphere else "WAV"
-    )
+    container = "NIST" if sphere else "WAV"
+    write_sound(path.with_suffix(".WAV"), recording, RATE, container=container)
     for suffix, segments in ((".PHN", phones), (".WRD", words)):
         lines = [f"{s.start} {s.stop} {s.label}\n" for s in segments]
         path.with_suffix(suffix).write_text("".join(lines), encoding="ascii")

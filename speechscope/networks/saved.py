@@ -1,6 +1,6 @@
 """Networks and decoders as they stand in checkpoints."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -152,11 +152,14 @@ def load_model(path: Path) -> Model:
     try:
         made = dict(values["network"])
         name, classes = made.pop("name"), values["classes"]
-        network: Network
-        if name == "wav2letter":
-            network = Wav2Letter(**made)
-        else:
-            network = build(name, made["input_shape"], len(classes))
+
+        def built() -> Network:
+            if name == "wav2letter":
+                return Wav2Letter(**made)
+            return build(name, made["input_shape"], len(classes))
+
+        _compare(built, values["weights"])
+        network = built()
         network.load_state_dict(values["weights"])
         return Model(
             network=network.eval().requires_grad_(False),
@@ -167,9 +170,27 @@ def load_model(path: Path) -> Model:
             mean=values["mean"],
             checkpoint=checkpoint,
         )
-    except (KeyError, TypeError, ValueError, RuntimeError, UsageProblem) as error:
+    except (
+        KeyError, TypeError, ValueError, RuntimeError, AttributeError, OverflowError, UsageProblem
+    ) as error:  # fmt: skip
         reason = " ".join(str(error).split())[:200]
         raise ArtifactError(f"{path}: the model does not fit its record ({reason})") from error
+
+
+def _compare(built: Callable[[], Network], weights: Mapping[str, Tensor]) -> None:
+    """Compare shapes before memory is taken for the network that a checkpoint describes.
+
+    Raises
+    ------
+    ValueError
+        Weights are missing, or have another shape.
+    """
+    with torch.device("meta"):
+        expected = {name: tuple(value.shape) for name, value in built().state_dict().items()}
+    for name, shape in expected.items():
+        found = tuple(weights[name].shape)
+        if found != shape:
+            raise ValueError(f"{name} has the shape {found}, not {shape}")
 
 
 def decoder_values(autoencoders: Mapping[int, Autoencoder]) -> dict[str, Any]:

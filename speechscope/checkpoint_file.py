@@ -1,0 +1,165 @@
+"""What a checkpoint file may hold, decided before anything of it is loaded, and writing one.
+
+A ``.pt`` file is a ZIP archive of a pickle and of tensors' bytes. ``torch.load`` with
+``weights_only`` runs no code of the file's, but believes the sizes it names: a file of a kilobyte
+can ask for all memory. What `torch.save` writes never does, so whatever differs from it is refused:
+compressed or overlapping members, other names in the pickle than those of tensors and plain types,
+tensors larger than their bytes, structures larger than the file.
+"""
+
+import io
+import math
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+
+from speechscope.errors import ArtifactError
+
+PLAIN = (str, bytes, int, float, bool, type(None))
+DEEPEST = 60
+"""Levels of lists and dictionaries; ours have fewer than ten."""
+_BYTES = {
+    "DoubleStorage": 8, "FloatStorage": 4, "HalfStorage": 2, "BFloat16Storage": 2,
+    "LongStorage": 8, "IntStorage": 4, "ShortStorage": 2, "CharStorage": 1, "ByteStorage": 1,
+    "BoolStorage": 1,
+}  # fmt: skip
+
+
+def check_archive(path: Path) -> None:
+    """Verify the archive: its checksums, and that loading it takes no more than its own size.
+
+    Raises
+    ------
+    ArtifactError
+        It is damaged, or was not written by `torch.save`.
+    Exception
+        It is no archive, or its pickle is malformed.
+    """
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+            raise ArtifactError(f"{path} is compressed, which no checkpoint of speechscope is")
+        if sum(member.file_size for member in members) > path.stat().st_size:
+            raise ArtifactError(f"{path} claims to hold more than its size")
+        sizes = {member.filename: member.file_size for member in members}
+        if len(sizes) < len(members):
+            raise ArtifactError(f"{path} holds two members of one name")
+        # torch.load does not compare the CRCs that stand in the file.
+        damaged = archive.testzip()
+        if damaged is not None:
+            raise ArtifactError(f"{path}: {damaged!r} is damaged; make the checkpoint again")
+        pickles = [name for name in sizes if name.endswith("/data.pkl")]
+        if len(pickles) != 1:
+            raise ArtifactError(f"{path} was not written by speechscope")
+        content = archive.read(pickles[0])
+    folder = pickles[0].removesuffix("data.pkl")
+    values = _Dry(path, content, {k.removeprefix(f"{folder}data/"): n for k, n in sizes.items()})
+    _check_values(path, values.load(), 4 * len(content) + 1000)
+
+
+class _Tensor:
+    """What stands for a tensor while a pickle is read without making any."""
+
+
+class _Dictionary(dict[Any, Any]):
+    """What stands for an OrderedDict, which may have attributes."""
+
+
+class _Dry(pickle._Unpickler):
+    """Reads a pickle without making tensors; refuses what is neither one nor plain.
+
+    It is Python's own reader: the one in C takes memory for whatever place in its memo a pickle
+    names.
+    """
+
+    def __init__(self, path: Path, content: bytes, sizes: Mapping[str, int]) -> None:
+        super().__init__(io.BytesIO(content), encoding="utf-8")
+        self._path = path
+        self._sizes = sizes
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return self._tensor
+        if (module, name) == ("collections", "OrderedDict"):
+            return _Dictionary
+        if module == "torch" and name in _BYTES:
+            return name
+        shown = f"{module}.{name}".encode("unicode_escape").decode()[:60]
+        raise ArtifactError(
+            f"{self._path} holds {shown}, which is neither a tensor nor a plain type; "
+            "it is not loaded"
+        )
+
+    def persistent_load(self, pid: Any) -> int:
+        """Return the number of values of a tensor's bytes, which have to be there."""
+        _, kind, key, _, count = pid
+        if type(count) is not int or count * _BYTES[kind] != self._sizes.get(key):
+            raise ArtifactError(f"{self._path} claims {count} values for {str(key)[:20]!r}")
+        return count
+
+    def _tensor(self, held: int, offset: int, size: Any, stride: Any, *more: Any) -> _Tensor:
+        numbers = (offset, *size, *stride)
+        if len(size) != len(stride) or any(type(n) is not int or n < 0 for n in numbers):
+            raise ArtifactError(f"{self._path} holds a tensor of shape {str(size)[:60]}")
+        last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+        if 0 not in size and (last >= held or math.prod(size) > held):
+            raise ArtifactError(
+                f"{self._path} holds a tensor of shape {str(size)[:60]}, but not its values"
+            )
+        return _Tensor()
+
+
+def _check_values(path: Path, values: object, most: int) -> None:
+    """Refuse what unfolds to more than `most` values, by lists that hold each other."""
+    waiting: list[tuple[object, int]] = [(values, 0)]
+    seen = 0
+    while waiting:
+        value, depth = waiting.pop()
+        seen += 1
+        if isinstance(value, dict):
+            waiting += [(entry, depth + 1) for pair in value.items() for entry in pair]
+        elif isinstance(value, list | tuple):
+            waiting += [(entry, depth + 1) for entry in value]
+        elif type(value) not in (*PLAIN, _Tensor):
+            raise ArtifactError(f"{path} holds a {type(value).__name__}; it is not loaded")
+        if depth > DEEPEST or seen + len(waiting) > most:
+            raise ArtifactError(f"{path} unfolds to more than its size; it is not loaded")
+
+
+class _Noting(io.BufferedWriter):
+    """A file that keeps the error it met: torch.save hides it behind one of its own."""
+
+    error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+
+def save(content: Mapping[str, Any], path: Path) -> None:
+    """Write what `torch.save` makes of `content`.
+
+    Raises
+    ------
+    OSError
+        It cannot be written, such as on a full disk.
+    """
+    raw: BinaryIO = path.open("wb", buffering=0)
+    file = _Noting(raw, 1 << 20)
+    try:
+        torch.save(content, file)
+        file.close()
+    except (RuntimeError, OSError) as error:
+        met = file.error or (error if isinstance(error, OSError) else None)
+        if met is None:
+            raise
+        raise OSError(met.errno, met.strerror, str(path)) from error
+    finally:
+        raw.close()
