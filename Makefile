@@ -32,5 +32,6 @@ bench: ## measure against plain PyTorch and, given CORPUS=, scipy.fft
 	python benchmarks/epoch.py
 	python benchmarks/bp.py
 	python benchmarks/anneal.py
+	python benchmarks/cluster.py
 	if [ -n "$(CORPUS)" ]; then python benchmarks/trust.py $(CORPUS); fi
 	if [ -n "$(CORPUS)" ]; then python benchmarks/prepare.py $(CORPUS); fi

@@ -1,12 +1,15 @@
 """Backpropagation to the input: ours against plain PyTorch, batched and one item at a time.
 
-    python benchmarks/bp.py                        # all layers, freq-overlap-padded
-    python benchmarks/bp.py --network freq-overlap --threads 1
+    python benchmarks/bp.py                        # five layers, freq-overlap-padded
+    python benchmarks/bp.py --network freq-overlap --items 480 --single 24 --threads 1
 
 Plain PyTorch is what a user would write: an nn.Sequential of the network's layers, automatic
 differentiation by the input only (the weights ask for no gradient), and the same bold driver, one
 factor an item. Results are compared before anything is timed; then the three take turns, and the
-median of each one's times, and of the ratios of neighbouring runs, is printed.
+median of each one's times, and of the ratios of neighbouring runs, is printed. The loop over single
+items runs `--single` of them and, to show that its time is linear in items, half as many; its time
+for all of them is scaled up from there. Ours works in blocks, as `speechscope invert` does, and is
+timed with a quarter of the items, too.
 """
 
 import argparse
@@ -85,57 +88,71 @@ def plain(
 
 
 def measure(
-    network: Network, layer: int, items: int, steps: int, rate: float, repeats: int
-) -> None:
-    """Print one line for a layer."""
+    network: Network, layer: int, options: argparse.Namespace
+) -> tuple[float, float, float]:
+    """Print one line for a layer; return seconds for all items: ours, batched, one by one."""
     torch.manual_seed(1)
+    items, steps = options.items, options.steps
     inputs = 0.5 * torch.randn(items, *network.input_shape)
     target = network.activation(inputs, layer).detach()
     seeds = list(range(items))
     l2 = 1e-2
-    driver = BoldDriverSettings(rate=rate, up=1.01, down=0.9, stop=0.005)
-    settings = BpSettings(steps=steps, start=1e-2, rule=RuleSettings("bold", rate, driver))
+    driver = BoldDriverSettings(rate=options.rate, up=1.01, down=0.9, stop=0.005)
+    settings = BpSettings(steps=steps, start=1e-2, rule=RuleSettings("bold", options.rate, driver))
     start = random_start(network.input_shape, seeds, settings.start)
     model = sequential(network, layer)
 
-    def ours() -> tuple[Tensor, Tensor]:
-        found = bp(Problem(network, layer, target, seeds, l2), start, settings)
-        return found.x, found.objective
+    def ours(count: int) -> tuple[Tensor, Tensor]:
+        found = []
+        for first in range(0, count, options.block):
+            part = slice(first, min(count, first + options.block))
+            problem = Problem(network, layer, target[part], seeds[part], l2)
+            found.append(bp(problem, start[part], settings))
+        return torch.cat([f.x for f in found]), torch.cat([f.objective for f in found])
 
     def batched() -> tuple[Tensor, Tensor]:
         return plain(model, target, start, l2, settings)
 
-    def single() -> tuple[Tensor, Tensor]:
-        parts = [
-            plain(model, target[i : i + 1], start[i : i + 1], l2, settings) for i in range(items)
-        ]
-        return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
+    def single(count: int) -> None:
+        for i in range(count):
+            plain(model, target[i : i + 1], start[i : i + 1], l2, settings)
 
-    x, energy = ours()
+    x, energy = ours(items)
     expected_x, expected = batched()
     apart = float((energy / expected - 1).abs().max())
     moved = (expected_x - start).flatten(1).norm(dim=1)
     off = float(((x - expected_x).flatten(1).norm(dim=1) / moved).max())
     if apart > 1e-4 or off > 1e-2:
         raise SystemExit(f"layer {layer}: results differ: E by {apart:.1e}, X by {off:.1e}")
-    times: dict[str, list[float]] = {"ours": [], "batched": [], "single": []}
-    runs: dict[str, Callable[[], object]] = {"ours": ours, "batched": batched, "single": single}
-    for repeat in range(repeats):
+    few, quarter = min(options.single or items, items), max(1, items // 4)
+    runs: dict[str, Callable[[], object]] = {
+        "ours": lambda: ours(items),
+        "batched": batched,
+        "quarter": lambda: ours(quarter),
+        "single": lambda: single(few),
+        "half": lambda: single(max(1, few // 2)),
+    }
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for repeat in range(options.repeats):
         for name, run in runs.items():
-            if name == "single" and repeat >= max(1, repeats // 3):
+            if name in ("single", "half") and repeat >= max(1, options.repeats // 3):
                 continue
             began = time.perf_counter()
             run()
             times[name].append(time.perf_counter() - began)
     median = {name: statistics.median(values) for name, values in times.items()}
     ratio = statistics.median(b / a for a, b in zip(times["ours"], times["batched"], strict=True))
+    whole = median["single"] * items / few
+    linear = (median["ours"] / items) / (median["quarter"] / quarter)
+    alone = (median["single"] / few) / (median["half"] / max(1, few // 2))
     print(
         f"{network.names[layer - 1]:>6} {layer:>3} "
         f"{1e3 * median['ours'] / steps:>9.2f} {1e3 * median['batched'] / steps:>9.2f} "
-        f"{1e3 * median['single'] / steps:>9.2f} {ratio:>8.2f} "
-        f"{median['single'] / median['ours']:>8.2f}   E {apart:.0e}  X {off:.0e}",
+        f"{1e3 * whole / steps:>9.2f} {ratio:>8.2f} "
+        f"{whole / median['ours']:>8.2f}   E {apart:.0e}  X {off:.0e}  {linear:.2f}  {alone:.2f}",
         flush=True,
     )
+    return median["ours"], median["batched"], whole
 
 
 def main() -> None:
@@ -144,6 +161,8 @@ def main() -> None:
     parser.add_argument("--network", choices=sorted(TABLES), default="freq-overlap-padded")
     parser.add_argument("--layers", default="1,3,6,9,12")
     parser.add_argument("--items", type=int, default=48)
+    parser.add_argument("--block", type=int, default=48, help="items ours works on at a time")
+    parser.add_argument("--single", type=int, help="items of the loop (default: all)")
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--rate", type=float, default=1e-6, help="master learning rate")
     parser.add_argument("--repeats", type=int, default=5)
@@ -152,11 +171,18 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     network = Network(TABLES[options.network])
-    print(f"{options.network}, {options.items} items, {options.threads} threads; ms a step")
-    print("  name layer     ours   batched    single  batched/  single/   largest relative")
-    print("                                              ours     ours   difference")
-    for layer in (int(number) for number in options.layers.split(",")):
-        measure(network, layer, options.items, options.steps, options.rate, options.repeats)
+    print(f"{options.network}, {options.items} items, {options.threads} threads; ms a step of all")
+    print(
+        "  name layer     ours   batched    single  batched/  single/   largest relative      per"
+    )
+    print("                                              ours     ours   difference   ours one")
+    layers = [int(number) for number in options.layers.split(",")]
+    rows = [measure(network, layer, options) for layer in layers]
+    ours, batched, single = (sum(column) for column in zip(*rows, strict=True))
+    print(
+        f"all layers together: batched/ours {batched / ours:.2f}, single/ours {single / ours:.2f}"
+    )
+    print("per item: time an item of all of them over that of a quarter (ours) or half (single)")
 
 
 if __name__ == "__main__":

@@ -1,19 +1,18 @@
 """One epoch of training, against the plain PyTorch that a user would write.
 
-    python benchmarks/epoch.py [--threads N] [--repeats N] [--per-class N] [--workers 0 1 2]
+    python benchmarks/epoch.py [--threads N] [--repeats N] [--per-class N] [--against 0 1-same]
 
 The same items, initial weights and batches. First both are trained with the same units left out
 and their losses compared step by step; then whole epochs are timed in turn, each in a process of
 its own, and the medians and the median of the ratios within a round are printed. The plain network
 is an nn.Sequential with nn.Dropout, fed by a DataLoader with as many workers (persistent ones).
 
-Ours runs in the environment that the command makes (threads that sleep while they wait). The plain
-loop runs twice: in PyTorch's own environment, which its user has, and ("same") in ours, so that
-what is due to the environment and what to the code stand apart.
+Ours runs in the environment that the command makes (threads that sleep while they wait), the plain
+loop in PyTorch's own, which its user has, and once ("same") in ours, so that what is due to the
+environment and what to the code stand apart.
 """
 
 import argparse
-import json
 import os
 import statistics
 import subprocess
@@ -117,7 +116,7 @@ class Items:
 
     def fetch(self, split: str, positions: NDArray[np.integer]) -> Tensor:
         """Return inputs."""
-        return self.x[torch.from_numpy(positions)]
+        return torch.index_select(self.x, 0, torch.from_numpy(positions))
 
 
 def right_conv2d() -> bool:
@@ -232,27 +231,57 @@ def step_flop(kept: float) -> float:
     return total / 1e9
 
 
-def contestant(kind: str, arguments: argparse.Namespace) -> float:
-    """Return the seconds of one contestant, in a process of its own."""
-    environment = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
-    if kind == "ours" or kind.endswith("same"):
-        environment["OMP_WAIT_POLICY"] = "PASSIVE"
-    command = [sys.executable, "-W", "ignore", __file__, "--contestant", kind]
-    for name in ("threads", "per_class", "dropout"):
-        command += ["--" + name.replace("_", "-"), str(getattr(arguments, name))]
-    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
-    return float(json.loads(done.stdout))
+class Contestant:
+    """A process that runs an epoch whenever it is asked to, in an environment of its own."""
+
+    def __init__(self, kind: str, arguments: argparse.Namespace) -> None:
+        environment = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
+        if kind == "ours" or kind.endswith("same"):
+            environment["OMP_WAIT_POLICY"] = "PASSIVE"
+        command = [sys.executable, "-W", "ignore", __file__, "--contestant", kind]
+        for name in ("threads", "per_class", "dropout"):
+            command += ["--" + name.replace("_", "-"), str(getattr(arguments, name))]
+        self._process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.times: list[float] = []
+
+    def run(self) -> None:
+        """Run an epoch and keep its seconds."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        print("run", file=self._process.stdin, flush=True)
+        self.times.append(float(self._process.stdout.readline()))
+
+    def end(self) -> None:
+        """End the process."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def serve(kind: str, items: Items, positions: NDArray[np.int64], settings: TrainSettings) -> None:
+    """Run an epoch for every line on standard input, and print its seconds."""
+    for _ in sys.stdin:
+        if kind == "ours":
+            print(timed_ours(items, settings), flush=True)
+        else:
+            dropout = settings.dropout
+            assert isinstance(dropout, float)
+            print(timed_plain(items, positions, dropout, int(kind.split("-")[1])), flush=True)
 
 
 def main() -> None:
     """Print the comparison."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--per-class", type=int, default=500)
     parser.add_argument("--dropout", type=float, default=DROPOUT)
     parser.add_argument(
-        "--workers", type=int, nargs="+", default=[0, 1, 2], help="of the plain DataLoader"
+        "--against",
+        nargs="+",
+        default=["0-same", "1-same", "0", "1", "2"],
+        help="plain loops: workers of the DataLoader, and -same where in our environment",
     )
     parser.add_argument("--contestant", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -275,11 +304,7 @@ def main() -> None:
             patience=0,
             augment=Augmentation(),
         )
-        if arguments.contestant == "ours":
-            print(timed_ours(items, settings))
-        else:
-            workers = int(arguments.contestant.split("-")[1])
-            print(timed_plain(items, positions, arguments.dropout, workers))
+        serve(arguments.contestant, items, positions, settings)
         return
     if not right_conv2d():
         print("note: this PyTorch's nn.Conv2d has a wrong derivative here; timed all the same")
@@ -288,19 +313,23 @@ def main() -> None:
     if worst > TOLERANCE:
         raise SystemExit(f"the losses differ by more than {TOLERANCE}")
     del items
-    kinds = [f"plain-{n}{end}" for n in arguments.workers for end in ("", "-same")]
-    times: dict[str, list[float]] = {kind: [] for kind in [*kinds, "ours"]}
+    kinds = [f"plain-{one}" for one in arguments.against]
+    found = {kind: Contestant(kind, arguments) for kind in ["ours", *kinds]}
     rates = []
     for _ in range(arguments.repeats):
         rates.append(product_rate(arguments.threads))
-        for kind, found in times.items():
-            found.append(contestant(kind, arguments))
-        print("  ".join(f"{kind} {found[-1]:.2f} s" for kind, found in times.items()), flush=True)
-    ours, steps = times["ours"], -(-len(positions) // BATCH)
+        for kind, one in found.items():
+            one.run()
+            print(f"{kind} {one.times[-1]:.2f} s", end="  ", flush=True)
+        print()
+    for one in found.values():
+        one.end()
+    ours, steps = found["ours"].times, -(-len(positions) // BATCH)
     print(f"{len(positions)} items, {arguments.threads} threads, dropout {arguments.dropout}")
     for kind in kinds:
-        ratio = statistics.median(a / b for a, b in zip(times[kind], ours, strict=True))
-        print(f"{kind:14} {statistics.median(times[kind]):6.2f} s   {ratio:.2f} x ours")
+        times = found[kind].times
+        ratio = statistics.median(a / b for a, b in zip(times, ours, strict=True))
+        print(f"{kind:14} {statistics.median(times):6.2f} s   {ratio:.2f} x ours")
     middle, rate = statistics.median(ours), statistics.median(rates)
     flop = step_flop(1 - arguments.dropout)
     print(

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from speechscope import recipes, scoring
 from speechscope.corpus.store import Corpus
 from speechscope.features.stft import Stft
-from speechscope.inversion.align import AlignedDecoder, delayed_error, train_aligned
+from speechscope.inversion.align import AlignedDecoder, train_aligned
 from speechscope.inversion.bp import bp
 from speechscope.inversion.build import align_settings, inversion_settings
 from speechscope.inversion.examples import TrainingSegments
@@ -37,7 +37,8 @@ FLOOR = 1e-3
 
 def real_part(stft: Stft, waveforms: Tensor) -> Tensor:
     """Return the real part (B, 1, F, T) of waveforms (B, samples), differentiably."""
-    return transform(stft, waveforms).real[:, None]
+    found: Tensor = transform(stft, waveforms).real[:, None]
+    return found
 
 
 class Bench:
@@ -67,7 +68,7 @@ class Bench:
         if self._codes is None:
             parts = [
                 self.network.activation(self.segments.batch(part)[0], self.layer).flatten(1)
-                for part in torch.arange(len(self.segments)).split(256)
+                for part in torch.split(torch.arange(len(self.segments)), 256)
             ]
             self._codes = torch.cat(parts)
         return self._codes
@@ -79,7 +80,9 @@ class Bench:
     def mismatch(self, x: Tensor) -> Tensor:
         """Return how far the activations are, over their size, (B,)."""
         y = self.network.activation(x, self.layer)
-        return (y - self.target).flatten(1).norm(dim=1) / self.target.flatten(1).norm(dim=1)
+        apart: Tensor = torch.linalg.vector_norm((y - self.target).flatten(1), dim=1)
+        size: Tensor = torch.linalg.vector_norm(self.target.flatten(1), dim=1)
+        return apart / size
 
     def row(self, name: str, waveforms: Tensor, began: float) -> None:
         """Print the scores of one idea."""
@@ -136,7 +139,7 @@ def descend(
             )
             error = error + variation * jumps / inputs.detach().abs().sum((1, 2, 3)).clamp(min=1e-9)
         optimizer.zero_grad()
-        error.sum().backward()  # type: ignore[no-untyped-call]
+        error.sum().backward()
         optimizer.step()
     return x.detach() if of_waveform else bench.heard(x.detach())
 
@@ -150,7 +153,7 @@ def trained(bench: Bench, **changes: int) -> AlignedDecoder:
 
 
 def fit(bench: Bench, goal: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """Train the same decoder on the squared error of something made of the waveform (B, 1, F, T)."""
+    """Train the same decoder on the squared error of what `goal` makes of waveforms."""
     settings = align_settings(bench.chosen, 0)
     torch.manual_seed(0)
     codes = bench.codes()
@@ -164,7 +167,7 @@ def fit(bench: Bench, goal: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Te
     total = settings.epochs * math.ceil(len(codes) / settings.batch)
     done = 0
     for _ in range(settings.epochs):
-        for part in torch.randperm(len(codes)).split(settings.batch):
+        for part in torch.split(torch.randperm(len(codes)), settings.batch):
             for group in optimizer.param_groups:
                 group["lr"] = settings.rate * 0.5 * (1 + math.cos(math.pi * done / total))
             wanted = goal(bench.segments.batch(part)[1])
@@ -193,7 +196,7 @@ def linear(bench: Bench) -> Tensor:
     gram = x.t() @ x
     gram.diagonal().add_(0.1 * float(gram.diagonal().mean()))
     waveforms = bench.segments.batch(torch.arange(len(codes)))[1]
-    weights = torch.linalg.solve(gram, x.t() @ waveforms)
+    weights: Tensor = torch.linalg.solve(gram, x.t() @ waveforms)
     return (bench.target.flatten(1) - centre) @ weights
 
 
@@ -282,8 +285,6 @@ def measure(bench: Bench) -> None:
     began = time.perf_counter()
     second = bench.heard(trained(bench, seed=1)(bench.target))
     bench.row("align, the mean of two, one delayed", aligned_mean(free, second), began)
-    error = delayed_error(free, bench.waveforms, stft.samples - 1)
-    assert bool((error < 2).all())
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,7 @@ from speechscope.relevance.guided import guided_backpropagation
 from speechscope.relevance.integrated import integrated_gradients
 from speechscope.relevance.lrp import lrp
 from speechscope.relevance.methods import RelevanceSettings
+from speechscope.relevance.networks import explained
 from speechscope.relevance.rules import composite
 from speechscope.relevance.spectral import Frames
 from speechscope.relevance.store import Explainer, Target, write_relevance
@@ -74,18 +76,26 @@ def timed(runs: dict[str, Run], rounds: int) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-class Unflattened(nn.Module):
-    """A network whose reshape is no layer: Captum has no rule for `Flatten`."""
+class Plainest(nn.Module):
+    """A network whose reshape and padding are no layers: Captum has no rules for those."""
 
     def __init__(self, layers: nn.Sequential) -> None:
         super().__init__()
-        place = next(n for n, layer in enumerate(layers) if isinstance(layer, nn.Flatten))
-        self.maps, self.dense = layers[:place], layers[place + 1 :]
+        self.runs: list[Callable[[Tensor], Tensor]] = []
+        for number, layer in enumerate(layers):
+            if isinstance(layer, nn.Flatten):
+                self.runs.append(partial(torch.flatten, start_dim=1))
+            elif isinstance(layer, nn.ZeroPad2d):
+                self.runs.append(partial(nn.functional.pad, pad=layer.padding))
+            else:
+                self.add_module(str(number), layer)
+                self.runs.append(layer)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the scores."""
-        scores: Tensor = self.dense(self.maps(x).flatten(1))
-        return scores
+        for run in self.runs:
+            x = run(x)
+        return x
 
 
 def contenders(name: str, batch: int, dtype: torch.dtype) -> dict[str, Run]:
@@ -98,6 +108,7 @@ def contenders(name: str, batch: int, dtype: torch.dtype) -> dict[str, Run]:
     network = Network(TABLES[name], SHAPES[name], 48).to(dtype).eval().requires_grad_(False)
     plain = peers.plain(network)
     graph = table_graph(network)
+    scores = explained(network, torch.empty(0)).scores
     x, target = torch.randn(batch, *SHAPES[name], dtype=dtype), torch.arange(batch) % 48
 
     def zennit(rule: object) -> Run:
@@ -113,16 +124,16 @@ def contenders(name: str, batch: int, dtype: torch.dtype) -> dict[str, Run]:
 
     return {
         "floor": lambda: sensitivity(plain, x, target),
-        "gradient": lambda: sensitivity(network, x, target),
+        "gradient": lambda: sensitivity(scores, x, target),
         "guided": lambda: guided_backpropagation(graph, x, target),
         "guided Captum": lambda: GuidedBackprop(plain).attribute(grad(), target),
         "lrp-ε": ours("epsilon"),
         "lrp-ε Zennit": zennit(Epsilon(1e-6)),
         "lrp-ε of Captum's ε": ours("epsilon", 1e-9),
-        "lrp-ε Captum": lambda: LRP(Unflattened(plain)).attribute(grad(), target),
+        "lrp-ε Captum": lambda: LRP(Plainest(plain)).attribute(grad(), target),
         "lrp-αβ": ours("alpha-beta"),
         "lrp-αβ Zennit": zennit(AlphaBeta(2, 1, stabilizer=1e-6)),
-        "integrated × 8": lambda: integrated_gradients(network, x, target, steps=8),
+        "integrated × 8": lambda: integrated_gradients(scores, x, target, steps=8),
         "integrated × 8 Captum": lambda: IntegratedGradients(plain).attribute(
             x, 0.0, target, n_steps=8
         ),
@@ -184,7 +195,7 @@ def peak() -> float:
 
 def stream(model: Path, method: str, rounds: int, limits: list[int]) -> None:
     """Print time and memory of explaining parts of a test split, with and without the disk."""
-    with tempfile.TemporaryDirectory(dir=model.parent) as folder:
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         for limit in limits:
             times: dict[str, list[float]] = {folder: [], "": []}
             memory: dict[str, float] = {}

@@ -26,6 +26,8 @@ COMMANDS = (
     "invert",
     "relevance",
     "maximize",
+    "navai",
+    "cluster",
     "merge",
     "score",
     "report",

@@ -38,6 +38,7 @@ OPTIMIZERS = ("adagrad", "sgd", "adam")
 SAMPLINGS = ("resample", "plain")
 DESCENTS = ("bold", "adagrad", "adam", "lbfgs")
 SCHEDULES = ("constant", "cosine")
+PRECISIONS = ("float32", "mixed")
 NETWORKS = (
     "time",
     "freq-large",
@@ -77,6 +78,12 @@ UNPOOLINGS = ("switch", "blind")
 STACKS = ("decoder", "none", "weak", "strong")
 
 PADDINGS = ("zeros", "speech")
+
+ACCELERATION: Table = {
+    "precision": Value("float32", "chosen: every device gives nearly the same", PRECISIONS),
+    "compile": Value(False, "chosen: compiling takes a minute, and few trainings so long"),
+}
+"""What a CUDA device may do to train faster."""
 
 AS_THEY_ARE: Table = {
     "padding": Value("zeros", "Churchman 2015, sec. 3.2: zeros on both sides", PADDINGS),
@@ -131,6 +138,57 @@ _MAXIMIZE: Table = {
     "tv": Value(0.0, "Krug 2018, sec. 2.2 names it and does without"),
 }
 
+ALIGNMENTS = ("none", "min-sensitivity", "max-sensitivity", "max-lrp")
+SPLITS_OF_CLASSES = ("none", "phone", "speaker", "before", "after", "context")
+
+_NAVAI: Table = {
+    "mode": Value("inputs", "Krug 2018, sec. 3.5", ("inputs", "profile")),
+    "align": Value(",".join(ALIGNMENTS), "Krug 2018, sec. 3.6 and fig. 3"),
+    "by": Value("none", "Krug 2018, sec. 5, leaves splits for later", SPLITS_OF_CLASSES),
+    "split": Value("train", "Krug 2018, sec. 3.5: the training data", ("train", "dev", "test")),
+    "normalizer": Value(
+        "inputs", "Krug 2018, sec. 3.5: the mean over frames of any letter", ("inputs", "classes")
+    ),
+    "exclude": Value(
+        "apostrophe,space,twice,thrice,blank,h#,sil",
+        "Krug 2018, sec. 3.3: a to z alone; of phones (chosen) silence, their blank",
+    ),
+    "rule": Value("krug", "Krug 2018, sec. 3.4, eq. 3 and 4", RULES),
+    "epsilon": _RELEVANCE["epsilon"],
+    "gamma": _RELEVANCE["gamma"],
+    "alpha": _RELEVANCE["alpha"],
+    "least": Value(5, "chosen: means of fewer inputs show single voices"),
+    "layer": Value("all", "chosen: every layer"),
+}
+
+REDUCTIONS = ("none", "pca", "tsne")
+ALGORITHMS = (
+    "kmeans",
+    "spectral",
+    "kmeans-euclidean",
+    "bisecting-kmeans",
+    "agglomerative",
+    "agglomerative-cosine",
+    "gaussian-mixture",
+)
+SAMPLE_FRAMES = ("third", "middle", "mean")
+SPLITS = ("train", "dev", "test")
+
+_CLUSTER: Table = {
+    "layer": Value("all", "Pellegrini 2016, sec. 4.1: the raw input and the layers"),
+    "reduce": Value("none,pca,tsne", "Pellegrini 2016, sec. 3.1"),
+    "algorithm": Value("kmeans,spectral", "Pellegrini 2016, sec. 3.2"),
+    "clusters": Value("classes", "Pellegrini 2016, sec. 4.1: as many as phones; auto: sec. 4.2"),
+    "most": Value("classes", "Pellegrini 2016, sec. 3.2: up to as many as phones"),
+    "per_class": Value(100, "Pellegrini 2016, sec. 3"),
+    "frame": Value(
+        "third", "Pellegrini 2016, sec. 3; mean: sec. 5; segments are whole", SAMPLE_FRAMES
+    ),
+    "split": Value("test", "chosen: unseen speakers; Pellegrini 2016 has what it tuned on", SPLITS),
+    "correct": Value(True, "Pellegrini 2016, sec. 3: correctly classified"),
+    "probes": Value(True, "chosen: beyond the paper"),
+}
+
 NO_PENALTIES: Table = {
     name: Value(0.0, "Riemens 2015, sec. 8: proposed, not tried")
     for name in ("noise", "sparse", "contractive")
@@ -170,6 +228,7 @@ CHURCHMAN_2015: Recipe = {
         "sampling": Value("resample", "sec. 3.3", SAMPLINGS),
         "label_smoothing": Value(0.0, "chosen: no paper has it"),
         "patience": Value(0, "chosen: a fixed number of epochs, as no paper stops early"),
+        **ACCELERATION,
         "augment": Value("none", "sec. 8.2 proposes it; the paper does without"),
         "l2": Value(0.0, "sec. 5.3: L2 did not improve the test accuracy"),
         "dropout": Value(0.5, "chosen: sec. 2.1.4 names no rate; that of Hinton et al. 2012"),
@@ -229,6 +288,8 @@ CHURCHMAN_2015: Recipe = {
     },
     "relevance": _RELEVANCE,
     "maximize": _MAXIMIZE,
+    "navai": _NAVAI,
+    "cluster": _CLUSTER,
 }
 
 RIEMENS_2015: Recipe = {
@@ -276,6 +337,7 @@ RIEMENS_2015: Recipe = {
         "relu": Value(True, "sec. 4.3, fig. 4"),
         **NO_PENALTIES,
     },
+    "navai": _NAVAI,
 }
 
 KRUG_2018: Recipe = {
@@ -310,9 +372,12 @@ KRUG_2018: Recipe = {
         "lr": Value(1e-4, "the code Kunze et al. 2017 published: Adam"),
         "schedule": Value("constant", "chosen: no paper names another", SCHEDULES),
         "patience": Value(0, "chosen: a fixed number of epochs, as in churchman2015"),
+        **ACCELERATION,
     },
     "relevance": {**_RELEVANCE, "rule": Value("krug", "sec. 3.4, eq. 3 and 4", RULES)},
     "maximize": _MAXIMIZE,
+    "navai": _NAVAI,
+    "cluster": _CLUSTER,
 }
 
 MUCKENHIRN_2019: Recipe = {
@@ -358,6 +423,8 @@ MUCKENHIRN_2019: Recipe = {
     },
     "relevance": {**_RELEVANCE, "method": Value("guided", "sec. 3.1")},
     "maximize": _MAXIMIZE,
+    "navai": _NAVAI,
+    "cluster": _CLUSTER,
 }
 
 PELLEGRINI_2016: Recipe = {
@@ -396,6 +463,8 @@ PELLEGRINI_2016: Recipe = {
         "l2": Value(0.0, "chosen: the paper names none"),
         "dropout": Value(0.5, "sec. 2: with the dense hidden layers only"),
     },
+    "navai": _NAVAI,
+    "cluster": _CLUSTER,
 }
 
 RECIPES: Mapping[str, Recipe] = {

@@ -33,12 +33,14 @@ def scorecard(path: Path, *, device: str, moved: Mapping[str, Path] | None = Non
     on the test split, or its letter error rate beside that of a constant answer, with the epoch its
     weights are of and the split that epoch was chosen on; a decoder its
     errors, those of the zero spectrogram and of its leak test; an inversion its distances and
-    correlations by method and layer; relevance how faithful it is.
+    correlations by method and layer; relevance how faithful it is; clusters how well they are the
+    classes; navai what its patterns show.
 
     Parameters
     ----------
     path
-        ``corpus.zarr``, ``model.pt``, ``decoder.pt``, ``inversion.zarr`` or ``relevance.zarr``.
+        ``corpus.zarr``, ``model.pt``, ``decoder.pt``, ``inversion.zarr``, ``relevance.zarr``,
+        ``clusters.zarr`` or ``navai.zarr``.
     device
         Where the network runs.
     moved
@@ -65,8 +67,17 @@ def scorecard(path: Path, *, device: str, moved: Mapping[str, Path] | None = Non
         from speechscope.relevance.scorecard import relevance_rows
 
         return list(relevance_rows(path, choose(device), moved))
+    if kind == "clusters":
+        from speechscope.clustering.scorecard import cluster_rows
+
+        return list(cluster_rows(path))
+    if kind == "navai":
+        from speechscope.navai.scorecard import navai_rows
+
+        return list(navai_rows(path))
     raise UsageProblem(
-        f"{path} is a {kind}; score takes a corpus, a model, a decoder, an inversion or relevance"
+        f"{path} is a {kind}; score takes a corpus, a model, a decoder, an inversion, relevance, "
+        "clusters or navai"
     )
 
 

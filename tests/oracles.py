@@ -534,3 +534,107 @@ def inverse_dft(f: Array) -> "np.ndarray[tuple[int, ...], np.dtype[np.complex128
     return np.array(
         [sum(f[t] * np.exp(2j * np.pi * k * t / n) for t in range(n)) / n for k in range(n)]
     )
+
+
+def navai_mean(inputs: Array, targets: list[int], chosen: list[int], wanted: int) -> Array:
+    """Krug 2018, sec. 3.5 and 3.6, of inputs (N, C, F, T): each is cropped with a list's slices.
+
+    `chosen` is the frame each is centred on; the mean is over the inputs of one class.
+    """
+    frames = inputs.shape[3]
+    total, count = np.zeros(inputs.shape[1:]), 0
+    for values, target, frame in zip(inputs, targets, chosen, strict=True):
+        if target != wanted:
+            continue
+        left, right = frame, frames - frame
+        # One frame after another, until as many are on either side as in the whole input.
+        while right - left != frames - 2 * (frames // 2):
+            if right - left < frames - 2 * (frames // 2):
+                left -= 1
+            elif right > 1:
+                right -= 1
+            else:
+                break
+        cropped = values[:, :, frame - left : frame + right]
+        start = frames // 2 - left
+        total[:, :, start : start + cropped.shape[2]] += cropped
+        count += 1
+    return total / count
+
+
+def manhattan_lloyd(points: Array, centres: Array) -> tuple[Array, Array]:
+    """k-means with medians: every distance every time, one at a time, until nothing changes."""
+    centres = centres.astype(float).copy()
+    labels = np.full(len(points), -1)
+    while True:
+        new = np.array(
+            [int(np.argmin([sum(abs(p - c)) for c in centres])) for p in points.astype(float)]
+        )
+        if (new == labels).all():
+            return labels, centres
+        labels = new
+        for k in range(len(centres)):
+            if (labels == k).any():
+                centres[k] = np.median(points[labels == k], axis=0)
+
+
+def normalised_affinity(points: Array) -> tuple[Array, Array]:
+    """Gaussian affinity of a width that follows the data, and D^-1/2 A D^-1/2, pair by pair."""
+    n, p = points.shape
+    distance = np.array([[np.sqrt(sum((a - b) ** 2)) for b in points] for a in points])
+    radius = distance.max() / n ** (1 / p) / 2
+    weights = np.zeros((n, n))
+    for i in range(n):
+        for j in range(n):
+            if i != j:
+                weights[i, j] = np.exp(-(distance[i, j] ** 2) / radius**2)
+    degree = weights.sum(axis=1)
+    out = np.array(
+        [[weights[i, j] / np.sqrt(degree[i] * degree[j]) for j in range(n)] for i in range(n)]
+    )
+    return weights, out
+
+
+def affinity_ratio(weights: Array, labels: Array) -> float:
+    """Mean over pairs of clusters of twice the norm between over the sum of those within."""
+    kinds = sorted(set(labels.tolist()))
+    ratios = []
+    for a in range(len(kinds)):
+        for b in range(a + 1, len(kinds)):
+            one, two = labels == kinds[a], labels == kinds[b]
+            between = np.linalg.norm(weights[np.ix_(one, two)])
+            within = [np.linalg.norm(weights[np.ix_(g, g)]) for g in (one, two)]
+            ratios.append(2 * between / sum(within))
+    return float(np.mean(ratios))
+
+
+def independence(first: Array, second: Array) -> float:
+    """The unbiased estimate of HSIC as a U-statistic over sets of four different samples.
+
+    Song et al. 2012, eq. 4: the mean of k_ij (l_ij + l_qr - 2 l_iq).
+    """
+    n = len(first)
+    total, count = 0.0, 0
+    for i in range(n):
+        for j in range(n):
+            for q in range(n):
+                for r in range(n):
+                    if len({i, j, q, r}) == 4:
+                        total += first[i, j] * (second[i, j] + second[q, r] - 2 * second[i, q])
+                        count += 1
+    return total / count
+
+
+def clusters_as_phones(clusters: Array, labels: Array) -> tuple[float, float]:
+    """Mean precision and recall of phones, each sample being taken for its cluster's phone."""
+    phone_of = {}
+    for cluster in set(clusters.tolist()):
+        inside = labels[clusters == cluster].tolist()
+        phone_of[cluster] = min(set(inside), key=lambda phone: (-inside.count(phone), phone))
+    guess = np.array([phone_of[cluster] for cluster in clusters.tolist()])
+    precision, recall = [], []
+    for phone in sorted(set(labels.tolist())):
+        hits = ((guess == phone) & (labels == phone)).sum()
+        precision.append(hits / (guess == phone).sum() if (guess == phone).any() else 0.0)
+        recall.append(hits / (labels == phone).sum())
+    return float(np.mean(precision)), float(np.mean(recall))

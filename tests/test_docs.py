@@ -143,6 +143,7 @@ def test_every_array_is_documented(workdir: Path, capsys: pytest.CaptureFixture[
     assert run(["invert", "--layer", "1", "--method", "bp", "--steps", "2", "-q"]) == 0
     assert run(["relevance", "--items", "0:2", "-q"]) == 0
     assert run(["maximize", "--layer", "conv1", "--unit", "0", "--steps", "1", "-q"]) == 0
+    assert run(["navai", "--exclude", "zh", "--by", "phone", "--least", "1", "-q"]) == 0
     sections = (ROOT / "docs" / "artifacts.md").read_text().split("\n### ")[1:]
     documented = {text.split("\n")[0]: text for text in sections}
     for path in sorted(workdir.glob("*.zarr")):

@@ -21,7 +21,8 @@ LADDER = (
     ("cli",),
     ("commands",),
     ("scorecards", "inspection", "api"),
-    ("training", "inversion", "relevance", "report", "round_trip"),
+    ("navai",),  # built on relevance, and on the sounds of inversion
+    ("training", "inversion", "relevance", "clustering", "report", "round_trip"),
     ("scoring", "subject"),
     ("corpus",),
     ("tracing",),
@@ -107,6 +108,16 @@ def test_the_names_in_the_recipes_are_those_of_the_library() -> None:
     assert set(recipes.NETWORKS) == {*TABLES, "wav2letter"}
     assert recipes.METHODS == tuple(METHODS)
     assert recipes.RULES == RULES
+    from speechscope.clustering.algorithms import ALGORITHMS
+    from speechscope.clustering.samples import FRAMES
+
+    assert recipes.ALGORITHMS == tuple(ALGORITHMS)
+    assert recipes.SAMPLE_FRAMES == FRAMES
+    from speechscope.navai.alignment import ALIGNMENTS
+    from speechscope.navai.splits import BY
+
+    assert recipes.ALIGNMENTS == ALIGNMENTS
+    assert recipes.SPLITS_OF_CLASSES == BY
 
 
 def test_every_value_of_a_recipe_has_a_source() -> None:

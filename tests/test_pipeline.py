@@ -202,6 +202,11 @@ def test_an_interrupted_training_leaves_a_state_to_resume(
         (["invert", "--optimizer", "newton", "-f"], 2, "--optimizer newton: choose from bold"),
         (["report", "--kind", "pie", "-f"], 2, "--kind pie: choose from grid, intensity"),
         (["score", "model.pt", "--json", "--csv"], 2, "exclude each other"),
+        (
+            ["train", "-o", "x.pt", "--device", "cpu", "--compile"],
+            2,
+            "--compile is for CUDA devices",
+        ),
         (["report", "-o", "picture.gif"], 2, "choose from png, pdf"),
         (["report", "--items", "99", "-f"], 2, "has items 0 to 5, not 99"),
         (["check", "corpus.zarr", "model.pt", "nothing"], 3, "nothing does not exist"),

@@ -175,7 +175,8 @@ def command(
         raise UsageProblem("--weights goes with --model package.module:factory")
     flags = {
         "layer": options.joined(layer),
-        "method": options.joined(method),
+        # Other networks have no decoders to start from.
+        "method": options.joined(method) or ("bp" if foreign else None),
         "l2": l2,
         "average": average,
         "noise": noise,

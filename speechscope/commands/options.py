@@ -158,3 +158,35 @@ def exclusive(given: dict[str, bool]) -> None:
     if sum(given.values()) > 1:
         *others, last = given
         raise UsageProblem(f"{', '.join(others)} and {last} exclude each other")
+
+
+def among(text: str, names: tuple[str, ...], flag: str) -> tuple[str, ...]:
+    """Return the entries of a comma-separated list, each once.
+
+    Raises
+    ------
+    UsageProblem
+        One is not among `names`, or there is none.
+    """
+    found = tuple(dict.fromkeys(split_list([text])))
+    unknown = [name for name in found if name not in names]
+    if unknown or not found:
+        raise UsageProblem(
+            f"{flag} {unknown[0] if unknown else text}: choose from {', '.join(names)}"
+        )
+    return found
+
+
+def count_or(text: str, names: tuple[str, ...], flag: str) -> int | str:
+    """Return a whole number, or one of the names that stand for one.
+
+    Raises
+    ------
+    UsageProblem
+        It is neither.
+    """
+    if text in names:
+        return text
+    if not text.isdecimal():
+        raise UsageProblem(f"{flag} {text}: give a whole number or {' or '.join(names)}")
+    return int(text)

@@ -76,13 +76,13 @@ def command(
         int | None,
         options.setting("--context", "Frames of a frame item, odd.", "prepare.context", min=1),
     ] = None,
-    rate: Annotated[
-        int | None, options.setting("--rate", "Sampling rate [Hz].", "prepare.rate", min=1)
+    sample_rate: Annotated[
+        int | None, options.setting("--sample-rate", "Sampling rate [Hz].", "prepare.rate", min=1)
     ] = None,
-    samples: Annotated[
+    length: Annotated[
         int | None,
         options.setting(
-            "--samples", "Of a window, or a padded segment at least.", "prepare.samples", min=2
+            "--length", "Samples of a window, or of a padded segment.", "prepare.samples", min=2
         ),
     ] = None,
     window: Annotated[
@@ -147,8 +147,8 @@ def command(
         "deltas": deltas,
         "normalize": normalize,
         "context": context,
-        "rate": rate,
-        "samples": samples,
+        "rate": sample_rate,
+        "samples": length,
         "window": window,
         "max_length": max_length,
         "dev": dev,
@@ -160,7 +160,7 @@ def command(
         chosen["window"], chosen["overlap"] = hop, 0  # nothing else is made of their frames
     elif hop is not None:
         chosen["overlap"] = chosen["window"] - hop
-    length = _length(chosen["max_length"])
+    longest = _length(chosen["max_length"])
     root, path = options.input_path(folder), options.output_path(destination, "corpus.zarr")
 
     from speechscope import artifact_writer, provenance
@@ -181,7 +181,7 @@ def command(
         duration=chosen["duration"],
         normalize=chosen["normalize"],
         context=chosen["context"],
-        max_length=length,
+        max_length=longest,
         layout=layout,
         tier=tier,
         phone_set=chosen["phone_set"],

@@ -26,7 +26,11 @@ def command(
     that of silence. An inversion: Euclidean distance, mxcorr2 of spectrograms and mxcorr of
     waveforms by method and layer, beside the round trip of the representation itself and the
     threshold of the average waveform. Relevance: deletion, insertion, sensitivity-n, agreement
-    between methods and with the same network of random weights.
+    between methods and with the same network of random weights. Clusters: precision, recall,
+    F-measure and adjusted mutual information by layer, reduction and algorithm, purity in
+    phonological features, linear probes, likeness of layers. Averages of aligned inputs: energy
+    at the formants of vowels, bursts of plosives, width and strength of patterns, and what
+    alignment changes, beside shuffled classes.
 
     Example: speechscope score inversion.zarr --csv
     """
@@ -46,11 +50,11 @@ def command(
     text = tables.as_csv if as_csv else tables.as_text
     # Tables of different kinds have different columns: one after the other.
     groups: list[list[tables.Row]] = []
-    for card in cards:
-        if groups and card and list(groups[-1][0]) == list(card[0]):
-            groups[-1] += card
+    for row in (row for card in cards for row in card):
+        if groups and list(groups[-1][0]) == list(row):
+            groups[-1].append(row)
         else:
-            groups.append(list(card))
+            groups.append([row])
     shown = "\n".join(text(group) for group in groups)
     if not as_csv:
         shown = "\n".join(map(output.printable, shown.split("\n")))

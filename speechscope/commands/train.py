@@ -107,6 +107,16 @@ def command(
             recipe="krug2018",
         ),
     ] = None,
+    precision: Annotated[
+        str | None,
+        options.setting("--precision", "Of products on a CUDA device.", "train.precision"),
+    ] = None,
+    compiled: Annotated[
+        bool | None,
+        options.setting(
+            "--compile/--no-compile", "Use torch.compile on a CUDA device.", "train.compile"
+        ),
+    ] = None,
     begin: Annotated[
         Path | None,
         typer.Option("--from", help="Begin from the encoder of this decoder.pt.", metavar="PATH"),
@@ -153,6 +163,8 @@ def command(
         "dropout": dropout,
         "width": width,
         "schedule": schedule,
+        "precision": precision,
+        "compile": compiled,
     }
     source, path = options.input_path(corpus), options.output_path(destination, "model.pt")
     if train_letters.wanted(source, recipe, network, begin):
@@ -182,6 +194,7 @@ def command(
     from speechscope.networks.saved import build, encoder_weights
     from speechscope.progress import bar
     from speechscope.staging import staged
+    from speechscope.training.acceleration import Acceleration
     from speechscope.training.augment import Augmentation
     from speechscope.training.group import joined
     from speechscope.training.loop import train
@@ -192,6 +205,8 @@ def command(
     from speechscope.training.source import CorpusSource
 
     where = choose(device)
+    acceleration = Acceleration(chosen["precision"], chosen["compile"])
+    acceleration.check(where)
     data = Corpus(source)
     data.items("train"), data.items("test")  # both are needed: say so before any work
     if network is None and data.config["labels"] == "speaker":
@@ -211,6 +226,7 @@ def command(
         smoothing=chosen["label_smoothing"],
         patience=chosen["patience"],
         augment=Augmentation(**amounts),
+        acceleration=acceleration,
     )
     parents = [entry(source, "corpus", path)]
     start = None

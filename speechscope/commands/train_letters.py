@@ -71,18 +71,23 @@ def train_letters(
     from speechscope.progress import bar
     from speechscope.staging import staged
     from speechscope.training import letters
+    from speechscope.training.acceleration import Acceleration
     from speechscope.training.ctc import constant_error
     from speechscope.training.resume import ResumeFile
     from speechscope.training.utterances import CorpusUtterances, answers
 
     where = choose(device)
+    acceleration = Acceleration(chosen["precision"], chosen["compile"])
+    acceleration.check(where)
     data = Corpus(source)
     data.items("train"), data.items("test")  # both are needed: say so before any work
     utterances = CorpusUtterances(data)
     channels, bins = data.mean.shape
     net = Wav2Letter(bins, chosen["width"], channels=channels).to(where)
     names = ("epochs", "batch", "padding", "lr", "schedule", "patience")
-    settings = letters.LetterSettings(**{name: chosen[name] for name in names}, seed=seed)
+    settings = letters.LetterSettings(
+        **{name: chosen[name] for name in names}, seed=seed, acceleration=acceleration
+    )
     record = provenance.new_record(
         "model",
         config={"recipe": recipe, **chosen},

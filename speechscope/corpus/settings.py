@@ -82,7 +82,7 @@ class Settings:
             raise UsageProblem(f"{option}: windows of the waveform have no bands")
         if self.unit == "segment" and self.transform.samples < self.transform.window:
             raise UsageProblem(
-                f"--samples {self.transform.samples}: a segment holds at least one --window "
+                f"--length {self.transform.samples}: a segment holds at least one --window "
                 f"({self.transform.window})"
             )
         if not 0 <= self.transform.overlap < self.transform.window:

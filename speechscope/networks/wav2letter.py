@@ -121,6 +121,8 @@ def masked_batch_norm(norm: nn.BatchNorm2d, x: Tensor, mask: Tensor) -> Tensor:
     if not norm.training:
         normalised: Tensor = norm(x)
         return normalised
+    if x.dtype == torch.bfloat16:  # eight bits count no further than 256
+        x, mask = x.float(), mask.float()
     count = mask.sum()
     mean = (x * mask).sum((0, 2, 3), keepdim=True) / count
     centred = (x - mean) * mask

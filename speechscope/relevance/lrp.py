@@ -1,6 +1,7 @@
 """Layer-wise relevance propagation."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -127,10 +128,11 @@ class _LinearRelevance(torch.autograd.Function):
         else:
             signed = apart(layer, x) if rule.signed else None
             sums = add_up(layer, x, signed)
-        ctx.layer, ctx.rule, ctx.x, ctx.sums, ctx.signed = layer, rule, x, sums, signed
-        # What is returned must not be what the backward pass reads: kept in ctx, the output and
-        # its own node would hold each other, and only the garbage collector would free them.
-        return sums.output.clone()
+        ctx.layer, ctx.rule, ctx.x, ctx.signed = layer, rule, x, signed
+        # What is returned must not be what ctx keeps: the output and its own node would hold each
+        # other, and only the garbage collector would free them.
+        ctx.sums = replace(sums, z=sums.z.detach(), output=sums.output.detach())
+        return sums.output
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:

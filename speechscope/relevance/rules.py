@@ -62,8 +62,8 @@ class Rule(Protocol):
 
 
 def stabilised(z: Tensor, epsilon: float) -> Tensor:
-    """Return z + ε sgn(z), with sgn(0) = 1."""
-    return z + torch.where(z < 0, -epsilon, epsilon).to(z.dtype)
+    """Return z + ε sgn(z), with sgn(0) = 1, as a new array."""
+    return torch.copysign(z.new_tensor(epsilon), z).add_(z)
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,8 @@ class Epsilon:
 
     def factors(self, sums: Sums, relevance: Tensor) -> tuple[Tensor, Tensor | None]:
         """See `Rule`."""
-        return relevance / stabilised(sums.z, self.epsilon), None
+        below = stabilised(sums.z, self.epsilon)
+        return torch.div(relevance, below, out=below), None
 
 
 @dataclass(frozen=True)

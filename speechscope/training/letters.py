@@ -12,6 +12,7 @@ from torch import Tensor
 
 from speechscope.errors import SpeechscopeError, UsageProblem
 from speechscope.networks.wav2letter import Wav2Letter
+from speechscope.training.acceleration import PLAIN, Acceleration
 from speechscope.training.bucketing import batches
 from speechscope.training.ctc import ctc_loss, outputs_needed
 from speechscope.training.keeping import copied_weights, is_over
@@ -38,6 +39,8 @@ class LetterSettings:
         Epochs without a lower letter error rate after which training stops; 0: never.
     seed
         For weights and batches.
+    acceleration
+        What a CUDA device may do to be faster.
     """
 
     epochs: int
@@ -47,6 +50,7 @@ class LetterSettings:
     schedule: str
     patience: int
     seed: int
+    acceleration: Acceleration = PLAIN
 
 
 @dataclass(frozen=True)
@@ -154,6 +158,7 @@ class LetterTrainer:
         device = next(network.parameters()).device
         network.cpu().reset_parameters(torch.Generator().manual_seed(settings.seed))
         network.to(device)
+        self._answer = settings.acceleration.compile(network)
         self._optimizer = torch.optim.Adam(network.parameters(), lr=settings.lr, fused=True)
         items = source.utterances("train")
         outputs = network.output_frames(torch.from_numpy(source.lengths[items])).tolist()
@@ -233,10 +238,13 @@ class LetterTrainer:
         lengths = self.source.lengths[self.items]
         order = batches(lengths, self.settings.batch, self.settings.padding, rng)
         total, letters, done = 0.0, 0, number * len(self.items)
+        accelerated = self.settings.acceleration
         self.network.train()
         for part in loaded(self.network, self.source, self.items, order):
             count = max(sum(map(len, part.labels)), 1)
-            losses = ctc_loss(self.network(part.x, part.frames), part.outputs, part.labels)
+            with accelerated.products(), accelerated.convolutions(part.x.device):
+                logits = self._answer(part.x, part.frames)
+            losses = ctc_loss(logits, part.outputs, part.labels)
             value = float(losses.detach().sum())
             if not np.isfinite(value):
                 raise SpeechscopeError(

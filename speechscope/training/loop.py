@@ -114,6 +114,7 @@ class Trainer:
             frozen=tuple(start or ()) if freeze else (),
             group=group,
             batch=settings.batch,
+            acceleration=settings.acceleration,
         )
         self.labels = source.labels("train")
         self._mean = source.mean

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from speechscope.training.acceleration import PLAIN, Acceleration
 from speechscope.training.augment import Augmentation
 from speechscope.training.optimizers import Rule
 
@@ -39,6 +40,8 @@ class TrainSettings:
         Epochs without a better score after which training stops; 0: never.
     augment
         How training inputs are varied.
+    acceleration
+        What a CUDA device may do to be faster.
     """
 
     epochs: int
@@ -53,6 +56,7 @@ class TrainSettings:
     smoothing: float
     patience: int
     augment: Augmentation
+    acceleration: Acceleration = PLAIN
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """One step of training: forward, back, and the update."""
 
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -9,6 +10,7 @@ from torch.nn import functional
 
 from speechscope.networks.layers import Network
 from speechscope.networks.pooling import Unsupported
+from speechscope.training.acceleration import PLAIN, Acceleration
 from speechscope.training.group import ALONE, Group
 from speechscope.training.lanes import LANES, Lanes
 from speechscope.training.optimizers import Rule
@@ -54,6 +56,8 @@ class Step:
         Names of parameters of the convolutions that stay as they are.
     group
         The processes that make the step together, each on its part of the batch.
+    acceleration
+        What the device may do to be faster.
 
     Attributes
     ----------
@@ -74,11 +78,12 @@ class Step:
         smoothing: float = 0.0,
         frozen: Collection[str] = (),
         group: Group = ALONE,
+        acceleration: Acceleration = PLAIN,
     ) -> None:
         on_cpu = next(network.parameters()).device.type == "cpu"
         self._lanes = Lanes(LANES if on_cpu else 1)
         self._rule, self._l2, self._smoothing = rule, l2, smoothing
-        self._group = group
+        self._group, self._acceleration = group, acceleration
         batch = -(-batch // group.size)
         if not isinstance(dropout, Mapping):
             dropout = dict.fromkeys(list(network.dropout)[1:], dropout)
@@ -86,7 +91,7 @@ class Step:
         self._layers = ThinnedLayers(network, dropout, batch, rule, l2=l2, lanes=count)
         sets = count if self._lanes.together else 1
         last_row, share = self._layers.last_row, -(-batch // count)
-        made = [below(network, last_row, share) for _ in range(sets)]
+        made = [below(network, last_row, share, acceleration) for _ in range(sets)]
         self._below = made * (count // sets)
         self._convolutions = {
             name: parameter.detach()
@@ -170,7 +175,7 @@ class Step:
             if self._convolutions:
                 grads[lane] = below.backward(grad)
 
-        with torch.no_grad():
+        with torch.no_grad(), self._acceleration.products():
             self._lanes.run(learn)
             self._update(count, grads)
         return torch.stack(losses).sum() / len(wanted), torch.stack(right).sum()
@@ -206,8 +211,8 @@ class Step:
 class Automatic:
     """The rows before the fully connected layers by automatic derivatives, for any network."""
 
-    def __init__(self, network: Network, last_row: int) -> None:
-        self._network, self._last_row = network, last_row
+    def __init__(self, network: Network, last_row: int, acceleration: Acceleration = PLAIN) -> None:
+        self._activation = acceleration.compile(partial(network.activation, layer=last_row))
         self._parameters = {
             f"{name}.{kind}": parameter
             for name in network.names[:last_row]
@@ -219,7 +224,7 @@ class Automatic:
     def forward(self, x: Tensor, out: Tensor) -> None:
         """Write the units (B, units) of inputs (B, C, F, T) to `out`."""
         with torch.enable_grad():
-            self._units = self._network.activation(x, self._last_row).flatten(1)
+            self._units = self._activation(x).flatten(1)
         out.copy_(self._units.detach())
 
     def backward(self, grad: Tensor) -> dict[str, Tensor]:
@@ -229,9 +234,9 @@ class Automatic:
         return dict(zip(self._parameters, found, strict=True))
 
 
-def below(network: Network, last_row: int, batch: int) -> Below:
+def below(network: Network, last_row: int, batch: int, acceleration: Acceleration) -> Below:
     """Return the fastest form of the rows before the fully connected layers."""
     try:
         return Trunk(network, batch)
     except Unsupported:
-        return Automatic(network, last_row)
+        return Automatic(network, last_row, acceleration)

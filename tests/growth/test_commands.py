@@ -76,7 +76,7 @@ def test_dask_workers_give_the_arrays_of_one(made: Path, tmp_path: Path) -> None
         processes=False,
         protocol="tcp://",
         host="127.0.0.1",
-        dashboard_address=None,
+        dashboard_address=":0",
     ) as cluster:
         for name, arguments in COMMANDS.items():
             path = str(tmp_path / f"{name}.zarr")

@@ -105,3 +105,35 @@ def test_nothing_to_reconstruct() -> None:
     found = bp(problem(0), None, bp_settings(steps=5))
     assert found.x.shape == (0, 1, 14, 5)
     assert found.objective.shape[0] == 0
+
+
+def test_a_linear_layer_is_descended_as_its_matrix_says() -> None:
+    """Every step of E = ½ ‖A x + b − y‖² + λ/2 ‖x‖² by NumPy, the driver by hand."""
+    whole = problem(3, layer=1, l2=0.7)
+    settings = bp_settings(steps=40, driver=bold(rate=0.02, up=1.5, down=0.4, stop=0.005))
+    with torch.no_grad():
+        size = 14 * 5
+        basis = torch.eye(size, dtype=torch.float64).view(size, 1, 14, 5)
+        shift = whole.network.activation(torch.zeros_like(basis[:1]), 1).flatten()
+        matrix = (whole.network.activation(basis, 1).flatten(1) - shift).numpy().T
+    start = random_start((1, 14, 5), whole.seeds, 0.5).double()
+    found = bp(whole, start, settings)
+    fell, rose = 0, 0
+    for item in range(3):
+        x, y = start[item].flatten().numpy(), whole.target[item].flatten().numpy()
+        factor, before, lowest = 1.0, None, np.inf
+        for step in range(41):
+            apart = matrix @ x + shift.numpy() - y
+            energy = 0.5 * apart @ apart + 0.7 / 2 * x @ x
+            if before is not None:
+                factor *= 1.5 if energy < before else 0.4
+                fell, rose = fell + (energy < before), rose + (energy > before)
+            before = energy
+            np.testing.assert_allclose(float(found.objective[item, step]), energy, rtol=1e-9)
+            if energy < lowest:
+                lowest, best = energy, x
+            x = x - 0.02 * factor * (matrix.T @ apart + 0.7 * x)
+        # At the end steps differ by less than rounding can tell apart: any of them is the best.
+        np.testing.assert_allclose(found.x[item].flatten().numpy(), best, atol=1e-7)
+    # Both branches of the driver were taken.
+    assert fell > 20 and rose > 5

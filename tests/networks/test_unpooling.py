@@ -60,6 +60,12 @@ def test_unpooling_weights_are_averages() -> None:
     assert weights[0].tolist() == [1.0] + [0.0] * 98
 
 
+def test_elements_of_no_region_take_the_nearest_the_earlier_of_two() -> None:
+    # Regions of one element at 0, 3 and 6; then one at 0 and one at 2, both one step from 1.
+    assert region_weights(1, 3, 8).argmax(1).tolist() == [0, 0, 1, 1, 1, 2, 2, 2]
+    assert region_weights(1, 2, 3).argmax(1).tolist() == [0, 0, 1]
+
+
 def test_repeated_frames_are_recognised() -> None:
     assert BlindUnpooling((5, 2), (2, 2), (99, 8)).repeat == 2
     assert BlindUnpooling((5, 1), (2, 1), (99, 8)).repeat == 1

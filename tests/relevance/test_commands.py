@@ -10,10 +10,12 @@ import soundfile
 import torch
 import xarray
 
+from speechscope import checkpoint, provenance
 from speechscope.artifact import Artifact
 from speechscope.cli import run
 from speechscope.corpus.store import Corpus
 from speechscope.networks.saved import load_model
+from speechscope.relevance.first_layer import cumulative_response, dictionary_response
 from speechscope.relevance.gradient import sensitivity
 from speechscope.relevance.guided import guided_backpropagation
 from speechscope.relevance.spectral import Frames, spectral_gradient
@@ -210,6 +212,96 @@ def test_any_network_is_explained_and_maximized(here: Path) -> None:
     assert Artifact(here / "their.zarr").array("waveform").shape == (5, 4000)
 
 
+def test_any_network_is_inverted(here: Path) -> None:
+    Path("elsewhere.py").write_text(ELSEWHERE)
+    theirs = ["--model", "elsewhere:Small", "-o", "inverted.zarr", "-fq", "--items", "0:3"]
+    adam = ["--steps", "30", "--optimizer", "adam", "--rate", "0.01"]
+    assert run(["invert", *theirs, "--layer", "conv,relu", *adam]) == 0
+    found = Artifact(here / "inverted.zarr", "inversion")
+    assert found.record["config"]["model"] == "elsewhere:Small"
+    assert found.flags("layer") == ("conv", "relu") and found.flags("method") == ("bp",)
+    assert found.read("layer").tolist() == [1, 3]
+    objective = found.read("objective")
+    assert (np.nanmin(objective, 3) < 0.9 * objective[..., 0]).all()
+    np.testing.assert_allclose(
+        found.read("original"), Corpus(here / "corpus.zarr").view.read(_first(here, 3)), atol=1e-5
+    )
+    wave = ["--model", "elsewhere:Wave", "--corpus", "raw/corpus.zarr", "-o", "inverted.zarr"]
+    assert run(["invert", *wave, "--layer", "relu", "--steps", "5", "--items", "0", "-fq"]) == 0
+    found = Artifact(here / "inverted.zarr", "inversion")
+    np.testing.assert_array_equal(
+        found.read("waveform").ravel(), found.read("reconstruction").ravel()
+    )
+    assert run(["score", "inverted.zarr", "--json"]) == 0
+
+
+def _first(here: Path, count: int) -> np.ndarray:
+    return Corpus(here / "corpus.zarr").items("test")[:count]
+
+
+def test_windows_are_prepared_as_another_network_wants_them(here: Path) -> None:
+    sizes = ["--length", "1024", "--hop", "400", "--sample-rate", "8000", "--normalize", "item"]
+    prepare = ["prepare", "timit", "--recipe", "muckenhirn2019", *sizes, "-o", "theirs.zarr", "-fq"]
+    assert run(prepare) == 0
+    corpus = Corpus(here / "theirs.zarr")
+    items = corpus.items("train")
+    windows = corpus.view.read(items)
+    assert corpus.input_shape == (1, 1, 1024) and corpus.config["rate"] == 8000
+    starts = corpus.artifact.read("start")[items[:2]]
+    assert starts[1] - starts[0] == 400
+    np.testing.assert_allclose(windows.mean(3), 0, atol=1e-5)
+    np.testing.assert_allclose(windows.std(3), 1, rtol=1e-4)
+    np.testing.assert_allclose(corpus.mean, windows.mean(0), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["--normalize", "item"], "--normalize item: for windows of the waveform"),
+        (["--hop", "300"], "--hop: give 1 to --window (267) samples"),
+        (["--length", "100", "--max-length", "100"], "--length 100: a segment holds at least"),
+    ],
+)
+def test_sizes_that_cannot_be_are_refused(
+    here: Path, capsys: pytest.CaptureFixture[str], options: list[str], text: str
+) -> None:
+    assert run(["prepare", "timit", *options, "-o", "never.zarr"]) == 2
+    assert text in capsys.readouterr().err
+
+
+def test_letter_networks_are_explained_where_they_answer(here: Path) -> None:
+    """On windows of 206 frames; the utterances of the test corpus are shorter, so 3 s are said."""
+    folder = here / "said"
+    for split, name in (("TRAIN", "FAA0"), ("TEST", "FAB0")):
+        for number in range(2):
+            place = folder / split / "DR1" / name / f"SX{number}"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            samples = corpora.recording(3.0, seed=number)
+            soundfile.write(place.with_suffix(".WAV"), samples, 16000, subtype="PCM_16")
+            place.with_suffix(".PHN").write_text(corpora.labels(len(samples)))
+            place.with_suffix(".TXT").write_text(f"0 {len(samples)} See it.\n")
+    train = ["train", "said.zarr", "--recipe", "krug2018", "--width", "0.02", "--epochs", "1"]
+    assert run(["prepare", "said", "--recipe", "krug2018", "-o", "said.zarr", "-q"]) == 0
+    assert run([*train, "--batch", "2", "-o", "said.pt", "-q"]) == 0
+    model = load_model(here / "said.pt")
+    # So that it answers with letters, without learning to.
+    values = dict(model.checkpoint.values)
+    values["weights"]["conv12.bias"][26:] -= 1e3
+    record = provenance.new_record(
+        "model", config={}, seed=0, device="cpu", parents=model.checkpoint.record["parents"]
+    )
+    checkpoint.write(Path("letters.pt"), record, values)
+    explained = ["relevance", "letters.pt", "--items", "0:4", "-o", "letters.zarr", "-fq"]
+    assert run([*explained, "--method", "gradient,lrp", "--rule", "krug"]) == 0
+    found = xarray.open_zarr("letters.zarr")
+    assert found.relevance.shape == (2, 4, 1, 128, 206)
+    assert found.target.values.tolist() == found.predicted.values.tolist()
+    assert (found.label == found.predicted).all()
+    np.testing.assert_allclose(np.abs(found.relevance[1]).max(("frequency", "time")), 1, rtol=1e-5)
+    assert run(["score", "letters.zarr", "--json"]) == 0
+    assert run([*explained, "--target", "label"]) == 2
+
+
 @pytest.mark.parametrize(
     ("options", "code", "text"),
     [
@@ -240,8 +332,12 @@ def test_relevance_is_scored(here: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert run(["score", "scored.zarr", "--json"]) == 0
     rows = {(r["method"], r["measure"]): r for r in json.loads(capsys.readouterr().out)}
     measures = {"deletion", "insertion", "sensitivity-n", "agreement with random weights"}
-    assert {m for _, m in rows} == {*measures, "agreement with lrp"}
+    layers = ("conv1", "conv2", "conv3", "fc1", "fc2", "fc3", "fc4")
+    held = {f"at {layer} over score" for layer in layers}
+    assert {m for _, m in rows} == {*measures, "agreement with lrp", *held}
     assert all(row["low"] <= row["value"] <= row["high"] for row in rows.values())
+    # The biases of one epoch are small; nothing else takes relevance from the score.
+    assert rows["lrp", "at fc4 over score"]["value"] == pytest.approx(1, abs=0.05)
     assert all(
         abs(rows[m, "agreement with random weights"]["value"]) < 0.5 for m in ("gradient", "lrp")
     )
@@ -254,3 +350,24 @@ def test_relevance_is_scored(here: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert measures <= found
     # The tones of the test corpus are voiced, two of its phones are vowels.
     assert {m[:8] for m in found - measures} >= {"F0 of aa", "F1 of aa", "F2 of aa"}
+    assert {"F0 of all vowels, F", "strongest frequency [Hz]"} <= found
+
+
+def test_what_the_first_layer_filters_and_every_layer_holds_is_stored(here: Path) -> None:
+    raw = ["raw/model.pt", "-o", "raw/relevance.zarr", "--items", "0:3", "-fq"]
+    assert run(["relevance", "--method", "lrp", *raw]) == 0
+    opened = xarray.open_zarr("raw/relevance.zarr")
+    network, x = load_model(here / "raw/model.pt").network, opened.input.values
+    x = x - Corpus(here / "raw/corpus.zarr").mean[0, 0]
+    kernels = network.parameters_of("conv1")[0].detach().flatten(1)
+    np.testing.assert_allclose(opened.filter_frequency[[1, -1]], [40, 8000])
+    response = cumulative_response(kernels, 400)
+    np.testing.assert_allclose(opened.cumulative_response, response, rtol=1e-5)
+    stretches = [x[1, start : start + 30] for start in range(0, 4000 - 29, 10)]
+    wanted = dictionary_response(kernels, torch.tensor(np.array(stretches)), 400).mean(0)
+    np.testing.assert_allclose(opened.dictionary_response[1], wanted, rtol=1e-4)
+    assert opened.propagated_layer.attrs["flag_meanings"].split() == [
+        *("conv1", "conv2", "conv3", "fc1", "fc2")
+    ]
+    total = opened.relevance[0].sum("sample")
+    np.testing.assert_allclose(opened.relevance_sum[:, 0], total, rtol=1e-3, atol=1e-4)

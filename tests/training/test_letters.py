@@ -15,6 +15,7 @@ from speechscope.corpus.letters import letters_of
 from speechscope.errors import SpeechscopeError, UsageProblem
 from speechscope.networks.alphabet import OUTPUTS, encode
 from speechscope.networks.wav2letter import Wav2Letter
+from speechscope.training.acceleration import Acceleration
 from speechscope.training.ctc import ctc_loss
 from speechscope.training.letters import LetterSettings, rate, train_letters
 from speechscope.training.utterances import answers
@@ -184,7 +185,28 @@ def test_progress_counts_utterances() -> None:
 
 def test_the_papers_settings_are_complete() -> None:
     fields = {field.name for field in dataclasses.fields(LetterSettings)}
-    assert fields - {"seed"} <= set(recipes.KRUG_2018["train"])
+    given = {"seed", "acceleration"}  # the latter from two flags
+    assert fields - given <= set(recipes.KRUG_2018["train"])
+    assert {"precision", "compile"} <= set(recipes.KRUG_2018["train"])
+
+
+def test_mixed_precision_trains_in_single_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    # On the CPU, where the command refuses it: what is left of the passes is the same on CUDA.
+    kinds = []
+    convolution = torch.nn.functional.conv1d
+
+    def noted(x: torch.Tensor, *arguments: Any) -> torch.Tensor:
+        found = convolution(x, *arguments)
+        kinds.append(found.dtype)
+        return found
+
+    monkeypatch.setattr(torch.nn.functional, "conv1d", noted)
+    settings = dataclasses.replace(SETTINGS, epochs=1, acceleration=Acceleration("mixed"))
+    mixed = train_letters(network(), spelled(), settings)
+    assert torch.bfloat16 in kinds and mixed.history[0].loss > 0
+    plain = train_letters(network(), spelled(), dataclasses.replace(SETTINGS, epochs=1))
+    assert mixed.history[0].loss == pytest.approx(plain.history[0].loss, rel=0.02)
+    assert all(v.dtype != torch.bfloat16 for v in mixed.best.values())
 
 
 def test_the_learning_rate_falls_as_the_formula_says() -> None:

@@ -1,0 +1,304 @@
+"""How commands grow: one Dask worker against two, one process against two, results equal.
+
+    python benchmarks/growth.py model.pt corpus_folder             # workers of a LocalCluster
+    python benchmarks/growth.py model.pt corpus_folder --separate  # `dask scheduler`, `dask worker`
+    python benchmarks/growth.py model.pt --torchrun                # training, 1 process against 2
+
+``invert`` and ``relevance`` do the same items with one worker and with two, each on one thread;
+their arrays are compared, digest by digest, with those of this process before anything is timed.
+Then they take turns; the medians and the median of the ratios of neighbouring runs are printed.
+Connecting and starting workers is not timed: it is the same few seconds however long the work is.
+``--json FILE`` writes what `scale_model.py` reads.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, redirect_stdout
+from functools import partial
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+os.environ["OMP_NUM_THREADS"] = "1"  # of the workers, which inherit it
+
+import torch
+
+from speechscope import artifact_writer, cli, provenance, recipes
+from speechscope.artifact import Artifact
+from speechscope.blocks import Results, Task, carry_out, tasks_of
+from speechscope.corpus.store import Corpus
+from speechscope.dask_workers import dask_workers
+from speechscope.inversion.build import inversion_settings
+from speechscope.inversion.examples import CorpusExamples
+from speechscope.inversion.store import Inverter, write_inversion
+from speechscope.lineage import ancestor
+from speechscope.networks.saved import load_classifier
+from speechscope.parallel import Executor, Here
+from speechscope.relevance.methods import RelevanceSettings
+from speechscope.relevance.spectral import Frames
+from speechscope.relevance.store import Explainer, Target, write_relevance
+from speechscope.subject import subject_of
+
+LAYERS, STEPS = (3, 9), 60
+METHODS = ("guided", "lrp", "integrated")
+TASKS = 200
+"""Of nothing, for what a task costs beside its work."""
+
+Write = Callable[[Path, int, Executor], None]  # path, items, who
+
+
+def invert_with(model: Path) -> Write:
+    """Return what writes reconstructions of so many test items."""
+    trained = load_classifier(model)
+    corpus = Corpus(ancestor(model, trained.checkpoint.record, "corpus"))
+    chosen = recipes.resolve(recipes.DEFAULT, "invert", {"steps": STEPS})
+    settings = inversion_settings(chosen, 0)
+
+    def write(path: Path, items: int, who: Executor) -> None:
+        examples = CorpusExamples(corpus, corpus.items("test")[:items])
+        with artifact_writer.create(path, "benchmark", record("inversion"), force=True) as writer:
+            work = Inverter(
+                corpus, trained.network, {}, examples, LAYERS, ("bp",), settings, STEPS, 0
+            )
+            write_inversion(writer, work, executor=who)
+
+    return write
+
+
+def relevance_with(model: Path) -> Write:
+    """Return what writes the relevance of so many test items."""
+    subject = subject_of(model, None, None, None, torch.device("cpu"))
+    chosen = recipes.resolve(recipes.DEFAULT, "relevance", {})
+    names = ("rule", "epsilon", "gamma", "alpha", "steps", "samples", "noise")
+    settings = RelevanceSettings(
+        **{name: chosen[name] for name in names}, patch=(10, 4), stride=(10, 4)
+    )
+
+    def write(path: Path, items: int, who: Executor) -> None:
+        test = subject.corpus.items("test")[:items]
+        target, frames = Target("predicted", subject.classes), Frames(512, 160)
+        work = Explainer(subject, test[:1], METHODS, settings, target, None, frames, 0)
+        with artifact_writer.create(path, "benchmark", record("relevance"), force=True) as writer:
+            write_relevance(writer, work, test, executor=who)
+
+    return write
+
+
+def record(kind: str) -> provenance.Record:
+    """Return the record of an artifact nobody keeps."""
+    return provenance.new_record(kind, config={}, seed=0, device="cpu")
+
+
+def nothing(task: Task, progress: Any) -> Results:
+    """Do nothing for a task."""
+    return Results([])
+
+
+@contextmanager
+def workers_of(count: int, folder: Path, separate: bool) -> Iterator[Executor]:
+    """Start a scheduler with so many workers of one thread, and connect to it."""
+    with ExitStack() as stack:
+        if separate:
+            file = folder / f"scheduler-{count}.json"
+            at = ["--scheduler-file", str(file), "--no-dashboard"]
+            alone = ["--nthreads", "1", "--local-directory", str(folder)]
+            started = [run_dask("scheduler", *at, "--host", "127.0.0.1", "--port", "0")]
+            stack.callback(end, started)
+            started += [run_dask("worker", *at, *alone) for _ in range(count)]
+            while not file.exists():
+                time.sleep(0.1)
+            address = str(file)
+        else:
+            from distributed import LocalCluster
+
+            cluster = stack.enter_context(
+                LocalCluster(  # type: ignore[no-untyped-call]
+                    n_workers=count,
+                    threads_per_worker=1,
+                    dashboard_address=":0",
+                    host="127.0.0.1",
+                    local_directory=str(folder),
+                )
+            )
+            address = cluster.scheduler_address
+        executor = stack.enter_context(dask_workers(address))
+        executor._client.wait_for_workers(count, timeout=60)
+        yield executor
+
+
+def end(processes: "list[subprocess.Popen[bytes]]") -> None:
+    """End processes."""
+    for process in processes:
+        process.terminate()
+        process.wait()
+
+
+def run_dask(what: str, *arguments: str) -> "subprocess.Popen[bytes]":
+    """Start a scheduler or a worker."""
+    return subprocess.Popen(
+        [sys.executable, "-m", f"distributed.cli.dask_{what}", *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+    )
+
+
+def seconds(run: Callable[[], object]) -> float:
+    """Return how long it took."""
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
+
+
+def grow(
+    name: str,
+    write: Write,
+    folder: Path,
+    one: Executor,
+    two: Executor,
+    options: argparse.Namespace,
+) -> dict[str, Any]:
+    """Time a command with one worker and with two, and print a line."""
+    out, few, items = folder / "out.zarr", options.items // 4, options.items
+    write(out, few, Here())
+    alone = Artifact(out).contents
+    for who in (one, two):  # which also has the workers import what they need
+        write(out, few, who)
+        if Artifact(out).contents != alone:
+            raise SystemExit(f"{name}: the arrays of the workers are not those of one process")
+    small, times = [], []
+    for _ in range(options.repeats):
+        small.append(seconds(lambda: write(out, few, one)))
+        times.append([seconds(partial(write, out, items, who)) for who in (one, two)])
+    here = seconds(lambda: write(out, items, Here()))
+    held = Artifact(out)
+    size = sum(entry["bytes"] for entry in held.contents.values())
+    files = sum(entry["chunks"] for entry in held.contents.values())
+    found = {
+        "items": items,
+        "layers": len(LAYERS),
+        "steps": STEPS,
+        "few_items": few,
+        "here": here,
+        "few": statistics.median(small),
+        "one": statistics.median(first for first, _ in times),
+        "two": statistics.median(second for _, second in times),
+        "ratio": statistics.median(first / second for first, second in times),
+        "bytes": size,
+        "files": files,
+    }
+    print(
+        f"{name:>10} {items} items: this process {here:6.2f} s, 1 worker {found['one']:6.2f} s, "
+        f"2 workers {found['two']:6.2f} s, ratio {found['ratio']:.2f}; arrays equal",
+        flush=True,
+    )
+    return found
+
+
+def task_cost(folder: Path, who: Executor) -> float:
+    """Return what a task costs beside its work [s]."""
+    import numpy as np
+
+    with artifact_writer.create(
+        folder / "none.zarr", "benchmark", record("none"), force=True
+    ) as writer:
+        tasks = list(tasks_of(np.arange(TASKS), 1))
+        took = seconds(lambda: list(carry_out(writer, nothing, tasks, who, total=TASKS)))
+    return took / TASKS
+
+
+def preparing(root: Path, folder: Path, repeats: int) -> dict[str, Any]:
+    """Time `prepare` with one thread and with two."""
+    out = folder / "corpus.zarr"
+
+    def run(workers: int) -> None:
+        with redirect_stdout(StringIO()):
+            done = cli.run(["prepare", str(root), "-qfo", str(out), "--workers", str(workers)])
+        if done not in (0, 4):
+            raise SystemExit(f"prepare {root}: exit code {done}")
+
+    run(1)
+    times = [[seconds(partial(run, n)) for n in (1, 2)] for _ in range(repeats)]
+    held = Artifact(out)
+    hours = held.array("waveform").shape[0] / 16000 / 3600
+    found = {
+        "hours": hours,
+        "items": held.array("label").shape[0],
+        "one": statistics.median(first for first, _ in times),
+        "two": statistics.median(second for _, second in times),
+        "bytes": sum(entry["bytes"] for entry in held.contents.values()),
+        "files": sum(entry["chunks"] for entry in held.contents.values()),
+    }
+    print(f"   prepare {3600 * hours:.0f} s of speech: {found['one']:.2f} s, {found['two']:.2f} s")
+    return found
+
+
+def training(corpus: Path, folder: Path, repeats: int) -> None:
+    """Time epochs of one process with two threads against two processes with one."""
+    rate: dict[str, list[float]] = {"one": [], "two": []}
+    for _ in range(repeats):
+        for name, count in (("one", 1), ("two", 2)):
+            torchrun = ["torch.distributed.run", "--standalone", f"--nproc-per-node={count}", "-m"]
+            command = [sys.executable, "-m", *(torchrun if count > 1 else []), "speechscope"]
+            more = ["--epochs", "3", "--json", "-qf", "-o", str(folder / "model.pt")]
+            done = subprocess.run(
+                [*command, "train", str(corpus), *more],
+                env={**os.environ, "OMP_NUM_THREADS": str(3 - count)},
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            rate[name].append(float(json.loads(done.stdout)["last"]["seconds"]))
+    one, two = (statistics.median(values) for values in rate.values())
+    ratio = statistics.median(a / b for a, b in zip(rate["one"], rate["two"], strict=True))
+    print(
+        f"training, last of 3 epochs: 1 process of 2 threads {one:.2f} s, "
+        f"2 processes of 1 {two:.2f} s, ratio {ratio:.2f}"
+    )
+
+
+def main() -> None:
+    """Read the options and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("root", type=Path, nargs="?", help="a corpus folder, for prepare")
+    parser.add_argument("--separate", action="store_true")
+    parser.add_argument("--torchrun", action="store_true")
+    parser.add_argument("--only", default="invert,relevance")
+    parser.add_argument("--items", type=int, default=1024)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    found: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if options.torchrun:
+            record_of = load_classifier(options.model).checkpoint.record
+            training(ancestor(options.model, record_of, "corpus"), folder, options.repeats)
+            return
+        with (
+            workers_of(1, folder, options.separate) as one,
+            workers_of(2, folder, options.separate) as two,
+        ):
+            made = {"invert": invert_with, "relevance": relevance_with}
+            for command in options.only.split(","):
+                write = made[command](options.model)
+                found[command] = grow(command, write, folder, one, two, options)
+            found["task"] = task_cost(folder, one)
+            print(f"   a task costs {1e3 * found['task']:.1f} ms beside its work")
+        if options.root is not None:
+            found["prepare"] = preparing(options.root, folder, options.repeats)
+    if options.json is not None:
+        options.json.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Clusters of what layers hold, and what the clusters are of (Pellegrini 2016)."""

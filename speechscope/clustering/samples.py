@@ -1,0 +1,184 @@
+"""Choosing the samples of a class that are clustered (Pellegrini 2016, sec. 3)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from speechscope.corpus.arrays import SPLIT_NAMES
+from speechscope.corpus.store import Corpus
+from speechscope.errors import UsageProblem
+from speechscope.networks.activations import activation
+
+BATCH = 256
+"""Items that go through a network at a time."""
+FRAMES = ("third", "middle", "mean")
+"""What stands for a phone of several frames."""
+
+Inputs = Callable[[NDArray[np.integer[Any]]], Tensor]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Samples, each of one or more items whose activations are averaged.
+
+    Parameters
+    ----------
+    items
+        Corpus items, those of one sample after each other, (n,).
+    edges
+        Where the items of each sample begin, and the end, (sample + 1,).
+    labels
+        Class of each sample, (sample,).
+    """
+
+    items: NDArray[np.int64]
+    edges: NDArray[np.int64]
+    labels: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def first(self) -> NDArray[np.int64]:
+        """The first item of each sample, (sample,)."""
+        return self.items[self.edges[:-1]]
+
+    def take(self, rows: NDArray[np.integer[Any]]) -> "Samples":
+        """Return some of the samples."""
+        counts = np.diff(self.edges)[rows]
+        items = [self.items[self.edges[row] : self.edges[row + 1]] for row in rows]
+        edges = np.concatenate([[0], np.cumsum(counts)])
+        return Samples(np.concatenate(items), edges.astype(np.int64), self.labels[rows])
+
+
+def phones(corpus: Corpus, split: str, frame: str) -> Samples:
+    """Return one sample for every phone of a split.
+
+    Of frames and windows, where a phone has several items, the third ("we systematically chose the
+    third samples", sec. 3), the middle one, or all, to be averaged (sec. 5); a phone with fewer
+    than three items has no third. An item of another unit is a phone.
+
+    Parameters
+    ----------
+    frame
+        One of `FRAMES`.
+
+    Raises
+    ------
+    UsageProblem
+        The split is empty, or no phone is long enough.
+    """
+    items = corpus.items(split)
+    labels = corpus.labels
+    if corpus.unit not in ("frame", "window"):
+        return Samples(items, np.arange(len(items) + 1), labels[items])
+    starts = corpus.artifact.read("start").astype(np.int64)[items]
+    utterances = corpus.artifact.read("utterance")[items]
+    step = np.diff(starts)
+    usual = int(np.median(step[step > 0])) if (step > 0).any() else 1
+    breaks = (np.diff(labels[items]) != 0) | (np.diff(utterances) != 0) | (step > usual)
+    edges = np.concatenate([[0], np.flatnonzero(breaks) + 1, [len(items)]])
+    lengths = np.diff(edges)
+    if frame == "mean":
+        return Samples(items, edges, labels[items[edges[:-1]]])
+    if frame == "third":
+        chosen = edges[:-1][lengths > 2] + 2
+    else:
+        chosen = edges[:-1] + lengths // 2
+    if not len(chosen):
+        raise UsageProblem(f"{corpus.path}: no phone of the {split} split has three items")
+    return Samples(items[chosen], np.arange(len(chosen) + 1), labels[items[chosen]])
+
+
+def activations(network: nn.Module, inputs: Inputs, samples: Samples, layer: str) -> Tensor:
+    """Return what a layer holds of each sample, (sample, …) float32 on the CPU.
+
+    Read and run in batches of `BATCH` items; the activations of a sample's items are averaged.
+    """
+    return _averaged(samples, lambda items: activation(network, inputs(items), layer))
+
+
+def _averaged(samples: Samples, of: Inputs) -> Tensor:
+    found: Tensor | None = None
+    lengths = np.diff(samples.edges)
+    weights = torch.from_numpy(1.0 / lengths).float()
+    owner = torch.from_numpy(np.repeat(np.arange(len(samples)), lengths))
+    for start in range(0, len(samples.items), BATCH):
+        block = slice(start, start + BATCH)
+        out = of(samples.items[block]).cpu().float()
+        if found is None:
+            found = torch.zeros(len(samples), *out.shape[1:])
+        rows = owner[block]
+        found.index_add_(0, rows, out * weights[rows].view(-1, *(1,) * (out.dim() - 1)))
+    assert found is not None
+    return found
+
+
+def choose(
+    network: nn.Module,
+    inputs: Inputs,
+    corpus: Corpus,
+    classes: tuple[str, ...],
+    *,
+    split: str,
+    frame: str,
+    per_class: int,
+    correct: bool,
+    seed: int,
+) -> Samples:
+    """Return up to `per_class` random samples of every class, in order of class.
+
+    Parameters
+    ----------
+    classes
+        Names of the network's scores.
+    split, frame
+        See `phones`.
+    correct
+        Take only samples whose largest score (of the mean scores, where items are averaged) is
+        that of their class: "samples that were correctly classified by the model" (sec. 3).
+    seed
+        Each class has its own stream of random numbers.
+
+    Raises
+    ------
+    UsageProblem
+        Scores and classes are not the same, or fewer than two classes have samples.
+    """
+    if split not in SPLIT_NAMES:
+        raise UsageProblem(f"--split {split}: choose from {', '.join(SPLIT_NAMES)}")
+    if correct and classes != corpus.classes:
+        raise UsageProblem(
+            f"the network gives {len(classes)} scores, the corpus has {len(corpus.classes)} "
+            "classes: which are correct cannot be told (--any takes all samples)"
+        )
+    found = phones(corpus, split, frame)
+    if correct:
+        found = found.take(np.flatnonzero(_answers(network, inputs, found) == found.labels))
+    chosen = []
+    for label in np.unique(found.labels):
+        rng = np.random.default_rng([seed, int(label)])
+        chosen.append(rng.permutation(np.flatnonzero(found.labels == label))[:per_class])
+    if len(chosen) < 2:
+        raise UsageProblem(
+            f"{len(chosen)} classes have {'correct ' if correct else ''}samples in the {split} "
+            "split of the corpus; clustering needs two (--any takes all samples)"
+        )
+    return found.take(np.concatenate(chosen))
+
+
+def _answers(network: nn.Module, inputs: Inputs, samples: Samples) -> NDArray[np.int64]:
+    """Return the class with the largest score, over whatever positions there are, (sample,)."""
+
+    def scores(items: NDArray[np.integer[Any]]) -> Tensor:
+        with torch.no_grad():
+            out: Tensor = network(inputs(items))
+        return out.flatten(2).mean(2) if out.dim() > 2 else out
+
+    answers: NDArray[np.int64] = _averaged(samples, scores).argmax(1).numpy()
+    return answers

@@ -1,0 +1,136 @@
+"""Spectral clustering with a Gaussian affinity (Pellegrini 2016, sec. 3.2, and its refs 16 to 19).
+
+The paper's four references are Ng, Jordan & Weiss 2001 (the algorithm), and Mouysset, Noailles &
+Ruiz (the width of the Gaussian, "based on both the distribution and the dimension of the dataset",
+and the comparison of blocks of the affinity).
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+BEYOND = 1e-4
+"""How far above 1, the largest eigenvalue there can be, the shift lies (chosen: far enough for the
+factorization to be sound, near enough for eigenvalues close to 1 to stand apart)."""
+
+
+def squared_distances(points: NDArray[np.floating[Any]]) -> Array:
+    """Return ‖xᵢ − xⱼ‖², (n, n), symmetric, 0 on the diagonal.
+
+    Parameters
+    ----------
+    points : (n, d); multiplied in their own precision, their mean taken off before.
+    """
+    centred = points - points.mean(0, dtype=np.float64).astype(points.dtype)
+    products: Array = (centred @ centred.T).astype(np.float64)
+    norms = np.diag(products).copy()
+    products *= -2
+    products += norms[:, None]
+    products += norms
+    np.maximum(products, 0, out=products)
+    np.fill_diagonal(products, 0)
+    return products
+
+
+def width(squared: Array, dimension: int) -> float:
+    """Return the Gaussian's width, σ = max ‖xᵢ − xⱼ‖ / n^(1/p).
+
+    The edge of the cube that each of n points would have to itself were they spread evenly over one
+    of p dimensions as large as the data (Mouysset, Noailles & Ruiz 2008).
+
+    Parameters
+    ----------
+    squared : (n, n) of `squared_distances`.
+    dimension
+        p.
+    """
+    return float(np.sqrt(squared.max()) / len(squared) ** (1 / dimension))
+
+
+def affinity(squared: Array, sigma: float) -> Array:
+    """Return exp(−‖xᵢ − xⱼ‖² / (σ/2)²), 0 on the diagonal, (n, n).
+
+    Source: Ng, Jordan & Weiss 2001, step 1, with the radius σ/2 of Mouysset et al. 2008. Where all
+    points are the same, they are all equally near: 1.
+    """
+    scale = (sigma / 2) ** 2
+    found = np.exp(squared * (-1 / scale)) if scale > 0 else np.ones_like(squared)
+    np.fill_diagonal(found, 0)
+    return found
+
+
+def embedding(weights: Array, count: int) -> Array:
+    """Return the eigenvectors of the `count` largest eigenvalues of D^(−½) A D^(−½), (n, count).
+
+    Largest first, of length 1; D is the diagonal of the row sums of A (Ng, Jordan & Weiss 2001,
+    steps 2 and 3). Where many eigenvalues are near 1, as for a narrow Gaussian, they are found by
+    inverse iteration about a point just above the largest there can be, for which a Cholesky
+    factorization serves; otherwise by products with the matrix alone.
+
+    Parameters
+    ----------
+    weights : (n, n) of `affinity`.
+    """
+    from scipy.linalg import cho_factor, cho_solve, eigh
+    from scipy.sparse.linalg import LinearOperator, eigsh
+
+    total = np.maximum(weights.sum(1), np.finfo(np.float64).tiny)
+    scale = 1 / np.sqrt(total)
+    normalised = weights * scale[:, None] * scale
+    size = len(weights)
+    if size < 4 * count or size < 200:
+        return np.ascontiguousarray(eigh(normalised)[1][:, ::-1][:, :count])
+    start = np.sqrt(total / total.sum()) + 1e-3 * np.cos(np.arange(size))
+    # The sum of the squared eigenvalues: those near 1 are no more than this.
+    if np.vdot(normalised, normalised) < count:
+        vectors = eigsh(normalised, k=count, which="LA", v0=start, tol=1e-8)[1]
+        return np.ascontiguousarray(vectors[:, ::-1])
+    shifted = -normalised
+    shifted.flat[:: size + 1] += 1 + BEYOND
+    factor = cho_factor(shifted, lower=True, overwrite_a=True, check_finite=False)
+    inverse = LinearOperator(
+        (size, size), matvec=lambda x: cho_solve(factor, x, check_finite=False), dtype=np.float64
+    )
+    # (1 + ε − λ)⁻¹ is largest where λ is; eigsh gives the largest last.
+    vectors = eigsh(inverse, k=count, which="LA", v0=start, tol=1e-6)[1]
+    return np.ascontiguousarray(vectors[:, ::-1])
+
+
+def spectral_labels(vectors: Array, count: int, seed: int) -> NDArray[np.int64]:
+    """Return the cluster of every point, (n,), from eigenvectors, of which `count` are used.
+
+    Rows are scaled to length 1 and clustered by k-means (Ng, Jordan & Weiss 2001, steps 4 to 6).
+    """
+    from sklearn.cluster import KMeans
+
+    rows = vectors[:, :count]
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    rows = rows / np.where(length > 0, length, 1)
+    found = KMeans(count, n_init=10, random_state=seed).fit(rows).labels_
+    return np.asarray(found, dtype=np.int64)
+
+
+def block_ratio(squared_weights: Array, labels: NDArray[np.integer[Any]]) -> float:
+    """Return the mean over pairs of clusters of affinity between to affinity within.
+
+    2 / k(k − 1) Σ_{i<j} 2 ‖A⁽ⁱʲ⁾‖ / (‖A⁽ⁱⁱ⁾‖ + ‖A⁽ʲʲ⁾‖) in Frobenius norms, A being ordered by
+    cluster: small where clusters stand apart (Pellegrini 2016, sec. 3.2). Chosen: a pair's own two
+    blocks are averaged, so that the order of clusters does not matter. Infinite for two clusters of
+    one point, which have no affinity within.
+
+    Parameters
+    ----------
+    squared_weights : (n, n) of `affinity`, each value squared.
+    labels : (n,) of at least two clusters.
+    """
+    inside = (labels[:, None] == np.unique(labels)).astype(np.float64)
+    norms = np.sqrt(inside.T @ (squared_weights @ inside))
+    own = np.diag(norms)
+    above = np.triu_indices(len(own), 1)
+    within = own[above[0]] + own[above[1]]
+    between = 2 * norms[above]
+    ratios = np.divide(between, within, out=np.full(len(within), np.inf), where=within > 0)
+    return float(ratios.mean())

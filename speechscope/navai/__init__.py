@@ -1,0 +1,1 @@
+"""Normalized averaging of aligned inputs: what inputs answered alike have in common."""

@@ -1,0 +1,124 @@
+"""What a command line asks to be averaged: a model's inputs, any network's, or explained ones."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from speechscope.artifact import Artifact
+from speechscope.corpus import selection
+from speechscope.corpus.store import Corpus
+from speechscope.errors import UsageProblem
+from speechscope.lineage import ancestor, record_at
+from speechscope.navai.examples import Examples, ItemExamples, StoredExamples
+from speechscope.navai.letters import LetterExamples
+from speechscope.navai.passes import Passes
+from speechscope.navai.splits import Times, times_of
+from speechscope.networks.layers import Network
+from speechscope.networks.saved import load_model
+from speechscope.networks.wav2letter import Wav2Letter
+from speechscope.relevance.networks import explained
+from speechscope.relevance.rules import Composite
+from speechscope.subject import subject_of
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What is averaged.
+
+    Parameters
+    ----------
+    examples
+        The inputs.
+    parent
+        Path and kind of the artifact they come from.
+    config
+        What the record says of it.
+    times
+        Where in their recordings inputs lie.
+    network
+        One of ours that runs on the inputs; None: not ours, or not there.
+    answers
+        Of a letter network: its answers, by utterance.
+    """
+
+    examples: Examples
+    parent: tuple[Path, str]
+    config: Mapping[str, Any]
+    times: Times
+    network: Network | None = None
+    answers: Callable[[int], NDArray[np.int64]] | None = None
+
+
+def opened(
+    given: Path | None,
+    *,
+    factory: str | None,
+    weights: Path | None,
+    corpus: Path | None,
+    device: torch.device,
+    alignments: Sequence[str],
+    rule: Composite,
+    split: str,
+    ranges: list[str] | None,
+) -> Opened:
+    """Return what a command line asks for.
+
+    Parameters
+    ----------
+    given
+        A model or a `relevance.zarr`; None: ``model.pt``.
+    factory, weights, corpus
+        See `relevance.subject.subject_of`.
+    alignments
+        That will be asked for.
+    rule
+        Of LRP.
+    split, ranges
+        Which items; `ranges` None: all of the split. A `relevance.zarr` has its own.
+
+    Raises
+    ------
+    UsageProblem
+        Arguments exclude each other, or an artifact is of no use here.
+    ArtifactError
+        A file is missing, damaged or another.
+    """
+    if factory is None:
+        path = given or Path("model.pt")
+        record = record_at(path)
+        if record["kind"] == "relevance":
+            if ranges is not None:
+                raise UsageProblem(f"--items: {path} has items of its own; all are averaged")
+            moved = {"corpus": corpus} if corpus else {}
+            data = Corpus(ancestor(path, record, "corpus", moved))
+            stored = StoredExamples(Artifact(path, "relevance"), data, device)
+            return Opened(stored, (path, "relevance"), {}, times_of(data, stored.shape))
+        if record["kind"] != "model":
+            raise UsageProblem(f"{path} is a {record['kind']}; navai takes a model or relevance")
+        trained = load_model(path)
+        if isinstance(trained.network, Wav2Letter):
+            if weights is not None:
+                raise UsageProblem("--weights goes with --model package.module:factory")
+            moved = {"corpus": corpus} if corpus else {}
+            data = Corpus(ancestor(path, record, "corpus", moved))
+            items = _items(data, split, ranges)
+            letters = LetterExamples(trained.network.to(device), data, items, rule, alignments)
+            field = letters.field
+            times = times_of(data, letters.shape, step=field.step, before=field.before)
+            return Opened(letters, (path, "model"), {}, times, letters.window, letters.answers)
+    subject = subject_of(given, factory, weights, corpus, device)
+    data, network = subject.corpus, subject.network
+    items = _items(data, split, ranges)
+    of = explained(network, subject.inputs(items[:1]), None)
+    examples = ItemExamples(subject, items, Passes.of_alignments(of, rule, alignments))
+    ours = network if isinstance(network, Network) else None
+    return Opened(examples, subject.parent, subject.config, times_of(data, examples.shape), ours)
+
+
+def _items(corpus: Corpus, split: str, ranges: list[str] | None) -> NDArray[np.int64]:
+    return corpus.items(split) if ranges is None else selection.positions(corpus, split, ranges)

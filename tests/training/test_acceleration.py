@@ -1,0 +1,86 @@
+import pytest
+import torch
+from torch import Tensor
+
+from speechscope.errors import UsageProblem
+from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Table
+from speechscope.networks.wav2letter import masked_batch_norm
+from speechscope.training import acceleration as module
+from speechscope.training.acceleration import Acceleration
+from speechscope.training.optimizers import AdaGrad
+from speechscope.training.step import Step
+
+# Padded, so that PyTorch takes the derivatives: no pass of it is written out.
+TABLE: Table = (
+    Conv(3, (4, 3), "same"),
+    ReLU(),
+    MaxPool((3, 1), (2, 1)),
+    Linear(12),
+    ReLU(),
+    Linear(None),
+)
+
+
+@pytest.mark.parametrize(
+    ("asked", "flag"),
+    [(Acceleration("mixed"), "--precision mixed"), (Acceleration(compiled=True), "--compile")],
+)
+def test_what_only_cuda_has_a_use_for_is_refused_elsewhere(asked: Acceleration, flag: str) -> None:
+    with pytest.raises(UsageProblem, match=f"{flag} is for CUDA devices; train on cpu without it"):
+        asked.check(torch.device("cpu"))
+    asked.check(torch.device("cuda"))
+    Acceleration().check(torch.device("cpu"))
+
+
+def test_shorter_products_are_allowed_for_a_time_only() -> None:
+    with Acceleration("mixed").products():
+        assert torch.get_float32_matmul_precision() == "high"
+    assert torch.get_float32_matmul_precision() == "highest"
+    with Acceleration().products():
+        assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_convolutions_alone_take_the_shorter_type() -> None:
+    x, weight = torch.randn(2, 1, 5, 5), torch.randn(3, 1, 2, 2)
+    for precision, kind in (("mixed", torch.bfloat16), ("float32", torch.float32)):
+        with Acceleration(precision).convolutions(torch.device("cpu")):
+            assert torch.nn.functional.conv2d(x, weight).dtype == kind
+
+
+def test_statistics_of_short_numbers_are_taken_in_single_precision() -> None:
+    # 300 frames are more than bfloat16 can count, and their mean is finer than it can hold.
+    frames = torch.tensor([300, 200])
+    mask = (torch.arange(300) < frames[:, None]).float()[:, None, None]
+    x = (torch.randn(2, 4, 1, 300) + 3).bfloat16()
+    norms = [torch.nn.BatchNorm2d(4) for _ in range(2)]
+    short = masked_batch_norm(norms[0], x, mask.bfloat16())
+    single = masked_batch_norm(norms[1], x.float(), mask)
+    assert torch.equal(short, single)
+    found, wanted = (norm.state_dict()["running_var"] for norm in norms)
+    assert torch.equal(found, wanted)
+
+
+def test_compiled_passes_train_as_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BACKEND", "aot_eager")  # all but the making of machine code
+    found: list[dict[str, Tensor]] = []
+    compiled = []
+    original = torch.compile
+
+    def counted(*args: object, **keywords: object) -> object:
+        compiled.append(args[0])
+        return original(*args, **keywords)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(torch, "compile", counted)
+    for asked in (Acceleration(), Acceleration(compiled=True)):
+        network = Network(TABLE, input_shape=(1, 10, 6), classes=5)
+        network.reset_parameters(torch.Generator().manual_seed(0))
+        step = Step(network, AdaGrad(0.05), l2=0.0, dropout=0.5, batch=8, acceleration=asked)
+        generator = torch.Generator().manual_seed(1)
+        for count in (8, 6, 8):
+            x = torch.randn(count, 1, 10, 6, generator=generator)
+            wanted = torch.randint(5, (count,), generator=generator)
+            step(x.__getitem__, wanted, generator)
+        found.append(network.state_dict())
+    assert len(compiled) >= 1
+    for name, value in found[0].items():
+        torch.testing.assert_close(found[1][name], value, rtol=1e-4, atol=1e-5)
