@@ -237,6 +237,12 @@ def test_a_forged_artifact_is_refused(tmp_path: Path, laid: Path, name: str) -> 
     assert str(path) in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_the_header_of_a_chunk_is_believed_only_if_it_is_its_size(work: Path) -> None:
+    claims(work / "corpus.zarr")
+    with pytest.raises(ArtifactError, match="does not unfold to its size"):
+        Artifact(work / "corpus.zarr").read("label")
+
+
 def test_commands_refuse_forged_artifacts_in_bounded_memory(
     tmp_path: Path, laid: Path, server: ForkServer
 ) -> None:
