@@ -79,8 +79,9 @@ STAGES = {
                       "model.pt"),
     "navai": Stage(NAVAI, "out.zarr", "--split test", "model.pt"),
     "cluster": Stage(CLUSTER, "out.zarr", "--seed 1", "model.pt"),
-    "report": Stage("report inversion.zarr --items 0", "out.png", "--kind intensity",
-                    "inversion.zarr"),
+    "report": Stage(
+        "report inversion.zarr --examples 1", "out.html", "--items 1", "inversion.zarr"
+    ),
     "synth": Stage("synth made --speakers 2 --sentences 1", "made", "--seed 1", "", ""),
 }  # fmt: skip
 """Every command that writes; a new one joins by a line."""
@@ -93,7 +94,7 @@ READERS = {
     "letters.zarr": ["train letters.zarr --width 0.02 --epochs 1 -o out.pt"],
     "model.pt": ["score model.pt", "relevance --method gradient -o out.zarr"],
     "decoder.pt": ["score decoder.pt", f"{INVERT} -o out.zarr"],
-    "inversion.zarr": ["score inversion.zarr", "report inversion.zarr --items 0 -o out.png"],
+    "inversion.zarr": ["score inversion.zarr", "report inversion.zarr --examples 1 -o out.html"],
     "relevance.zarr": ["score relevance.zarr"],
     "navai.zarr": ["score navai.zarr"],
     "clusters.zarr": ["score clusters.zarr"],

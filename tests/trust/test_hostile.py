@@ -281,6 +281,9 @@ def test_labels_steer_neither_the_terminal_nor_paths(tmp_path: Path, server: For
     ):
         done = refused(server, tmp_path / "in", line, {0})
         assert "\x1b" not in done.out + done.err, line
+    report = refused(server, tmp_path / "in", "report inversion.zarr -o a.html", {0, 4})
+    assert "\x1b" not in report.err
+    assert "<script>alert" not in (tmp_path / "in" / "a.html").read_text()
     wavs = sorted(path.name for path in (tmp_path / "in" / "wavs").rglob("*.wav"))
     assert len(wavs) == 2 * len(CRUEL) and "0003_a_b_original.wav" in " ".join(wavs)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "timit"]
