@@ -369,7 +369,8 @@ def test_settings_files_of_any_content(tmp_path: Path) -> None:
     from speechscope.errors import UsageProblem
 
     path = tmp_path / "speechscope.toml"
-    for content in (b"a = " + b"[" * 100_000, b"\xff\xfe", b"\x00", b"a.b.c.d = 1\n", b"x = 1e999"):
+    for content in (b"a = " + b"[" * 100_000, b"\xff\xfe", b"\x00", b"a.b.c.d = 1\n", b"x = 1e999",
+                    b"epochs = " + b"9" * 5000):  # fmt: skip
         path.write_bytes(content)
         with time_limit(SECONDS), pytest.raises(UsageProblem):
             load({"train": {"epochs": "epochs"}}, path)
