@@ -20,9 +20,10 @@ LADDER = (
     ("__main__",),
     ("cli",),
     ("commands",),
+    ("report",),
     ("scorecards", "inspection", "api"),
     ("navai",),  # built on relevance, and on the sounds of inversion
-    ("training", "inversion", "relevance", "clustering", "report", "round_trip"),
+    ("training", "inversion", "relevance", "clustering", "round_trip"),
     ("scoring", "subject"),
     ("corpus",),
     ("tracing",),

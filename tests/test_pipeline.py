@@ -200,15 +200,15 @@ def test_an_interrupted_training_leaves_a_state_to_resume(
         (["invert", "--layer", "1", "--input", "birds", "-f"], 2, "--input birds: choose from"),
         (["invert", "--layer", "1", "--audio", "a.wav", "-f"], 1, "--audio a.wav: a.wav cannot"),
         (["invert", "--optimizer", "newton", "-f"], 2, "--optimizer newton: choose from bold"),
-        (["report", "--kind", "pie", "-f"], 2, "--kind pie: choose from grid, intensity"),
+        (["report", "inversion.zarr", "--figure", "pie"], 2, "--figure pie: choose from grid, "),
         (["score", "model.pt", "--json", "--csv"], 2, "exclude each other"),
         (
             ["train", "-o", "x.pt", "--device", "cpu", "--compile"],
             2,
             "--compile is for CUDA devices",
         ),
-        (["report", "-o", "picture.gif"], 2, "choose from png, pdf"),
-        (["report", "--items", "99", "-f"], 2, "has items 0 to 5, not 99"),
+        (["report", "-o", "picture.gif"], 2, "choose from html, png, pdf"),
+        (["report", "inversion.zarr", "--items", "99", "-f"], 2, "has items 0 to 5, not 99"),
         (["check", "corpus.zarr", "model.pt", "nothing"], 3, "nothing does not exist"),
     ],
 )
@@ -266,7 +266,10 @@ def test_waveforms_are_written_and_can_be_played(work: Path) -> None:
 def test_the_picture_of_an_inversion(work: Path) -> None:
     from matplotlib import image
 
-    assert run(["report", "--items", "1,2", "-o", "grid.png"]) == 0
+    assert (
+        run(["report", "inversion.zarr", "--items", "1,2", "--figure", "grid", "-o", "grid.png"])
+        == 0
+    )
     pixels = image.imread(work / "grid.png")
     assert pixels.shape[0] > 300 and pixels[..., :3].std() > 0.05
 
@@ -314,7 +317,7 @@ def test_every_method_average_and_input_runs(
     # Annealing's history holds the best so far, once every hundred proposals.
     history = artifact.read("objective")[0, 0, :, :3]
     assert (np.diff(history, axis=1) <= 0).all()
-    assert run(["report", "--kind", "intensity", "--items", "2", "-o", "bars.png", "-q"]) == 0
+    assert run(["report", "inversion.zarr", "--figure", "intensity", "-o", "bars.png", "-q"]) == 0
     assert Path("bars.png").stat().st_size > 1000
 
 

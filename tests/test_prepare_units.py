@@ -116,7 +116,6 @@ def test_the_arrays_do_not_depend_on_the_number_of_workers(
         (["score", "frame.zarr"], 2, "holds items of unit frame; this needs `speechscope prepare"),
         (["score", "window.zarr"], 2, "window.zarr holds waveforms; this needs spectrograms"),
         (["score", "utterance.zarr"], 2, "holds items of unit utterance; this needs"),
-        (["report", "utterance.zarr"], 3, "utterance.zarr is a corpus; a inversion is needed here"),
     ],
 )
 def test_a_stage_that_cannot_take_a_unit_says_so_in_one_line(

@@ -164,7 +164,7 @@ def test_letter_training_goes_on_where_it_stopped(
         (["decode-train", "letters.pt"], 2, "letters.pt is a letter network, which gives letters"),
         (["invert", "letters.pt", "--method", "bp"], 2, "letters.pt is a letter network, which"),
         (["invert", "letters.pt"], 2, "letters.pt is a model; --method decode+bp needs a decoder"),
-        (["report", "letters.pt"], 3, "letters.pt"),
+        (["report", "letters.pt", "--items", "x"], 2, "--items x: give positions such as 0,5,7"),
         (
             ["train", "frames.zarr"],
             2,

@@ -1,0 +1,136 @@
+"""What a network answers to the test items of its corpus: who is taken for whom."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from speechscope.corpus.store import Corpus
+from speechscope.device import choose
+from speechscope.networks.saved import Model
+from speechscope.networks.wav2letter import Wav2Letter
+from speechscope.report.figures import Entry, Figure, Matrix, Table
+from speechscope.training import evaluation, utterances
+from speechscope.training.source import CorpusSource
+
+TOP = 15
+"""Confusions named in the table (chosen)."""
+NOTHING = "–"
+"""Stands for a letter that was left out or put in."""
+
+
+def figures(model: Model, corpus: Corpus, device: str, examples: int) -> list[Figure]:
+    """Return the confusion matrix of the test split and its largest entries.
+
+    Of a letter network, of the letters of the cheapest alignment, with examples of its answers.
+    """
+    if not (corpus.splits == 2).any():
+        return []
+    if isinstance(model.network, Wav2Letter):
+        return _letters(model.network.to(choose(device)), corpus, examples)
+    source = CorpusSource(corpus, ("test",), choose(device), hold=False)
+    _, predicted = evaluation.answers(model.network.to(choose(device)), source, "test")
+    labels = source.labels("test")
+    names = model.classes_folded
+    counts = count(model.fold[labels], model.fold[predicted], len(names))
+    right = float(np.trace(counts) / max(1, counts.sum()))
+    folded = " folded" if len(names) < len(model.classes) else ""
+    note = (
+        f"Test items of each of {len(names)}{folded} classes by the class answered: "
+        f"{counts.sum():,} items, {100 * right:.1f} % on the diagonal. Colours are shares of a row."
+    )
+    return _shown(counts, names, note)
+
+
+def count(
+    labels: NDArray[np.integer], predicted: NDArray[np.integer], classes: int
+) -> NDArray[np.int64]:
+    """Return how many items of each class (row) were answered as each class (column)."""
+    pairs = np.asarray(labels, dtype=np.int64) * classes + predicted
+    return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+
+
+def aligned(said: str, answered: str) -> list[tuple[str, str]]:
+    """Return the pairs of letters of the cheapest alignment; `NOTHING` pairs what has no partner.
+
+    Substitution, deletion and insertion cost 1 each (Levenshtein 1966).
+    """
+    cost = [list(range(len(answered) + 1))]
+    for i, one in enumerate(said, start=1):
+        row, before = [i], cost[-1]
+        for j, other in enumerate(answered, start=1):
+            row.append(min(before[j - 1] + (one != other), before[j] + 1, row[j - 1] + 1))
+        cost.append(row)
+    pairs = []
+    i, j = len(said), len(answered)
+    while i or j:
+        if i and j and cost[i][j] == cost[i - 1][j - 1] + (said[i - 1] != answered[j - 1]):
+            i, j = i - 1, j - 1
+            pairs.append((said[i], answered[j]))
+        elif i and cost[i][j] == cost[i - 1][j] + 1:
+            i -= 1
+            pairs.append((said[i], NOTHING))
+        else:
+            j -= 1
+            pairs.append((NOTHING, answered[j]))
+    return pairs[::-1]
+
+
+def _letters(network: Wav2Letter, corpus: Corpus, examples: int) -> list[Figure]:
+    found = utterances.answers(
+        network, utterances.CorpusUtterances(corpus, hold=False), "test", batch=16
+    )
+    pairs = [
+        pair
+        for said, answered in zip(found.texts, found.answers, strict=True)
+        for pair in aligned(said, answered)
+    ]
+    letters = [*sorted({letter for pair in pairs for letter in pair} - {NOTHING}), NOTHING]
+    place = {letter: index for index, letter in enumerate(letters)}
+    counts = count(
+        np.array([place[one] for one, _ in pairs], dtype=np.int64),
+        np.array([place[other] for _, other in pairs], dtype=np.int64),
+        len(letters),
+    )
+    note = (
+        f"Letters said (rows) by letters written (columns) in the cheapest alignment of "
+        f"{len(found.texts):,} test utterances; {NOTHING} is no letter: the last column were left "
+        f"out, the last row put in. Letter error rate {100 * found.error:.1f} %."
+    )
+    rows = [[said, wrote] for said, wrote in zip(found.texts, found.answers, strict=True)]
+    names = [letter if letter.strip() else "␣" for letter in letters]
+    return [
+        *_shown(counts, names, note),
+        Table(
+            "written",
+            "What it writes",
+            f"{min(examples, len(rows))} of {len(rows):,} test utterances.",
+            ("said", "written"),
+            rows[:examples],
+        ),
+    ]
+
+
+def _shown(
+    counts: NDArray[np.int64], names: list[str] | tuple[str, ...], note: str
+) -> list[Figure]:
+    """Return the matrix of the classes that occur, and its largest entries off the diagonal."""
+    kept = np.flatnonzero(counts.sum(0) + counts.sum(1))
+    counts, names = counts[np.ix_(kept, kept)], [names[index] for index in kept]
+    wrong = counts.copy()
+    np.fill_diagonal(wrong, 0)
+    order = np.argsort(-wrong, axis=None, kind="stable")[:TOP]
+    rows: list[list[Entry]] = []
+    for row, column in zip(*np.unravel_index(order, counts.shape), strict=True):
+        if wrong[row, column]:
+            share = 100 * wrong[row, column] / counts[row].sum()
+            rows.append([names[row], names[column], int(wrong[row, column]), f"{share:.1f} %"])
+    return [
+        Matrix("confusion", "Confusions", note, counts, names, names, "said", "answered"),
+        Table(
+            "confusion-table",
+            "The most frequent confusions",
+            "",
+            ("said", "answered", "items", "of the class"),
+            rows,
+            closed=True,
+        ),
+    ]

@@ -1,0 +1,71 @@
+"use strict";
+// Players: one button over each picture; one sound at a time.
+const playing = { audio: null, button: null };
+function stop() {
+  if (playing.audio) { playing.audio.pause(); playing.audio.currentTime = 0; }
+  if (playing.button) {
+    playing.button.setAttribute("aria-pressed", "false");
+    playing.button.textContent = "▶";
+  }
+  playing.audio = playing.button = null;
+}
+function play(audio, button) {
+  const again = playing.audio === audio;
+  stop();
+  if (again) return;
+  playing.audio = audio;
+  playing.button = button;
+  if (button) { button.setAttribute("aria-pressed", "true"); button.textContent = "■"; }
+  audio.onended = stop;
+  audio.play().catch(stop);
+}
+for (const audio of document.querySelectorAll(".cell audio")) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "play";
+  button.textContent = "▶";
+  button.setAttribute("aria-pressed", "false");
+  button.setAttribute("aria-label", "Play " + audio.getAttribute("aria-label"));
+  button.addEventListener("click", () => play(audio, button));
+  audio.removeAttribute("controls");
+  audio.after(button);
+}
+
+// Matrices: name the entry under the pointer, or under the arrow keys.
+for (const box of document.querySelectorAll(".matrix")) {
+  const data = JSON.parse(box.querySelector("script").textContent);
+  const svg = box.querySelector("svg"), output = box.querySelector("output");
+  const area = box.querySelector(".scroll");
+  const margin = Number(svg.dataset.margin), side = Number(svg.dataset.square);
+  const cursor = document.createElementNS("http://www.w3.org/2000/svg", "rect");
+  cursor.setAttribute("class", "cursor");
+  cursor.setAttribute("width", side);
+  cursor.setAttribute("height", side);
+  let at = null;
+  const show = (row, column) => {
+    at = [row, column];
+    if (!cursor.parentNode) svg.append(cursor);
+    cursor.setAttribute("x", margin + column * side);
+    cursor.setAttribute("y", 6 + row * side);
+    const count = data.counts[row][column];
+    const total = data.counts[row].reduce((sum, n) => sum + n, 0);
+    const share = total ? (100 * count / total).toFixed(1) : "0.0";
+    output.textContent = `${data.row} ${data.rows[row]}, ${data.column} ${data.columns[column]}: ` +
+      `${count} of ${total} (${share} %)`;
+  };
+  svg.addEventListener("pointermove", (event) => {
+    const scale = svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
+    const column = Math.floor((event.offsetX / scale - margin) / side);
+    const row = Math.floor((event.offsetY / scale - 6) / side);
+    if (data.rows[row] !== undefined && data.columns[column] !== undefined) show(row, column);
+  });
+  area.addEventListener("keydown", (event) => {
+    const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+    const by = step[event.key];
+    if (!by) return;
+    event.preventDefault();
+    const [row, column] = at || [-by[0], -by[1]];
+    const clamp = (value, most) => Math.max(0, Math.min(most - 1, value));
+    show(clamp(row + by[0], data.rows.length), clamp(column + by[1], data.columns.length));
+  });
+}

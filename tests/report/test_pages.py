@@ -1,0 +1,348 @@
+"""Every kind of artifact as a page: what stands there is what the artifact holds."""
+
+import base64
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import reports
+from numpy.typing import NDArray
+from reports import HOSTILE, Page, content
+
+from speechscope import artifact_writer, provenance
+from speechscope.artifact import Artifact
+from speechscope.cli import run
+from speechscope.report.colours import levels
+
+FIGURES = {
+    "corpus.zarr": ["classes", "examples", "round-trip"],
+    "windows.zarr": ["classes", "examples"],
+    "letters.zarr": ["classes", "examples"],
+    "frames.zarr": ["classes", "examples"],
+    "model.pt": ["curves", "confusion", "filters", "responses"],
+    "windows.pt": ["curves", "confusion", "filters", "responses"],
+    "letters.pt": ["curves", "confusion", "written", "filters", "responses"],
+    "decoder.pt": ["curves", "leak-test"],
+    "inversion.zarr": ["grid", "layers", "scores", "intensity"],
+    "relevance.zarr": ["overlays"],
+    "signals.zarr": ["overlays", "spectra"],
+    "maximum.zarr": ["optima", "climb"],
+    "navai.zarr": ["patterns", "means", "shifts", "counts"],
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an artifact of every kind."""
+    return reports.everything(tmp_path_factory.mktemp("reports"))
+
+
+@pytest.fixture
+def here(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The same folder to read from, and another to write to."""
+    monkeypatch.chdir(folder)
+    return tmp_path
+
+
+def page_of(arguments: list[str], output: Path, code: int = 0) -> Page:
+    path = output / "page.html"
+    assert run(["report", *arguments, "-o", str(path), "-f", "-q"]) == code
+    return Page(path.read_text("utf-8"))
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_kind_has_its_figures(here: Path, name: str) -> None:
+    page = page_of([name], here)
+    assert page.figures == FIGURES[name]
+    assert name in page.text
+
+
+def test_a_page_needs_nothing_but_itself(here: Path) -> None:
+    page = page_of([], here)  # everything by its usual name
+    assert len(page.figures) > 20
+    for tag, attributes in page.tags:
+        for name in ("src", "href", "xlink:href", "srcset", "action", "data", "poster"):
+            value = attributes.get(name)
+            assert value is None or value.startswith(("data:", "#")), f"<{tag} {name}={value}>"
+        assert tag not in ("link", "iframe", "object", "embed", "base", "form")
+    policy = [a["content"] for t, a in page.tags if a.get("http-equiv")]
+    assert policy and str(policy[0]).startswith("default-src 'none'")
+    for word in ("fetch(", "XMLHttpRequest", "import(", "http:", "https:", "@import"):
+        assert word not in page.scripts.replace("http://www.w3.org/2000/svg", ""), word
+
+
+def test_hostile_names_are_text(here: Path) -> None:
+    page = page_of(["navai.zarr", "clusters.zarr"], here)
+    assert "alert(1)" not in page.scripts
+    assert HOSTILE in page.text
+    assert '"q"' in page.text and "s&t" in page.text
+    assert any(HOSTILE in data.get("names", []) for data in page.data)
+    scripts = [found for tag, found in page.tags if tag == "script"]
+    clouds = [tag for tag, _ in page.tags if tag == "canvas"]
+    assert len(scripts) == 2 + len(clouds)
+
+
+def test_the_same_artifacts_give_the_same_page(here: Path) -> None:
+    for name in ("one.html", "two.html"):
+        assert run(["report", "-o", str(here / name), "-q"]) == 0
+    assert (here / "one.html").read_bytes() == (here / "two.html").read_bytes()
+
+
+def indices(address: str) -> NDArray[np.uint8]:
+    """Return the palette indices of a PNG in a page, (rows, columns), by its chunks alone."""
+    import struct
+    import zlib
+
+    data = content(address)
+    width, height, depth, kind = struct.unpack(">IIBB", data[16:26])
+    assert (depth, kind) == (8, 3)
+    at, body = 8, b""
+    while at < len(data):
+        size, name = struct.unpack(">I4s", data[at : at + 8])
+        body += data[at + 8 : at + 8 + size] if name == b"IDAT" else b""
+        at += 12 + size
+    rows = np.frombuffer(zlib.decompress(body), np.uint8).reshape(height, width + 1)
+    assert not rows[:, 0].any()
+    return rows[:, 1:]
+
+
+def decibels(values: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return levels below the loudest point, no softer than −60 dB, value by value."""
+    loudest = max(abs(float(v)) for v in values.ravel())
+    out = np.empty(values.shape)
+    for where, value in np.ndenumerate(values):
+        out[where] = -60.0 if value == 0 else 20 * np.log10(abs(float(value)) / loudest)
+    return np.maximum(out, -60.0)
+
+
+def test_the_pictures_of_an_inversion_are_its_arrays(here: Path) -> None:
+    page = page_of(["inversion.zarr", "--items", "4,1"], here)
+    artifact = Artifact(Path("inversion.zarr"))
+    original, found = artifact.read("original"), artifact.read("reconstruction")
+    wanted = []
+    for item in (4, 1):  # methods down, layers across, the original in the first row
+        wanted += [original[item], *found[0, :, item], *found[1, :, item]]
+    assert len(page.images["grid"]) == len(wanted) == 2 * (1 + 2 * 2)
+    for address, values in zip(page.images["grid"], wanted, strict=True):
+        drawn = indices(address)[::-1].astype(int)  # the lowest frequency is the last row
+        expected = levels(decibels(values[0]), -60.0, 0.0)
+        assert np.abs(drawn - expected).max() <= 1  # float32 against float64
+
+
+def test_the_sounds_of_an_inversion_are_its_waveforms(here: Path) -> None:
+    import io
+
+    import soundfile
+
+    page = page_of(["inversion.zarr", "--items", "2", "--figure", "grid"], here)
+    artifact = Artifact(Path("inversion.zarr"))
+    wanted = [artifact.read("waveform_original", 2), *artifact.read("waveform")[0, :, 2]]
+    wanted += list(artifact.read("waveform")[1, :, 2])
+    assert len(page.sounds) == len(wanted)
+    for sound, samples in zip(page.sounds, wanted, strict=True):
+        found, rate = soundfile.read(io.BytesIO(content(sound)))
+        assert rate == 16000
+        np.testing.assert_allclose(found, samples * 0.7 / np.abs(samples).max(), atol=1e-4)
+
+
+def test_the_patterns_of_navai_are_its_array(here: Path) -> None:
+    page = page_of(["navai.zarr"], here)
+    artifact = Artifact(Path("navai.zarr"))
+    pattern, count = artifact.read("pattern"), artifact.read("count")
+    kept = np.flatnonzero(count)
+    assert len(page.images["patterns"]) == 2 * len(kept) == 8
+    for number, address in enumerate(page.images["patterns"]):
+        values = pattern[number % 2, kept[number // 2]]
+        expected = levels(values / np.abs(values).max(), -1.0, 1.0)[::-1]
+        np.testing.assert_array_equal(indices(address), expected)
+
+
+def test_the_points_of_a_cloud_are_the_projection(here: Path) -> None:
+    page = page_of(["clusters.zarr"], here)
+    artifact = Artifact(Path("clusters.zarr"))
+    data = next(data for data in page.data if "views" in data)
+    assert data["label"] == artifact.read("label").tolist()
+    for view, expected in zip(data["views"], artifact.read("projection"), strict=True):
+        found = np.frombuffer(base64.b64decode(view), "<f4").reshape(-1, 3)
+        np.testing.assert_array_equal(found, expected)
+    assert len(data["sounds"]) == 40 and all(
+        sound.startswith("data:audio") for sound in data["sounds"]
+    )
+    assert data["groups"]["manner"] == {
+        "of": [int(label > 1) for label in data["label"]],
+        "names": ["vowel", "-"],
+    }
+    means = [data for data in page.data if "views" in data][1]
+    assert means["label"] == [0, 1, 2, 4]
+
+
+def test_a_composition_is_counted_from_the_points(here: Path) -> None:
+    page = page_of(["clusters.zarr"], here)
+    artifact = Artifact(Path("clusters.zarr"))
+    score, cluster = artifact.read("f_measure"), artifact.read("cluster")
+    for layer in range(2):
+        way = int(score[layer, 0].argmax())
+        for number in range(3):
+            label = artifact.read("label")[cluster[layer, 0, way] == number]
+            shares = np.bincount(label, minlength=5) / len(label)
+            order = sorted(range(5), key=lambda k: -shares[k])
+            named = [f"{reports.CLASSES[k]} {100 * shares[k]:.0f} %" for k in order if shares[k]]
+            assert [str(number), str(len(label)), ", ".join(named)] in page.rows
+
+
+def test_the_confusion_matrix_is_what_score_counts(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = page_of(["model.pt"], here)
+    data = next(data for data in page.data if "counts" in data)
+    capsys.readouterr()
+    assert run(["score", "model.pt", "--json"]) == 0
+    rows = [row for row in json.loads(capsys.readouterr().out) if row["measure"] == "accuracy"]
+    counts = np.array(data["counts"])
+    folded = rows[-1]
+    assert counts.sum() == folded["items"]
+    assert np.trace(counts) / counts.sum() == pytest.approx(folded["value"])
+
+
+def test_examples_bound_the_page(here: Path) -> None:
+    few, many = (page_of(["--examples", count], here) for count in ("1", "4"))
+    # By kind: the corpus' examples, the grid and the layers of the inversion, inputs and relevance.
+    assert len(few.sounds) < len(many.sounds) <= 4 * (1 + 5 + 3 + 3) + 2
+    assert few.size < many.size
+    cloud = next(data for data in few.data if "views" in data)
+    assert len(cloud["label"]) == 40  # at most 40 for each example
+    assert "1 of 6 items" in few.text
+
+
+def test_figures_and_examples_that_are_not_there_are_named(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments, text in (
+        (["inversion.zarr", "--items", "99"], "inversion.zarr has items 0 to 5, not 99"),
+        (["inversion.zarr", "--items", "one"], "--items one: give positions such as 0,5,7"),
+        (["inversion.zarr", "--figure", "pie"], "--figure pie: choose from grid, layers, scores"),
+        (["inversion.zarr", "--format", "gif"], "choose from html, png, pdf"),
+        (["inversion.zarr", "--examples", "0"], "--examples"),
+    ):
+        assert run(["report", *arguments, "-o", str(here / "x.html")]) == 2
+        err = capsys.readouterr().err
+        assert text in err and err.count("\n") == 1
+        assert not (here / "x.html").exists()
+
+
+def test_nothing_here_is_said(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["report"]) == 2
+    assert (
+        "name an artifact; there is none here of corpus.zarr, model.pt" in capsys.readouterr().err
+    )
+
+
+def test_a_damaged_artifact_is_refused_in_one_line(
+    folder: Path, workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(folder / "navai.zarr", "navai.zarr")
+    chunk = next(path for path in Path("navai.zarr/pattern/c").rglob("*") if path.is_file())
+    data = bytearray(chunk.read_bytes())
+    data[len(data) // 2] ^= 1
+    chunk.write_bytes(data)
+    Path("note.txt").write_text("hello")
+    for name in ("navai.zarr", "note.txt", "no.zarr"):
+        assert run(["report", name]) == 3
+        err = capsys.readouterr().err
+        assert name in err and err.count("\n") == 1
+        assert not Path("report.html").exists()
+
+
+def test_a_kind_without_a_report_is_named(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = provenance.new_record("widget", config={}, seed=0, device="cpu")
+    with artifact_writer.create(Path("x.zarr"), "test", record, force=False) as writer:
+        writer.put("a", np.zeros(3), ("b",))
+    assert run(["report", "x.zarr"]) == 2
+    err = capsys.readouterr().err
+    assert "x.zarr is a widget; report takes corpus, model" in err and err.count("\n") == 1
+
+
+def test_a_parent_that_is_gone_leaves_its_part_out(
+    folder: Path, workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(folder / "model.pt", "model.pt")
+    page = page_of(["model.pt"], workdir, code=4)
+    assert page.figures == ["curves", "filters"]
+    assert "Left out: confusions" in page.text
+    assert "skipped model.pt: confusions and first-layer responses" in capsys.readouterr().err
+    page_of(["model.pt", "--skip-bad"], workdir)
+    moved = ["model.pt", "--corpus", str(folder / "corpus.zarr")]
+    assert page_of(moved, workdir).figures == FIGURES["model.pt"]
+
+
+def test_arrays_that_are_not_there_leave_their_figure_out(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reports.clusters(Path("clusters.zarr"), None, optional=False)
+    assert page_of(["clusters.zarr"], workdir).figures == ["f-measure"]
+    assert capsys.readouterr().err == ""
+
+
+def test_what_stands_there_is_replaced_only_by_force(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = here / "page.html"
+    path.write_text("mine")
+    assert run(["report", "navai.zarr", "-o", str(path)]) == 2
+    assert path.read_text() == "mine"
+    assert "exists already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("file_format", ["png", "pdf"])
+def test_every_figure_is_a_file(here: Path, file_format: str) -> None:
+    names = sorted({"clusters.zarr", *FIGURES} - {"windows.zarr", "frames.zarr", "letters.zarr"})
+    names = names if file_format == "png" else ["inversion.zarr", "clusters.zarr"]
+    once, twice = here / "once", here / "twice"
+    for output in (once, twice) if file_format == "pdf" else (once,):
+        wanted = ["--format", file_format, "-o", str(output)]
+        assert run(["report", *names, *wanted, "--examples", "1", "-q"]) == 0
+    files = sorted(path.name for path in once.glob(f"*.{file_format}"))
+    assert (
+        f"inversion-grid.{file_format}" in files and f"clusters-projection.{file_format}" in files
+    )
+    expected = sum(len([f for f in FIGURES.get(n, []) if f != "written"]) for n in names)
+    assert len(files) == expected + 5  # of the clusters: F, criterion, projections, map
+    for name in files:
+        start = (once / name).read_bytes()
+        assert start.startswith(b"\x89PNG" if file_format == "png" else b"%PDF")
+        assert file_format == "png" or start == (twice / name).read_bytes(), name
+
+
+def test_one_figure_is_one_file(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from matplotlib import image
+
+    path = here / "bars.png"
+    assert run(["report", "inversion.zarr", "-o", str(path)]) == 2
+    assert "(grid, layers, scores, intensity); choose one with --figure" in capsys.readouterr().err
+    assert run(["report", "inversion.zarr", "--figure", "intensity", "-o", str(path)]) == 0
+    assert image.imread(path)[..., :3].std() > 0.05
+    assert capsys.readouterr().out == f"{path}\n"
+
+
+def test_without_matplotlib_pages_work_and_files_say_what_is_missing(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
+    page_of(["navai.zarr"], here)
+    assert run(["report", "navai.zarr", "--format", "png", "-o", str(here / "f")]) == 1
+    err = capsys.readouterr().err
+    assert "drawing needs matplotlib; pip install 'speechscope[plot]'" in err
+    assert err.count("\n") == 1 and not (here / "f").exists()
+
+
+def test_the_files_of_the_page_are_in_the_package() -> None:
+    from importlib import resources
+
+    names = {
+        path.name for path in resources.files("speechscope.report").joinpath("page_files").iterdir()
+    }
+    assert {"report.html.jinja", "style.css", "report.js", "cloud.js"} <= names
