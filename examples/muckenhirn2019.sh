@@ -7,17 +7,20 @@
 #   phone.csv speaker.csv   table 2: how often the relevance signal has a vowel's F0, F1 and F2
 #                           (with the praat extra), and how faithful the methods are
 #   heard-phone/ heard-speaker/   relevance signals to listen to
-#   report.html             relevance signals, their spectra, the first layers' responses
-# QUICK=1 takes minutes on two cores; TRAIN and EXPLAIN replace the flags of these stages. A run
+#   report.html             relevance signals, their spectra, the first layers' responses; figures/
+#                           holds the signals and spectra
+# QUICK=1 takes minutes on two cores; PREPARE, TRAIN and EXPLAIN replace the flags of these stages. A run
 # that was stopped goes on.
 set -eu
 
-corpus=$1
+corpus=${1:?"name a corpus folder"}
 results=${2:-muckenhirn2019}
 if [ "${QUICK:-0}" = 1 ]; then
-    train=${TRAIN:---epochs 2 --per-class 50}
-    explain=${EXPLAIN:---per-class 2}
+    prepare=${PREPARE:---hop 1600}
+    train=${TRAIN:---epochs 2 --per-class 30 --sampling resample}
+    explain=${EXPLAIN:---per-class 1}
 else
+    prepare=${PREPARE:-}
     train=${TRAIN:-}
     explain=${EXPLAIN:---per-class 20}
 fi
@@ -27,7 +30,7 @@ mkdir -p "$results"
 for target in phone speaker; do
     # Exit code 4 says that some recordings were left out; their reasons have been printed.
     [ -e "$results/$target.zarr" ] ||
-        $scope prepare "$corpus" --recipe muckenhirn2019 --labels $target \
+        $scope prepare "$corpus" --recipe muckenhirn2019 --labels $target $prepare \
             -o "$results/$target.zarr" || [ $? -eq 4 ]
     [ -e "$results/$target.pt" ] ||
         $scope train "$results/$target.zarr" --recipe muckenhirn2019 $train --resume \
@@ -40,5 +43,7 @@ for target in phone speaker; do
     $scope score "$results/relevance-$target.zarr" --csv > "$results/$target.csv"
 done
 $scope report "$results/phone.pt" "$results/relevance-phone.zarr" "$results/speaker.pt" \
-    "$results/relevance-speaker.zarr" -f -o "$results/report.html"
+    "$results/relevance-speaker.zarr" -f -o "$results/report.html" || [ $? -eq 4 ]
+$scope report "$results/relevance-phone.zarr" "$results/relevance-speaker.zarr" --format pdf \
+    -f -o "$results/figures" || [ $? -eq 4 ]
 cat "$results/phone.csv" "$results/speaker.csv"

@@ -7,17 +7,18 @@
 #   clusters.csv         precision, recall and F by layer, reduction and algorithm, for the number of
 #                        classes; probes of phonological features, similarity of layers
 #   auto.csv             the same for the number of clusters that the two criteria choose
-#   report.html          the tables, compositions, 3-D projections, and maps in the F1-F2 plane
-# QUICK=1 takes minutes on two cores; PREPARE (such as --phone-set timit-48 for English), TRAIN and
-# CLUSTER replace the flags of these stages. A run that was stopped goes on.
+#   report.html          the tables, compositions, 3-D projections, and maps in the F1-F2 plane;
+#                        figures/ holds them as PDF
+# QUICK=1 takes minutes on two cores; PREPARE (such as "--phone-set sampa-fr" for French), TRAIN
+# and CLUSTER replace the flags of these stages. A run that was stopped goes on.
 set -eu
 
-corpus=$1
+corpus=${1:?"name a corpus folder"}
 results=${2:-pellegrini2016}
 prepare=${PREPARE:---phone-set timit-48}
 if [ "${QUICK:-0}" = 1 ]; then
     train=${TRAIN:---epochs 3 --per-class 100 --sampling resample}
-    cluster=${CLUSTER:---per-class 20}
+    cluster=${CLUSTER:---per-class 10 --layer input,pool1,pool2,relu5}
 else
     train=${TRAIN:-}
     cluster=${CLUSTER:-}
@@ -42,5 +43,6 @@ mkdir -p "$results"
 $scope score "$results/clusters.zarr" --csv > "$results/clusters.csv"
 $scope score "$results/auto.zarr" --csv > "$results/auto.csv"
 $scope report "$results/model.pt" "$results/clusters.zarr" "$results/auto.zarr" \
-    -f -o "$results/report.html"
+    -f -o "$results/report.html" || [ $? -eq 4 ]
+$scope report "$results/clusters.zarr" --format pdf -f -o "$results/figures" || [ $? -eq 4 ]
 cat "$results/clusters.csv" "$results/auto.csv"

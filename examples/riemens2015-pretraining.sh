@@ -5,28 +5,33 @@
 #     sh examples/riemens2015-pretraining.sh CORPUS [RESULTS]
 #
 # It begins from the autoencoders of riemens2015-tables.sh in RESULTS, which runs first, with the
-# same variables; CLASSIFY replaces the flags of these classifiers. The table is table5.csv; in the
-# baseline from a random encoder, "pretrained" is the network trained as usual.
+# same variables (NETWORK among them); rows without an autoencoder there are left out. CLASSIFY
+# replaces the flags of these classifiers. The table is table5.csv; in the baseline from a random
+# encoder, "pretrained" is the network trained as usual.
 set -eu
 
+corpus=${1:?"name a corpus folder"}
 results=${2:-riemens2015}
-network=${NETWORK:-freq-padded}
 if [ "${QUICK:-0}" = 1 ]; then
-    classify=${CLASSIFY:---epochs 5 --per-class 60}
+    network=${NETWORK:-freq-overlap-padded}
+    classify=${CLASSIFY:---epochs 2 --per-class 40}
 else
+    network=${NETWORK:-freq-padded}
     classify=${CLASSIFY:---epochs 50}
 fi
 scope=${SPEECHSCOPE:-speechscope}
-[ -e "$results/table4.csv" ] || sh "$(dirname "$0")/riemens2015-tables.sh" "$1" "$results"
+sh "$(dirname "$0")/riemens2015-tables.sh" "$corpus" "$results"
 
 # table5 ROW TABLE4-ROW: classifiers from the deepest encoder of a row of table 4.
 table5() {
     row=$1 from=$results/table4-$2.pt
-    set -- --network "$network" $classify --from "$from" --resume
+    [ -e "$from" ] || return 0
     [ -e "$results/table5-$row-fixed.pt" ] ||
-        $scope train "$results/corpus.zarr" "$@" --freeze-encoder -o "$results/table5-$row-fixed.pt"
+        $scope train "$results/corpus.zarr" --network "$network" $classify --from "$from" \
+            --freeze-encoder --resume -o "$results/table5-$row-fixed.pt"
     [ -e "$results/table5-$row-pretrained.pt" ] ||
-        $scope train "$results/corpus.zarr" "$@" -o "$results/table5-$row-pretrained.pt"
+        $scope train "$results/corpus.zarr" --network "$network" $classify --from "$from" \
+            --resume -o "$results/table5-$row-pretrained.pt"
 }
 table5 1 01 # baseline: a random encoder
 table5 2 05 # regular training, switch unpooling

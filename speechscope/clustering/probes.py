@@ -31,7 +31,8 @@ def probe(
 
     Returns
     -------
-    NaN where there are fewer than two speakers or values, or a fold lacks a value to train on.
+    NaN where there are fewer than two speakers or values, or a fold has fewer than two samples of a
+    value to train on: one has no covariance.
     """
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
     from sklearn.metrics import recall_score
@@ -44,7 +45,7 @@ def probe(
     priors = np.full(len(names), 1 / len(names))
     answers = np.empty(len(targets), dtype=np.int64)
     for train, test in GroupKFold(folds).split(points, targets, speakers):
-        if len(np.unique(targets[train])) < len(names):
+        if np.bincount(targets[train], minlength=len(names)).min() < 2:
             return np.nan
         classifier = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto", priors=priors)
         answers[test] = classifier.fit(points[train], targets[train]).predict(points[test])

@@ -260,11 +260,23 @@ def _wanted(
         wanted = [u for u in wanted if not u.is_sa]
         losses.dropped["SA sentences"] = len(found) - len(wanted)
     if settings.labels == "speaker" and any(u.split for u in wanted):
-        # Muckenhirn 2019, sec. 4.1: "the 462 speakers in the training set".
+        # Muckenhirn 2019, sec. 4.1: "the 462 speakers in the training set". Where that has one
+        # recording of each, there is none left to recognize them in: then whoever has several.
         training = [u for u in wanted if u.split == "train"]
-        losses.dropped["of speakers outside the training folder"] = len(wanted) - len(training)
-        wanted = training
+        several = _of_several(wanted)
+        if _of_several(training) or not several:
+            losses.dropped["of speakers outside the training folder"] = len(wanted) - len(training)
+            wanted = training
+        else:
+            losses.dropped["of speakers with one recording"] = len(wanted) - len(several)
+            wanted = several
     return wanted
+
+
+def _of_several(utterances: Sequence[Utterance]) -> list[Utterance]:
+    """Return the recordings of speakers who have more than one."""
+    counts = Counter(u.speaker for u in utterances)
+    return [u for u in utterances if counts[u.speaker] > 1]
 
 
 def _splits(

@@ -74,6 +74,8 @@ def test_a_probe_tells_what_a_line_divides_and_not_what_it_does_not() -> None:
     assert 0.3 < probe(points, points[:, 0] * points[:, 1] > 0, speakers) < 0.65
     assert np.isnan(probe(points, points[:, 0] > 0, np.zeros(400, dtype=int)))
     assert np.isnan(probe(points, speakers, speakers))  # a value only one speaker has
+    rare = np.isin(np.arange(400), [0, 1])  # in training once, for who is tested on the other
+    assert np.isnan(probe(points, rare, speakers))
 
 
 def test_a_probe_is_tested_on_other_speakers() -> None:

@@ -99,6 +99,18 @@ def test_windows_of_speakers_cover_whole_recordings_of_every_split(
     assert not set(utterances[corpus.items("train")]) & set(utterances[corpus.items("test")])
 
 
+def test_of_speakers_recorded_once_none_is_recognized(tmp_path: Path) -> None:
+    for number in range(3):
+        corpora.utterance(tmp_path / f"timit/TRAIN/DR1/FAB{number}0", f"SX{number}", seed=number)
+    for sentence in (3, 4):
+        corpora.utterance(tmp_path / "timit/TEST/DR1/FAB30", f"SX{sentence}", seed=sentence)
+    settings = replace(WINDOWS, labels="speaker", split="recordings:0.3", drop_sa=False)
+    corpus, summary = run(tmp_path / "timit", tmp_path / "c.zarr", settings)
+    assert summary.losses.dropped["of speakers with one recording"] == 3
+    assert corpus.classes == ("FAB30",)
+    assert len(corpus.items("test")) == len(corpus.items("train")) == 80
+
+
 @pytest.mark.parametrize("rule", ["folder", "share:0.2"])
 def test_speakers_to_be_recognized_are_in_every_split(
     root: Path, tmp_path: Path, rule: str
