@@ -75,7 +75,7 @@ def reseal_root(path: Path, array: str, **record: Any) -> None:
     """Make the record agree with an array that was changed."""
     root = json.loads((path / "zarr.json").read_text())
     own = root["attributes"]["speechscope"]
-    if (path / array / "zarr.json").exists():
+    if array:
         chunks = [p for p in (path / array / "c").rglob("*") if not p.is_dir()]
         own["contents"][array]["metadata"] = provenance.file_digest(path / array / "zarr.json")
         own["contents"][array]["chunks"] = len(chunks)

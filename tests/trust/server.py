@@ -99,6 +99,8 @@ class ForkServer:
         folder = Path(self._folder.name) / str(self._count % 50)
         folder.mkdir(exist_ok=True)
         (folder / "in").write_text(stdin)
+        for name in ("out", "err"):  # a process may be killed before it opens them
+            (folder / name).write_text("")
         connection = socket.socket(socket.AF_UNIX)
         connection.settimeout(60)
         connection.connect(str(self._path))

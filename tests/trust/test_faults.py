@@ -137,11 +137,11 @@ CHANGED = {
     "corpus.zarr": (
         "prepare timit --bins 101",
         ["score model.pt", f"decode-train {LITTLE} -o out.pt", "relevance -o out.zarr",
-         "maximize --layer conv1 --unit 0 --steps 1 -o out.zarr", "score decoder.pt"],
+         "maximize --layer conv1 --unit 0 --steps 1 -o out.zarr"],
     ),
     "model.pt": (
         f"train --network freq-padded {LITTLE} --seed 9",
-        [f"{stages.INVERT} -o out.zarr", "score decoder.pt", "score relevance.zarr"],
+        [f"{stages.INVERT} -o out.zarr", "score relevance.zarr"],
     ),
 }  # fmt: skip
 
@@ -187,5 +187,6 @@ def test_every_writing_command_is_attacked() -> None:
     from speechscope.cli import COMMANDS
 
     attacked = {stage.arguments.split()[0] for stage in STAGES.values()}
-    assert attacked == set(COMMANDS) - {"score", "info", "check"}
+    # A corpus this small is one chunk, and so one shard: there is nothing to merge.
+    assert attacked == set(COMMANDS) - {"score", "info", "check", "merge"}
     assert set(CHEAP) < set(STAGES) and np.all([s.other for s in STAGES.values()])
