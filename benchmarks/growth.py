@@ -2,6 +2,7 @@
 
     python benchmarks/growth.py model.pt corpus_folder             # workers of a LocalCluster
     python benchmarks/growth.py model.pt corpus_folder --separate  # `dask scheduler`, `dask worker`
+    python benchmarks/growth.py model.pt corpus_folder --alone     # processor seconds of one
     python benchmarks/growth.py model.pt --torchrun                # training, 1 process against 2
 
 ``invert`` and ``relevance`` do the same items with one worker and with two, each on one thread;
@@ -14,6 +15,7 @@ Connecting and starting workers is not timed: it is the same few seconds however
 import argparse
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -167,6 +169,8 @@ def grow(
 ) -> dict[str, Any]:
     """Time a command with one worker and with two, and print a line."""
     out, few, items = folder / "out.zarr", options.items // 4, options.items
+    if options.alone:
+        return alone_of(name, write, out, items)
     write(out, few, Here())
     alone = Artifact(out).contents
     for who in (one, two):  # which also has the workers import what they need
@@ -178,25 +182,46 @@ def grow(
         small.append(seconds(lambda: write(out, few, one)))
         times.append([seconds(partial(write, out, items, who)) for who in (one, two)])
     here = seconds(lambda: write(out, items, Here()))
-    held = Artifact(out)
-    size = sum(entry["bytes"] for entry in held.contents.values())
-    files = sum(entry["chunks"] for entry in held.contents.values())
     found = {
-        "items": items,
-        "layers": len(LAYERS),
-        "steps": STEPS,
+        **sizes(out, items),
         "few_items": few,
         "here": here,
         "few": statistics.median(small),
         "one": statistics.median(first for first, _ in times),
         "two": statistics.median(second for _, second in times),
         "ratio": statistics.median(first / second for first, second in times),
-        "bytes": size,
-        "files": files,
     }
     print(
         f"{name:>10} {items} items: this process {here:6.2f} s, 1 worker {found['one']:6.2f} s, "
         f"2 workers {found['two']:6.2f} s, ratio {found['ratio']:.2f}; arrays equal",
+        flush=True,
+    )
+    return found
+
+
+def sizes(out: Path, items: int) -> dict[str, Any]:
+    """Return what was written for so many items: arrays that grow with them, in blocks."""
+    held = Artifact(out)
+    grown = [entry for name, entry in held.contents.items() if "item" in held.dims(name)[:-1]]
+    return {
+        "items": items,
+        "layers": len(LAYERS),
+        "steps": STEPS,
+        "bytes": sum(entry["bytes"] for entry in grown),
+        "files": sum(entry["chunks"] for entry in grown),
+        "memory": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,  # of Linux, in KiB
+    }
+
+
+def alone_of(name: str, write: Write, out: Path, items: int) -> dict[str, Any]:
+    """Count the processor seconds of this process, which other processes do not change much."""
+    write(out, items // 4, Here())
+    began = time.process_time()
+    write(out, items, Here())
+    found = {**sizes(out, items), "cpu": time.process_time() - began}
+    print(
+        f"{name:>10} {items} items: {found['cpu']:.2f} s of one processor, "
+        f"{found['memory'] / 1e6:.0f} MB at most",
         flush=True,
     )
     return found
@@ -271,6 +296,7 @@ def main() -> None:
     parser.add_argument("root", type=Path, nargs="?", help="a corpus folder, for prepare")
     parser.add_argument("--separate", action="store_true")
     parser.add_argument("--torchrun", action="store_true")
+    parser.add_argument("--alone", action="store_true", help="this process, in processor seconds")
     parser.add_argument("--only", default="invert,relevance")
     parser.add_argument("--items", type=int, default=1024)
     parser.add_argument("--repeats", type=int, default=3)
@@ -284,16 +310,21 @@ def main() -> None:
             record_of = load_classifier(options.model).checkpoint.record
             training(ancestor(options.model, record_of, "corpus"), folder, options.repeats)
             return
-        with (
-            workers_of(1, folder, options.separate) as one,
-            workers_of(2, folder, options.separate) as two,
-        ):
+        with ExitStack() as stack:
+            one: Executor = Here()
+            two: Executor = Here()
+            if not options.alone:
+                one, two = (
+                    stack.enter_context(workers_of(count, folder, options.separate))
+                    for count in (1, 2)
+                )
             made = {"invert": invert_with, "relevance": relevance_with}
             for command in options.only.split(","):
                 write = made[command](options.model)
                 found[command] = grow(command, write, folder, one, two, options)
-            found["task"] = task_cost(folder, one)
-            print(f"   a task costs {1e3 * found['task']:.1f} ms beside its work")
+            if not options.alone:
+                found["task"] = task_cost(folder, one)
+                print(f"   a task costs {1e3 * found['task']:.1f} ms beside its work")
         if options.root is not None:
             found["prepare"] = preparing(options.root, folder, options.repeats)
     if options.json is not None:

@@ -4,12 +4,14 @@
 
 `speechscope train` over N epochs; over half of them and then over all with --resume; and, started
 by torchrun, in two processes of one thread each. Each is a process of its own; final weights are
-compared first. Printed are the seconds outside the epochs (starting, reading the corpus, keeping
-the state, writing), in which a resumed run may differ from one begun anew, and those of an epoch.
+compared first. Printed are the seconds of an epoch, those outside the epochs (starting, reading the
+corpus, keeping the state, writing), in which a resumed run may differ from one begun anew, and the
+processor time of everything, which other programs on the machine hardly change.
 """
 
 import argparse
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -22,11 +24,11 @@ from speechscope.checkpoint import Checkpoint
 
 
 class Run(NamedTuple):
-    """One training: its seconds in all, of its median epoch, and outside the epochs it made."""
+    """One training: the seconds of its median epoch, those outside its epochs, processor time."""
 
-    wall: float
     epoch: float
     outside: float
+    processor: float
 
 
 def run(
@@ -46,13 +48,19 @@ def run(
     command = [*start, "-m", "speechscope", "train", str(corpus), "-q", "-o", str(model)]
     command += ["--epochs", str(epochs), "--per-class", str(arguments.per_class)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(2 // processes)}
-    begun = time.perf_counter()
+    begun, used = time.perf_counter(), processor()
     subprocess.run(
         command + ["--resume"] * again, check=True, env=environment, stdout=subprocess.DEVNULL
     )
     wall = time.perf_counter() - begun
     seconds = [epoch["seconds"] for epoch in Checkpoint(model).values["history"][before:]]
-    return Run(wall, statistics.median(seconds), wall - sum(seconds))
+    return Run(statistics.median(seconds), wall - sum(seconds), processor() - used)
+
+
+def processor() -> float:
+    """Return the processor time of all processes started so far that have ended [s]."""
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
 
 
 def apart(first: Path, second: Path) -> float:
@@ -69,13 +77,14 @@ def main() -> None:
     parser.add_argument("--per-class", type=int, default=500)
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
-    found: dict[str, list[Run]] = {"whole": [], "resumed": [], "two processes": []}
+    names = ("whole", "first half", "resumed", "two processes")
+    found: dict[str, list[Run]] = {name: [] for name in names}
     for _ in range(arguments.repeats):
         with tempfile.TemporaryDirectory() as folder:
             models = {name: Path(folder) / f"{name.split()[0]}.pt" for name in found}
             half, epochs = arguments.epochs // 2, arguments.epochs
             whole = run(arguments.corpus, models["whole"], arguments, epochs=epochs)
-            run(arguments.corpus, models["resumed"], arguments, epochs=half)
+            first = run(arguments.corpus, models["resumed"], arguments, epochs=half)
             resumed = run(arguments.corpus, models["resumed"], arguments, epochs=epochs, again=True)
             two = run(
                 arguments.corpus, models["two processes"], arguments, epochs=epochs, processes=2
@@ -84,6 +93,7 @@ def main() -> None:
                 raise SystemExit("the resumed run ended with other weights")
             found["whole"].append(whole)
             found["resumed"].append(resumed)
+            found["first half"].append(first)
             found["two processes"].append(two)
             print(
                 "  ".join(f"{n} {r[-1].epoch:.2f} s an epoch" for n, r in found.items()), flush=True
@@ -92,7 +102,8 @@ def main() -> None:
     for name, runs in found.items():
         print(
             f"{name:14} {statistics.median(r.epoch for r in runs):6.2f} s an epoch, "
-            f"{statistics.median(r.outside for r in runs):5.2f} s outside the epochs"
+            f"{statistics.median(r.outside for r in runs):5.2f} s outside the epochs, "
+            f"{statistics.median(r.processor for r in runs):6.2f} s of processor time"
         )
 
 

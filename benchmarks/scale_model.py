@@ -7,9 +7,10 @@ The model of a command with W workers, of one thread each:
 
     T(W) = a + max(b · items / W, d · tasks)
 
-a and b come from two lengths of work with one worker; d, what the command itself spends on a task,
-from tasks that do nothing. What is left over is checked: the time that the model gives for two
-workers against the time measured. Bytes and files are proportional to items, as measured. Memory is
+a and b come from two lengths of work with one worker, or b from the processor seconds of one
+process (`growth.py --alone`), where nothing else can be timed; d, what the command itself spends on
+a task, from tasks that do nothing. What is left over is checked: the time that the model gives for
+two workers against the time measured. Bytes and files are proportional to items. Memory is
 counted from what the code holds: 40 bytes an item in the command (labels, splits and places of the
 corpus), about 350 bytes a chunk file (its digest), and one chunk of each array in a worker.
 """
@@ -30,6 +31,8 @@ INODES = 1_000_000
 
 def line(measured: Mapping[str, float]) -> tuple[float, float]:
     """Return a [s] and b [s an item] of one worker."""
+    if "cpu" in measured:
+        return 0.0, measured["cpu"] / measured["items"]
     rate = (measured["one"] - measured["few"]) / (measured["items"] - measured["few_items"])
     return max(0.0, measured["few"] - rate * measured["few_items"]), rate
 
@@ -37,6 +40,9 @@ def line(measured: Mapping[str, float]) -> tuple[float, float]:
 def check(name: str, measured: Mapping[str, float]) -> None:
     """Print what the model says of two workers beside what was measured."""
     fixed, rate = line(measured)
+    if "two" not in measured:
+        print(f"{name:>10}: b = {1e3 * rate:.2f} ms an item, of a processor's time; not checked")
+        return
     tasks = -(-measured["items"] // CHUNK) * measured.get("layers", 1)
     share = -(-tasks // 2) / tasks  # an odd task is one worker's
     expected = fixed + rate * measured["items"] * share

@@ -43,7 +43,7 @@ COMMANDS = {
     "relevance": ("relevance --method gradient,lrp --per-class 4 -f", "relevance.zarr"),
     "maximize": ("maximize --layer conv2 --unit 0,1,2,3 --steps 60 -f", "maximum.zarr"),
     "score": ("score model.pt inversion.zarr", ""),
-    "report": ("report inversion.zarr --items 0,1 -f -o inversion.png", ""),
+    "report": ("report inversion.zarr --examples 2 -f -o report.html", ""),
     "info": ("info inversion.zarr", ""),
 }  # fmt: skip
 

@@ -115,7 +115,12 @@ def _check_shape(folder: Path, metadata: bytes, count: int) -> None:
         codecs = {str(codec["name"]) for codec in said["codecs"]}
         sizes = [-(-n // step) for n, step in zip(shape, grid, strict=True)]
         unfolded = math.prod(grid) * kind.itemsize
-        wrong = math.prod(sizes) != count or min([0, *shape]) < 0 or not codecs <= _CODECS
+        wrong = (
+            kind.kind not in "biuf"
+            or math.prod(sizes) != count
+            or min([0, *shape]) < 0
+            or not codecs <= _CODECS
+        )
     except (ValueError, KeyError, TypeError, ZeroDivisionError, RecursionError) as error:
         raise ArtifactError(f"{folder}/{METADATA} describes no array of ours") from error
     if wrong or unfolded > LARGEST_CHUNK:

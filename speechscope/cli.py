@@ -5,6 +5,7 @@ import importlib
 import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
@@ -36,6 +37,7 @@ COMMANDS = (
 )
 
 INTERRUPTED = 130
+AGAIN_SECONDS = 0.005
 # Typer's usage errors, without importing the click inside it (its home changed between releases).
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
@@ -114,6 +116,19 @@ def _stop(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt if number == signal.SIGINT else Terminated
 
 
+def _swallowed(found: "sys.UnraisableHookArgs") -> None:
+    """Hear a signal again that came where Python lets no exception out, such as a finalizer."""
+    numbers = {KeyboardInterrupt: signal.SIGINT, Terminated: signal.SIGTERM}
+    number = numbers.get(found.exc_type)
+    if number is None:
+        sys.__unraisablehook__(found)
+        return
+    signal.signal(number, _stop)
+    again = threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), number))
+    again.daemon = True
+    again.start()
+
+
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and end the process with its exit code."""
     # The networks here are small: threads that spin while they wait for each other's share of a
@@ -123,6 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup and shells ask for
             signal.signal(number, _stop)
+    sys.unraisablehook = _swallowed
     code = run(sys.argv[1:] if arguments is None else arguments)
     # All is done: what comes now must not turn into a traceback on the way out.
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -62,9 +63,17 @@ class _Pools:
     def _begin(self) -> None:
         context = multiprocessing.get_context("spawn")
         ours, self._open = context.Pipe(duplex=False)
-        share = max(1, (os.cpu_count() or 1) // self._workers)
-        self._pool = ProcessPoolExecutor(self._workers, context, _start, (ours, share))
         self._ours = ours
+        share = max(1, (os.cpu_count() or 1) // self._workers)
+        # Processes that hear the keyboard while they import would meet it with a traceback. Were
+        # the tracker not running yet, their start would start it, and unblock interrupts.
+        resource_tracker.ensure_running()
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self._pool = ProcessPoolExecutor(self._workers, context, _start, (ours, share))
+            self._pool.submit(os.getpid)  # with the first task all of them are started
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def submit(self, function: Callable[[Task], Result], task: Task) -> Future[Result]:
         return self._pool.submit(function, task)

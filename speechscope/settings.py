@@ -34,7 +34,7 @@ def load(options: Mapping[str, Mapping[str, str]], path: Path = Path(FILE)) -> d
         return {}
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError, RecursionError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise UsageProblem(f"{path}: {error}") from error
     defaults: dict[str, dict[str, Any]] = {command: {} for command in options}
     for key, value in content.items():

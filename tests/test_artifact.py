@@ -95,7 +95,7 @@ def test_nothing_is_written_after_an_interrupt(
         await asyncio.to_thread(slow, tmp_path / ".corpus.zarr.partial/input/c/9", None)
         raise OSError("never heard")
 
-    monkeypatch.setattr("speechscope.artifact_writer.write_chunk", slow)
+    monkeypatch.setattr("speechscope.streams.write_chunk", slow)
     record = provenance.new_record("corpus", config={}, seed=0, device="cpu")
     with (
         pytest.raises(KeyboardInterrupt),

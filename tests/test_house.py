@@ -31,7 +31,7 @@ LADDER = (
     ("lineage", "blocks", "shards"),
     ("artifact_writer", "checkpoint"),
     ("artifact", "wav"),
-    ("unfinished",),
+    ("unfinished", "streams"),
     ("artifact_checks", "checkpoint_file"),
     ("executors", "parcels"),
     ("processes", "dask_workers"),

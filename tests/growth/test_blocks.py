@@ -16,7 +16,7 @@ import pytest
 from speechscope.artifact import Artifact
 from speechscope.blocks import tasks_of
 from speechscope.dask_workers import dask_workers
-from speechscope.errors import SpeechscopeError, UsageProblem
+from speechscope.errors import ArtifactError, SpeechscopeError, UsageProblem
 from speechscope.parallel import Here, Threads
 from speechscope.parcels import Parcel, shipped
 from speechscope.processes import Processes
@@ -216,3 +216,18 @@ def test_what_cannot_be_sent_is_said(tmp_path: Path) -> None:
         pass
     with shipped(local, tmp_path, Threads(2)) as same:
         assert same is local
+
+
+def test_a_chunk_that_is_not_there_is_noticed(tmp_path: Path) -> None:
+    class Losing(growing.Powers):
+        """Loses a chunk after it was written, as a folder that is not shared does."""
+
+        def __call__(self, task: Any, progress: Any) -> Any:
+            for chunk in (partial_path(tmp_path / "no.zarr") / "power" / "c").rglob("0"):
+                if task.start == 96 and chunk.is_file():
+                    chunk.write_bytes(b"")
+            return super().__call__(task, progress)
+
+    with pytest.raises(ArtifactError, match="all machines share"):
+        growing.write(tmp_path / "no.zarr", Losing(tmp_path), Here())
+    assert not (tmp_path / "no.zarr").exists()

@@ -291,14 +291,14 @@ def test_a_sum_is_shared_in_proportion() -> None:
     class Residual(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.inner, self.last = dense([[1, 0], [0, 2]], [0, 0]), dense([[1, 1]], [0])
+            self.inner, self.last = dense([[0, 1], [2, 0]], [0, 0]), dense([[1, 1]], [0])
 
         def forward(self, x: Tensor) -> Tensor:
             scores: Tensor = self.last(x + self.inner(x))
             return scores
 
     found = relevance(Residual(), torch.tensor([[1.0, 2.0]]).double())
-    torch.testing.assert_close(found, torch.tensor([[2.0, 6.0]]).double())
+    torch.testing.assert_close(found, torch.tensor([[3.0, 4.0]]).double())
 
 
 def test_what_cannot_be_treated_is_named() -> None:

@@ -288,7 +288,7 @@ def flips(
 
 def result_of(server: ForkServer, workdir: Path, line: str) -> tuple[int, str]:
     """Run a command; return its code, and what it said and wrote but for times and paths."""
-    outputs = [workdir / name for name in ("out.zarr", "out.pt", "out.png")]
+    outputs = [workdir / name for name in ("out.zarr", "out.pt", "out.html")]
     for path in outputs:
         remove(path)
     done = server.run(workdir, *line.split(), *(["-q"] if " -o " in line else []))

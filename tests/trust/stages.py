@@ -53,6 +53,10 @@ class Stage:
 
 LITTLE = "--epochs 2 --per-class 6"
 INVERT = "invert decoder.pt --layer 1,9 --method bp,decode+bp --steps 3 --all"
+NAVAI = "navai --align none,min-sensitivity --least 1"
+CLUSTER = (
+    "cluster --layer input,conv1 --reduce none --algorithm kmeans --per-class 3 --any --no-probes"
+)
 STAGES = {
     "prepare": Stage("prepare timit", "out.zarr", "--bins 101", "timit"),
     "train": Stage(f"train --network freq-padded {LITTLE}", "out.pt", "--seed 1", "corpus.zarr"),
@@ -73,8 +77,11 @@ STAGES = {
     "relevance": Stage("relevance --method gradient,lrp", "out.zarr", "--seed 1", "model.pt"),
     "maximize": Stage("maximize --layer conv2 --unit 0,1 --steps 3", "out.zarr", "--seed 1",
                       "model.pt"),
-    "report": Stage("report inversion.zarr --items 0", "out.png", "--kind intensity",
-                    "inversion.zarr"),
+    "navai": Stage(NAVAI, "out.zarr", "--split test", "model.pt"),
+    "cluster": Stage(CLUSTER, "out.zarr", "--seed 1", "model.pt"),
+    "report": Stage(
+        "report inversion.zarr --examples 1", "out.html", "--items 1", "inversion.zarr"
+    ),
     "synth": Stage("synth made --speakers 2 --sentences 1", "made", "--seed 1", "", ""),
 }  # fmt: skip
 """Every command that writes; a new one joins by a line."""
@@ -87,8 +94,10 @@ READERS = {
     "letters.zarr": ["train letters.zarr --width 0.02 --epochs 1 -o out.pt"],
     "model.pt": ["score model.pt", "relevance --method gradient -o out.zarr"],
     "decoder.pt": ["score decoder.pt", f"{INVERT} -o out.zarr"],
-    "inversion.zarr": ["score inversion.zarr", "report inversion.zarr --items 0 -o out.png"],
+    "inversion.zarr": ["score inversion.zarr", "report inversion.zarr --examples 1 -o out.html"],
     "relevance.zarr": ["score relevance.zarr"],
+    "navai.zarr": ["score navai.zarr"],
+    "clusters.zarr": ["score clusters.zarr"],
     "maximum.zarr": ["info maximum.zarr"],
 }
 """Commands that read an artifact."""
@@ -101,6 +110,8 @@ MADE = {
     "decoder.pt": f"decode-train --layer 1,9 --together 1 {LITTLE}",
     "inversion.zarr": INVERT,
     "relevance.zarr": "relevance --method gradient,lrp",
+    "navai.zarr": NAVAI,
+    "clusters.zarr": CLUSTER,
     "maximum.zarr": "maximize --layer conv2 --unit 0,1 --steps 3",
 }
 """Artifacts in the order they are made."""
