@@ -9,7 +9,7 @@
 # and items, SEED another seed. A run that was stopped goes on.
 set -eu
 
-corpus=$1
+corpus=${1:?"name a corpus folder"}
 results=${2:-flags}
 budget=${BUDGET:---epochs 10 --per-class 150}
 seed=${SEED:-0}
