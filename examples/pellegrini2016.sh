@@ -17,7 +17,7 @@ corpus=${1:?"name a corpus folder"}
 results=${2:-pellegrini2016}
 prepare=${PREPARE:---phone-set timit-48}
 if [ "${QUICK:-0}" = 1 ]; then
-    train=${TRAIN:---epochs 2 --per-class 600 --sampling resample}
+    train=${TRAIN:---epochs 3 --per-class 100 --sampling resample}
     cluster=${CLUSTER:---per-class 10 --layer input,pool1,pool2,relu5}
 else
     train=${TRAIN:-}
