@@ -93,6 +93,13 @@ def test_every_option_is_explained() -> None:
             assert helps[parameter], f"{name} --{option}"
 
 
+def test_no_bracket_of_a_help_text_is_taken_for_markup() -> None:
+    for name, command in GROUP.commands.items():  # type: ignore[attr-defined]
+        for text in (command.help, *(getattr(p, "help", None) for p in command.params)):
+            taken = re.findall(r"(?<!\\)\[(?!/?(?:dim|bold)\])[a-z/@#][^\]]*\]", text or "")
+            assert not taken, f"{name}: {taken}"
+
+
 SMALL = {
     "epochs": 1,
     "together": 1,

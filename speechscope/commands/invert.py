@@ -113,7 +113,7 @@ def command(
     align_lags: Annotated[
         int | None,
         options.setting(
-            "--align-lags", "Delay align is free in [samples].", "invert.align_lags", min=0
+            "--align-lags", "Delay align is free in \\[samples].", "invert.align_lags", min=0
         ),
     ] = None,
     audio: Annotated[

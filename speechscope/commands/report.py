@@ -65,7 +65,7 @@ def command(
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
-    """Show what artifacts hold in one self-contained HTML page, with a player beside every picture.
+    r"""Show what artifacts hold in one self-contained HTML page, a player beside every picture.
 
     A corpus: class counts, examples, its round trip. A model: training curves, confusions,
     first-layer filters and responses. A decoder: curves and the leak test. Inversions: grids by
@@ -75,7 +75,7 @@ def command(
 
     --format png or pdf writes each figure as a file of its own into the folder -o names, or the one
     figure that --figure leaves into the file it names (this needs matplotlib: pip install
-    'speechscope[plot]').
+    'speechscope\[plot]').
 
     Example: speechscope report inversion.zarr relevance.zarr -o report.html
     """

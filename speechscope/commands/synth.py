@@ -30,9 +30,9 @@ def command(
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
-    """Make a phone-labelled demonstration corpus in TIMIT layout, without a download.
+    r"""Make a phone-labelled demonstration corpus in TIMIT layout, without a download.
 
-    Needs Praat's synthesizer: pip install 'speechscope[demo]'.
+    Needs Praat's synthesizer: pip install 'speechscope\[demo]'.
 
     Example: speechscope synth timit/ && speechscope prepare timit/
     """
