@@ -18,8 +18,8 @@ __all__ = ["SUFFIXES", "BadRecording", "read_audio"]
 # grows with the rate, so that a nonsensical one in a damaged header would fill the memory.
 RATES = (2_000, 200_000)
 LONGEST_HOURS = 6
-# Of speech a byte of FLAC holds one or two samples, of digital silence three hundred, of what is made
-# to fill the memory thousands.
+# Of speech a byte of FLAC holds one or two samples, of digital silence three hundred, of what is
+# made to fill the memory thousands.
 DENSEST = 100
 ALWAYS_READ = 1 << 24  # samples that are read however dense they are
 _BLOCK = 1 << 20  # values read at a time
