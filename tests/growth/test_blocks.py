@@ -70,12 +70,14 @@ def test_an_error_in_a_process_is_the_commands(tmp_path: Path) -> None:
     assert not (tmp_path / "other.zarr").exists()
 
 
+# What starts the tests may have interrupts ignored, as a shell has for what it puts aside.
 PARENT = """
-import sys
+import signal, sys
 from pathlib import Path
 import growing
 from speechscope.processes import Processes
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     folder = Path(sys.argv[1])
     growing.write(folder / "never.zarr", growing.Powers(folder, slow=600), Processes(2))
 """
@@ -94,7 +96,7 @@ def test_processes_end_with_their_parent(tmp_path: Path, end: signal.Signals) ->
         assert parent.poll() is None and time.monotonic() < until
         time.sleep(0.05)
     parent.send_signal(end)
-    parent.wait()
+    parent.wait(60)
     for pid in {int(path.name.split("-")[-1]) for path in begun}:
         while is_alive(pid):
             assert time.monotonic() < until, "a process outlived its parent"
