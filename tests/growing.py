@@ -133,6 +133,8 @@ class Cluster:
         """Return the scheduler file, once it is there."""
         until = time.monotonic() + 60
         while not self.file.exists():
+            if self.schedulers[-1].poll() is not None:
+                raise RuntimeError("the scheduler ended: is distributed installed?")
             if time.monotonic() > until:
                 raise TimeoutError("the scheduler did not start")
             time.sleep(0.05)
