@@ -183,10 +183,10 @@ class ArtifactWriter:
         }
         sealed: dict[str, Any] = {**self._record, "contents": contents}
         self._group.attrs["speechscope"] = sealed
-        with warnings.catch_warnings():
-            # Consolidated metadata is an extension of Zarr v3; xarray asks for it.
-            warnings.simplefilter("ignore")
-            zarr.consolidate_metadata(self._folder)
+        # An extension of Zarr v3, which xarray asks for. Zarr warns of it in a thread that an
+        # interrupt here does not end, so that the filter has to outlast this call.
+        warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
+        zarr.consolidate_metadata(self._folder)
         path = self._folder / METADATA
         root = json.loads(path.read_text())
         root["attributes"]["speechscope"]["digest"] = root_digest(root)
