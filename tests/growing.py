@@ -31,7 +31,7 @@ class Powers:
     notes
         A folder: of each death, and of each task begun.
     deadly, deaths
-        Where the task starts that ends its process, and how often it does.
+        Where the task of the first part starts that ends its process, and how often it does.
     refused
         Where the task starts that raises an error.
     slow
@@ -47,7 +47,7 @@ class Powers:
     def __call__(self, task: Task, progress: Report | None) -> Results:
         (self.notes / f"begun-{task.start}-{task.part}-{os.getpid()}").touch()
         died = len(list(self.notes.glob("died-*")))
-        if task.start == self.deadly and died < self.deaths:
+        if (task.start, task.part) == (self.deadly, 0) and died < self.deaths:
             (self.notes / f"died-{died}").touch()
             os.kill(os.getpid(), signal.SIGKILL)
         if task.start == self.refused:
