@@ -25,9 +25,9 @@ import oracles
 from speechscope.navai.alignment import ALIGNMENTS
 from speechscope.navai.averages import Averages, Means
 from speechscope.navai.examples import Examples, ItemExamples
-from speechscope.navai.letters import LETTERS, LetterExamples
+from speechscope.navai.letters import LetterExamples
 from speechscope.navai.passes import Passes
-from speechscope.networks.alphabet import BLANK
+from speechscope.networks.alphabet import BLANK, SPOKEN
 from speechscope.networks.classifiers import TABLES
 from speechscope.networks.layers import Network
 from speechscope.networks.wav2letter import Wav2Letter
@@ -79,8 +79,8 @@ def letter_network(width: float, example: NDArray[np.float32]) -> Wav2Letter:
     bias = network.parameters_of(network.names[-1])[1]
     bias -= scores.mean(1)  # no class is more likely than another
     scores = network(torch.from_numpy(example[None]))[0]
-    bias[len(LETTERS) :] -= 1e3
-    margin = scores[: len(LETTERS)].amax(0) - scores[BLANK]
+    bias[len(SPOKEN) :] -= 1e3
+    margin = scores[: len(SPOKEN)].amax(0) - scores[BLANK]
     bias[BLANK] += 1e3 + margin.quantile(0.75)
     return network
 

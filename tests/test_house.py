@@ -36,7 +36,7 @@ LADDER = (
     ("executors", "parcels"),
     ("processes", "dask_workers"),
     ("provenance", "staging", "recipes", "settings", "progress", "parallel", "device", "tables"),
-    ("chunks", "sound_files"),
+    ("chunks", "sound_files", "seeds"),
     ("errors", "__init__"),
 )
 STEP = {name: len(LADDER) - number for number, names in enumerate(LADDER) for name in names}

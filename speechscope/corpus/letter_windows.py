@@ -15,12 +15,9 @@ from numpy.typing import NDArray
 from speechscope.corpus.arrays import SPLIT_NAMES
 from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
-from speechscope.networks.alphabet import NAMES
+from speechscope.networks.alphabet import NAMES, SPOKEN
 from speechscope.networks.receptive_field import receptive_field
 from speechscope.networks.wav2letter import Wav2Letter
-
-ANSWERS = len(NAMES[:26])
-"""Outputs that are letters; apostrophe, space, repetition and blank are not explained."""
 
 
 class LetterWindows(Corpus):
@@ -117,6 +114,6 @@ class LetterWindows(Corpus):
         found = []
         for output, answer in enumerate(scores[0].argmax(0).tolist()):
             first, last = self._field.span(output)
-            if answer < ANSWERS and first >= 0 and last <= values.shape[2]:
+            if answer < len(SPOKEN) and first >= 0 and last <= values.shape[2]:
                 found.append((begin + first, answer))
         return found

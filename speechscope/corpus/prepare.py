@@ -16,9 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from speechscope.artifact_writer import ArtifactWriter
-from speechscope.corpus import layouts, splits
+from speechscope.corpus import layouts
 from speechscope.corpus.arrays import SPLIT_NAMES, CorpusArrays
-from speechscope.corpus.layouts import Layout
 from speechscope.corpus.lengths import percentile
 from speechscope.corpus.phone_sets import PhoneSet, better_set, phone_set
 from speechscope.corpus.reading import Losses, Reader
@@ -27,14 +26,13 @@ from speechscope.corpus.survey import Survey, survey
 from speechscope.corpus.units.build import unit_of
 from speechscope.corpus.units.cut import Cut, Recording, Unit
 from speechscope.corpus.utterances import Utterance
-from speechscope.errors import SpeechscopeError, UsageProblem
+from speechscope.corpus.wanted import splits_of, wanted_of
+from speechscope.errors import SpeechscopeError
 from speechscope.parallel import Executor, Here
 from speechscope.parcels import shipped
 
 AS_IS = "as-is"
 """The phone set whose classes are the labels of the corpus."""
-OF_SPEAKERS = "recordings:0.1"
-"""Muckenhirn 2019, sec. 4.1: of a speaker's ten utterances nine are trained on."""
 BATCH = 16  # utterances a task: some hundred segments, about 10 MB of spectrograms
 BATCH_BYTES = 4_000_000  # of their files: a task of long recordings holds fewer
 LISTED = 1000
@@ -123,8 +121,8 @@ def prepare(
     layout = layouts.find(root, settings.layout)
     found = layout.scan(root)
     summary = Summary(rate=settings.transform.rate, losses=Losses(skipped=list(found.problems)))
-    wanted = _wanted(found.utterances, layout, settings, summary.losses)
-    split_of, note = _splits(wanted, settings)
+    wanted = wanted_of(found.utterances, layout, settings, summary.losses)
+    split_of, note = splits_of(wanted, settings)
     summary.notes += note
     speakers = sorted({u.speaker for u in wanted})
     place = {name: index for index, name in enumerate(speakers)}
@@ -250,52 +248,6 @@ def _hint(losses: Losses, settings: Settings) -> list[str]:
         f"{count} labels are not in --phone-set {settings.phone_set}; "
         f"--phone-set {name} knows {share:.0%} of them"
     ]
-
-
-def _wanted(
-    found: Sequence[Utterance], layout: Layout, settings: Settings, losses: Losses
-) -> list[Utterance]:
-    wanted = list(found)
-    if settings.drop_sa and layout.name == "timit":
-        wanted = [u for u in wanted if not u.is_sa]
-        losses.dropped["SA sentences"] = len(found) - len(wanted)
-    if settings.labels == "speaker" and any(u.split for u in wanted):
-        # Muckenhirn 2019, sec. 4.1: "the 462 speakers in the training set". Where that has one
-        # recording of each, there is none left to recognize them in: then whoever has several.
-        training = [u for u in wanted if u.split == "train"]
-        several = _of_several(wanted)
-        if _of_several(training) or not several:
-            losses.dropped["of speakers outside the training folder"] = len(wanted) - len(training)
-            wanted = training
-        else:
-            losses.dropped["of speakers with one recording"] = len(wanted) - len(several)
-            wanted = several
-    return wanted
-
-
-def _of_several(utterances: Sequence[Utterance]) -> list[Utterance]:
-    """Return the recordings of speakers who have more than one."""
-    counts = Counter(u.speaker for u in utterances)
-    return [u for u in utterances if counts[u.speaker] > 1]
-
-
-def _splits(
-    utterances: Sequence[Utterance], settings: Settings
-) -> tuple[dict[str, str], list[str]]:
-    """Return the split of every utterance identity, and what to tell of the choice."""
-    rule, notes = settings.split, []
-    if rule == "auto" and settings.labels == "speaker":
-        rule = OF_SPEAKERS
-    elif rule == "auto":
-        rule = splits.default_rule(utterances)
-        if rule != "folder":
-            notes = [f"no folder says what to test on: --split {rule}, by speaker"]
-    if settings.labels == "speaker" and rule.startswith(("folder", "share")):
-        raise UsageProblem(
-            f"--split {rule}: speakers to be recognized have to be in every split; "
-            f"--split {OF_SPEAKERS} holds out a share of the recordings of each"
-        )
-    return splits.assign(utterances, rule, dev=settings.dev, seed=settings.seed), notes
 
 
 def _tasks(utterances: Task) -> Iterator[Task]:

@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,6 +16,7 @@ from speechscope.inversion.bp import BpSettings, bp
 from speechscope.inversion.decode import decode
 from speechscope.inversion.problem import Found, Method, Problem, Restorer
 from speechscope.networks.layered import Layered
+from speechscope.seeds import mixed
 
 METHODS = ("anneal", "bp", "decode", "align")
 """Every single method by its name."""
@@ -199,18 +199,14 @@ def _run_of(problem: Problem, run: int) -> Problem:
     """Return the problem with the seeds of one run; those of the first are its own."""
     if run == 0:
         return problem
-    return replace(problem, seeds=[_mixed(seed, run) for seed in problem.seeds])
+    return replace(problem, seeds=[mixed(seed, run) for seed in problem.seeds])
 
 
 def _settings_of(settings: InversionSettings, run: int) -> InversionSettings:
     if run == 0:
         return settings
-    seed = _mixed(settings.anneal.seed, run)
+    seed = mixed(settings.anneal.seed, run)
     return replace(settings, anneal=replace(settings.anneal, seed=seed))
-
-
-def _mixed(seed: int, run: int) -> int:
-    return int(np.random.SeedSequence([seed, run]).generate_state(1, np.uint64)[0] >> 1)
 
 
 def _averaged(runs: list[Found]) -> Found:

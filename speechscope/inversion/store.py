@@ -18,6 +18,7 @@ from speechscope.inversion.problem import Restorer
 from speechscope.inversion.sound import audible, sound_of
 from speechscope.networks.layered import Layered
 from speechscope.parallel import Executor, Here
+from speechscope.seeds import mixed
 
 BLOCK = 256
 """Items worked on at a time, and in one chunk: 3 MB of spectrograms a method and layer."""
@@ -71,7 +72,7 @@ class Inverter:
     def __call__(self, task: Task, progress: Callable[[int, int], None] | None) -> Results:
         """See `speechscope.blocks.Work`."""
         inputs = self.inputs(task)
-        seeds = [item_seed(self.seed, int(item)) for item in task.items]
+        seeds = [mixed(self.seed, int(item)) for item in task.items]
         device = next(self.network.parameters()).device
         layer = self.layers[task.part]
         methods = len(self.methods)
@@ -205,8 +206,3 @@ def write_inversion(
 def chunk_items(count: int) -> int:
     """Return the items of a chunk when there are so many in all."""
     return min(BLOCK, count)
-
-
-def item_seed(seed: int, item: int) -> int:
-    """Return a seed of its own for every item."""
-    return int(np.random.SeedSequence([seed, item]).generate_state(1, np.uint64)[0] >> 1)

@@ -16,15 +16,13 @@ from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
 from speechscope.navai.examples import Block, at_once, moved
 from speechscope.navai.passes import Passes
-from speechscope.networks.alphabet import NAMES
+from speechscope.networks.alphabet import NAMES, SPOKEN
 from speechscope.networks.layers import Network
 from speechscope.networks.receptive_field import ReceptiveField, receptive_field
 from speechscope.networks.wav2letter import Wav2Letter
 from speechscope.relevance.networks import Explained, graph_of
 from speechscope.relevance.rules import Composite
 from speechscope.relevance.windows import on_its_window
-
-LETTERS = NAMES[:26]
 
 
 class LetterExamples:
@@ -112,7 +110,7 @@ class LetterExamples:
             return x, _Answers(item, np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
         with torch.no_grad():
             answer = self.window(inside)[0, :, 0].argmax(0).cpu().numpy()
-        found = np.flatnonzero(answer < len(LETTERS))
+        found = np.flatnonzero(answer < len(SPOKEN))
         return x, _Answers(item, first + found, answer[found])
 
     def _windows(self, x: Tensor, found: "_Answers", rows: slice) -> "_Windows":

@@ -21,6 +21,8 @@ BLANK = THRICE + 1
 OUTPUTS = BLANK + 1
 NAMES = (*LETTERS[:26], "apostrophe", "space", "twice", "thrice", "blank")
 """The name of every output of a network, in order."""
+SPOKEN = NAMES[:26]
+"""Those that stand for a sound (Krug 2018, sec. 3.3: "letters 'a' to 'z'")."""
 
 
 def encode(letters: NDArray[np.integer[Any]]) -> NDArray[np.int64]:

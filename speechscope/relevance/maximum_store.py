@@ -6,8 +6,8 @@ import numpy as np
 
 from speechscope.artifact_writer import ArtifactWriter, flag_attributes
 from speechscope.relevance.maximize import MaximizeSettings, Unit, maximize
-from speechscope.relevance.store import item_seed
 from speechscope.relevance.windows import Layer
+from speechscope.seeds import mixed
 from speechscope.subject import Subject
 
 UNITS = 64
@@ -66,7 +66,7 @@ def write_maximum(
             shape,
             wanted[block],
             settings,
-            [item_seed(seed, number) for number in range(start, block.stop)],
+            [mixed(seed, number) for number in range(start, block.stop)],
             device=subject.device,
             progress=progress,
         )

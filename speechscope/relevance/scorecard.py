@@ -23,7 +23,7 @@ from speechscope.relevance.faithfulness import (
 )
 from speechscope.relevance.methods import METHODS, relevance_settings
 from speechscope.relevance.networks import explained
-from speechscope.relevance.store import item_seed
+from speechscope.seeds import mixed
 from speechscope.subject import Subject, subject_of
 from speechscope.tables import Row
 
@@ -116,7 +116,7 @@ def _measure(artifact: Artifact, subject: Subject, block: slice, values: Values)
     x = of.enter(inputs)
     twin = explained(randomised(subject.network, 0), inputs[:1], config["layer"])
     shuffled = twin.enter(inputs)
-    seeds = [item_seed(artifact.record["seed"], int(item)) for item in items]
+    seeds = [mixed(artifact.record["seed"], int(item)) for item in items]
     methods = artifact.flags("method")
     stored = artifact.read("relevance", (slice(None), block))
     relevance = [torch.from_numpy(part).to(x.device).view_as(x) for part in stored]

@@ -21,6 +21,7 @@ from speechscope.relevance.methods import METHODS, RelevanceSettings, propagated
 from speechscope.relevance.networks import Explained, explained
 from speechscope.relevance.spectral import Frames
 from speechscope.relevance.target import per_class, predicted, score
+from speechscope.seeds import mixed
 from speechscope.subject import Subject
 
 MOST = 256
@@ -164,7 +165,7 @@ class Explainer:
         labels = torch.from_numpy(self.subject.corpus.labels[task.items]).to(x.device)
         wanted = self.target.of(guess, labels)
         chosen = torch.stack([wanted, guess]).cpu().numpy()
-        seeds = [item_seed(self.seed, int(item)) for item in task.items]
+        seeds = [mixed(self.seed, int(item)) for item in task.items]
         count = len(task.items)
 
         def values() -> Iterator[Values]:
@@ -251,8 +252,3 @@ def write_relevance(
     classes = flag_attributes(work.target.classes)
     for name, values in small.items():
         writer.put(name, values, ("item",), {"units": "1"} if name == "score" else classes)
-
-
-def item_seed(seed: int, item: int) -> int:
-    """Return a seed of its own for every item."""
-    return int(np.random.SeedSequence([seed, item]).generate_state(1, np.uint64)[0] >> 1)

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, distributed
-from torch.distributed.distributed_c10d import PrefixStore
-from torch.distributed.rendezvous import rendezvous
 
 from speechscope.errors import SpeechscopeError
 
@@ -58,6 +56,10 @@ def joined(device: torch.device) -> Iterator[Group]:
     if size == 1 or not distributed.is_available():
         yield ALONE
         return
+    # Not every build of PyTorch has these.
+    from torch.distributed.distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
+
     try:
         store, rank, size = next(rendezvous("env://"))
         # The store outlives processes that died: others in their place must not be sent to them.

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from speechscope import scoring
 from speechscope.networks.layers import Network
+from speechscope.seeds import mixed
 from speechscope.training.evaluation import answers
 from speechscope.training.group import ALONE, Group
 from speechscope.training.keeping import copied_weights, is_over
@@ -196,7 +197,7 @@ class Trainer:
         positions = self.positions(number)
         targets = torch.from_numpy(self.labels[positions]).to(self.device)
         batches = -(-len(positions) // self.settings.batch)
-        generator = torch.Generator().manual_seed(_torch_seed(self.settings.seed, number))
+        generator = torch.Generator().manual_seed(mixed(self.settings.seed, number, 2))
         loss_sum = torch.zeros((), device=self.device)
         hits = torch.zeros((), device=self.device, dtype=torch.int64)
         self.network.train()
@@ -251,7 +252,3 @@ class Trainer:
 
 def _fetch(source: Source, batch: NDArray[np.int64], part: slice) -> Tensor:
     return source.fetch("train", batch[part])
-
-
-def _torch_seed(seed: int, epoch: int) -> int:
-    return int(np.random.SeedSequence([seed, epoch, 2]).generate_state(1, np.uint64)[0] >> 1)

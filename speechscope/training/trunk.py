@@ -6,6 +6,7 @@ derivative are a few passes over long neighbouring stretches, and so are the win
 convolution. Pooling comes before bias and ReLU, with which it commutes.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
@@ -78,7 +79,7 @@ class Trunk:
         return found
 
 
-class _Layer:
+class _Layer(ABC):
     """A convolution, its pooling and ReLU.
 
     Two neighbouring bins of output, an even and an odd one, come from one window of taps + 1
@@ -108,17 +109,17 @@ class _Layer:
         self._arrays = LineArrays.of(weight, size, self.maps * batch * self.line)
         self._pools: dict[int, LinePool] = {}
 
+    @abstractmethod
     def _line(self) -> int:
         """Return how many windows an item takes in memory."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _convolve(self, rows: Tensor, y: Tensor) -> None:
         """Write the products of the matrix and the windows of the input to `y`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _by_matrix(self, dy: Tensor) -> Tensor:
         """Return the derivative by the matrix, given that by `y` of the last `_convolve`."""
-        raise NotImplementedError
 
     def _pool(self, count: int) -> LinePool:
         """Return the pooling of `count` items: its views of the arrays are made once."""

@@ -9,9 +9,10 @@ import soundfile
 import torch
 
 from speechscope.cli import run
-from speechscope.corpus.letter_windows import ANSWERS, LetterWindows
+from speechscope.corpus.letter_windows import LetterWindows
 from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
+from speechscope.networks.alphabet import SPOKEN
 from speechscope.networks.receptive_field import unpadded
 from speechscope.networks.wav2letter import FRAMES, Wav2Letter
 
@@ -38,7 +39,7 @@ def network() -> Wav2Letter:
     torch.manual_seed(0)
     made = Wav2Letter(128, 0.02).eval().requires_grad_(False)
     # So that it answers with letters.
-    made.parameters_of("conv12")[1].data[ANSWERS:] = -1e3
+    made.parameters_of("conv12")[1].data[len(SPOKEN) :] = -1e3
     return made
 
 

@@ -9,7 +9,6 @@ from speechscope.errors import UsageProblem
 from speechscope.inversion.bp import bp, random_start
 from speechscope.inversion.chain import (
     InversionSettings,
-    _mixed,
     invert,
     most_steps,
     parse_method,
@@ -17,6 +16,7 @@ from speechscope.inversion.chain import (
 from speechscope.inversion.problem import Found, Problem
 from speechscope.networks.decoders import Decoder
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Table
+from speechscope.seeds import mixed
 
 TABLE: Table = (Conv(3, (4, 5), "same"), ReLU(), MaxPool((5, 2), (2, 2)), Linear(6))
 SETTINGS = replace(
@@ -151,7 +151,7 @@ def test_averages_are_means_of_runs_that_differ(network: Network, inputs: torch.
 
     averaged, single = run(calm, SEEDS), run(one, SEEDS)
     whole = problem(network, inputs, 3)
-    seeds = [SEEDS, *([_mixed(seed, number) for seed in SEEDS] for number in (1, 2))]
+    seeds = [SEEDS, *([mixed(seed, number) for seed in SEEDS] for number in (1, 2))]
     starts = [bp(replace(whole, seeds=chosen), None, SETTINGS.bp).x for chosen in seeds]
     torch.testing.assert_close(averaged[0, 0], sum(starts) / 3, rtol=1e-6, atol=1e-6)
     with torch.no_grad():
