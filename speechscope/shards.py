@@ -92,10 +92,10 @@ def merge(paths: Sequence[Path], path: Path, *, force: bool) -> tuple[str, int]:
     ArtifactError
         A shard is damaged, or was made in another way than the first.
     """
-    shards = _in_order([Artifact(given) for given in paths])
+    shards = in_order([Artifact(given) for given in paths])
     first = shards[0]
     shard = first.record["config"]["shard"]
-    record = _record_of(first, path)
+    record = record_of(first, path)
     with create(path, first.title, record, force=force) as writer:
         for name in first:
             dims = first.dims(name)
@@ -110,8 +110,16 @@ def merge(paths: Sequence[Path], path: Path, *, force: bool) -> tuple[str, int]:
     return first.kind, int(shard["items"])
 
 
-def _in_order(shards: Sequence[Artifact]) -> list[Artifact]:
-    """Return the shards by number, once they are known to be all of one artifact."""
+def in_order(shards: Sequence[Artifact]) -> list[Artifact]:
+    """Return the shards by number, once they are known to be all of one artifact.
+
+    Raises
+    ------
+    UsageProblem
+        They are not all of it.
+    ArtifactError
+        One was made in another way than the first.
+    """
     for held in shards:
         if "shard" not in held.record["config"]:
             raise UsageProblem(f"{held.path} is not a shard; make them with --shard I/N")
@@ -154,7 +162,7 @@ def _unequal(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[tuple
             yield name, one.get(name), other.get(name)
 
 
-def _record_of(shard: Artifact, path: Path) -> Record:
+def record_of(shard: Artifact, path: Path) -> Record:
     """Return the record of what the shards make together."""
     old = shard.record
     return provenance.new_record(

@@ -20,15 +20,19 @@ def command(
 ) -> None:
     """Put together what jobs with --shard wrote, as one job would have written it.
 
-    Chunks are copied as they are, each compared with its digest. All shards of the artifact have to
+    Chunks are copied as they are, each compared with its digest; sums of navai are added up. All
+    shards of the artifact have to
     be given, made with the same settings from the same parents. The shards stay where they are.
 
     Example: speechscope merge inversion-*-of-16.zarr -o inversion.zarr
     """
-    from speechscope.shards import merge
+    from speechscope import shards as usual
+    from speechscope.lineage import record_at
+    from speechscope.navai import merging
 
     path = destination if destination is not None else _without_number(shards[0])
-    kind, items = merge(shards, path, force=force)
+    sums = record_at(shards[0])["kind"] == merging.KIND
+    kind, items = (merging if sums else usual).merge(shards, path, force=force)
     output.note(f"{items} items of {len(shards)} shards", quiet=quiet)
     output.wrote(path, kind, as_json=as_json, facts={"items": items})
 
