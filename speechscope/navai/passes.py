@@ -9,9 +9,9 @@ from torch import Tensor
 from speechscope.navai.alignment import NEEDS
 from speechscope.relevance.lrp import lrp
 from speechscope.relevance.networks import Explained
-from speechscope.relevance.rules import Composite, Part, Rule, composite
+from speechscope.relevance.rules import Composite, Rule, composite
 from speechscope.relevance.target import per_class, predicted
-from speechscope.tracing.graph import Graph
+from speechscope.tracing.graph import Graph, Part
 
 
 @dataclass(frozen=True)
