@@ -25,15 +25,17 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from trust import campaign, fuzz, stages
 from trust.server import ForkServer
 
-ENDINGS = ("enospc", "eio", "kill", "term", "int")
+ENDINGS = "enospc,eio,kill,term,int"
 COUNTS = {"kills": 50, "changes": 60, "sizes": 25, "disk": 60, "flips": 1000, "chunks": 400,
           "cold": 60, "fuzz": 100_000}  # fmt: skip
-BY_STAGE: dict[str, Callable[[campaign.Target, int, int], Counter[str]]] = {
-    "kills": campaign.kills,
-    "changes": lambda target, count, seed: campaign.failing_changes(target, ENDINGS, count, seed),
-    "sizes": lambda target, count, seed: campaign.small_files(target, count),
-    "disk": lambda target, count, seed: campaign.full_disk(target, count),
-    "cold": campaign.cold_signals,
+BY_STAGE: dict[str, Callable[[campaign.Target, int, int, str], Counter[str]]] = {
+    "kills": lambda target, count, seed, _: campaign.kills(target, count, seed),
+    "changes": lambda target, count, seed, endings: campaign.failing_changes(
+        target, endings.split(","), count, seed
+    ),
+    "sizes": lambda target, count, *_: campaign.small_files(target, count),
+    "disk": lambda target, count, *_: campaign.full_disk(target, count),
+    "cold": lambda target, count, seed, _: campaign.cold_signals(target, count, seed),
 }
 """Parts that are made of each stage, `count` times."""
 
@@ -45,6 +47,7 @@ def main() -> int:
     parser.add_argument("--count", type=int, help="a stage, or in all")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--stages", help="comma-separated; all that write")
+    parser.add_argument("--endings", default=ENDINGS, help="of changes: what happens at one")
     parser.add_argument("--laid", type=Path, help="a folder of artifacts, made if it is not there")
     parser.add_argument("--log", type=Path, help="a file to add to")
     chosen = parser.parse_args()
@@ -94,7 +97,10 @@ def main() -> int:
                     attempt(
                         name,
                         lambda name=name, room=room: BY_STAGE[chosen.part](  # type: ignore[misc]
-                            campaign.Target(server, laid, room, name), count, chosen.seed
+                            campaign.Target(server, laid, room, name),
+                            count,
+                            chosen.seed,
+                            chosen.endings,
                         ),
                     )
                     shutil.rmtree(room)
