@@ -6,7 +6,8 @@ CORPUS is a corpus folder, such as `speechscope synth` makes. Every command is r
 is, and with all of that switched off by patches that stand below: no fsync, no SHA-256, no CRC of
 checkpoints and no check of their pickles, no checksums in chunks, no reading back, no comparing of
 what is there with what was written. First the arrays of both are compared; then the median of the
-ratios of neighbouring runs is printed.
+ratios of neighbouring runs is printed, of the time they took, and of the processor's seconds, which
+other programs on the machine change little, but which leave out what waits for the disk.
 
 Each run is a program of its own, as a user starts it: this file again, which patches the modules as
 they are imported and then runs the command. With ``--inside`` commands run in one process, where
@@ -20,6 +21,7 @@ import importlib.abc
 import importlib.machinery
 import io
 import os
+import resource
 import shutil
 import statistics
 import subprocess
@@ -160,14 +162,14 @@ class Inside:
 
         self._run = run
 
-    def seconds(self, folder: Path, line: str, *, trusting: bool) -> float:
-        """Run a command; return how long it took."""
+    def seconds(self, folder: Path, line: str, *, trusting: bool) -> tuple[float, float]:
+        """Run a command; return how long it took, and the processor's seconds."""
         off = contextlib.nullcontext() if trusting else without_trust()
         error = io.StringIO()
         with off, contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(error):
-            begun = time.perf_counter()
+            begun, used = time.perf_counter(), time.process_time()
             code = self._run(["-C", str(folder), *words(line)])
-            took = time.perf_counter() - begun
+            took = time.perf_counter() - begun, time.process_time() - used
         if code:
             raise SystemExit(f"{line}: exit {code}: {error.getvalue()}")
         return took
@@ -176,16 +178,22 @@ class Inside:
 class Programs:
     """Runs commands as programs of their own."""
 
-    def seconds(self, folder: Path, line: str, *, trusting: bool) -> float:
-        """Run a command; return how long it took."""
+    def seconds(self, folder: Path, line: str, *, trusting: bool) -> tuple[float, float]:
+        """Run a command; return how long it took, and the processor's seconds."""
         mode = "--launch" if trusting else "--launch-without"
         command = [sys.executable, __file__, mode, "-C", str(folder), *words(line)]
-        begun = time.perf_counter()
+        begun, before = time.perf_counter(), used()
         done = subprocess.run(command, capture_output=True, text=True, check=False)
-        took = time.perf_counter() - begun
+        took = time.perf_counter() - begun, used() - before
         if done.returncode:
             raise SystemExit(f"{line}: exit {done.returncode}: {done.stderr}")
         return took
+
+
+def used() -> float:
+    """Return the processor's seconds of the programs that ended."""
+    found = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return found.ru_utime + found.ru_stime
 
 
 def words(line: str) -> list[str]:
@@ -224,7 +232,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("corpus", type=Path)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--commands", help="comma-separated; the others run once")
+    parser.add_argument("--commands", help="comma-separated; those before run once")
     parser.add_argument("--inside", action="store_true", help="in one process, without its start")
     parser.add_argument("--folder", type=Path, help="where to write: the disk whose syncs count")
     parser.add_argument("--keep", type=Path, help="the same, and what is there is not made again")
@@ -238,9 +246,12 @@ def main() -> None:
             folder.mkdir(parents=True, exist_ok=True)
             if not (folder / "timit").exists():
                 (folder / "timit").symlink_to(chosen.corpus.resolve())
-        print("command        with [s]  without [s]  cost (median of ratios; smallest, largest)")
-        for name, (line, output) in COMMANDS.items():
-            both: list[tuple[float, float]] = []
+        print(
+            "command        with [s]  without [s]  cost (smallest, largest)       of the processor"
+        )
+        last = max(list(COMMANDS).index(name) for name in wanted)
+        for name, (line, output) in list(COMMANDS.items())[: last + 1]:
+            both: list[tuple[tuple[float, float], ...]] = []
             if name in wanted:
                 rounds = 1 + chosen.repeats
             else:
@@ -255,11 +266,15 @@ def main() -> None:
                 compare(folders[1] / output, folders[0] / output)
             if name not in wanted:
                 continue
-            ratios = sorted(100 * (a / b - 1) for a, b in both[1:])  # the first runs warm up
-            medians = [statistics.median(times) for times in zip(*both[1:], strict=True)]
+            both = both[1:]  # the first runs warm up
+            cost = [sorted(100 * (a[i] / b[i] - 1) for a, b in both) for i in (0, 1)]
+            medians = [statistics.median(each[i][0] for each in both) for i in (0, 1)]
+            shown = [
+                f"{statistics.median(all_):+5.1f} % ({all_[0]:+.1f}, {all_[-1]:+.1f})"
+                for all_ in cost
+            ]
             print(
-                f"{name:<14} {medians[0]:8.2f}  {medians[1]:11.2f}  "
-                f"{statistics.median(ratios):+5.1f} % ({ratios[0]:+.1f}, {ratios[-1]:+.1f})",
+                f"{name:<14} {medians[0]:8.2f}  {medians[1]:11.2f}  {shown[0]:<25} {shown[1]}",
                 flush=True,
             )
     finally:

@@ -1,7 +1,6 @@
 """Reading recordings, and finding those that are not what their header says."""
 
 import hashlib
-from collections.abc import Callable
 from math import gcd
 from pathlib import Path
 
@@ -65,11 +64,8 @@ def read_audio(path: Path, rate: int) -> tuple[NDArray[np.float32], float]:
             if file.format == "FLAC" and 0 < file.frames < 1 << 36:
                 declared = int(file.frames)
             told = flac_md5(path) if file.format == "FLAC" else None
-            found = hashlib.md5(usedforsecurity=False)
-            samples = _mono(
-                file,
-                ALWAYS_READ + DENSEST * path.stat().st_size,
-                lambda block: told and found.update(_integers(block, told[0])),
+            samples, digest = _mono(
+                file, ALWAYS_READ + DENSEST * path.stat().st_size, told and told[0]
             )
     except (soundfile.SoundFileError, OSError, ValueError) as error:
         raise BadRecording(f"cannot be read ({_reason(error)})") from error
@@ -81,7 +77,7 @@ def read_audio(path: Path, rate: int) -> tuple[NDArray[np.float32], float]:
                 f"is truncated: {len(samples)} of the {declared} samples in its header"
             )
         raise BadRecording(f"holds {len(samples)} samples, but its header counts {declared}")
-    if told is not None and told[0] in BITS and found.digest() != told[1]:
+    if told is not None and told[0] in BITS and digest != told[1]:
         raise BadRecording("is damaged: its samples are not those its header has the MD5 of")
     if not samples.any():
         raise BadRecording("is silent: every sample is zero")
@@ -95,12 +91,13 @@ def read_audio(path: Path, rate: int) -> tuple[NDArray[np.float32], float]:
 
 
 def _mono(
-    file: soundfile.SoundFile, most: int, see: Callable[[NDArray[np.float32]], object]
-) -> NDArray[np.float32]:
+    file: soundfile.SoundFile, most: int, bits: int | None
+) -> tuple[NDArray[np.float32], bytes]:
     """Read to the end of the file, but `most` samples, block by block; average the channels.
 
-    `see` is given every block (samples, channels) as it was read.
+    The MD5 of all samples, integers of so many `bits`, comes with it.
     """
+    digest = hashlib.md5(usedforsecurity=False)
     blocks: list[NDArray[np.float32]] = []
     # One more than the header counts: as a rule all of it at once, in a buffer that is used up.
     frames, length = min(max(_BLOCK // file.channels, 1), max(file.frames, 0) + 1), 0
@@ -115,18 +112,18 @@ def _mono(
             raise BadRecording(f"is longer than {LONGEST_HOURS} hours: cut it into utterances")
         if length > most:
             raise BadRecording(f"unfolds to more than {most} samples: it holds next to no sound")
-        see(block)
+        if bits in BITS:
+            digest.update(_integers(block, bits))
         mono = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32)
         blocks.append(mono)
+    found = digest.digest()
     if len(blocks) == 1:
-        return blocks[0]
-    return np.concatenate(blocks) if blocks else np.zeros(0, dtype=np.float32)
+        return blocks[0], found
+    return (np.concatenate(blocks) if blocks else np.zeros(0, dtype=np.float32)), found
 
 
 def _integers(block: NDArray[np.float32], bits: int) -> bytes:
     """Return samples as FLAC digests them: interleaved little-endian integers of whole bytes."""
-    if bits not in BITS:
-        return b""
     values = block * np.float32(1 << (bits - 1))
     if bits < 24:
         return values.astype("<i2" if bits == 16 else "i1").tobytes()
