@@ -2,9 +2,9 @@
 
     python tests/trust/long_run.py PART [--count N] [--seed N] [--stages A,B] [--log FILE]
 
-PART is kills, changes, sizes, disk, flips, chunks, cold, workers or fuzz. A line for each stage is
-printed and added to the log; the exit code is 1 if anything was not as it has to be, with the
-reason.
+PART is kills, changes, sizes, disk, flips, chunks, cold, workers, use or fuzz. A line for each
+stage is printed and added to the log; the exit code is 1 if anything was not as it has to be, with
+the reason.
 """
 
 import argparse
@@ -23,12 +23,12 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from trust import campaign, fuzz, stages, workers
+from trust import campaign, fuzz, stages, use, workers
 from trust.server import ForkServer
 
 ENDINGS = "enospc,eio,kill,term,int"
 COUNTS = {"kills": 50, "changes": 60, "sizes": 25, "disk": 60, "flips": 1000, "chunks": 400,
-          "cold": 60, "workers": 40, "fuzz": 100_000}  # fmt: skip
+          "cold": 60, "workers": 40, "use": 3000, "fuzz": 100_000}  # fmt: skip
 BY_STAGE: dict[str, Callable[[campaign.Target, int, int, str], Counter[str]]] = {
     "kills": lambda target, count, seed, _: campaign.kills(target, count, seed),
     "changes": lambda target, count, seed, endings: campaign.failing_changes(
@@ -44,7 +44,7 @@ BY_STAGE: dict[str, Callable[[campaign.Target, int, int, str], Counter[str]]] = 
 def main() -> int:
     """Run one part."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("part", choices=[*BY_STAGE, "workers", "flips", "chunks", "fuzz"])
+    parser.add_argument("part", choices=[*BY_STAGE, "workers", "use", "flips", "chunks", "fuzz"])
     parser.add_argument("--count", type=int, help="a stage, or in all")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--stages", help="comma-separated; all that write, or of workers")
@@ -89,6 +89,9 @@ def main() -> int:
             if chosen.part == "flips":
                 work = stages.copy_of(laid, folder / "work")
                 attempt("flips", lambda: campaign.flips(server, work, count, chosen.seed))
+            elif chosen.part == "use":
+                work = stages.copy_of(laid, folder / "work")
+                attempt("use", lambda: use.long_use(server, work, count))
             elif chosen.part == "chunks":
                 work = stages.copy_of(laid, folder / "work")
                 attempt("chunks", lambda: campaign.lost_chunks(server, work, count, chosen.seed))
