@@ -260,7 +260,7 @@ def command(
     unfinished = ResumeFile(path, record)
 
     def on_epoch(now: dict[str, object]) -> None:
-        unfinished.save(now)
+        unfinished.save_meanwhile(now)
         if verbose:
             output.note(_line(now["history"][-1]))  # type: ignore[index]
 
@@ -279,6 +279,7 @@ def command(
             return
         with (
             staged(path, force=force or resume, directory=False) as unnamed,
+            unfinished,
             bar("train", quiet=quiet) as progress,
         ):
             state = unfinished.load(path) if resume else None

@@ -105,12 +105,13 @@ def train_letters(
     unfinished = ResumeFile(path, record)
 
     def on_epoch(now: dict[str, Any]) -> None:
-        unfinished.save(now)
+        unfinished.save_meanwhile(now)
         if verbose:
             output.note(_line(now["history"][-1]))
 
     with (
         staged(path, force=force or resume, directory=False) as unnamed,
+        unfinished,
         bar("train", quiet=quiet) as progress,
     ):
         done = letters.train_letters(
