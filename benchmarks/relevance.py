@@ -7,12 +7,13 @@ Each method explains the same batch on one thread; results are compared before a
 then all take turns, and the median of each one's times is printed. The floor is one forward and one
 backward pass, to the input alone, of the network in PyTorch's own layers. With --stream, the test
 split of a model's corpus is explained with and without writing, in turns, in processes of their
-own; the processor's time and the largest memory of each are printed.
+own; time by the clock, the processor's time and the largest memory of each are printed.
 """
 
 import argparse
 import json
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -158,15 +159,15 @@ def nowhere(work: Explainer, items: NDArray[np.int64]) -> None:
             pass
 
 
-def explain(model: Path, method: str, limit: int, folder: str) -> None:
+def explain(model: Path, method: str, limit: int, threads: int, folder: str) -> None:
     """Explain test items, to disk or with an empty `folder` to nowhere; print time and memory."""
-    torch.set_num_threads(1)
+    torch.set_num_threads(threads)
     subject = subject_of(model, None, None, None, torch.device("cpu"))
     items = subject.corpus.items("test")
     work = Explainer(
         subject,
         items[:1],
-        [method],
+        method.split(","),
         RelevanceSettings("epsilon", 1e-6, 0.25, 2.0, 8, 8, 0.1, (10, 4), (5, 2)),
         Target("predicted", subject.classes),
         None,
@@ -175,17 +176,21 @@ def explain(model: Path, method: str, limit: int, folder: str) -> None:
     )
     nowhere(work, items[:64])
     wanted = items[:limit]
-    # The processor's time: that of other work beside it does not count.
-    start = time.process_time()
+    record = provenance.new_record("relevance", config={}, seed=0, device="cpu", parents=[])
+    clock, processor = time.perf_counter(), time.process_time()
     if folder:
-        record = provenance.new_record("relevance", config={}, seed=0, device="cpu", parents=[])
         path = Path(folder) / "relevance.zarr"
         with artifact_writer.create(path, "Relevance", record, force=True) as writer:
             write_relevance(writer, work, wanted)
     else:
         nowhere(work, wanted)
-    seconds = time.process_time() - start
-    print(json.dumps({"items": len(wanted), "seconds": seconds, "memory": peak()}))
+    found = {
+        "items": len(wanted),
+        "clock": time.perf_counter() - clock,
+        "processor": time.process_time() - processor,
+        "memory": peak(),
+    }
+    print(json.dumps(found))
 
 
 def peak() -> float:
@@ -194,26 +199,27 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
-def stream(model: Path, method: str, rounds: int, limits: list[int]) -> None:
+def stream(model: Path, method: str, rounds: int, limits: list[int], threads: int) -> None:
     """Print time and memory of explaining parts of a test split, with and without the disk."""
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         for limit in limits:
-            times: dict[str, list[float]] = {folder: [], "": []}
-            memory: dict[str, float] = {}
+            found: dict[str, list[dict[str, float]]] = {folder: [], "": []}
             for _ in range(rounds):
-                for where in times:
+                for where, done in found.items():
                     arguments = [str(model), "--method", method, "--limit", str(limit)]
                     command = [sys.executable, __file__, "--one", *arguments, "--to", where]
-                    done = subprocess.run(command, capture_output=True, text=True, check=True)
-                    found = json.loads(done.stdout)
-                    times[where].append(found["seconds"])
-                    memory[where] = max(memory.get(where, 0.0), found["memory"])
-            disk, none = (statistics.median(times[where]) for where in (folder, ""))
-            print(
-                f"{method}, {found['items']} items: {disk:.2f} s with the disk, {none:.2f} s "
-                f"without ({disk / none - 1:+.1%}); memory {memory[folder]:.0f} MB, "
-                f"{memory['']:.0f} MB"
-            )
+                    command += ["--threads", str(threads)]
+                    ran = subprocess.run(command, capture_output=True, text=True, check=True)
+                    done.append(json.loads(ran.stdout))
+                    for path in Path(folder).iterdir():
+                        shutil.rmtree(path)  # replacing it is not timed
+            disk, none = found[folder], found[""]
+            print(f"{method}, {disk[0]['items']} items, {threads} threads")
+            for clock in ("clock", "processor"):
+                one, two = (statistics.median(d[clock] for d in done) for done in (disk, none))
+                print(f"  {clock:9} {one:.2f} s with the disk, {two:.2f} s ({one / two - 1:+.1%})")
+            one, two = (max(d["memory"] for d in done) for done in (disk, none))
+            print(f"  memory    {one:.0f} MB with the disk, {two:.0f} MB", flush=True)
 
 
 def main() -> None:
@@ -224,16 +230,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--stream", type=Path, metavar="MODEL")
     parser.add_argument("--method", default="guided")
-    parser.add_argument("--limits", default="1000,4000", help="items of the test split")
+    parser.add_argument("--limits", default="1000,1000000", help="items of the test split at most")
+    parser.add_argument("--threads", type=int, default=1, help="of the computing, with --stream")
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--limit", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--to", default="", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        return explain(options.one, options.method, options.limit, options.to)
+        return explain(options.one, options.method, options.limit, options.threads, options.to)
     if options.stream:
         limits = [int(text) for text in options.limits.split(",")]
-        return stream(options.stream, options.method, options.rounds, limits)
+        return stream(options.stream, options.method, options.rounds, limits, options.threads)
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     for name in options.networks.split(","):

@@ -511,6 +511,51 @@ def krug_dense(
     return relevance
 
 
+def lrp_dense(
+    x: Array, layers: list[tuple[Array, Array]], target: int, alpha: float | None
+) -> list[Array]:
+    """Relevance of what enters each of some dense layers (weight, bias) with ReLUs between.
+
+    Bach et al. (2015), eq. 58 (ε towards 0), or with α eq. 60, a bias taking its share of the
+    contributions of its own sign.
+    """
+    inputs = []
+    for weight, bias in layers:
+        inputs.append(x)
+        z = weight @ x + bias
+        x = np.maximum(z, 0)
+    relevance = np.zeros(len(z))
+    relevance[target] = z[target]
+    found = []
+    for (weight, bias), entered in zip(layers[::-1], inputs[::-1], strict=True):
+        handed = np.zeros(len(entered))
+        for j in range(len(relevance)):
+            parts = weight[j] * entered
+            above = sum(p for p in parts if p > 0) + max(bias[j], 0)
+            below = sum(p for p in parts if p < 0) + min(bias[j], 0)
+            for i, part in enumerate(parts):
+                if alpha is None:
+                    handed[i] += part / (above + below) * relevance[j]
+                elif part > 0:
+                    handed[i] += alpha * part / above * relevance[j]
+                elif part < 0:
+                    handed[i] += (1 - alpha) * part / below * relevance[j]
+        relevance = handed
+        found.append(handed)
+    return found[::-1]
+
+
+def convolution_as_dense(weight: Array, bias: Array, length: int) -> tuple[Array, Array]:
+    """One-dimensional convolution (filters, channels, taps) without padding, as a matrix."""
+    filters, channels, taps = weight.shape
+    places = length - taps + 1
+    matrix = np.zeros((filters, places, channels, length))
+    for place in range(places):
+        for tap in range(taps):
+            matrix[:, place, :, place + tap] = weight[:, :, tap]
+    return matrix.reshape(filters * places, -1), np.repeat(bias, places)
+
+
 def occluded(score: Callable[[Array], float], x: Array, size: int, stride: int) -> Array:
     """Mean loss of the score over the windows of a sequence (n,) that hide each value."""
     starts = list(range(0, len(x) - size + 1, stride))

@@ -103,7 +103,7 @@ def merge(paths: Sequence[Path], path: Path, *, force: bool) -> tuple[str, int]:
     SpeechscopeError
         Nothing was predicted as any of the classes.
     """
-    shards = in_order([Artifact(given) for given in paths])
+    shards = in_order(paths)
     first = shards[0]
     record = record_of(first, path)
     record["kind"] = "navai"

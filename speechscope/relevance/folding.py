@@ -12,8 +12,9 @@ def folded(graph: Graph) -> Graph:
     """Return a graph whose batch normalisations are one with the convolution or dense layer beside.
 
     After a layer: a (W x + b) + c = (a W) x + (a b + c). Before one: W (a x + c) + b =
-    (W a) x + (W c + b), where W c differs at borders that are padded. A normalisation that stands
-    between other layers stays as it is.
+    (W a) x + (W c + b), where W c differs at borders that are padded; flattening between a
+    normalisation and a dense layer is followed. A normalisation that stands between other layers
+    stays as it is, and so does one of other axes than the layer's channels.
 
     A folded step keeps the layer's name; where the normalisation came after it, `apart` has both.
     """
@@ -25,28 +26,56 @@ def folded(graph: Graph) -> Graph:
             continue
         source = step.inputs[0]
         before = steps[source - 1] if source else None
-        if before is not None and uses[source] == 1 and _takes(before):
+        if before is not None and uses[source] == 1 and before.apart is None:
             layer = before.map
-            assert isinstance(layer, Convolution | Dense)
-            if before.apart is None:
+            if isinstance(layer, Convolution | Dense) and _by_channel(step.map, layer, 0):
                 merged = _with(before, _after(layer, step.map))
                 steps[source - 1] = replace(merged, apart=(layer, step.map))
                 gone[number] = source
                 continue
-        users = [n for n, other in enumerate(steps, 1) if number in other.inputs]
-        if len(users) == 1 and _takes(steps[users[0] - 1]):
-            follower = steps[users[0] - 1]
-            layer = follower.map
-            assert isinstance(layer, Convolution | Dense)
-            merged_before = _before(layer, step.map)
-            if merged_before is not None:
-                steps[users[0] - 1] = _with(follower, merged_before)
-                gone[number] = source
+        user, norm = _user(steps, number), step.map
+        if user and steps[user - 1].what in FLATTENING and _user(steps, user):
+            flat, user = steps[user - 1], _user(steps, user)
+            norm = _flattened(norm, flat, steps[user - 1].map)
+        layer = steps[user - 1].map if user else None
+        if not isinstance(layer, Convolution | Dense):
+            continue
+        if _by_channel(norm, layer, 1) and (merged_before := _before(layer, norm)) is not None:
+            steps[user - 1] = _with(steps[user - 1], merged_before)
+            gone[number] = source
     return Graph(_without(steps, gone))
 
 
-def _takes(step: Step) -> bool:
-    return isinstance(step.map, Convolution | Dense)
+FLATTENING = ("Flatten", "the function flatten")
+"""What steps that only flatten are called."""
+
+
+def _user(steps: Sequence[Step], number: int) -> int:
+    """Return the one step that takes what a step gives; 0: there are several, or none."""
+    users = [n for n, other in enumerate(steps, 1) if number in other.inputs]
+    return users[0] if len(users) == 1 else 0
+
+
+def _by_channel(norm: Scale, layer: Convolution | Dense, side: int) -> bool:
+    """Say whether a scale is of the channels a layer gives (side 0) or takes (1).
+
+    Not so behind a dense layer that runs along another axis than the channels'.
+    """
+    shape = (1, layer.weight.shape[side], *(1,) * (layer.weight.dim() - 2))
+    if isinstance(layer, Convolution) and side == 1:
+        shape = (1, layer.weight.shape[1] * layer.groups, *shape[2:])
+    return all(part is None or part.shape == shape for part in (norm.weight, norm.bias))
+
+
+def _flattened(norm: Scale, flat: Step, layer: LinearMap | None) -> Scale:
+    """Return a scale of maps as one of the values they are flattened to, if a layer takes those."""
+    shape = norm.weight.shape
+    if not isinstance(layer, Dense) or len(shape) < 2 or layer.weight.shape[1] % shape[1]:
+        return norm
+    places = layer.weight.shape[1] // shape[1]
+    whole = (*shape[:2], places, *shape[3:])[: len(shape)]
+    bias = None if norm.bias is None else flat.run(norm.bias.expand(whole))
+    return Scale(flat.run(norm.weight.expand(whole)), bias)
 
 
 def _with(step: Step, layer: LinearMap) -> Step:
@@ -68,8 +97,6 @@ def _after(layer: Convolution | Dense, norm: Scale) -> Convolution | Dense:
 def _before(layer: Convolution | Dense, norm: Scale) -> Convolution | Dense | None:
     factor, shift = norm.weight.flatten(), norm.bias
     if isinstance(layer, Dense):
-        if layer.weight.shape[1] != len(factor):
-            return None
         bias = layer.bias
         if shift is not None:
             more = layer.weight @ shift.flatten()

@@ -211,6 +211,92 @@ def _written_out(
     return (conv.weight * factor[:, None, None]).detach(), bias.detach()
 
 
+def with_statistics(channels: int) -> nn.BatchNorm1d:
+    norm = nn.BatchNorm1d(channels).double()
+    assert norm.running_mean is not None and norm.running_var is not None
+    norm.running_mean.normal_()
+    norm.running_var.uniform_(0.3, 3)
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+    return norm
+
+
+def affine(norm: nn.BatchNorm1d) -> tuple[oracles.Array, oracles.Array]:
+    held = {name: value.numpy() for name, value in norm.state_dict().items()}
+    factor = held["weight"] / np.sqrt(held["running_var"] + norm.eps)
+    return factor, held["bias"] - held["running_mean"] * factor
+
+
+@pytest.mark.parametrize(("name", "alpha"), [("epsilon", None), ("zplus", 1), ("alpha-beta", 2)])
+@pytest.mark.parametrize("order", ["conv norm relu", "conv relu norm", "dense relu norm"])
+def test_batch_normalisation_before_a_dense_layer(
+    order: str, name: str, alpha: float | None
+) -> None:
+    torch.manual_seed(9)
+    shape, units, places = ((6,), 5, 1) if order.startswith("dense") else ((2, 7), 5, 5)
+    first: nn.Module = nn.Linear(6, 5) if places == 1 else nn.Conv1d(2, 5, 3)
+    norm, last = with_statistics(units), nn.Linear(units * places, 3).double()
+    between = [norm, nn.ReLU()] if order.endswith("relu") else [nn.ReLU(), norm]
+    model = nn.Sequential(first, *between, nn.Flatten(), last).double().eval()
+    x = torch.randn(4, *shape).double()
+    (below, shift), (above, offset) = (
+        [parameter.detach().numpy() for parameter in m.parameters()] for m in (first, last)
+    )
+    if places > 1:
+        below, shift = oracles.convolution_as_dense(below, shift, 7)
+    a, c = (np.repeat(part, places) for part in affine(norm))
+    if order.endswith("relu"):
+        layers = [(a[:, None] * below, a * shift + c), (above, offset)]
+    else:
+        layers = [(below, shift), (above * a, above @ c + offset)]
+    graph, target = module_graph(model, x), torch.tensor([0, 1, 2, 0])
+    found, sums = lrp_with_sums(graph, x, target, rule(name))
+    assert list(sums) == ["0", "4"]
+    for item, row in enumerate(x.numpy()):
+        wanted = oracles.lrp_dense(row.reshape(-1), layers, int(target[item]), alpha)
+        np.testing.assert_allclose(found[item].flatten(), wanted[0], rtol=1e-8, atol=1e-10)
+        held = [sums[layer][item] for layer in sums]
+        np.testing.assert_allclose(held, [part.sum() for part in wanted], rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("features", [5, 6])
+def test_normalisation_of_other_axes_than_a_dense_layers_stays(features: int) -> None:
+    # A dense layer works on the last axis of (B, C, F), the normalisation on C: of equal sizes,
+    # they are not to be taken for one another.
+    model = nn.Sequential(
+        *(nn.Linear(7, features), with_statistics(5), nn.ReLU(), with_statistics(5)),
+        *(nn.Linear(features, 4), nn.Flatten(), nn.Linear(20, 3)),
+    )
+    x = torch.randn(2, 5, 7).double()
+    graph = module_graph(model.double().eval(), x)
+    torch.testing.assert_close(_folded(graph)(x), model(x))
+    scaled = module_graph(Scaled().double().eval(), x)
+    torch.testing.assert_close(_folded(scaled)(x), Scaled.again(x))
+
+
+class Scaled(nn.Module):
+    """A convolution whose frames, not channels, are scaled; there are as many of them."""
+
+    weight = torch.linspace(-1, 1, 5 * 5 * 3).double().view(5, 5, 3)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(5, 5, 3)
+        self.conv.weight.data = self.weight
+        assert self.conv.bias is not None
+        self.conv.bias.data = self.weight[0, :, 0]
+        self.window = nn.Parameter(torch.arange(1.0, 6.0).double())
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = (self.conv(x) * self.window * 0.5).flatten(1)
+        return out
+
+    @classmethod
+    def again(cls, x: Tensor) -> Tensor:
+        z: Tensor = functional.conv1d(x, cls.weight, cls.weight[0, :, 0])
+        return (z * torch.arange(1.0, 6.0).double() / 2).flatten(1)
+
+
 class Reused(nn.Module):
     """One ReLU and one pooling, each used twice, the ReLU in place."""
 
