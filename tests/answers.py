@@ -17,7 +17,7 @@ def evened(path: Path, other: Path) -> None:
     """Take from each score what it is on average; of a letter network, no blanks are answered."""
     held, network = Checkpoint(path), load_model(path).network
     letters = isinstance(network, Wav2Letter)
-    corpus = Corpus(path.with_name("letters.zarr" if letters else "corpus.zarr"))
+    corpus = Corpus(path.parent / held.record["parents"][0]["path"])
     if letters:
         x = corpus.utterance_inputs(np.array([0]))[0] - corpus.mean[..., None]
         scores = network(torch.from_numpy(x[None]))[0, :, 51:-51]  # without padding
