@@ -30,6 +30,14 @@ def test_the_optimum_of_a_linear_unit_is_its_weight_over_lambda() -> None:
     )
 
 
+def test_the_first_step_of_adam_is_its_rate() -> None:
+    def climbed(steps: int) -> Tensor:
+        settings = MaximizeSettings(steps=steps, lr=0.05, l1=0.0, l2=0.0, tv=0.0)
+        return maximize(linear, (1, 2, 3), [Unit(0)], settings, [1]).x
+
+    torch.testing.assert_close(climbed(1) - climbed(0), torch.full((1, 1, 2, 3), 0.05))
+
+
 def test_l1_and_total_variation_cost() -> None:
     # Slope 1 against λ₁ = 2: nothing is worth its price. Values end within a step of 0.
     strong = MaximizeSettings(steps=200, lr=0.01, l1=2.0, l2=0.0, tv=0.0)
