@@ -6,10 +6,11 @@ import numpy as np
 import oracles
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from speechscope.networks.classifiers import TABLES
 from speechscope.networks.layers import Network
+from speechscope.relevance.grad_cam import grad_cam
 from speechscope.relevance.gradient import gradient_times_input, sensitivity, smoothgrad
 from speechscope.relevance.guided import guided_backpropagation
 from speechscope.relevance.integrated import integrated_gradients
@@ -18,6 +19,7 @@ from speechscope.relevance.networks import Explained
 from speechscope.relevance.occlusion import occlusion
 from speechscope.relevance.target import per_class, predicted, score
 from speechscope.tracing.graph import Graph
+from speechscope.tracing.module_graph import module_graph
 from speechscope.tracing.table_graph import table_graph
 
 ZERO = torch.zeros(2, dtype=torch.long)
@@ -90,6 +92,15 @@ def test_scores_of_several_positions_are_added() -> None:
     torch.testing.assert_close(per_class(scores), torch.tensor([[3.0, 1.0]]))
     assert predicted(scores).tolist() == [0]
     assert score(scores, torch.tensor([1])).tolist() == [1.0]
+
+
+def test_grad_cam_by_hand() -> None:
+    model = nn.Sequential(nn.AvgPool2d((1, 2)), nn.Flatten(), nn.Linear(2, 1, bias=False)).eval()
+    model[2].weight.data = torch.tensor([[1.0, 3.0]])
+    x = torch.tensor([1.0, 3, 5, 9]).view(1, 1, 1, 4)
+    found = grad_cam(module_graph(model, x), x, ZERO[:1], "1")
+    # Two positions, 2 and 7, weighted by the mean slope 2, between them a quarter of the way each.
+    torch.testing.assert_close(found.flatten(), torch.tensor([4.0, 6.5, 11.5, 14]))
 
 
 def test_over_shifts_no_place_of_a_coarse_grid_is_preferred() -> None:
