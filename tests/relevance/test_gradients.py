@@ -15,7 +15,7 @@ from speechscope.relevance.gradient import gradient_times_input, sensitivity, sm
 from speechscope.relevance.guided import guided_backpropagation
 from speechscope.relevance.integrated import integrated_gradients
 from speechscope.relevance.methods import RelevanceSettings, relevance_by
-from speechscope.relevance.networks import Explained
+from speechscope.relevance.networks import Explained, explained
 from speechscope.relevance.occlusion import occlusion
 from speechscope.relevance.target import per_class, predicted, score
 from speechscope.tracing.graph import Graph
@@ -101,6 +101,17 @@ def test_grad_cam_by_hand() -> None:
     found = grad_cam(module_graph(model, x), x, ZERO[:1], "1")
     # Two positions, 2 and 7, weighted by the mean slope 2, between them a quarter of the way each.
     torch.testing.assert_close(found.flatten(), torch.tensor([4.0, 6.5, 11.5, 14]))
+
+
+def test_grad_cam_weights_the_last_convolutions_maps() -> None:
+    torch.manual_seed(0)
+    network = Network(TABLES["freq-overlap"], (1, 201, 16), 5).eval().requires_grad_(False)
+    x, target = torch.randn(2, 1, 201, 16), torch.tensor([1, 3])
+    graph = table_graph(network)
+    settings = RelevanceSettings("epsilon", 0, 0, 1, 1, 1, 0, (1, 1), (1, 1))
+    found = relevance_by("grad-cam", explained(network, x), x, target, settings, [0, 0])
+    torch.testing.assert_close(found, grad_cam(graph, x, target, "pool3"))
+    assert not torch.allclose(found, grad_cam(graph, x, target, "pool2"))
 
 
 def test_over_shifts_no_place_of_a_coarse_grid_is_preferred() -> None:
