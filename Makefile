@@ -13,7 +13,7 @@ heavy: ## run the long tests: crashes, recorded speech, the default corpus
 	pytest -m heavy
 
 break: ## try to break every command, at length: docs/reliability.md (hours)
-	for part in kills cold changes sizes disk flips chunks fuzz; do \
+	for part in kills cold changes sizes disk workers use flips chunks fuzz; do \
 	  python tests/trust/long_run.py $$part --log trust.log || exit 1; done
 
 lint: ## style, types, and whether man pages and completions are fresh

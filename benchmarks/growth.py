@@ -265,28 +265,34 @@ def preparing(root: Path, folder: Path, repeats: int) -> dict[str, Any]:
     return found
 
 
-def training(corpus: Path, folder: Path, repeats: int) -> None:
-    """Time epochs of one process with two threads against two processes with one."""
-    rate: dict[str, list[float]] = {"one": [], "two": []}
+GROUPS = ((1, 1), (1, 2), (2, 1))
+"""Processes, and threads of each."""
+
+
+def training(corpus: Path, folder: Path, repeats: int, more: list[str]) -> None:
+    """Time the last epoch of one process with one thread and with two, and of two processes."""
+    took: dict[tuple[int, int], list[float]] = {group: [] for group in GROUPS}
     for _ in range(repeats):
-        for name, count in (("one", 1), ("two", 2)):
-            torchrun = ["torch.distributed.run", "--standalone", f"--nproc-per-node={count}", "-m"]
-            command = [sys.executable, "-m", *(torchrun if count > 1 else []), "speechscope"]
-            more = ["--epochs", "3", "--json", "-qf", "-o", str(folder / "model.pt")]
+        for processes, threads in GROUPS:
+            torchrun = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+            launch = [*torchrun, "-m"] if processes > 1 else []
+            line = ["train", str(corpus), *more, "--json", "-qf", "-o", str(folder / "model.pt")]
             done = subprocess.run(
-                [*command, "train", str(corpus), *more],
-                env={**os.environ, "OMP_NUM_THREADS": str(3 - count)},
+                [sys.executable, "-m", *launch, "speechscope", *line],
+                env={**os.environ, "OMP_NUM_THREADS": str(threads)},
                 capture_output=True,
                 text=True,
                 check=True,
             )
-            rate[name].append(float(json.loads(done.stdout)["last"]["seconds"]))
-    one, two = (statistics.median(values) for values in rate.values())
-    ratio = statistics.median(a / b for a, b in zip(rate["one"], rate["two"], strict=True))
-    print(
-        f"training, last of 3 epochs: 1 process of 2 threads {one:.2f} s, "
-        f"2 processes of 1 {two:.2f} s, ratio {ratio:.2f}"
-    )
+            took[processes, threads].append(float(json.loads(done.stdout)["last"]["seconds"]))
+    usual = took[1, 2]
+    for (processes, threads), times in took.items():
+        ratio = statistics.median(a / b for a, b in zip(usual, times, strict=True))
+        print(
+            f"training, an epoch: {processes} of {threads} threads "
+            f"{statistics.median(times):6.2f} s, {ratio:.2f} times as fast as 1 of 2",
+            flush=True,
+        )
 
 
 def main() -> None:
@@ -296,6 +302,7 @@ def main() -> None:
     parser.add_argument("root", type=Path, nargs="?", help="a corpus folder, for prepare")
     parser.add_argument("--separate", action="store_true")
     parser.add_argument("--torchrun", action="store_true")
+    parser.add_argument("--per-class", type=int, default=500, help="of --torchrun")
     parser.add_argument("--alone", action="store_true", help="this process, in processor seconds")
     parser.add_argument("--only", default="invert,relevance")
     parser.add_argument("--items", type=int, default=1024)
@@ -308,7 +315,8 @@ def main() -> None:
         folder = Path(name)
         if options.torchrun:
             record_of = load_classifier(options.model).checkpoint.record
-            training(ancestor(options.model, record_of, "corpus"), folder, options.repeats)
+            more = ["--epochs", "2", "--per-class", str(options.per_class)]
+            training(ancestor(options.model, record_of, "corpus"), folder, options.repeats, more)
             return
         with ExitStack() as stack:
             one: Executor = Here()

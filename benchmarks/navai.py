@@ -23,17 +23,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 import oracles
 
 from speechscope.navai.alignment import ALIGNMENTS
-from speechscope.navai.averages import Averages, Means
+from speechscope.navai.averages import Averages, Means, means_of
 from speechscope.navai.examples import Examples, ItemExamples
 from speechscope.navai.letters import LetterExamples
-from speechscope.navai.passes import Passes
+from speechscope.navai.sums import Sums
 from speechscope.networks.alphabet import BLANK, SPOKEN
 from speechscope.networks.classifiers import TABLES
 from speechscope.networks.layers import Network
 from speechscope.networks.wav2letter import Wav2Letter
 from speechscope.relevance.gradient import sensitivity
 from speechscope.relevance.lrp import lrp
-from speechscope.relevance.networks import explained, graph_of
+from speechscope.relevance.networks import graph_of
 from speechscope.relevance.rules import composite
 from speechscope.subject import Subject
 
@@ -86,12 +86,15 @@ def letter_network(width: float, example: NDArray[np.float32]) -> Wav2Letter:
 
 
 def streamed(examples: Examples, classes: int, alignments: tuple[str, ...] = ALIGNMENTS) -> Means:
-    """Return the averages."""
+    """Return the averages, put together from those of as many items as a task has."""
     cpu = torch.device("cpu")
-    sums = Averages(len(alignments), classes, examples.shape, device=cpu, seed=0)
-    for block in examples.blocks(alignments):
-        sums.add(block.inputs, block.target, block.shift)
-    return sums.finish("inputs")
+    sums = Sums()
+    for start in range(0, len(examples.items), examples.task):
+        some = Averages(len(alignments), classes, examples.shape, device=cpu, seed=start)
+        for block in examples.blocks(alignments, slice(start, start + examples.task)):
+            some.add(block.inputs, block.target, block.shift)
+        sums.add(some.sums)
+    return means_of(sums, "inputs")
 
 
 def checked(examples: Examples, window: Network, classes: int) -> None:
@@ -145,7 +148,8 @@ def measured(make, window: Network, classes: int, sizes: tuple[int, ...], rounds
     for _ in range(rounds):
         for size in sizes:
             start = time.process_time()
-            streamed(contents[size], classes)
+            found = streamed(contents[size], classes)
+            _ = found.mean, found.pattern, found.pattern_shuffled, found.pattern_moved
             between = time.process_time()
             floor(blocks[size], window)
             times.setdefault(("navai", size), []).append(between - start)
@@ -164,7 +168,7 @@ def main() -> None:
     """Print one line a network and size."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--width", type=float, default=0.125)
-    parser.add_argument("--utterances", type=int, default=1)
+    parser.add_argument("--utterances", type=int, default=4)
     parser.add_argument("--frames", type=int, default=1230)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
@@ -179,10 +183,10 @@ def main() -> None:
         return LetterExamples(network, corpus, np.arange(size), RULE, ALIGNMENTS)  # type: ignore[arg-type]
 
     one = letters(1)
-    checked(one, one.window, len(one.classes))
+    checked(one, one.network, len(one.classes))
     print(f"wav2letter, width {options.width}")
     sizes = (options.utterances, 2 * options.utterances, most)
-    measured(letters, one.window, len(one.classes), sizes, options.rounds)
+    measured(letters, one.network, len(one.classes), sizes, options.rounds)
 
     shape = (3, 40, 11)
     frames = Items(rng.normal(size=(1024, *shape)).astype(np.float32))
@@ -190,11 +194,9 @@ def main() -> None:
     logmel = Network(TABLES["logmel"], shape, 48).eval().requires_grad_(False)
     names = tuple(map(str, range(48)))
     subject = Subject(logmel, names, frames, True, (Path(), ""), {})  # type: ignore[arg-type]
-    of = explained(logmel, torch.empty(0), None)
-    passes = Passes.of_alignments(of, RULE, ALIGNMENTS)
 
     def items(size: int) -> ItemExamples:
-        return ItemExamples(subject, np.arange(size), passes)
+        return ItemExamples(subject, np.arange(size), RULE, ALIGNMENTS)
 
     checked(items(64), logmel, 48)
     print("logmel")

@@ -1,6 +1,6 @@
 """Checkpoints (``.pt``): tensors and plain types in one file, verified before they are used."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -8,7 +8,7 @@ import torch
 
 from speechscope import provenance
 from speechscope.artifact_checks import Settings, check_record, check_version
-from speechscope.checkpoint_file import PLAIN, check_archive, save
+from speechscope.checkpoint_file import PLAIN, check_archive, plain_values, save
 from speechscope.errors import ArtifactError
 from speechscope.provenance import Record
 
@@ -24,15 +24,8 @@ class Checkpoint:
 
     def __init__(self, path: Path, kind: str | None = None) -> None:
         self.path = path
-        values = _load(path)
-        record = values.get("speechscope")
-        if not isinstance(record, dict) or "kind" not in record:
-            raise ArtifactError(f"{path} was not written by speechscope")
-        check_version(path, record)
-        check_record(path, record)
-        config = Settings(record["config"], path)
-        self.record = cast("Record", {**record, "config": config})
-        self.values: dict[str, Any] = values
+        self.values: dict[str, Any] = _read(path, _load)
+        self.record = _checked_record(path, self.values)
         if kind is not None and self.kind != kind:
             raise ArtifactError(f"{path} is a {self.kind}; a {kind} is needed here")
 
@@ -45,6 +38,17 @@ class Checkpoint:
     def digest(self) -> str:
         """The SHA-256 of the file."""
         return provenance.file_digest(self.path)
+
+
+def open_record(path: Path) -> Record:
+    """Read a checkpoint's record; of its tensors, nothing is read.
+
+    Raises
+    ------
+    ArtifactError
+        See `Checkpoint`.
+    """
+    return _checked_record(path, _read(path, plain_values))
 
 
 def write(path: Path, record: Record, values: Mapping[str, Any]) -> None:
@@ -78,12 +82,16 @@ def _check_plain(value: object, where: str) -> None:
         raise TypeError(f"{where} is a {type(value).__name__}, which no checkpoint may hold")
 
 
-def _load(path: Path) -> dict[str, Any]:
+def _load(path: Path) -> Any:
+    check_archive(path)
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _read(path: Path, load: Callable[[Path], Any]) -> dict[str, Any]:
     if not path.is_file():
         raise ArtifactError(f"{path} does not exist; name the checkpoint or run the stage before")
     try:
-        check_archive(path)
-        values = torch.load(path, map_location="cpu", weights_only=True)
+        values = load(path)
     except ArtifactError:
         raise
     except OSError as error:
@@ -96,3 +104,12 @@ def _load(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ArtifactError(f"{path} was not written by speechscope")
     return values
+
+
+def _checked_record(path: Path, values: Mapping[str, Any]) -> Record:
+    record = values.get("speechscope")
+    if not isinstance(record, dict) or "kind" not in record:
+        raise ArtifactError(f"{path} was not written by speechscope")
+    check_version(path, record)
+    check_record(path, record)
+    return cast("Record", {**record, "config": Settings(record["config"], path)})

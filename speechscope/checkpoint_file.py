@@ -34,10 +34,26 @@ def check_archive(path: Path) -> None:
 
     Raises
     ------
+    ArtifactError, Exception
+        See `plain_values`; or a member is damaged.
+    """
+    plain_values(path)
+    with zipfile.ZipFile(path) as archive:
+        # torch.load does not compare the CRCs that stand in the file.
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise ArtifactError(f"{path}: {damaged!r} is damaged; make the checkpoint again")
+
+
+def plain_values(path: Path) -> Any:
+    """Return what a checkpoint holds beside tensors, in whose place something else stands.
+
+    Raises
+    ------
     ArtifactError
-        It is damaged, or was not written by `torch.save`.
+        It was not written by `torch.save`, or loading it would take more than its own size.
     Exception
-        It is no archive, or its pickle is malformed.
+        It is no archive, or its pickle is damaged or malformed.
     """
     with zipfile.ZipFile(path) as archive:
         members = archive.infolist()
@@ -48,17 +64,15 @@ def check_archive(path: Path) -> None:
         sizes = {member.filename: member.file_size for member in members}
         if len(sizes) < len(members):
             raise ArtifactError(f"{path} holds two members of one name")
-        # torch.load does not compare the CRCs that stand in the file.
-        damaged = archive.testzip()
-        if damaged is not None:
-            raise ArtifactError(f"{path}: {damaged!r} is damaged; make the checkpoint again")
         pickles = [name for name in sizes if name.endswith("/data.pkl")]
         if len(pickles) != 1:
             raise ArtifactError(f"{path} was not written by speechscope")
         content = archive.read(pickles[0])
     folder = pickles[0].removesuffix("data.pkl")
     values = _Dry(path, content, {k.removeprefix(f"{folder}data/"): n for k, n in sizes.items()})
-    _check_values(path, values.load(), 4 * len(content) + 1000)
+    found = values.load()
+    _check_values(path, found, 4 * len(content) + 1000)
+    return found
 
 
 class _Tensor:
@@ -131,14 +145,14 @@ def _check_values(path: Path, values: object, most: int) -> None:
 
 
 class _Noting(io.BufferedWriter):
-    """A file that keeps the error it met: torch.save hides it behind one of its own."""
+    """A file that keeps what stopped it: torch.save hides it behind an error of its own."""
 
-    error: OSError | None = None
+    error: BaseException | None = None
 
     def write(self, data: Any) -> int:
         try:
             return super().write(data)
-        except OSError as error:
+        except BaseException as error:
             self.error = error
             raise
 
@@ -157,9 +171,20 @@ def save(content: Mapping[str, Any], path: Path) -> None:
         torch.save(content, file)
         file.close()
     except (RuntimeError, OSError) as error:
-        met = file.error or (error if isinstance(error, OSError) else None)
+        met = file.error or _hidden(error)
+        if isinstance(met, OSError):
+            raise OSError(met.errno, met.strerror, str(path)) from error
         if met is None:
             raise
-        raise OSError(met.errno, met.strerror, str(path)) from error
+        raise met from None
     finally:
         raw.close()
+
+
+def _hidden(error: BaseException | None) -> BaseException | None:
+    """Return the disk's error or the interrupt that an error came of, if one did."""
+    while error is not None:
+        if isinstance(error, OSError) or not isinstance(error, Exception):
+            return error
+        error = error.__context__
+    return None

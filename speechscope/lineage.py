@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from speechscope import provenance
-from speechscope.artifact import METADATA, open_record
+from speechscope import artifact, provenance
+from speechscope.artifact import METADATA
 from speechscope.errors import ArtifactError
 from speechscope.provenance import Parent, Record
 
@@ -15,25 +15,25 @@ def is_checkpoint(path: Path) -> bool:
 
 
 def record_at(path: Path) -> Record:
-    """Read the record of an artifact or a checkpoint.
+    """Read the record of an artifact or a checkpoint, without its chunks or tensors.
 
     Raises
     ------
     ArtifactError
-        It is missing, foreign or damaged.
+        It is missing or foreign, or its record is damaged.
     """
     if is_checkpoint(path):
-        from speechscope.checkpoint import Checkpoint
+        from speechscope import checkpoint
 
-        return Checkpoint(path).record
-    return open_record(path)
+        return checkpoint.open_record(path)
+    return artifact.open_record(path)
 
 
 def digest_at(path: Path) -> str:
     """Return the digest that a child stores of this parent."""
     if is_checkpoint(path):
         return provenance.file_digest(path)
-    return open_record(path)["digest"]
+    return artifact.open_record(path)["digest"]
 
 
 def entry(parent: Path, kind: str, child: Path) -> Parent:

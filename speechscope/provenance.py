@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
@@ -83,6 +84,19 @@ def digest_of(value: object) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes."""
+    """Return the SHA-256 of a file's bytes; a file that did not change is read once a process."""
     with path.open("rb") as file:
-        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+        status = os.fstat(file.fileno())
+        known = (status.st_dev, status.st_ino, status.st_size, status.st_ctime_ns)
+        if known not in _DIGESTS:
+            digest = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+            # What changes twice within a tick of the file system's clock shows it only once.
+            if time.time_ns() - status.st_ctime_ns < SETTLED:
+                return digest
+            _DIGESTS[known] = digest
+        return _DIGESTS[known]
+
+
+_DIGESTS: dict[tuple[int, ...], str] = {}
+SETTLED = 2_000_000_000
+"""Age at which a file's time tells of any further change [ns]; FAT counts in two seconds."""

@@ -92,15 +92,14 @@ def merge(paths: Sequence[Path], path: Path, *, force: bool) -> tuple[str, int]:
     ArtifactError
         A shard is damaged, or was made in another way than the first.
     """
-    shards = _in_order([Artifact(given) for given in paths])
+    shards = in_order(paths)
     first = shards[0]
     shard = first.record["config"]["shard"]
-    record = _record_of(first, path)
-    with create(path, first.title, record, force=force) as writer:
+    with create(path, first.title, record_of(first, path), force=force) as writer:
         for name in first:
             dims = first.dims(name)
             if AXIS not in dims:
-                _same(writer, name, shards)
+                put_same(writer, name, shards)
             elif _is_small(name, shards):
                 axis = dims.index(AXIS)
                 values = np.concatenate([held.read(name) for held in shards], axis=axis)
@@ -110,14 +109,26 @@ def merge(paths: Sequence[Path], path: Path, *, force: bool) -> tuple[str, int]:
     return first.kind, int(shard["items"])
 
 
-def _in_order(shards: Sequence[Artifact]) -> list[Artifact]:
-    """Return the shards by number, once they are known to be all of one artifact."""
+def in_order(paths: Sequence[Path], own: Sequence[str] = ()) -> list[Artifact]:
+    """Open the shards by number; they are all of one artifact.
+
+    Parameters
+    ----------
+    own
+        Settings that each shard has for itself.
+
+    Raises
+    ------
+    UsageProblem, ArtifactError
+        See `merge`.
+    """
+    shards = [Artifact(path) for path in paths]
     for held in shards:
         if "shard" not in held.record["config"]:
             raise UsageProblem(f"{held.path} is not a shard; make them with --shard I/N")
     first = shards[0]
     for held in shards[1:]:
-        for what, mine, theirs in _differences(first.record, held.record):
+        for what, mine, theirs in _differences(first.record, held.record, own):
             raise ArtifactError(
                 f"{held.path} is not a shard of the same artifact as {first.path}: "
                 f"{what} {theirs}, not {mine}"
@@ -132,8 +143,8 @@ def _in_order(shards: Sequence[Artifact]) -> list[Artifact]:
     return [found[number] for number in range(1, of + 1)]
 
 
-def _differences(one: Record, other: Record) -> Iterator[tuple[str, Any, Any]]:
-    yield from _unequal(_apart_from_place(one), _apart_from_place(other))
+def _differences(one: Record, other: Record, own: Sequence[str]) -> Iterator[tuple[str, Any, Any]]:
+    yield from _unequal(_apart_from_place(one, own), _apart_from_place(other, own))
     digests = [[parent["digest"] for parent in record["parents"]] for record in (one, other)]
     yield from _unequal(
         {"kind": one["kind"], "--seed": one["seed"], "made from": digests[0]},
@@ -141,9 +152,10 @@ def _differences(one: Record, other: Record) -> Iterator[tuple[str, Any, Any]]:
     )
 
 
-def _apart_from_place(record: Record) -> dict[str, Any]:
-    """Return the settings, with those of the shard that all shards share."""
-    settings = {name: value for name, value in record["config"].items() if name != "shard"}
+def _apart_from_place(record: Record, own: Sequence[str]) -> dict[str, Any]:
+    """Return the settings that all shards share."""
+    apart = ("shard", *own)
+    settings = {name: value for name, value in record["config"].items() if name not in apart}
     shared = ("of", "items", "chunk")
     return {**settings, **{f"shards, {n}": record["config"]["shard"][n] for n in shared}}
 
@@ -154,7 +166,7 @@ def _unequal(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[tuple
             yield name, one.get(name), other.get(name)
 
 
-def _record_of(shard: Artifact, path: Path) -> Record:
+def record_of(shard: Artifact, path: Path) -> Record:
     """Return the record of what the shards make together."""
     old = shard.record
     return provenance.new_record(
@@ -171,7 +183,7 @@ def _record_of(shard: Artifact, path: Path) -> Record:
     )
 
 
-def _same(writer: ArtifactWriter, name: str, shards: Sequence[Artifact]) -> None:
+def put_same(writer: ArtifactWriter, name: str, shards: Sequence[Artifact]) -> None:
     """Write what all shards hold alike."""
     first = shards[0]
     for held in shards[1:]:

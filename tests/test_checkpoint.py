@@ -1,10 +1,15 @@
+import hashlib
+import io
+import os
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from speechscope import checkpoint, provenance
+from speechscope import checkpoint, checkpoint_file, provenance
 from speechscope.checkpoint import Checkpoint
 from speechscope.errors import ArtifactError
 
@@ -66,3 +71,82 @@ def test_foreign_missing_and_mismatched_files_are_refused(path: Path, tmp_path: 
         Checkpoint(tmp_path / "missing.pt")
     with pytest.raises(ArtifactError, match="is a model; a decoder is needed"):
         Checkpoint(path, "decoder")
+
+
+def test_a_record_is_read_without_tensors(path: Path) -> None:
+    data = path.read_bytes()
+    for inside, refused in ((torch.arange(4000.0).numpy().tobytes(), False), (b"weights", True)):
+        damaged = bytearray(data)
+        damaged[data.index(inside) + len(inside) // 2] ^= 1
+        path.write_bytes(damaged)
+        if refused:
+            with pytest.raises(ArtifactError, match="damaged or not a checkpoint"):
+                checkpoint.open_record(path)
+        else:
+            assert checkpoint.open_record(path)["config"] == {"lr": 0.1}
+        with pytest.raises(ArtifactError, match="damaged"):
+            Checkpoint(path)
+    torch.save({"w": torch.zeros(3)}, path)
+    with pytest.raises(ArtifactError, match="not written by speechscope"):
+        checkpoint.open_record(path)
+    with pytest.raises(ArtifactError, match="does not exist"):
+        checkpoint.open_record(path.with_name("none.pt"))
+
+
+def test_a_digest_is_taken_once_of_what_did_not_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"one")
+    read: list[Any] = []
+    taken = hashlib.file_digest
+
+    def counted(file: Any, name: str) -> Any:
+        read.append(file)
+        return taken(file, name)
+
+    monkeypatch.setattr(hashlib, "file_digest", counted)
+    fresh = provenance.file_digest(path)
+    assert provenance.file_digest(path) == fresh and len(read) == 2  # it may change any moment
+    monkeypatch.setattr(provenance, "SETTLED", 0)
+    assert [provenance.file_digest(path) for _ in range(3)] == [fresh] * 3 and len(read) == 3
+    times = path.stat()
+    time.sleep(0.02)
+    path.write_bytes(b"two")  # as long as before, and said to be as old
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert provenance.file_digest(path) != fresh
+    (tmp_path / "other").write_bytes(b"two")
+    assert provenance.file_digest(tmp_path / "other") == provenance.file_digest(path)
+
+
+class Raw(io.FileIO):
+    """A file whose writer is interrupted."""
+
+    def write(self, data: Any) -> int:
+        raise KeyboardInterrupt
+
+
+class Place(type(Path())):  # type: ignore[misc]
+    """A place for such a file."""
+
+    def open(self, *arguments: Any, **more: Any) -> Raw:
+        return Raw(self, "w")
+
+
+def test_an_interrupt_while_saving_is_an_interrupt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # torch.save ends the archive then, which fails, and says only that.
+    content = {"w": torch.zeros(1_000_000)}
+    with pytest.raises(KeyboardInterrupt):
+        checkpoint_file.save(content, Place(tmp_path / "m.pt"))
+    save: Any = torch.serialization._save
+
+    def stopped(*arguments: Any) -> None:
+        save(*arguments)
+        os.truncate(tmp_path / "m.pt", 1000)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch.serialization, "_save", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoint_file.save(content, tmp_path / "m.pt")

@@ -9,7 +9,7 @@ import torch
 
 from speechscope.checkpoint import Checkpoint
 from speechscope.cli import run
-from speechscope.networks.saved import encoder_weights
+from speechscope.networks.saved import first_weights
 
 QUICK = ["--epochs", "1", "--per-class", "4", "-q", "-f"]
 
@@ -46,7 +46,7 @@ def test_a_row_of_riemens_as_flags(work: Path, capsys: pytest.CaptureFixture[str
         # Blind unpooling lets nothing past the code.
         assert row["mangled_correlation"] < 0.3 and row["silence"] > 0
     checkpoint = Checkpoint(Path("tied.pt"))
-    weights = encoder_weights(checkpoint)
+    weights = first_weights(checkpoint, ())
     assert set(weights) == {f"conv{n}.{part}" for n in (1, 2) for part in ("weight", "bias")}
     assert not torch.equal(
         weights["conv1.weight"], Checkpoint(Path("model.pt")).values["weights"]["conv1.weight"]
@@ -62,17 +62,38 @@ def test_a_network_begins_from_an_encoder(work: Path, capsys: pytest.CaptureFixt
     train = ["train", "--network", "freq-overlap-padded", *QUICK, "--from"]
     assert run([*train, "auto.pt", "--freeze-encoder", "-o", "kept.pt"]) == 0
     weights = Checkpoint(Path("kept.pt")).values["weights"]
-    for name, value in encoder_weights(Checkpoint(Path("auto.pt"))).items():
+    for name, value in first_weights(Checkpoint(Path("auto.pt")), ()).items():
         assert torch.equal(weights[name], value)
     parents = Checkpoint(Path("kept.pt")).record["parents"]
     assert [parent["kind"] for parent in parents] == ["corpus", "decoder"]
     capsys.readouterr()
     assert run(["train", "--network", "freq-overlap", *QUICK, "--freeze-encoder"]) == 2
     assert "--freeze-encoder: name the encoder with --from decoder.pt" in capsys.readouterr().err
-    assert run([*train, "model.pt"]) == 2
-    assert "model.pt is a model; --from takes a decoder.pt" in capsys.readouterr().err
+    assert run([*train, "model.pt", "--freeze-encoder"]) == 2
+    assert "model.pt is a model, which has no encoder apart" in capsys.readouterr().err
     assert run(["train", "--network", "time", *QUICK, "--from", "auto.pt"]) == 2
     assert "conv1.weight is (8, 1, 201, 3) in the network" in capsys.readouterr().err
+
+
+def test_a_network_goes_on_from_a_model(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # Nothing moves at this rate: what is there after an epoch is what the training began from.
+    train = ["train", "--network", "freq-overlap-padded", *QUICK, "--lr", "1e-30", "--from"]
+    begun = Checkpoint(Path("model.pt")).values
+    assert run([*train, "model.pt", "-o", "same.pt"]) == 0
+    same = Checkpoint(Path("same.pt"))
+    for name, value in begun["weights"].items():
+        torch.testing.assert_close(same.values["state"]["weights"][name], value)
+    assert [parent["kind"] for parent in same.record["parents"]] == ["corpus", "model"]
+    assert same.record["config"]["from"] == "model.pt"
+    # The 61 labels as they are: others than the model's 48, so that the last layer is drawn.
+    assert run(["prepare", "timit", "--phone-set", "timit-61", "-o", "sixty.zarr", "-q"]) in (0, 4)
+    command = ["train", "sixty.zarr", *train[1:], "model.pt", "-o", "other.pt"]
+    assert run(command) == 0
+    other = Checkpoint(Path("other.pt")).values["state"]["weights"]
+    assert len(other["fc4.bias"]) > len(begun["weights"]["fc4.bias"])
+    for name, value in begun["weights"].items():
+        if not name.startswith("fc4"):
+            torch.testing.assert_close(other[name], value)
 
 
 def test_switch_decoders_are_not_run_on_activations_alone(

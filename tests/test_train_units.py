@@ -150,6 +150,18 @@ def test_letter_training_goes_on_where_it_stopped(
     assert "--epochs 3: the learning rate was to fall over 2 epochs" in capsys.readouterr().err
 
 
+def test_letters_go_on_from_another_letter_network(work: Path) -> None:
+    again = [*LETTER_TRAIN, "--from", "letters.pt", "--lr", "1e-30", "-o"]
+    assert run([*again, "again.pt"]) == 0
+    begun = Checkpoint(Path("letters.pt")).values["weights"]  # of its best epoch
+    for name, value in weights("again.pt").items():
+        if "running" not in name and "num_batches" not in name:
+            torch.testing.assert_close(value, begun[name])
+    record = Checkpoint(Path("again.pt")).record
+    assert [parent["kind"] for parent in record["parents"]] == ["corpus", "model"]
+    assert record["config"]["from"] == "letters.pt"
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "text"),
     [
@@ -159,7 +171,11 @@ def test_letter_training_goes_on_where_it_stopped(
         (["train", "letters.zarr", "--per-class", "3"], 2, "--per-class has no meaning for train"),
         (["train", "letters.zarr", "--optimizer", "sgd"], 2, "--optimizer sgd: choose from adam"),
         (["train", "letters.zarr", "--schedule", "step"], 2, "step: choose from constant, cosine"),
-        (["train", "letters.zarr", "--from", "letters.pt"], 2, "does not begin from an encoder"),
+        (
+            ["train", "letters.zarr", "--width", "0.04", "--from", "letters.pt"],
+            2,
+            "conv1.weight is (10, 1, 128, 48) in the network and (5, 1, 128, 48) in what it is to",
+        ),
         (["train", "segments.zarr", "--width", "0.5"], 2, "--width has no meaning for train --rec"),
         (["train", "letters.zarr", "-o", "letters.pt"], 2, "letters.pt exists already"),
         (["decode-train", "letters.pt"], 2, "letters.pt is a letter network, which gives letters"),

@@ -20,14 +20,21 @@ def command(
 ) -> None:
     """Put together what jobs with --shard wrote, as one job would have written it.
 
-    Chunks are copied as they are, each compared with its digest. All shards of the artifact have to
-    be given, made with the same settings from the same parents. The shards stay where they are.
+    What the shards hold is compared with its digests and copied; sums of navai are added up. All
+    shards of the artifact have to be given, made with the same settings from the same parents. The
+    shards stay where they are.
 
     Example: speechscope merge inversion-*-of-16.zarr -o inversion.zarr
     """
-    from speechscope.shards import merge
+    from speechscope import shards as chunked
+    from speechscope.corpus import parts
+    from speechscope.lineage import record_at
+    from speechscope.navai import merging
 
     path = destination if destination is not None else _without_number(shards[0])
+    # A corpus has chunks that go across its shards, and averages are sums of theirs.
+    special = {"corpus": parts.merge, merging.KIND: merging.merge}
+    merge = special.get(record_at(shards[0])["kind"], chunked.merge)
     kind, items = merge(shards, path, force=force)
     output.note(f"{items} items of {len(shards)} shards", quiet=quiet)
     output.wrote(path, kind, as_json=as_json, facts={"items": items})

@@ -84,6 +84,9 @@ def command(
     force: options.Force = False,
     device: options.Device = "auto",
     seed: options.Seed = 0,
+    workers: options.Workers = 1,
+    scheduler: options.Scheduler = None,
+    shard: options.Shard = None,
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
@@ -117,22 +120,29 @@ def command(
             raise UsageProblem(f"{flag} has no meaning for --mode {chosen['mode']}")
     if phones is not None and chosen["by"] != "phone":
         raise UsageProblem("--phones goes with --by phone")
-    path = options.output_path(destination, "navai.zarr")
+    if shard is not None and wav is not None:
+        raise UsageProblem("--wav: a shard holds sums, which have no sound")
     alignments = ("none",) if profile else tuple(chosen["align"].split(","))
 
     from speechscope import artifact_writer, provenance
     from speechscope.corpus.store import Corpus
     from speechscope.device import choose
+    from speechscope.executors import executor
     from speechscope.lineage import entry
     from speechscope.navai import alignment, sound
+    from speechscope.navai.averaging import Averaging, NavaiSettings
+    from speechscope.navai.gathering import span_items
+    from speechscope.navai.merging import KIND, write_averages, write_shard
     from speechscope.navai.opening import opened
-    from speechscope.navai.profiles import write_profiles
-    from speechscope.navai.splits import split_by
-    from speechscope.navai.store import NavaiSettings, write_navai
+    from speechscope.navai.passes import NamedRule
+    from speechscope.navai.profiles import Profiling
     from speechscope.progress import bar
-    from speechscope.relevance.rules import composite
+    from speechscope.shards import Shard
     from speechscope.wav import check_target
 
+    one = None if shard is None else Shard.parse(shard)
+    usual = Path("navai.zarr")
+    path = options.output_path(destination, str(usual if one is None else one.path(usual)))
     alignment.check(alignments)
     amounts = {name: chosen[name] for name in ("epsilon", "gamma", "alpha")}
     source = opened(
@@ -142,7 +152,7 @@ def command(
         corpus=corpus,
         device=choose(device),
         alignments=alignments,
-        rule=composite(chosen["rule"], **amounts),
+        rule=NamedRule(chosen["rule"], **amounts),
         split=chosen["split"],
         ranges=None if items is None else options.split_list(items),
     )
@@ -158,45 +168,52 @@ def command(
         least=chosen["least"],
         seed=seed,
     )
-    settings.check(examples.classes)
-    if profile and source.network is None:
-        raise UsageProblem("--mode profile needs one of our own models")
+    work: Averaging | Profiling
+    if profile:
+        work = Profiling(examples, settings, chosen["layer"].split(","), adjust)
+    else:
+        said = None if phones is None else Corpus(phones)
+        work = Averaging(examples, settings, chosen["by"], said)
+    layout = work.layout
     if wav is not None:
         if not sound.audible(data):
             raise UsageProblem(f"--wav: {data.features} spectrograms have no waveform")
         check_target(wav, force=force)
-    parts = split_by(
-        chosen["by"],
-        data,
-        phones=None if phones is None else Corpus(phones),
-        times=source.times,
-        answers=source.answers,
-    )
     parents = [entry(*source.parent, path)]
     if phones is not None:
         parents.append(entry(phones, "corpus", path))
-    config = {"recipe": recipe, **chosen, "class": list(settings.classes), **source.config}
+    config = {
+        "recipe": recipe,
+        **chosen,
+        "class": list(settings.classes),
+        "items": None if items is None else options.split_list(items),
+        "adjust": adjust,
+        **source.config,
+    }
+    step = span_items(len(work.items), work.block)
+    if one is not None:
+        config["shard"] = one.config(len(examples.items), step)
     new = provenance.new_record(
-        "navai", config=config, seed=seed, device=str(examples.device), parents=parents
+        "navai" if one is None else KIND,
+        config=config,
+        seed=seed,
+        device=str(examples.device),
+        parents=parents,
     )
     with (
+        executor(workers, scheduler) as who,
         artifact_writer.create(path, "Averages of aligned inputs", new, force=force) as writer,
         bar("navai", quiet=quiet) as progress,
     ):
-        if profile:
-            assert source.network is not None
-            layers = chosen["layer"].split(",")
-            written = write_profiles(
-                writer,
-                examples,
-                source.network,
-                settings,
-                layers=layers,
-                adjust=adjust,
-                progress=progress,
-            )
+        if one is not None:
+            rows = one.part(len(examples.items), step)
+            inputs = write_shard(writer, work, layout, rows, who, progress)
         else:
-            written = write_navai(writer, examples, settings, parts, progress)
+            written = write_averages(writer, work, layout, settings, who, progress)
+    if one is not None:
+        output.note(f"{inputs} inputs; speechscope merge puts the shards together", quiet=quiet)
+        output.wrote(path, KIND, as_json=as_json, facts={"inputs": inputs})
+        return
     if wav is not None:
         sound.write_sounds(path, wav, data, force=force)
     if written.empty:

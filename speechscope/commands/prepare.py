@@ -123,6 +123,7 @@ def command(
     seed: options.Seed = 0,
     workers: options.Workers = 1,
     scheduler: options.Scheduler = None,
+    shard: options.Shard = None,
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
@@ -161,7 +162,7 @@ def command(
     elif hop is not None:
         chosen["overlap"] = chosen["window"] - hop
     longest = _length(chosen["max_length"])
-    root, path = options.input_path(folder), options.output_path(destination, "corpus.zarr")
+    root = options.input_path(folder)
 
     from speechscope import artifact_writer, provenance
     from speechscope.corpus.prepare import prepare
@@ -169,7 +170,11 @@ def command(
     from speechscope.executors import executor
     from speechscope.features.transform import Transform
     from speechscope.progress import bar
+    from speechscope.shards import Shard
 
+    one = None if shard is None else Shard.parse(shard)
+    usual = Path("corpus.zarr")
+    path = options.output_path(destination, str(usual if one is None else one.path(usual)))
     sizes = {name: chosen[name] for name in ("samples", "window", "overlap", "bins", "rate")}
     settings = Settings(
         unit=chosen["unit"],
@@ -208,7 +213,7 @@ def command(
         artifact_writer.create(path, title, record, force=force) as writer,
         bar("prepare", quiet=quiet) as progress,
     ):
-        summary = prepare(root, writer, settings, executor=who, progress=progress)
+        summary = prepare(root, writer, settings, executor=who, shard=one, progress=progress)
     for line in summary.notes:
         output.note(line, quiet=quiet)
     skipped, lost = summary.losses.skipped, summary.losses.dropped

@@ -119,7 +119,11 @@ def command(
     ] = None,
     begin: Annotated[
         Path | None,
-        typer.Option("--from", help="Begin from the encoder of this decoder.pt.", metavar="PATH"),
+        typer.Option(
+            "--from",
+            help="Begin from the weights of this model.pt, or from the encoder of this decoder.pt.",
+            metavar="PATH",
+        ),
     ] = None,
     freeze_encoder: Annotated[
         bool, typer.Option("--freeze-encoder", help="Keep the encoder of --from as it is.")
@@ -145,6 +149,9 @@ def command(
     is kept beside the output, and --resume goes on from it with the same result as without the
     stop. Started by torchrun, several processes share the batches and the first one writes.
 
+    With --from model.pt the training goes on from what a network learned of other speech, such as
+    that of `synth`; where the classes are others, the last layer is drawn anew.
+
     Example: speechscope train corpus.zarr --network freq-overlap-padded --epochs 20
     """
     flags = {
@@ -167,12 +174,13 @@ def command(
         "compile": compiled,
     }
     source, path = options.input_path(corpus), options.output_path(destination, "model.pt")
-    if train_letters.wanted(source, recipe, network, begin):
+    if train_letters.wanted(source, recipe, network):
         train_letters.train_letters(
             source,
             path,
             recipe,
             flags,
+            begin=begin,
             resume=resume,
             force=force,
             device=device,
@@ -191,7 +199,7 @@ def command(
     from speechscope.corpus.store import Corpus
     from speechscope.device import choose
     from speechscope.lineage import entry
-    from speechscope.networks.saved import build, encoder_weights
+    from speechscope.networks.saved import build, first_weights
     from speechscope.progress import bar
     from speechscope.staging import staged
     from speechscope.training.acceleration import Acceleration
@@ -231,9 +239,12 @@ def command(
     parents = [entry(source, "corpus", path)]
     start = None
     if begin is not None:
-        start = encoder_weights(checkpoint.Checkpoint(begin))
+        given = checkpoint.Checkpoint(begin)
+        if freeze_encoder and given.kind == "model":
+            raise UsageProblem(f"--freeze-encoder: {begin} is a model, which has no encoder apart")
+        start = first_weights(given, data.classes)
         begin_from(net, start)  # whatever does not fit is said before any work
-        parents.append(entry(begin, "decoder", path))
+        parents.append(entry(begin, given.kind, path))
     record = provenance.new_record(
         "model",
         config={
@@ -249,7 +260,7 @@ def command(
     unfinished = ResumeFile(path, record)
 
     def on_epoch(now: dict[str, object]) -> None:
-        unfinished.save(now)
+        unfinished.save_meanwhile(now)
         if verbose:
             output.note(_line(now["history"][-1]))  # type: ignore[index]
 
@@ -268,6 +279,7 @@ def command(
             return
         with (
             staged(path, force=force or resume, directory=False) as unnamed,
+            unfinished,
             bar("train", quiet=quiet) as progress,
         ):
             state = unfinished.load(path) if resume else None

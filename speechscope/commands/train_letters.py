@@ -13,14 +13,14 @@ from speechscope.errors import UsageProblem
 NETWORK = "wav2letter"
 
 
-def wanted(source: Path, recipe: str, network: str | None, begin: Path | None) -> bool:
+def wanted(source: Path, recipe: str, network: str | None) -> bool:
     """Say whether letters are to be trained: by the network asked for, else by the corpus.
 
     Raises
     ------
     UsageProblem
         The corpus has letters and the network is another, or the other way round; or the training
-        is to begin from an encoder, or to use several processes.
+        is to use several processes.
     """
     from speechscope.lineage import record_at
 
@@ -36,8 +36,6 @@ def wanted(source: Path, recipe: str, network: str | None, begin: Path | None) -
             f"--network {NETWORK} takes utterances with letters, which {source} does not hold; "
             "make them with speechscope prepare --recipe krug2018"
         )
-    if has_letters and begin is not None:
-        raise UsageProblem(f"--from: {NETWORK} does not begin from an encoder")
     if has_letters and os.environ.get("WORLD_SIZE", "1") != "1":
         raise UsageProblem("--network wav2letter is trained in one process; leave torchrun out")
     return has_letters
@@ -49,6 +47,7 @@ def train_letters(
     recipe: str,
     flags: Mapping[str, Any],
     *,
+    begin: Path | None,
     resume: bool,
     force: bool,
     device: str,
@@ -66,13 +65,15 @@ def train_letters(
     from speechscope.corpus.store import Corpus
     from speechscope.device import choose
     from speechscope.lineage import entry
-    from speechscope.networks.saved import letter_values
+    from speechscope.networks.alphabet import LETTERS
+    from speechscope.networks.saved import first_weights, letter_values
     from speechscope.networks.wav2letter import Wav2Letter
     from speechscope.progress import bar
     from speechscope.staging import staged
     from speechscope.training import letters
     from speechscope.training.acceleration import Acceleration
     from speechscope.training.ctc import constant_error
+    from speechscope.training.pretrained import begin_from
     from speechscope.training.resume import ResumeFile
     from speechscope.training.utterances import CorpusUtterances, answers
 
@@ -88,28 +89,36 @@ def train_letters(
     settings = letters.LetterSettings(
         **{name: chosen[name] for name in names}, seed=seed, acceleration=acceleration
     )
+    parents, start = [entry(source, "corpus", path)], None
+    if begin is not None:
+        given = checkpoint.Checkpoint(begin)
+        start = first_weights(given, LETTERS)
+        begin_from(net, start)  # whatever does not fit is said before any work
+        parents.append(entry(begin, given.kind, path))
     record = provenance.new_record(
         "model",
-        config={"recipe": recipe, **chosen},
+        config={"recipe": recipe, **chosen, "from": None if begin is None else str(begin)},
         seed=seed,
         device=str(where),
-        parents=[entry(source, "corpus", path)],
+        parents=parents,
     )
     unfinished = ResumeFile(path, record)
 
     def on_epoch(now: dict[str, Any]) -> None:
-        unfinished.save(now)
+        unfinished.save_meanwhile(now)
         if verbose:
             output.note(_line(now["history"][-1]))
 
     with (
         staged(path, force=force or resume, directory=False) as unnamed,
+        unfinished,
         bar("train", quiet=quiet) as progress,
     ):
         done = letters.train_letters(
             net,
             utterances,
             settings,
+            start=start,
             state=unfinished.load(path) if resume else None,
             on_epoch=on_epoch,
             progress=progress,

@@ -29,6 +29,8 @@ class CorpusArrays:
         Names of all that may come; utterances in the order in which they come.
     channels
         Names of the channels of an input.
+    first
+        The first of the utterances that come.
 
     Attributes
     ----------
@@ -47,6 +49,7 @@ class CorpusArrays:
         speakers: Sequence[str],
         utterances: Sequence[str],
         channels: Sequence[str],
+        first: int = 0,
     ) -> None:
         self._writer = writer
         self._fold = np.array(fold, dtype=np.int64)
@@ -54,7 +57,7 @@ class CorpusArrays:
         self._total = np.zeros(self._mean_shape)
         self._summed = 0
         self.training_items = 0
-        self._next_utterance = 0
+        self._next_utterance = first
 
         columns = list(unit.columns())
         self._labelled = any(column.name == "label" for column in columns)
@@ -91,6 +94,11 @@ class CorpusArrays:
             numbers = np.arange(len(channels), dtype=np.int8)
             writer.put("channel", numbers, ("channel",), flag_attributes(channels))
 
+    @property
+    def roles(self) -> dict[str, str]:
+        """The role of every array that grows (`Column`), by its name."""
+        return {name: column.role for name, column in self._columns.items()}
+
     def append(self, cut: Cut, speakers: Sequence[int], splits: Sequence[int]) -> None:
         """Add what was cut from some recordings, given the speaker and the split of each."""
         before = dict(self._rows)
@@ -121,5 +129,12 @@ class CorpusArrays:
 
     def finish(self) -> None:
         """Write what is only known at the end: the mean over the training split."""
-        mean = self._total / max(1, self._summed)
-        self._writer.put("mean", mean.astype(np.float32), self._mean_dims, {"units": "1"})
+        put_mean(self._writer, self._total, self._summed, self._mean_dims)
+
+
+def put_mean(
+    writer: ArtifactWriter, total: NDArray[np.float64], summed: int, dims: Sequence[str]
+) -> None:
+    """Write the mean of so many inputs, given their sum."""
+    mean = total / max(1, summed)
+    writer.put("mean", mean.astype(np.float32), dims, {"units": "1"})

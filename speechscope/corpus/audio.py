@@ -1,5 +1,6 @@
 """Reading recordings, and finding those that are not what their header says."""
 
+import hashlib
 from math import gcd
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from speechscope.corpus.containers import check_container
+from speechscope.corpus.containers import check_container, flac_md5
 from speechscope.corpus.files import AUDIO_SUFFIXES as SUFFIXES
 from speechscope.corpus.files import check_regular
 from speechscope.corpus.utterances import BadRecording
@@ -23,6 +24,8 @@ LONGEST_HOURS = 6
 DENSEST = 100
 ALWAYS_READ = 1 << 24  # samples that are read however dense they are
 _BLOCK = 1 << 20  # values read at a time
+BITS = (8, 16, 24)
+"""Of integers that float32 holds exactly."""
 
 
 def read_audio(path: Path, rate: int) -> tuple[NDArray[np.float32], float]:
@@ -49,7 +52,7 @@ def read_audio(path: Path, rate: int) -> tuple[NDArray[np.float32], float]:
     BadRecording
         The file is unreadable, empty, truncated, silent, longer than `LONGEST_HOURS`, at a rate
         outside of `RATES`, or holds values that are not numbers; or its header counts fewer
-        samples than it holds.
+        samples than it holds, or has the digest of others.
     """
     check_regular(path)
     try:
@@ -60,7 +63,10 @@ def read_audio(path: Path, rate: int) -> tuple[NDArray[np.float32], float]:
             declared = check_container(path, file.format)
             if file.format == "FLAC" and 0 < file.frames < 1 << 36:
                 declared = int(file.frames)
-            samples = _mono(file, ALWAYS_READ + DENSEST * path.stat().st_size)
+            told = flac_md5(path) if file.format == "FLAC" else None
+            samples, digest = _mono(
+                file, ALWAYS_READ + DENSEST * path.stat().st_size, told and told[0]
+            )
     except (soundfile.SoundFileError, OSError, ValueError) as error:
         raise BadRecording(f"cannot be read ({_reason(error)})") from error
     if len(samples) == 0:
@@ -71,6 +77,8 @@ def read_audio(path: Path, rate: int) -> tuple[NDArray[np.float32], float]:
                 f"is truncated: {len(samples)} of the {declared} samples in its header"
             )
         raise BadRecording(f"holds {len(samples)} samples, but its header counts {declared}")
+    if told is not None and told[0] in BITS and digest != told[1]:
+        raise BadRecording("is damaged: its samples are not those its header has the MD5 of")
     if not samples.any():
         raise BadRecording("is silent: every sample is zero")
     if source_rate == rate:
@@ -82,8 +90,14 @@ def read_audio(path: Path, rate: int) -> tuple[NDArray[np.float32], float]:
     return resampled.astype(np.float32), rate / source_rate
 
 
-def _mono(file: soundfile.SoundFile, most: int) -> NDArray[np.float32]:
-    """Read to the end of the file, but `most` samples, block by block; average the channels."""
+def _mono(
+    file: soundfile.SoundFile, most: int, bits: int | None
+) -> tuple[NDArray[np.float32], bytes]:
+    """Read to the end of the file, but `most` samples, block by block; average the channels.
+
+    The MD5 of all samples, integers of so many `bits`, comes with it.
+    """
+    digest = hashlib.md5(usedforsecurity=False)
     blocks: list[NDArray[np.float32]] = []
     # One more than the header counts: as a rule all of it at once, in a buffer that is used up.
     frames, length = min(max(_BLOCK // file.channels, 1), max(file.frames, 0) + 1), 0
@@ -98,11 +112,22 @@ def _mono(file: soundfile.SoundFile, most: int) -> NDArray[np.float32]:
             raise BadRecording(f"is longer than {LONGEST_HOURS} hours: cut it into utterances")
         if length > most:
             raise BadRecording(f"unfolds to more than {most} samples: it holds next to no sound")
+        if bits in BITS:
+            digest.update(_integers(block, bits))
         mono = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32)
         blocks.append(mono)
+    found = digest.digest()
     if len(blocks) == 1:
-        return blocks[0]
-    return np.concatenate(blocks) if blocks else np.zeros(0, dtype=np.float32)
+        return blocks[0], found
+    return (np.concatenate(blocks) if blocks else np.zeros(0, dtype=np.float32)), found
+
+
+def _integers(block: NDArray[np.float32], bits: int) -> bytes:
+    """Return samples as FLAC digests them: interleaved little-endian integers of whole bytes."""
+    values = block * np.float32(1 << (bits - 1))
+    if bits < 24:
+        return values.astype("<i2" if bits == 16 else "i1").tobytes()
+    return values.astype("<i4").view(np.uint8).reshape(-1, 4)[:, : bits // 8].tobytes()
 
 
 def _reason(error: BaseException) -> str:

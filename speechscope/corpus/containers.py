@@ -138,6 +138,20 @@ def _format(head: bytes) -> int:
     return int(frame)
 
 
+def flac_md5(path: Path) -> tuple[int, bytes] | None:
+    """Return the bits of a FLAC file's samples, and the MD5 of all of them.
+
+    It stands in the first block, STREAMINFO (RFC 9639, sec. 8.2). libsndfile does not compare it,
+    and reads as many samples as that block says. None where there is none.
+    """
+    with path.open("rb") as file:
+        head = file.read(42)
+    if len(head) < 42 or head[:4] != b"fLaC" or head[4] & 0x7F != 0:
+        return None
+    bits = 1 + (int.from_bytes(head[20:22], "big") >> 4 & 0x1F)
+    return (bits, head[26:]) if any(head[26:]) else None
+
+
 def _ogg(file: BinaryIO, size: int) -> None:
     """Look for the last page (RFC 3533, sec. 6): it is marked, and a whole file ends with it."""
     file.seek(max(size - _LONGEST_PAGE, 0))

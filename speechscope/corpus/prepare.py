@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from speechscope.artifact_writer import ArtifactWriter
 from speechscope.corpus import layouts
 from speechscope.corpus.arrays import SPLIT_NAMES, CorpusArrays
 from speechscope.corpus.lengths import percentile
+from speechscope.corpus.parts import Part, put_losses
 from speechscope.corpus.phone_sets import PhoneSet, better_set, phone_set
 from speechscope.corpus.reading import Losses, Reader
 from speechscope.corpus.settings import Settings
@@ -30,13 +32,12 @@ from speechscope.corpus.wanted import splits_of, wanted_of
 from speechscope.errors import SpeechscopeError
 from speechscope.parallel import Executor, Here
 from speechscope.parcels import shipped
+from speechscope.shards import Shard
 
 AS_IS = "as-is"
 """The phone set whose classes are the labels of the corpus."""
 BATCH = 16  # utterances a task: some hundred segments, about 10 MB of spectrograms
 BATCH_BYTES = 4_000_000  # of their files: a task of long recordings holds fewer
-LISTED = 1000
-"""Lines of what was left out that stand in the record; all do in an array where there are more."""
 
 
 @dataclass
@@ -85,6 +86,7 @@ def prepare(
     settings: Settings,
     *,
     executor: Executor | None = None,
+    shard: Shard | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Summary:
     """Write the corpus arrays of DESIGN sec. 2 for a corpus folder.
@@ -99,6 +101,8 @@ def prepare(
         See `Settings`.
     executor
         Who reads, cuts and transforms; None: this process. The arrays do not depend on it.
+    shard
+        Which of the tasks to do; None: all.
     progress
         Called with (utterances done, utterances in all).
 
@@ -129,6 +133,9 @@ def prepare(
     tasks = partial(
         _tasks, [(u, place[u.speaker], SPLIT_NAMES.index(split_of[u.identity])) for u in wanted]
     )
+    part = Part(shard, tasks())
+    if part.place.start:  # the first shard names what is wrong with the whole
+        summary.losses = Losses()
     seen = Survey()
     unnamed = settings.marked and phones is None
     if unnamed or isinstance(settings.longest, str):
@@ -143,8 +150,8 @@ def prepare(
             shipped(look, writer.folder, executor) as surveying,
             executor.ordered_map(surveying, tasks()) as parts,
         ):
-            for part in parts:
-                seen.add(part)
+            for some in parts:
+                seen.add(some)
     if unnamed:
         phones = phone_set(AS_IS, settings.mapping, seen.names)
     limit = longest_kept(seen, phones, settings.longest)
@@ -180,38 +187,34 @@ def prepare(
         speakers=speakers,
         utterances=[u.key for u in wanted],
         channels=channels,
+        first=part.before,
     )
+
+    def mine() -> Iterator[Task]:
+        return islice(tasks(), part.place.start, part.place.stop)
+
     done = 0
     with (
         shipped(partial(_work, reader=reader, unit=unit), writer.folder, executor) as work,
-        executor.ordered_map(work, tasks()) as blocks,
+        executor.ordered_map(work, mine()) as blocks,
     ):
-        for task, block in zip(tasks(), blocks, strict=True):
+        for task, block in zip(mine(), blocks, strict=True):
             arrays.append(block.cut, [s for _, s, _ in task], [s for _, _, s in task])
+            part.add(block.cut)
             done += len(task)
             summary.add(block)
             if progress is not None:
-                progress(done, len(wanted))
+                progress(done, part.utterances)
     arrays.finish()
+    part.finish(writer, arrays.roles, unit.mean()[1], summary.samples)
     hint = _hint(summary.losses, settings)
     summary.notes += hint
-    if arrays.training_items == 0:
+    if arrays.training_items == 0 and part.whole:
         skipped = summary.losses.skipped
         reason = f"; the first of {len(skipped)} problems: {skipped[0]}" if skipped else ""
         reason += "".join(f"; {line}" for line in hint)
         raise SpeechscopeError(f"{root} has no usable training {settings.unit}{reason}")
-    if len(summary.losses.skipped) > LISTED:
-        writer.put(
-            "skipped",
-            np.frombuffer("\n".join(summary.losses.skipped).encode(), dtype=np.uint8),
-            ("byte_of_text",),
-            {"long_name": "items left out, one a line", "encoding": "utf-8"},
-        )
-    writer.set_config(
-        dropped=dict(summary.losses.dropped),
-        skipped=summary.losses.skipped[:LISTED],
-        seconds=summary.seconds,
-    )
+    put_losses(writer, summary.losses.dropped, summary.losses.skipped, summary.seconds)
     return summary
 
 

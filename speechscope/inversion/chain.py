@@ -6,6 +6,7 @@ Each method of a chain starts from the reconstruction of the one before (Churchm
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from threading import Lock
 
 import torch
 from torch import Tensor
@@ -15,7 +16,9 @@ from speechscope.inversion.anneal import SWEEP, AnnealSettings, anneal
 from speechscope.inversion.bp import BpSettings, bp
 from speechscope.inversion.decode import decode
 from speechscope.inversion.problem import Found, Method, Problem, Restorer
+from speechscope.inversion.side_by_side import blocks, multiplications, side_by_side
 from speechscope.networks.layered import Layered
+from speechscope.networks.layers import Network
 from speechscope.seeds import mixed
 
 METHODS = ("anneal", "bp", "decode", "align")
@@ -31,8 +34,8 @@ class InversionSettings:
     l2
         λ of the objective ½ ‖Y* − Y‖² + λ/2 ‖X‖² (Churchman 2015, sec. 6.4.1).
     block
-        Items reconstructed at a time. Rounding depends on it in the last digits: equal bits need
-        equal blocks.
+        Items reconstructed at a time, at most. Rounding depends on it in the last digits: equal
+        bits need equal blocks.
     average
         Runs whose reconstructions are averaged (sec. 6.7).
     noise
@@ -148,42 +151,66 @@ def invert(
     chains = [parse_method(name) for name in methods_]
     total = len(numbers) * len(chains) * len(inputs)
     done = 0
-    # found[chain][layer] is a list over blocks of items.
-    found: list[list[list[Found]]] = [[[] for _ in numbers] for _ in chains]
-    mismatches: list[list[list[Tensor]]] = [[[] for _ in numbers] for _ in chains]
-    for first in range(0, len(inputs), settings.block):
-        x = inputs[first : first + settings.block]
+    counting = Lock()
+
+    def report(items: int) -> None:
+        nonlocal done
+        with counting:
+            done += items
+            if progress is not None:
+                progress(done, total)
+
+    def reconstruct(part: slice) -> list[list[tuple[Found, Tensor]]]:
+        """Reconstruct a block: results by layer and chain."""
         with torch.no_grad():
-            activations = network.activations(x, numbers)
-        for at, number in enumerate(numbers):
-            problem = Problem(
-                network,
-                number,
-                activations[number],
-                seeds[first : first + settings.block],
-                settings.l2,
-                {name: known[number] for name, known in restorers.items() if number in known},
-                derived=derived,
-                noise=settings.noise if settings.average > 1 else 0.0,
+            activations = network.activations(inputs[part], numbers)
+        return [
+            _reconstruct(
+                Problem(
+                    network,
+                    number,
+                    activations[number],
+                    seeds[part],
+                    settings.l2,
+                    {name: known[number] for name, known in restorers.items() if number in known},
+                    derived=derived,
+                    noise=settings.noise if settings.average > 1 else 0.0,
+                ),
+                chains,
+                settings,
+                report,
             )
-            runs = [
-                (_run_of(problem, run), methods(_settings_of(settings, run)))
-                for run in range(settings.average)
-            ]
-            finished: list[dict[tuple[str, ...], Found]] = [{} for _ in runs]
-            for row, apart, chain in zip(found, mismatches, chains, strict=True):
-                result = _averaged(
-                    [
-                        _run(chain, one, known, memory)
-                        for (one, known), memory in zip(runs, finished, strict=True)
-                    ]
-                )
-                row[at].append(result)
-                apart[at].append(mismatch(problem, result.x))
-                done += len(x)
-                if progress is not None:
-                    progress(done, total)
-    return _assemble(found, mismatches, network.input_shape, len(inputs))
+            for number in numbers
+        ]
+
+    device = inputs.device
+    if isinstance(network, Network):
+        work = multiplications(network, max(numbers, default=1))
+        parts = blocks(len(inputs), settings.block, work, device)
+        found = list(side_by_side(reconstruct, parts, device))
+    else:  # it may hold state that two threads would disturb
+        parts = blocks(len(inputs), settings.block, 0, device)
+        found = [reconstruct(part) for part in parts]
+    return _assemble(found, (len(chains), len(numbers), len(inputs)), network.input_shape)
+
+
+def _reconstruct(
+    problem: Problem,
+    chains: Sequence[tuple[str, ...]],
+    settings: InversionSettings,
+    report: Callable[[int], None],
+) -> list[tuple[Found, Tensor]]:
+    """Return what every chain finds, and its mismatch."""
+    runs: list[tuple[Problem, dict[str, Method], dict[tuple[str, ...], Found]]] = [
+        (_run_of(problem, run), methods(_settings_of(settings, run)), {})
+        for run in range(settings.average)
+    ]
+    results = []
+    for chain in chains:
+        result = _averaged([_run(chain, *run) for run in runs])
+        results.append((result, mismatch(problem, result.x)))
+        report(len(result.x))
+    return results
 
 
 def mismatch(problem: Problem, x: Tensor) -> Tensor:
@@ -244,25 +271,24 @@ def _run(
 
 
 def _assemble(
-    found: list[list[list[Found]]],
-    mismatches: list[list[list[Tensor]]],
+    found: Sequence[Sequence[Sequence[tuple[Found, Tensor]]]],
+    sizes: tuple[int, int, int],
     shape: tuple[int, ...],
-    items: int,
 ) -> Inversion:
-    widths = [f.objective.shape[1] for row in found for blocks in row for f in blocks]
-    sizes = (len(found), len(found[0]) if found else 0, items)
+    """Join what was found [block][layer][chain] to arrays [chain, layer, item, ...]."""
+    every = [one.objective.shape[1] for block in found for row in block for one, _ in row]
     reconstruction = torch.empty(*sizes, *shape)
-    objective = torch.full((*sizes, max(widths, default=1)), torch.nan, dtype=torch.float64)
+    objective = torch.full((*sizes, max(every, default=1)), torch.nan, dtype=torch.float64)
     steps = torch.zeros(sizes, dtype=torch.int64)
     apart = torch.zeros(sizes, dtype=torch.float64)
-    for m, row in enumerate(found):
-        for at, blocks in enumerate(row):
-            first = 0
-            for f, norms in zip(blocks, mismatches[m][at], strict=True):
-                last = first + len(f.x)
-                reconstruction[m, at, first:last] = f.x
-                objective[m, at, first:last, : f.objective.shape[1]] = f.objective
-                steps[m, at, first:last] = f.steps
-                apart[m, at, first:last] = norms
-                first = last
+    first = last = 0
+    for block in found:
+        for at, row in enumerate(block):
+            for chain, (one, norms) in enumerate(row):
+                last = first + len(one.x)
+                reconstruction[chain, at, first:last] = one.x
+                objective[chain, at, first:last, : one.objective.shape[1]] = one.objective
+                steps[chain, at, first:last] = one.steps
+                apart[chain, at, first:last] = norms
+        first = last
     return Inversion(reconstruction, objective, steps, apart)

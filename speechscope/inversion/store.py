@@ -1,7 +1,7 @@
 """Inverting items of a corpus block by block into the arrays of ``inversion.zarr``."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -197,7 +197,11 @@ def write_inversion(
         values, attributes = corpus.artifact.read(name), corpus.artifact.attributes(name)
         writer.put(name, values, (name,), attributes)
 
-    tasks = tasks_of(index, step, parts=len(layers))
+    # Deep layers take longest: begun first, they leave none to be waited for at the end.
+    order = sorted(range(len(layers)), key=lambda part: -layers[part])
+    tasks = (
+        replace(task, part=order[task.part]) for task in tasks_of(index, step, parts=len(layers))
+    )
     total = count * len(layers)
     for _ in carry_out(writer, work, tasks, executor or Here(), total=total, progress=progress):
         pass

@@ -9,44 +9,60 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from speechscope.errors import UsageProblem
 from speechscope.navai.alignment import crop
-
-MOST_BYTES = 2_000_000_000
-"""Most memory the sums may take (chosen)."""
+from speechscope.navai.sums import Sums, check_room
 
 Group: TypeAlias = tuple[int, int]
 """A class and what its inputs are split by, both by number."""
 
 NORMALIZERS = ("inputs", "classes")
+PLAIN, SHUFFLED, MOVED = range(3)
+"""What is summed of each class: its inputs as aligned, those of others counted for it, and its own
+aligned as others are."""
 
 
 @dataclass(frozen=True)
 class Means:
-    """What was averaged.
+    """What was averaged; each array is put together when it is asked for.
 
     Parameters
     ----------
-    mean
-        (A, K, C, F, T), of every alignment and class; NaN where a class has no input.
+    sums
+        (3, A, C, F, T) of every class that has inputs, in the order `PLAIN`, `SHUFFLED`, `MOVED`.
     normalizer
         (A, C, F, T).
-    shuffled
-        As `mean`, each input counted for the class of another.
-    moved
-        As `mean`, each input aligned as another one is.
     covered
         (A, K, T), how many inputs have a value there.
     count
         (K,).
     """
 
-    mean: NDArray[np.float64]
+    sums: dict[int, NDArray[np.float64]]
     normalizer: NDArray[np.float64]
-    shuffled: NDArray[np.float64]
-    moved: NDArray[np.float64]
     covered: NDArray[np.int64]
     count: NDArray[np.int64]
+
+    def _means(self, which: int) -> NDArray[np.float64]:
+        alignments, *shape = self.normalizer.shape
+        found = np.full((alignments, len(self.count), *shape), np.nan)
+        for k, sums in self.sums.items():
+            np.divide(sums[which], self.count[k], out=found[:, k])
+        return found
+
+    @property
+    def mean(self) -> NDArray[np.float64]:
+        """Of every alignment and class, (A, K, C, F, T); NaN where a class has no input."""
+        return self._means(PLAIN)
+
+    @property
+    def shuffled(self) -> NDArray[np.float64]:
+        """As `mean`, each input counted for the class of another."""
+        return self._means(SHUFFLED)
+
+    @property
+    def moved(self) -> NDArray[np.float64]:
+        """As `mean`, each input aligned as another one is."""
+        return self._means(MOVED)
 
     @property
     def pattern(self) -> NDArray[np.float64]:
@@ -64,10 +80,8 @@ class Means:
 
         Its normalizer is of inputs moved so, too.
         """
-        used = self.count > 0
-        share = self.count[used] / self.count.sum()
-        over = np.tensordot(self.moved[:, used], share, (1, 0))
-        return self.moved - over[:, None]
+        over = np.sum([sums[MOVED] for sums in self.sums.values()], axis=0) / self.count.sum()
+        return np.asarray(self.moved - over[:, None])
 
 
 class Averages:
@@ -89,7 +103,7 @@ class Averages:
     Raises
     ------
     UsageProblem
-        They would take more than `MOST_BYTES`.
+        They would take more than `sums.MOST_BYTES`.
     """
 
     def __init__(
@@ -101,16 +115,13 @@ class Averages:
         device: torch.device,
         seed: int,
     ) -> None:
-        self._bytes = 3 * 8 * alignments * classes * int(np.prod(shape))
-        self._room()
-        self._shape = shape
-        size = (alignments, classes, *shape)
-        self._sums = torch.zeros(size, dtype=torch.float64, device=device)
-        self._shuffled = torch.zeros_like(self._sums)
-        self._moved = torch.zeros_like(self._sums)
-        self._covered = np.zeros((alignments, classes, shape[2]), dtype=np.int64)
-        self._count = np.zeros(classes, dtype=np.int64)
-        self._groups: dict[Group, tuple[Tensor, NDArray[np.int64]]] = {}
+        check_room(3 * 8 * alignments * classes * float(np.prod(shape)))
+        self.sums = Sums(device)
+        self._alignments, self._shape = alignments, shape
+        of_shift = (alignments, classes, shape[2])
+        whole = torch.int64
+        self._count = self.sums.at("count", (), (classes,), whole).cpu().numpy()
+        self._covered = self.sums.at("covered", (), of_shift, whole).cpu().numpy()
         self._rng = np.random.default_rng(seed)
 
     def add(
@@ -137,73 +148,72 @@ class Averages:
         mine = target.tolist()
         other = self._rng.permutation(len(mine)).tolist()
         self._count += np.bincount(mine, minlength=len(self._count))
-        inputs = inputs.double()
-        # One input after another: only what is left of each is touched, in no other memory.
-        for a, row in enumerate(shift.tolist()):
-            for n, moved in enumerate(row):
-                source, place = crop(moved, self._shape[2])
-                left = inputs[n, :, :, source]
-                self._sums[a, mine[n]][..., place] += left
-                self._shuffled[a, mine[other[n]]][..., place] += left
+        rows, frames = shift.T.tolist(), self._shape[2]
+        # One input after another: what is read stays in the processor's cache while it is added.
+        for n, x in enumerate(inputs):
+            values = x.double()
+            own, theirs = self._of(mine[n]), self._of(mine[other[n]])
+            for a, moved in enumerate(rows[n]):
+                source, place = crop(moved, frames)
+                left = values[..., source]
+                own[PLAIN, a, ..., place].add_(left)
+                theirs[SHUFFLED, a, ..., place].add_(left)
                 self._covered[a, mine[n], place] += 1
-                source, spot = crop(row[other[n]], self._shape[2])
-                self._moved[a, mine[n]][..., spot] += inputs[n, :, :, source]
                 group = None if groups is None else groups[a][n]
                 if group is not None:
-                    sums, count = self._part(group)
-                    sums[a][:, place] += left[0]
-                    count[a] += 1
+                    self._add_part(group, a, left[0], place)
+                source, place = crop(rows[other[n]][a], frames)
+                own[MOVED, a, ..., place].add_(values[..., source])
 
-    def _part(self, group: Group) -> tuple[Tensor, NDArray[np.int64]]:
-        """Return the sums (A, F, T) and counts (A,) of a part of a class."""
-        if group not in self._groups:
-            size = (len(self._sums), *self._shape[1:])
-            self._bytes += 8 * int(np.prod(size))
-            self._room()
-            sums = torch.zeros(size, dtype=torch.float64, device=self._sums.device)
-            self._groups[group] = sums, np.zeros(len(self._sums), dtype=np.int64)
-        return self._groups[group]
+    def _of(self, label: int) -> Tensor:
+        return self.sums.at("class", (label,), (3, self._alignments, *self._shape))
 
-    def _room(self) -> None:
-        if self._bytes > MOST_BYTES:
-            raise UsageProblem(
-                f"the means would take {self._bytes / 1e9:.1f} GB of memory; choose fewer "
-                "(--class, --align, --by)"
-            )
+    def _add_part(self, group: Group, a: int, left: Tensor, place: slice) -> None:
+        """Add the first channel of an input to a part of a class."""
+        size = (self._alignments, *self._shape[1:])
+        self.sums.at("part", group, size)[a, :, place].add_(left)
+        self.sums.at("part_count", group, (self._alignments,), torch.int64)[a] += 1
 
     def finish(self, normalizer: str) -> Means:
-        """Return the means.
-
-        Parameters
-        ----------
-        normalizer
-            ``inputs``: the mean over all inputs, of any class (Krug 2018, sec. 3.5); ``classes``:
-            the mean of the means of classes, each counting alike.
-        """
-        count = self._count
-        with np.errstate(invalid="ignore"):
-            mean = self._sums.cpu().numpy() / count[:, None, None, None]
-            shuffled = self._shuffled.cpu().numpy() / count[:, None, None, None]
-            moved = self._moved.cpu().numpy() / count[:, None, None, None]
-        used = count > 0
-        if normalizer == "inputs":
-            share = count[used] / max(count.sum(), 1)
-            over = np.tensordot(mean[:, used], share, (1, 0))
-        else:
-            over = mean[:, used].mean(1)
-        return Means(mean, over, shuffled, moved, self._covered, count)
+        """Return the means; see `means_of`."""
+        return means_of(self.sums, normalizer)
 
     def groups(self, least: int) -> list[tuple[Group, NDArray[np.float64], NDArray[np.int64]]]:
-        """Return (group, mean (A, F, T), count (A,)) of those with so many inputs.
+        """Return the means of parts; see `groups_of`."""
+        return groups_of(self.sums, least)
 
-        The mean is of the first channel; of groups that one alignment has and another has not, it
-        is NaN there.
-        """
-        found = []
-        for group in sorted(self._groups):
-            sums, count = self._groups[group]
-            if count.max() >= least:
-                with np.errstate(invalid="ignore"):
-                    mean = sums.cpu().numpy() / count[:, None, None]
-                found.append((group, mean, count))
-        return found
+
+def means_of(sums: Sums, normalizer: str) -> Means:
+    """Return what the sums of `Averages` come to.
+
+    Parameters
+    ----------
+    normalizer
+        ``inputs``: the mean over all inputs, of any class (Krug 2018, sec. 3.5); ``classes``:
+        the mean of the means of classes, each counting alike.
+    """
+    count = sums.of("count")[()].numpy()
+    found = {key[0]: value.cpu().numpy() for key, value in sums.of("class").items()}
+    plain = [(values[PLAIN], count[k]) for k, values in found.items()]
+    if normalizer == "inputs":
+        over = np.sum([values for values, _ in plain], axis=0) / max(count.sum(), 1)
+    else:
+        over = np.mean([values / number for values, number in plain], axis=0)
+    return Means(found, over, sums.of("covered")[()].numpy(), count)
+
+
+def groups_of(sums: Sums, least: int) -> list[tuple[Group, NDArray[np.float64], NDArray[np.int64]]]:
+    """Return (group, mean (A, F, T), count (A,)) of those parts that have so many inputs.
+
+    The mean is of the first channel; of groups that one alignment has and another has not, it is
+    NaN there.
+    """
+    found = []
+    counts = sums.of("part_count")
+    for key, values in sums.of("part").items():
+        count = counts[key].numpy()
+        if count.max() >= least:
+            with np.errstate(invalid="ignore"):
+                mean = values.cpu().numpy() / count[:, None, None]
+            found.append(((key[0], key[1]), mean, count))
+    return found

@@ -1,9 +1,10 @@
 """Inputs of one size with the class each is predicted as, block by block."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from math import prod
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -15,56 +16,24 @@ from speechscope.artifact_writer import CHUNK_BYTES
 from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
 from speechscope.navai.alignment import NEEDS, shifts
+from speechscope.navai.block import Block
 from speechscope.navai.passes import Passes
+from speechscope.navai.times import Times, times_of
+from speechscope.networks.layers import Network
+from speechscope.relevance.networks import explained
+from speechscope.relevance.rules import Composite
 from speechscope.subject import Subject
 
 MOST = 256
 """Most inputs worked on at a time."""
+BATCHES = 8
+"""As many times that are one process's to work on (chosen)."""
+ALL = slice(None)
 
 
 def at_once(shape: Sequence[int]) -> int:
     """Return how many inputs of a shape are worked on at a time: some 4 MB of them."""
     return max(16, min(MOST, CHUNK_BYTES // (4 * prod(shape))))
-
-
-@dataclass(frozen=True)
-class Block:
-    """Some inputs.
-
-    Parameters
-    ----------
-    inputs
-        (B, C, F, T), centred.
-    target
-        The class each is predicted as, (B,).
-    shift
-        (A, B) [frames], by alignment.
-    item
-        The item of the corpus each comes from, (B,).
-    output
-        Which of the item's outputs it is, (B,); 0 where it has one.
-    done
-        How many items of the corpus are done with, this block included.
-    """
-
-    inputs: Tensor
-    target: Tensor
-    shift: Tensor
-    item: NDArray[np.int64]
-    output: NDArray[np.int64]
-    done: int
-
-    def kept(self, which: Tensor) -> "Block":
-        """Return those inputs for which `which` (B,) is true."""
-        rows = which.cpu().numpy()
-        return Block(
-            self.inputs[which],
-            self.target[which],
-            self.shift[:, which],
-            self.item[rows],
-            self.output[rows],
-            self.done,
-        )
 
 
 class Examples(Protocol):
@@ -80,6 +49,8 @@ class Examples(Protocol):
         (C, F, T) of one.
     items
         Items of the corpus they come from, (N,).
+    task
+        Of which so many are one process's to work on at a time.
     device
         Where they are worked on.
     """
@@ -88,10 +59,26 @@ class Examples(Protocol):
     classes: tuple[str, ...]
     shape: tuple[int, int, int]
     items: NDArray[np.int64]
+    task: int
     device: torch.device
 
-    def blocks(self, alignments: Sequence[str]) -> Iterator[Block]:
-        """Yield all, in the order of the corpus."""
+    @property
+    def network(self) -> Network | None:
+        """One of ours that runs on the inputs; None: not ours, or not there."""
+        ...
+
+    @property
+    def times(self) -> Times:
+        """Where in their recordings inputs lie."""
+        ...
+
+    @property
+    def answers(self) -> Callable[[int], NDArray[np.int64]] | None:
+        """Of a letter network: its answers, by utterance."""
+        ...
+
+    def blocks(self, alignments: Sequence[str], rows: slice = ALL) -> Iterator[Block]:
+        """Yield all of some items, in the order of the corpus."""
         ...
 
 
@@ -109,22 +96,45 @@ class ItemExamples:
         Network and corpus.
     items
         Which of its items, (N,).
-    passes
-        Through that network.
+    rule
+        Of LRP.
+    alignments
+        That will be asked for.
     """
 
-    def __init__(self, subject: Subject, items: NDArray[np.int64], passes: Passes) -> None:
+    answers = None
+
+    def __init__(
+        self,
+        subject: Subject,
+        items: NDArray[np.int64],
+        rule: Composite,
+        alignments: Sequence[str],
+    ) -> None:
+        self._given = subject, items, rule, alignments
         self._subject = subject
-        self._passes = passes
+        of = explained(subject.network, subject.inputs(items[:1]), None)
+        self._passes = Passes.of_alignments(of, rule, alignments)
         self.corpus, self.classes = subject.corpus, subject.classes
         self.shape, self.items, self.device = subject.corpus.input_shape, items, subject.device
+        self.task = BATCHES * at_once(self.shape)
+        self.network = subject.network if isinstance(subject.network, Network) else None
 
-    def blocks(self, alignments: Sequence[str]) -> Iterator[Block]:
-        """Yield all, in order."""
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ItemExamples, self._given
+
+    @cached_property
+    def times(self) -> Times:
+        """Where in their recordings inputs lie."""
+        return times_of(self.corpus, self.shape)
+
+    def blocks(self, alignments: Sequence[str], rows: slice = ALL) -> Iterator[Block]:
+        """Yield all of some items, in order."""
         step = at_once(self.shape)
         mean = torch.from_numpy(self.corpus.mean).to(self.device)
-        for start in range(0, len(self.items), step):
-            part = self.items[start : start + step]
+        items = self.items[rows]
+        for start in range(0, len(items), step):
+            part = items[start : start + step]
             x = self._subject.inputs(part)
             target, relevance = self._passes(x)
             yield Block(
@@ -157,6 +167,8 @@ class StoredExamples:
         It is of a layer inside the network, or of windows of utterances.
     """
 
+    network = answers = None
+
     def __init__(self, artifact: Artifact, corpus: Corpus, device: torch.device) -> None:
         layer = artifact.record["config"].get("layer")
         if layer is not None:
@@ -173,9 +185,19 @@ class StoredExamples:
         self.corpus, self.classes = corpus, artifact.flags("target")
         self.shape, self.device = corpus.input_shape, device
         self.items = artifact.read("item_index").astype(np.int64)
+        self.task = BATCHES * at_once(self.shape)
 
-    def blocks(self, alignments: Sequence[str]) -> Iterator[Block]:
-        """Yield all, in order.
+    def __reduce__(self) -> tuple[Any, ...]:
+        path = self._artifact.path.resolve()
+        return _stored, (path, self.corpus, self.device)
+
+    @cached_property
+    def times(self) -> Times:
+        """Where in their recordings inputs lie."""
+        return times_of(self.corpus, self.shape)
+
+    def blocks(self, alignments: Sequence[str], rows: slice = ALL) -> Iterator[Block]:
+        """Yield all of some items, in order.
 
         Raises
         ------
@@ -192,25 +214,30 @@ class StoredExamples:
                 )
         mean = self.corpus.mean
         step = at_once(self.shape)
-        for start in range(0, len(self.items), step):
-            rows = slice(start, min(start + step, len(self.items)))
-            part = self.items[rows]
+        first, last, _ = rows.indices(len(self.items))
+        for start in range(first, last, step):
+            some = slice(start, min(start + step, last))
+            part = self.items[some]
             size = (len(part), *self.shape)
-            x = torch.from_numpy(artifact.read("input", rows).reshape(size) - mean).to(self.device)
+            x = torch.from_numpy(artifact.read("input", some).reshape(size) - mean).to(self.device)
             relevance = {
                 method: torch.from_numpy(
-                    artifact.read("relevance", (methods.index(method), rows)).reshape(size)
+                    artifact.read("relevance", (methods.index(method), some)).reshape(size)
                 ).to(self.device)
                 for method in needed
             }
-            target = torch.from_numpy(artifact.read("target", rows).astype(np.int64))
-            same = target == torch.from_numpy(artifact.read("predicted", rows).astype(np.int64))
+            target = torch.from_numpy(artifact.read("target", some).astype(np.int64))
+            same = target == torch.from_numpy(artifact.read("predicted", some).astype(np.int64))
             block = Block(
                 x,
                 target.to(self.device),
                 moved(alignments, relevance, x),
                 part,
                 np.zeros(len(part), dtype=np.int64),
-                rows.stop,
+                some.stop - first,
             )
             yield block.kept(same.to(self.device))
+
+
+def _stored(path: Path, corpus: Corpus, device: torch.device) -> StoredExamples:
+    return StoredExamples(Artifact(path, "relevance"), corpus, device)

@@ -6,6 +6,8 @@ letter", 'a' to 'z'.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,8 +16,10 @@ from torch import Tensor
 
 from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
-from speechscope.navai.examples import Block, at_once, moved
+from speechscope.navai.block import Block
+from speechscope.navai.examples import ALL, at_once, moved
 from speechscope.navai.passes import Passes
+from speechscope.navai.times import Times, times_of
 from speechscope.networks.alphabet import NAMES, SPOKEN
 from speechscope.networks.layers import Network
 from speechscope.networks.receptive_field import ReceptiveField, receptive_field
@@ -23,6 +27,9 @@ from speechscope.networks.wav2letter import Wav2Letter
 from speechscope.relevance.networks import Explained, graph_of
 from speechscope.relevance.rules import Composite
 from speechscope.relevance.windows import on_its_window
+
+UTTERANCES = 8
+"""Utterances that are one process's to work on (chosen)."""
 
 
 class LetterExamples:
@@ -47,6 +54,8 @@ class LetterExamples:
         The corpus holds no utterances.
     """
 
+    task = UTTERANCES
+
     def __init__(
         self,
         network: Wav2Letter,
@@ -62,22 +71,32 @@ class LetterExamples:
             )
         self.corpus, self.classes, self.items = corpus, NAMES, items
         self.device = next(network.parameters()).device
+        self._given = network, corpus, items, rule, alignments
         self._network = network
         last = len(network.table)
         window = on_its_window(network, last)
         self.field: ReceptiveField = receptive_field(network.table, last)
         self.shape = (window.seen[0], window.seen[1], window.seen[2])
         assert isinstance(window.run, Network) and self.field.frames == self.shape[2]
-        self.window: Network = window.run
-        graph = graph_of(self.window, torch.empty(0))
-        of = Explained(self.window, lambda x: x, lambda: graph)
+        self.network: Network = window.run
+        graph = graph_of(self.network, torch.empty(0))
+        of = Explained(self.network, lambda x: x, lambda: graph)
         self._passes = Passes.of_alignments(of, rule, alignments)
 
-    def blocks(self, alignments: Sequence[str]) -> Iterator[Block]:
-        """Yield all, in order, in blocks of one size whatever the lengths of utterances."""
+    def __reduce__(self) -> tuple[Any, ...]:
+        return LetterExamples, self._given
+
+    @cached_property
+    def times(self) -> Times:
+        """Where in their recordings windows lie."""
+        return times_of(self.corpus, self.shape, step=self.field.step, before=self.field.before)
+
+    def blocks(self, alignments: Sequence[str], rows: slice = ALL) -> Iterator[Block]:
+        """Yield all of some items, in order, in blocks of one size whatever their lengths."""
         step = at_once(self.shape)
         held = _Windows.none(self.shape, self.device)
-        for number, item in enumerate(self.items, start=1):
+        items = self.items[rows]
+        for number, item in enumerate(items, start=1):
             x, found = self._answered(int(item))
             for start in range(0, len(found.output), step):  # an utterance may be hours long
                 held = held.and_then(self._windows(x, found, slice(start, start + step)))
@@ -85,7 +104,7 @@ class LetterExamples:
                     yield self._block(held.part(slice(step)), alignments, number)
                     held = held.part(slice(step, None))
         if len(held.item):
-            yield self._block(held, alignments, len(self.items))
+            yield self._block(held, alignments, len(items))
 
     def answers(self, item: int) -> NDArray[np.int64]:
         """Return the class of every output of an utterance, (outputs,), padded ones included."""
@@ -109,7 +128,7 @@ class LetterExamples:
         if inside.shape[3] < field.frames:
             return x, _Answers(item, np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
         with torch.no_grad():
-            answer = self.window(inside)[0, :, 0].argmax(0).cpu().numpy()
+            answer = self.network(inside)[0, :, 0].argmax(0).cpu().numpy()
         found = np.flatnonzero(answer < len(SPOKEN))
         return x, _Answers(item, first + found, answer[found])
 

@@ -1,6 +1,6 @@
 """What a command line asks to be averaged: a model's inputs, any network's, or explained ones."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,8 @@ from speechscope.errors import UsageProblem
 from speechscope.lineage import ancestor, record_at
 from speechscope.navai.examples import Examples, ItemExamples, StoredExamples
 from speechscope.navai.letters import LetterExamples
-from speechscope.navai.passes import Passes
-from speechscope.navai.splits import Times, times_of
-from speechscope.networks.layers import Network
 from speechscope.networks.saved import load_model
 from speechscope.networks.wav2letter import Wav2Letter
-from speechscope.relevance.networks import explained
 from speechscope.relevance.rules import Composite
 from speechscope.subject import subject_of
 
@@ -38,20 +34,11 @@ class Opened:
         Path and kind of the artifact they come from.
     config
         What the record says of it.
-    times
-        Where in their recordings inputs lie.
-    network
-        One of ours that runs on the inputs; None: not ours, or not there.
-    answers
-        Of a letter network: its answers, by utterance.
     """
 
     examples: Examples
     parent: tuple[Path, str]
     config: Mapping[str, Any]
-    times: Times
-    network: Network | None = None
-    answers: Callable[[int], NDArray[np.int64]] | None = None
 
 
 def opened(
@@ -97,7 +84,7 @@ def opened(
             moved = {"corpus": corpus} if corpus else {}
             data = Corpus(ancestor(path, record, "corpus", moved))
             stored = StoredExamples(Artifact(path, "relevance"), data, device)
-            return Opened(stored, (path, "relevance"), {}, times_of(data, stored.shape))
+            return Opened(stored, (path, "relevance"), {})
         if record["kind"] != "model":
             raise UsageProblem(f"{path} is a {record['kind']}; navai takes a model or relevance")
         trained = load_model(path)
@@ -108,16 +95,11 @@ def opened(
             data = Corpus(ancestor(path, record, "corpus", moved))
             items = _items(data, split, ranges)
             letters = LetterExamples(trained.network.to(device), data, items, rule, alignments)
-            field = letters.field
-            times = times_of(data, letters.shape, step=field.step, before=field.before)
-            return Opened(letters, (path, "model"), {}, times, letters.window, letters.answers)
+            return Opened(letters, (path, "model"), {})
     subject = subject_of(given, factory, weights, corpus, device)
-    data, network = subject.corpus, subject.network
-    items = _items(data, split, ranges)
-    of = explained(network, subject.inputs(items[:1]), None)
-    examples = ItemExamples(subject, items, Passes.of_alignments(of, rule, alignments))
-    ours = network if isinstance(network, Network) else None
-    return Opened(examples, subject.parent, subject.config, times_of(data, examples.shape), ours)
+    items = _items(subject.corpus, split, ranges)
+    examples = ItemExamples(subject, items, rule, alignments)
+    return Opened(examples, subject.parent, subject.config)
 
 
 def _items(corpus: Corpus, split: str, ranges: list[str] | None) -> NDArray[np.int64]:

@@ -9,9 +9,32 @@ from torch import Tensor
 from speechscope.navai.alignment import NEEDS
 from speechscope.relevance.lrp import lrp
 from speechscope.relevance.networks import Explained
-from speechscope.relevance.rules import Composite
+from speechscope.relevance.rules import Composite, Rule, composite
 from speechscope.relevance.target import per_class, predicted
-from speechscope.tracing.graph import Graph
+from speechscope.tracing.graph import Graph, Part
+
+
+@dataclass(frozen=True)
+class NamedRule:
+    """A rule of LRP by its name, which can be sent to other processes; see `rules.composite`.
+
+    Raises
+    ------
+    UsageProblem
+        There is no such rule.
+    """
+
+    name: str
+    epsilon: float
+    gamma: float
+    alpha: float
+
+    def __post_init__(self) -> None:
+        composite(self.name, epsilon=self.epsilon, gamma=self.gamma, alpha=self.alpha)
+
+    def __call__(self, part: Part) -> Rule:
+        """Return the rule of a part of a network."""
+        return composite(self.name, epsilon=self.epsilon, gamma=self.gamma, alpha=self.alpha)(part)
 
 
 @dataclass(frozen=True)

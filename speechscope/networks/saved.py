@@ -248,23 +248,27 @@ def load_decoders(path: Path, network: Network) -> dict[int, Decoder]:
     return decoders
 
 
-def encoder_weights(checkpoint: Checkpoint) -> dict[str, Tensor]:
-    """Return the encoder's weights from a decoder checkpoint, to initialise a classifier.
+def first_weights(checkpoint: Checkpoint, classes: Sequence[str]) -> dict[str, Tensor]:
+    """Return weights to begin a training with, by their names in the network (``conv1.weight``, …).
 
-    Riemens 2015, sec. 4.4: "take only the encoder part of a trained autoencoder, and use it to
-    initialise the filters of part of a forward network".
-
-    Returns
-    -------
-    Weights by their names in the network (``conv1.weight``, …), of the deepest autoencoder.
+    Of a model all of them, but for the last layer if its classes are others than `classes`; of
+    autoencoders the deepest one's encoder. Riemens 2015, sec. 4.4: "take only the encoder part of
+    a trained autoencoder, and use it to initialise the filters of part of a forward network".
 
     Raises
     ------
     UsageProblem
-        The checkpoint is no decoder's, or its encoder is the model it was made from.
+        The checkpoint is neither, or its encoder is the model it was made from.
     """
+    if checkpoint.kind == "model":
+        model = load_model(checkpoint.path)
+        last = model.network.names[-1] if model.classes != tuple(classes) else None
+        weights = model.network.state_dict()
+        return {name: value for name, value in weights.items() if name.split(".")[0] != last}
     if checkpoint.kind != "decoder":
-        raise UsageProblem(f"{checkpoint.path} is a {checkpoint.kind}; --from takes a decoder.pt")
+        raise UsageProblem(
+            f"{checkpoint.path} is a {checkpoint.kind}; --from takes a model.pt or a decoder.pt"
+        )
     encoders: Mapping[int, dict[str, Tensor]] = checkpoint.values.get("encoders", {})
     if not encoders:
         raise UsageProblem(

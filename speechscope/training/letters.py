@@ -16,6 +16,7 @@ from speechscope.training.acceleration import PLAIN, Acceleration
 from speechscope.training.bucketing import batches
 from speechscope.training.ctc import ctc_loss, outputs_needed
 from speechscope.training.keeping import copied_weights, is_over
+from speechscope.training.pretrained import begin_from
 from speechscope.training.utterances import Utterances, answers, loaded
 
 
@@ -101,6 +102,7 @@ def train_letters(
     source: Utterances,
     settings: LetterSettings,
     *,
+    start: Mapping[str, Tensor] | None = None,
     state: Mapping[str, Any] | None = None,
     on_epoch: Callable[[dict[str, Any]], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -118,6 +120,8 @@ def train_letters(
         Its splits "train" and "test", and "dev" where that has items.
     settings
         How to train.
+    start
+        First weights, by their names, in place of drawn ones.
     state
         What `on_epoch` was last given, to go on from there: the result is the same as without
         the interruption.
@@ -133,7 +137,7 @@ def train_letters(
     UsageProblem
         The state is of a falling learning rate over another number of epochs.
     """
-    run = LetterTrainer(network, source, settings)
+    run = LetterTrainer(network, source, settings, start)
     if state is not None:
         run.load(state)
     while not run.done:
@@ -153,10 +157,17 @@ def train_letters(
 class LetterTrainer:
     """Letter training between two epochs."""
 
-    def __init__(self, network: Wav2Letter, source: Utterances, settings: LetterSettings) -> None:
+    def __init__(
+        self,
+        network: Wav2Letter,
+        source: Utterances,
+        settings: LetterSettings,
+        start: Mapping[str, Tensor] | None = None,
+    ) -> None:
         self.network, self.source, self.settings = network, source, settings
         device = next(network.parameters()).device
         network.cpu().reset_parameters(torch.Generator().manual_seed(settings.seed))
+        begin_from(network, start or {})
         network.to(device)
         self._answer = settings.acceleration.compile(network)
         self._optimizer = torch.optim.Adam(network.parameters(), lr=settings.lr, fused=True)

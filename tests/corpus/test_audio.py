@@ -222,3 +222,25 @@ def test_what_is_not_audio_is_named(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("not a recording")
     with pytest.raises(BadRecording, match="cannot be read"):
         read_audio(tmp_path / "a", 16000)
+
+
+@pytest.mark.parametrize(("subtype", "channels"), [("PCM_S8", 2), ("PCM_16", 1), ("PCM_24", 3)])
+def test_a_flac_file_is_held_against_its_digest(
+    tmp_path: Path, subtype: str, channels: int
+) -> None:
+    sound = np.random.default_rng(0).uniform(-1, 1, (3000, channels))
+    path = tmp_path / "a.flac"
+    soundfile.write(path, sound, 16000, subtype=subtype)
+    assert len(read_audio(path, 16000)[0]) == 3000
+    content = bytearray(path.read_bytes())
+    assert content[22:26] == (3000).to_bytes(4, "big")
+    content[24] ^= 1  # libsndfile would read 256 samples less and say nothing
+    path.write_bytes(content)
+    with soundfile.SoundFile(path) as file:
+        assert len(file.read()) == 3000 - 256
+    with pytest.raises(BadRecording, match="MD5"):
+        read_audio(path, 16000)
+    content[24] ^= 1
+    content[26:42] = bytes(16)  # of an encoder that writes none
+    path.write_bytes(content)
+    assert len(read_audio(path, 16000)[0]) == 3000

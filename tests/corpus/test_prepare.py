@@ -176,7 +176,7 @@ def test_z_normalisation_is_measured_on_the_whole_recording(root: Path, tmp_path
 def test_what_is_left_out_is_listed_whole_in_the_artifact(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("speechscope.corpus.prepare.LISTED", 2)
+    monkeypatch.setattr("speechscope.corpus.parts.LISTED", 2)
     folder = root.parent / "bad"
     corpora.timit(folder, speakers=1, sentences=4)
     for path in (folder / "TRAIN/DR1/FAB00").glob("*.PHN"):

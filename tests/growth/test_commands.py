@@ -155,3 +155,87 @@ def test_what_cannot_be_asked_for_is_one_line(
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1 and "no such scheduler file" in lines[0]
     assert not (made / "none.zarr").exists()
+
+
+CORPORA = {
+    "segments": [],
+    "percentile": ["--max-length", "95%", "--split", "share:test=0.3,dev=0.2"],
+    "frames": ["--recipe", "pellegrini2016", "--bins", "8"],
+    "windows": ["--recipe", "muckenhirn2019", "--labels", "phone"],
+    "letters": ["--recipe", "krug2018", "--bins", "16", "--max-length", "none"],
+}
+
+
+@pytest.mark.parametrize("name", CORPORA)
+def test_shards_of_a_corpus_merged_are_the_whole(
+    name: str, made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(made / "timit", tmp_path / "timit")
+    for number, path in enumerate(sorted((tmp_path / "timit").rglob("*.PHN"))):
+        path.with_suffix(".TXT").write_text(f"0 12800 {('a cat', 'no', 'so it is')[number % 3]}\n")
+    command = ["prepare", "timit", "--skip-bad", *CORPORA[name]]
+    run(tmp_path, *command, "-o", "whole.zarr")
+    paths = [f"corpus-{number}-of-4.zarr" for number in (1, 2, 3, 4)]
+    for number in (3, 1, 4, 2):
+        run(tmp_path, *command, "--shard", f"{number}/4")
+    capsys.readouterr()
+    run(tmp_path, "merge", *paths, "--json")
+    whole, merged = Artifact(tmp_path / "whole.zarr"), Artifact(tmp_path / "corpus.zarr")
+    assert json.loads(capsys.readouterr().out)["items"] == whole.array("split").shape[0]
+    assert merged.contents == whole.contents
+    assert merged.record["config"] == whole.record["config"]
+    merged.verify()
+    parts = [Artifact(tmp_path / path).array("split").shape[0] for path in paths]
+    assert sum(parts) == whole.array("split").shape[0] and min(parts) > 0
+
+
+def test_shards_of_a_corpus_that_do_not_belong_together(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["prepare", str(made / "timit")]
+    for number in (1, 2):
+        run(tmp_path, *command, "--shard", f"{number}/2")
+    run(tmp_path, *command, "--shard", "2/2", "--bins", "101", "-o", "other.zarr")
+    run(tmp_path, *command, "--shard", "1/999", code=2)
+    assert "give at most" in capsys.readouterr().err
+    first, second = "corpus-1-of-2.zarr", "corpus-2-of-2.zarr"
+    run(tmp_path, "merge", first, code=2)
+    assert "missing: 2" in capsys.readouterr().err
+    run(tmp_path, "merge", first, "other.zarr", code=3)
+    assert "bins 101, not 201" in capsys.readouterr().err
+    for array in ("input", "task_total"):
+        chunk = next(p for p in (tmp_path / second / array / "c").rglob("0") if p.is_file())
+        data = bytearray(chunk.read_bytes())
+        data[len(data) // 2] ^= 1
+        chunk.write_bytes(data)
+        run(tmp_path, "merge", first, second, code=3)
+        assert "not those that were written" in capsys.readouterr().err
+        data[len(data) // 2] ^= 1
+        chunk.write_bytes(data)
+    assert not (tmp_path / "corpus.zarr").exists()
+    run(tmp_path, "merge", first, second)
+
+
+def test_what_shards_of_a_corpus_left_out_is_what_one_run_does(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(made / "timit", tmp_path / "timit")
+    for number, path in enumerate(sorted((tmp_path / "timit").rglob("*.WAV"))):
+        if number % 5 == 0:
+            path.write_bytes(b"no recording")
+        elif number % 5 == 1:
+            path.with_suffix(".PHN").unlink()
+    for listed in (1000, 3):
+        monkeypatch.setattr("speechscope.corpus.parts.LISTED", listed)
+        run(tmp_path, "prepare", "timit", "-f", "-o", "whole.zarr", code=4)
+        whole = capsys.readouterr().err.splitlines()[:-1]
+        said: list[str] = []
+        for number in (1, 2, 3):
+            run(tmp_path, "prepare", "timit", "-f", "--shard", f"{number}/3", code=4)
+            said += capsys.readouterr().err.splitlines()[:-1]
+        if listed == 1000:
+            assert said == whole and len(whole) > 5
+        run(tmp_path, "merge", *(f"corpus-{n}-of-3.zarr" for n in (1, 2, 3)), "-f")
+        one, other = (Artifact(tmp_path / name) for name in ("whole.zarr", "corpus.zarr"))
+        assert one.contents == other.contents and ("skipped" in one) == (listed == 3)
+        assert one.record["config"] == other.record["config"]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from speechscope.errors import UsageProblem
-from speechscope.navai import averages
+from speechscope.navai import sums
 from speechscope.navai.alignment import ALIGNMENTS, check, crop, shifts
 from speechscope.navai.averages import Averages
 
@@ -180,16 +180,16 @@ def test_a_class_without_inputs_has_no_mean() -> None:
 
 
 def test_means_that_do_not_fit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(averages, "MOST_BYTES", 500)
+    monkeypatch.setattr(sums, "MOST_BYTES", 500)
     with pytest.raises(UsageProblem, match="GB of memory"):
         summed((1, 8, 9))
-    sums = summed((1, 2, 3))
+    some = summed((1, 2, 3))
     group: list[tuple[int, int] | None]
     with pytest.raises(UsageProblem, match="--by"):
         for part in range(9):
             group = [(0, part)]
             one = torch.zeros(1, dtype=torch.long)
-            sums.add(torch.ones(1, 1, 2, 3), one, one[None], [group])
+            some.add(torch.ones(1, 1, 2, 3), one, one[None], [group])
 
 
 def test_unknown_alignments_are_refused() -> None:

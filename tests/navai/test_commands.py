@@ -321,7 +321,7 @@ def test_classes_nothing_is_predicted_as_are_named(
     assert Artifact(here / "navai.zarr").flags("class") == (sorted(given)[0],)
     shutil.rmtree("navai.zarr")
     assert run([*told, never]) == 1
-    assert f"none was predicted as {never}" in capsys.readouterr().err
+    assert f"none of the items was predicted as {never}" in capsys.readouterr().err
     assert not Path("navai.zarr").exists()
 
 

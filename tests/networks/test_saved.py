@@ -9,7 +9,7 @@ from speechscope.checkpoint import Checkpoint
 from speechscope.errors import ArtifactError, UsageProblem
 from speechscope.networks.autoencoders import Autoencoder, Scheme, make_encoder
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Table
-from speechscope.networks.saved import decoder_values, encoder_weights, load_decoders
+from speechscope.networks.saved import decoder_values, first_weights, load_decoders
 
 TABLE: Table = (
     Conv(3, (4, 2), "same"),
@@ -93,7 +93,7 @@ def test_the_encoder_of_the_deepest_autoencoder(
 ) -> None:
     autoencoders = made(network, Scheme(encoder=encoder, decoder="random"), 3, 6)
     path = write(tmp_path / "decoder.pt", decoder_values(autoencoders))
-    weights = encoder_weights(Checkpoint(path))
+    weights = first_weights(Checkpoint(path), ())
     assert list(weights) == ["conv1.weight", "conv1.bias", "conv2.weight", "conv2.bias"]
     classifier = Network(TABLE, (1, 21, 4), classes=3)
     classifier.load_state_dict(weights, strict=False)
@@ -104,7 +104,7 @@ def test_the_encoder_of_the_deepest_autoencoder(
 def test_no_encoder_to_start_from(network: Network, tmp_path: Path) -> None:
     path = write(tmp_path / "decoder.pt", decoder_values(made(network, Scheme(), 3)))
     with pytest.raises(UsageProblem, match="no encoder but its model's"):
-        encoder_weights(Checkpoint(path))
-    path = write(tmp_path / "model.pt", {"weights": {}}, "model")
-    with pytest.raises(UsageProblem, match="is a model; --from takes a decoder"):
-        encoder_weights(Checkpoint(path))
+        first_weights(Checkpoint(path), ())
+    path = write(tmp_path / "other.pt", {"weights": {}}, "other")
+    with pytest.raises(UsageProblem, match=r"is a other; --from takes a model.pt or a decoder"):
+        first_weights(Checkpoint(path), ())

@@ -224,5 +224,5 @@ def test_training_begins_from_given_convolutions_and_may_keep_them() -> None:
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(UsageProblem, match=r"conv1\.weight is \(3, 1, 4, 6\) in the network"):
         begin_from(network(), {"conv1.weight": torch.zeros(8, 1, 4, 6)})
-    with pytest.raises(UsageProblem, match="no convolution conv7"):
+    with pytest.raises(UsageProblem, match=r"no conv7\.weight to begin from"):
         begin_from(network(), {"conv7.weight": torch.zeros(8, 1, 4, 6)})

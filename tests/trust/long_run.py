@@ -2,8 +2,9 @@
 
     python tests/trust/long_run.py PART [--count N] [--seed N] [--stages A,B] [--log FILE]
 
-PART is kills, changes, sizes, disk, flips, chunks, cold or fuzz. A line for each stage is printed
-and added to the log; the exit code is 1 if anything was not as it has to be, with the reason.
+PART is kills, changes, sizes, disk, flips, chunks, cold, workers, use or fuzz. A line for each
+stage is printed and added to the log; the exit code is 1 if anything was not as it has to be, with
+the reason.
 """
 
 import argparse
@@ -22,18 +23,20 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from trust import campaign, fuzz, stages
+from trust import campaign, fuzz, stages, use, workers
 from trust.server import ForkServer
 
-ENDINGS = ("enospc", "eio", "kill", "term", "int")
+ENDINGS = "enospc,eio,kill,term,int"
 COUNTS = {"kills": 50, "changes": 60, "sizes": 25, "disk": 60, "flips": 1000, "chunks": 400,
-          "cold": 60, "fuzz": 100_000}  # fmt: skip
-BY_STAGE: dict[str, Callable[[campaign.Target, int, int], Counter[str]]] = {
-    "kills": campaign.kills,
-    "changes": lambda target, count, seed: campaign.failing_changes(target, ENDINGS, count, seed),
-    "sizes": lambda target, count, seed: campaign.small_files(target, count),
-    "disk": lambda target, count, seed: campaign.full_disk(target, count),
-    "cold": campaign.cold_signals,
+          "cold": 60, "workers": 40, "use": 3000, "fuzz": 100_000}  # fmt: skip
+BY_STAGE: dict[str, Callable[[campaign.Target, int, int, str], Counter[str]]] = {
+    "kills": lambda target, count, seed, _: campaign.kills(target, count, seed),
+    "changes": lambda target, count, seed, endings: campaign.failing_changes(
+        target, endings.split(","), count, seed
+    ),
+    "sizes": lambda target, count, *_: campaign.small_files(target, count),
+    "disk": lambda target, count, *_: campaign.full_disk(target, count),
+    "cold": lambda target, count, seed, _: campaign.cold_signals(target, count, seed),
 }
 """Parts that are made of each stage, `count` times."""
 
@@ -41,15 +44,17 @@ BY_STAGE: dict[str, Callable[[campaign.Target, int, int], Counter[str]]] = {
 def main() -> int:
     """Run one part."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("part", choices=[*BY_STAGE, "flips", "chunks", "fuzz"])
+    parser.add_argument("part", choices=[*BY_STAGE, "workers", "use", "flips", "chunks", "fuzz"])
     parser.add_argument("--count", type=int, help="a stage, or in all")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--stages", help="comma-separated; all that write")
+    parser.add_argument("--stages", help="comma-separated; all that write, or of workers")
+    parser.add_argument("--endings", default=ENDINGS, help="of changes: what happens at one")
     parser.add_argument("--laid", type=Path, help="a folder of artifacts, made if it is not there")
     parser.add_argument("--log", type=Path, help="a file to add to")
     chosen = parser.parse_args()
     count = COUNTS[chosen.part] if chosen.count is None else chosen.count
-    names = chosen.stages.split(",") if chosen.stages else list(stages.STAGES)
+    known = workers.LOST if chosen.part == "workers" else stages.STAGES
+    names = chosen.stages.split(",") if chosen.stages else list(known)
     bad = 0
 
     def say(line: str) -> None:
@@ -84,9 +89,21 @@ def main() -> int:
             if chosen.part == "flips":
                 work = stages.copy_of(laid, folder / "work")
                 attempt("flips", lambda: campaign.flips(server, work, count, chosen.seed))
+            elif chosen.part == "use":
+                work = stages.copy_of(laid, folder / "work")
+                attempt("use", lambda: use.long_use(server, work, count))
             elif chosen.part == "chunks":
                 work = stages.copy_of(laid, folder / "work")
                 attempt("chunks", lambda: campaign.lost_chunks(server, work, count, chosen.seed))
+            elif chosen.part == "workers":
+                for name in names:
+                    room = stages.copy_of(laid, folder / f"work-{name}")
+                    attempt(
+                        name,
+                        lambda name=name, room=room: workers.LOST[name](  # type: ignore[misc]
+                            server, room, count, chosen.seed
+                        ),
+                    )
             else:
                 for name in names:
                     room = folder / f"at-{name.replace(' ', '-')}"
@@ -94,7 +111,10 @@ def main() -> int:
                     attempt(
                         name,
                         lambda name=name, room=room: BY_STAGE[chosen.part](  # type: ignore[misc]
-                            campaign.Target(server, laid, room, name), count, chosen.seed
+                            campaign.Target(server, laid, room, name),
+                            count,
+                            chosen.seed,
+                            chosen.endings,
                         ),
                     )
                     shutil.rmtree(room)

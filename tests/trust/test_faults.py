@@ -18,7 +18,7 @@ from trust.stages import CHEAP, LITTLE, STAGES, fingerprint, said_well
 
 from speechscope.provenance import FORMAT_VERSION
 
-FEW = ("prepare", "decode-train", "invert", "maximize")
+FEW = ("prepare", "decode-train", "invert", "maximize", "merge")
 """Stages of the default suite: one of each way to write."""
 
 
@@ -157,6 +157,37 @@ def test_a_parent_that_changed_since(server: ForkServer, work: Path, parent: str
         assert "it changed since" in done.err
 
 
+@pytest.mark.parametrize(
+    ("given", "code", "why"),
+    [
+        ("part-1 part-1", 2, "missing: 2"),
+        ("part-2", 2, "missing: 1"),
+        ("part-1 part-2 part-2", 2, "given twice"),
+        ("part-1 other-2", 3, "--seed 1, not 0"),
+        ("part-1 part-2 other-2", 3, "--seed 1, not 0"),
+        ("part-1 gone-2", 3, "does not exist"),
+        ("part-1 cut-2", 3, "chunks are there"),
+        ("part-1 flipped-2", 3, "damaged"),
+    ],
+)
+def test_shards_that_are_not_those_of_one_artifact(
+    server: ForkServer, work: Path, given: str, code: int, why: str
+) -> None:
+    said_well(server.run(work, *STAGES["merge"].line("-q", old=True)), {0})
+    before = fingerprint(work / "out.zarr")
+    for name in ("cut", "flipped"):
+        path = stages.copy_of(work / "part-2-of-2.zarr", work / f"{name}-2-of-2.zarr")
+        chunk = campaign.chunk_files(path / "reconstruction")[-1]
+        content = bytearray(chunk.read_bytes())
+        content[len(content) // 2] ^= 4
+        chunk.unlink() if name == "cut" else chunk.write_bytes(content)
+    paths = [f"{name}-of-2.zarr" for name in given.split()]
+    done = server.run(work, "merge", *paths, "-q", "-f", "-o", "out.zarr")
+    said_well(done, {code})
+    assert why in done.err
+    assert fingerprint(work / "out.zarr") == before and not stages.left_over(work)
+
+
 @pytest.mark.parametrize("name", sorted(stages.READERS))
 def test_other_formats_are_refused_by_name(server: ForkServer, work: Path, name: str) -> None:
     from trust import forgery
@@ -187,6 +218,5 @@ def test_every_writing_command_is_attacked() -> None:
     from speechscope.cli import COMMANDS
 
     attacked = {stage.arguments.split()[0] for stage in STAGES.values()}
-    # A corpus this small is one chunk, and so one shard: there is nothing to merge.
-    assert attacked == set(COMMANDS) - {"score", "info", "check", "merge"}
-    assert set(CHEAP) < set(STAGES) and np.all([s.other for s in STAGES.values()])
+    assert attacked == set(COMMANDS) - {"score", "info", "check"}
+    assert set(CHEAP) < set(STAGES) and np.all([s.other or s.before for s in STAGES.values()])

@@ -3,15 +3,13 @@
 import gc
 import json
 import os
-import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from trust import stages
+from trust import stages, use
 from trust.server import ForkServer
 from trust.stages import said_well
 
@@ -65,56 +63,17 @@ def test_opening_again_and_again_takes_no_memory(work: Path, name: str) -> None:
 
 
 @pytest.mark.heavy
-def test_training_for_long_takes_no_more_memory(server: ForkServer, work: Path) -> None:
-    line = "train --network freq-padded --per-class 6 -q -f --epochs 400 -o out.pt"
-    running = server.start(work, *line.split())
-    seen = watched(running.pid)
-    said_well(running, {0})
-    early, late = (
-        np.median(seen[len(seen) // 4 : len(seen) // 2]),
-        np.median(seen[-len(seen) // 8 :]),
-    )
+@pytest.mark.parametrize(("name", "most"), [*zip(use.LONG, (20e6, 60e6), strict=True)])
+def test_a_long_run_takes_no_more_memory(
+    server: ForkServer, work: Path, name: str, most: float
+) -> None:
+    early, late = use.memory_of(server, work, name)
     # The history and its checkpoint grow by a line an epoch.
-    assert late - early < 20e6, (early, late)
-
-
-@pytest.mark.heavy
-def test_a_long_inversion_takes_no_more_memory(server: ForkServer, work: Path) -> None:
-    line = (
-        "invert model.pt --layer 1 --method bp --steps 4 --input noise --count 6000 -q -o out.zarr"
-    )
-    running = server.start(work, *line.split(), block=64)
-    seen = watched(running.pid)
-    said_well(running, {0})
-    early, late = (
-        np.median(seen[len(seen) // 4 : len(seen) // 2]),
-        np.median(seen[-len(seen) // 8 :]),
-    )
-    assert late - early < 60e6, (early, late)
-
-
-def watched(pid: int) -> list[int]:
-    """Return the memory of a process [bytes], every 50 ms until it ends."""
-    seen: list[int] = []
-    try:
-        while pages := int(Path(f"/proc/{pid}/statm").read_text().split()[1]):
-            seen.append(pages * PAGE)
-            time.sleep(0.05)
-    except (FileNotFoundError, ProcessLookupError):
-        pass
-    return seen
-
-
-def many(work: Path, count: int) -> list[str]:
-    """Put copies of one artifact into the folder; return their names."""
-    names = [f"run-{number:05d}.zarr" for number in range(count)]
-    for name in names:
-        shutil.copytree(work / "maximum.zarr", work / name)
-    return names
+    assert late - early < most, (early, late)
 
 
 def test_a_folder_of_many_artifacts(server: ForkServer, work: Path) -> None:
-    names = many(work, 150)
+    names = use.many(work, 150)
     done = server.run(work, "check", "--deep", *names)
     said_well(done, {0})
     assert done.out.count("every byte read") == len(names)
@@ -127,7 +86,7 @@ def test_a_folder_of_many_artifacts(server: ForkServer, work: Path) -> None:
 
 @pytest.mark.heavy
 def test_a_folder_of_thousands(server: ForkServer, work: Path) -> None:
-    names = many(work, 3000)
+    names = use.many(work, 3000)
     done = server.run(work, "check", "--deep", *names)
     said_well(done, {0})
     line = stages.STAGES["prepare"].line("-q")

@@ -1,0 +1,188 @@
+"""``navai`` by one process, by several, by Dask workers and in shards: the same arrays."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import corpora
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from speechscope import checkpoint, cli
+from speechscope.artifact import Artifact
+from speechscope.checkpoint import Checkpoint
+from speechscope.corpus.store import Corpus
+from speechscope.navai.averaging import Averaging
+from speechscope.navai.profiles import Profiling
+from speechscope.networks.alphabet import SPOKEN
+from speechscope.networks.saved import load_model
+from speechscope.networks.wav2letter import Wav2Letter
+
+FORMS = {
+    "segments": ["model.pt", "--exclude", "sil", "--by", "speaker", "--least", "1"],
+    "relevance": ["relevance.zarr", "--normalizer", "classes"],
+    "letters": ["letters.pt", "--recipe", "krug2018", "--by", "before", "--least", "1"],
+    "profile": ["model.pt", "--mode", "profile", "--layer", "conv1,fc2", "--adjust"],
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a model of segments, one of letters, and what comes of each alone."""
+    folder = tmp_path_factory.mktemp("navai-growth")
+    root = corpora.timit(folder / "timit", speakers=2, sentences=2)
+    for path in root.rglob("*.PHN"):
+        path.with_suffix(".TXT").write_text("0 12800 see the moon\n")
+        samples = np.tile(corpora.recording(seed=len(path.stem)), 3)
+        soundfile.write(path.with_suffix(".WAV"), samples, corpora.RATE, subtype="PCM_16")
+        path.write_text(corpora.labels(len(samples), corpora.PHONES * 3))
+    little = ["--epochs", "1", "--per-class", "3", "--lr", "1e-6"]
+    run(folder, "prepare", "timit", "--max-length", "none")
+    run(folder, "train", *little, "-o", "even.pt")
+    evened(folder / "even.pt", folder / "model.pt")
+    run(folder, "relevance", "--method", "gradient,lrp", "--rule", "krug", "--all")
+    letters = ["--recipe", "krug2018"]
+    run(folder, "prepare", "timit", *letters, "-o", "letters.zarr")
+    train = ["--width", "0.02", "--batch", "2", "--epochs", "1", "-o", "drawn.pt"]
+    run(folder, "train", "letters.zarr", *letters, *train)
+    evened(folder / "drawn.pt", folder / "letters.pt")
+    with pytest.MonkeyPatch.context() as patch:
+        small_blocks(patch)
+        for name, told in FORMS.items():
+            run(folder, "navai", *told, "-o", f"{name}-alone.zarr")
+    return folder
+
+
+def evened(path: Path, other: Path) -> None:
+    """Let a network that is hardly trained answer different inputs differently, and no blanks."""
+    held, network = Checkpoint(path), load_model(path).network
+    letters = isinstance(network, Wav2Letter)
+    corpus = Corpus(path.with_name("letters.zarr" if letters else "corpus.zarr"))
+    if letters:
+        x = corpus.utterance_inputs(np.array([0]))[0] - corpus.mean[..., None]
+        scores = network(torch.from_numpy(x[None]))[0, :, 51:-51]  # without padding
+    else:
+        scores = network(torch.from_numpy(corpus.centred(corpus.items("train")))).T
+    bias = held.values["weights"][network.names[-1] + ".bias"]
+    bias -= scores.mean(1)
+    if letters:
+        bias[len(SPOKEN) :] = -1e9
+    values = {name: value for name, value in held.values.items() if name != "speechscope"}
+    record = {**held.record, "config": dict(held.record["config"])}
+    checkpoint.write(other, record, values)  # type: ignore[arg-type]
+
+
+@pytest.fixture(autouse=True)
+def blocks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    small_blocks(monkeypatch)
+    monkeypatch.chdir(Path.cwd())
+    yield
+
+
+def small_blocks(patch: pytest.MonkeyPatch) -> None:
+    """Cut the few items into many blocks, of two a span."""
+
+    def size(work: Averaging | Profiling) -> int:
+        return 1 if work.examples.corpus.unit == "utterance" else 5
+
+    for work in (Averaging, Profiling):
+        patch.setattr(work, "block", property(size))
+    patch.setattr("speechscope.navai.gathering.SPANS", 4)
+
+
+def run(folder: Path, *arguments: str, code: int = 0) -> None:
+    assert cli.run(["-C", str(folder), *arguments, "-q"]) == code
+
+
+def same(made: Path, name: str, other: Path) -> None:
+    """Compare arrays, chunks and metadata, all by their digests."""
+    alone = Artifact(made / f"{name}-alone.zarr")
+    found = Artifact(other)
+    assert found.contents == alone.contents
+    found.verify()
+    assert not list(other.rglob(".*"))
+
+
+def test_several_letters_and_several_classes_are_averaged(made: Path) -> None:
+    for name in ("segments", "letters"):
+        found = Artifact(made / f"{name}-alone.zarr")
+        assert len(found.flags("class")) > 2 and found.array("part_class").shape[0] > 3
+        assert len(np.unique(found.read("item_index"))) > 1
+
+
+@pytest.mark.parametrize("name", ["letters", "profile"])
+def test_two_workers_give_the_arrays_of_one(name: str, made: Path, tmp_path: Path) -> None:
+    run(made, "navai", *FORMS[name], "--workers", "2", "-o", str(tmp_path / "two.zarr"))
+    same(made, name, tmp_path / "two.zarr")
+
+
+def test_dask_workers_give_the_arrays_of_one(made: Path, tmp_path: Path) -> None:
+    distributed: Any = pytest.importorskip("distributed")
+    with distributed.LocalCluster(
+        n_workers=2,
+        threads_per_worker=1,
+        processes=False,
+        protocol="tcp://",
+        host="127.0.0.1",
+        dashboard_address=":0",
+    ) as cluster:
+        for name, told in FORMS.items():
+            path = tmp_path / f"{name}.zarr"
+            at = ["--scheduler", cluster.scheduler_address, "-o", str(path)]
+            run(made, "navai", *told, *at)
+            same(made, name, path)
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_shards_merged_are_the_whole(
+    name: str, made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [tmp_path / f"part-{number}-of-3.zarr" for number in (1, 2, 3)]
+    for number, path in enumerate(paths, start=1):
+        run(made, "navai", *FORMS[name], "--shard", f"{number}/3", "-o", str(path))
+    run(tmp_path, "merge", *(str(path) for path in reversed(paths)))
+    same(made, name, tmp_path / "part.zarr")
+    alone = Artifact(made / f"{name}-alone.zarr")
+    merged = Artifact(tmp_path / "part.zarr")
+    assert merged.record["config"] == alone.record["config"]
+    assert merged.kind == alone.kind == "navai"
+    if name != "segments":
+        return
+    some = [str(path) for path in paths]
+    capsys.readouterr()
+    assert cli.run(["score", some[0]]) == 2
+    assert "is a navai-shard; score takes" in capsys.readouterr().err
+    run(tmp_path, "merge", *some[:2], "-f", code=2)
+    assert "missing: 3" in capsys.readouterr().err
+    shutil.rmtree(paths[1])
+    told = [*FORMS[name], "--shard", "2/3", "-o", some[1]]
+    run(made, "navai", *told, "--items", "0:10", code=2)  # one chunk too few
+    run(made, "navai", *told, "--least", "2")
+    run(tmp_path, "merge", *some, "-f", code=3)
+    assert "least 2, not 1" in capsys.readouterr().err
+    run(made, "navai", *told, "-f")
+    chunk = next(p for p in paths[1].glob("sum_*_class/c/**/0") if p.is_file())
+    data = bytearray(chunk.read_bytes())
+    data[len(data) // 2] ^= 1
+    chunk.write_bytes(data)
+    run(tmp_path, "merge", *some, "-f", code=3)
+    assert "a chunk is damaged" in capsys.readouterr().err
+    same(made, name, tmp_path / "part.zarr")  # the old one is as it was
+
+
+def test_a_shard_has_no_sound(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(made, "navai", "--shard", "1/2", "--wav", "heard", code=2)
+    assert "a shard holds sums" in capsys.readouterr().err
+
+
+def test_what_others_found_has_to_be_here(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(*_: object, **__: object) -> None:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr("speechscope.navai.gathering.np.load", lost)
+    told = ["--workers", "2", "-o", "lost.zarr"]
+    run(made, "navai", *FORMS["segments"], *told, code=1)
+    assert not (made / "lost.zarr").exists()
