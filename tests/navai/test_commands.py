@@ -205,7 +205,7 @@ def said_beside(corpus: Corpus, item: int, step: int) -> str:
     recordings, place = corpus.artifact.read("utterance"), item
     while 0 <= place < len(recordings) and recordings[place] == recordings[item]:
         if corpus.labels[place] != corpus.labels[item]:
-            return corpus.classes[corpus.labels[place]]
+            return str(corpus.classes[corpus.labels[place]])
         place += step
     return "edge"
 
