@@ -140,12 +140,17 @@ def test_an_interrupt_while_saving_is_an_interrupt(
     content = {"w": torch.zeros(1_000_000)}
     with pytest.raises(KeyboardInterrupt):
         checkpoint_file.save(content, Place(tmp_path / "m.pt"))
-    save: Any = torch.serialization._save
+    file = checkpoint_file._Noting(Raw(tmp_path / "n.pt", "w"), 16)
+    with pytest.raises(KeyboardInterrupt):
+        file.write(bytes(100))
+    assert isinstance(file.error, KeyboardInterrupt)
+    file.detach().close()
 
     def stopped(*arguments: Any) -> None:
-        save(*arguments)
-        os.truncate(tmp_path / "m.pt", 1000)
-        raise KeyboardInterrupt
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise RuntimeError("unexpected pos 64 vs 0")
 
     monkeypatch.setattr(torch.serialization, "_save", stopped)
     with pytest.raises(KeyboardInterrupt):

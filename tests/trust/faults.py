@@ -42,9 +42,11 @@ def arm(
         Items that long work is divided by, in the place of hundreds.
     """
     if block:
+        from speechscope.corpus import prepare
         from speechscope.inversion import store
 
         store.BLOCK = block
+        prepare.BATCH = 2  # utterances a task
     if largest_file:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
     if memory:

@@ -91,6 +91,13 @@ STAGES = {
         "part-1-of-2.zarr",
         before="merge other-1-of-2.zarr other-2-of-2.zarr",
     ),
+    "merge corpora": Stage(
+        "merge some-1-of-2.zarr some-2-of-2.zarr",
+        "out.zarr",
+        "",
+        "some-1-of-2.zarr",
+        before="merge less-1-of-2.zarr less-2-of-2.zarr",
+    ),
     "report": Stage(
         "report inversion.zarr --examples 1", "out.html", "--items 1", "inversion.zarr"
     ),
@@ -112,6 +119,7 @@ READERS = {
     "clusters.zarr": ["score clusters.zarr"],
     "maximum.zarr": ["info maximum.zarr"],
     "part-2-of-2.zarr": ["merge part-1-of-2.zarr part-2-of-2.zarr -o out.zarr"],
+    "some-2-of-2.zarr": ["merge some-1-of-2.zarr some-2-of-2.zarr -o out.zarr"],
 }
 """Commands that read an artifact."""
 
@@ -132,11 +140,16 @@ MADE = {
 BLOCK = 6
 """Items a chunk of shards: few, so that there are several."""
 SHARDS = {
-    f"{name}-{number}-of-2.zarr": f"{INVERT}{more} --shard {number}/2"
-    for name, more in (("part", ""), ("other", " --seed 1"))
+    f"{name}-{number}-of-2.zarr": f"{line} --shard {number}/2"
+    for name, line in (
+        ("part", INVERT),
+        ("other", f"{INVERT} --seed 1"),
+        ("some", "prepare timit"),
+        ("less", "prepare timit --bins 101"),
+    )
     for number in (1, 2)
 }
-"""Those of two artifacts."""
+"""Those of two artifacts of each kind."""
 
 
 def lay_out(server: ForkServer, workdir: Path) -> Path:
