@@ -50,6 +50,13 @@ def test_clusters_that_are_the_classes_have_full_marks() -> None:
     assert found.mutual_information == pytest.approx(1)
 
 
+def test_clusters_drawn_at_random_have_no_mutual_information() -> None:
+    rng = np.random.default_rng(0)
+    clusters, labels = rng.integers(0, 20, 80), rng.integers(0, 15, 80)
+    found = agreement(clusters, labels, composition(clusters, labels, (20, 15)))
+    assert abs(found.mutual_information) < 0.1  # it is 0.6 where chance is not taken off
+
+
 def test_purity_by_hand() -> None:
     # Phones p and b are plosives, s is a fricative, silence is neither.
     groups = grouping(("plosive", "plosive", "fricative", "-"))
