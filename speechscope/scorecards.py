@@ -18,6 +18,7 @@ from speechscope.tables import Row
 
 if TYPE_CHECKING:
     from speechscope.networks.wav2letter import Wav2Letter
+    from speechscope.subject import Foreign
 
 ROUND_TRIPS = 2000
 """Segments of a corpus whose round trip is scored (chosen: the mean is then known to 0.01)."""
@@ -26,7 +27,13 @@ LETTER_BATCH = 16  # utterances answered at once: a third of a GB at full width,
 BLOCK = 256  # items read at a time: about 3 MB of spectrograms
 
 
-def scorecard(path: Path, *, device: str, moved: Mapping[str, Path] | None = None) -> list[Row]:
+def scorecard(
+    path: Path,
+    *,
+    device: str,
+    moved: Mapping[str, Path] | None = None,
+    foreign: "Foreign | None" = None,
+) -> list[Row]:
     """Return the rows for one artifact.
 
     A corpus gives the round trips of its segments (Riemens 2015, table 1); a model its accuracies
@@ -45,6 +52,8 @@ def scorecard(path: Path, *, device: str, moved: Mapping[str, Path] | None = Non
         Where the network runs.
     moved
         Parents that moved, by kind.
+    foreign
+        The network that relevance is of, where it is not ours.
 
     Raises
     ------
@@ -54,6 +63,8 @@ def scorecard(path: Path, *, device: str, moved: Mapping[str, Path] | None = Non
         There is nothing to score in this kind.
     """
     kind = record_at(path)["kind"]
+    if foreign is not None and kind != "relevance":
+        raise UsageProblem(f"{path} is a {kind}; --model goes with relevance")
     if kind == "model":
         return list(_model(path, device, moved or {}))
     if kind == "decoder":
@@ -66,7 +77,7 @@ def scorecard(path: Path, *, device: str, moved: Mapping[str, Path] | None = Non
         from speechscope.device import choose
         from speechscope.relevance.scorecard import relevance_rows
 
-        return list(relevance_rows(path, choose(device), moved))
+        return list(relevance_rows(path, choose(device), moved, foreign))
     if kind == "clusters":
         from speechscope.clustering.scorecard import cluster_rows
 

@@ -53,6 +53,10 @@ def command(
         float | None,
         options.setting("--noise", "Noise of smoothgrad.", "relevance.noise", min=0.0),
     ] = None,
+    shifts: Annotated[
+        int | None,
+        options.setting("--shifts", "Mean over waveforms moved so far.", "relevance.shifts", min=1),
+    ] = None,
     patch: Annotated[
         str | None,
         options.setting("--patch", "BINSxFRAMES occlusion hides.", "relevance.patch"),
@@ -101,6 +105,7 @@ def command(
         "steps": steps,
         "samples": samples,
         "noise": noise,
+        "shifts": shifts,
         "patch": patch,
         "stride": stride,
         "per_class": per_class,

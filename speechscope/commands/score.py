@@ -14,6 +14,8 @@ def command(
     ],
     corpus: options.CorpusPath = None,
     checkpoint: options.CheckpointPath = None,
+    foreign: options.Foreign = None,
+    weights: options.Weights = None,
     device: options.Device = "auto",
     as_json: options.Json = False,
     as_csv: options.Csv = False,
@@ -37,12 +39,22 @@ def command(
     options.exclusive({"--json": as_json, "--csv": as_csv})
 
     from speechscope import tables
+    from speechscope.errors import UsageProblem
     from speechscope.scorecards import scorecard
+
+    theirs = None
+    if foreign is not None:
+        from speechscope.subject import Foreign
+
+        theirs = Foreign(foreign, weights)
+    elif weights is not None:
+        raise UsageProblem("--weights goes with --model package.module:factory")
 
     moved = {"corpus": corpus, "model": checkpoint, "decoder": checkpoint}
     paths = {kind: path for kind, path in moved.items() if path is not None}
     cards = [
-        scorecard(options.input_path(value), device=device, moved=paths) for value in artifacts
+        scorecard(options.input_path(value), device=device, moved=paths, foreign=theirs)
+        for value in artifacts
     ]
     if as_json:
         output.data(tables.as_json([row for card in cards for row in card]))

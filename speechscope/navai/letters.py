@@ -173,6 +173,8 @@ class _Windows:
         return _Windows(torch.empty(0, *shape, device=device), target, empty, empty)
 
     def and_then(self, other: "_Windows") -> "_Windows":
+        if not len(self.item):
+            return other
         return _Windows(
             torch.cat([self.x, other.x]),
             torch.cat([self.target, other.target]),

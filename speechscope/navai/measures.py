@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.floating]
 
 AROUND = 0.025
-"""Time on each side of a pattern's loudest frame that its spectrum is taken from [s] (chosen)."""
+"""Time on each side of a pattern's strongest frame that its spectrum is taken from [s] (chosen)."""
 RANGE = (200.0, 4000.0)
 """Frequencies among which formants are looked for [Hz] (chosen)."""
 APART = 0.03
@@ -21,16 +21,19 @@ def energy(pattern: Array) -> NDArray[np.float64]:
 
 
 def spectrum(pattern: Array, step: float) -> NDArray[np.float64]:
-    """Return the mean of a pattern (F, T) over the frames around its loudest, (F,).
+    """Return the mean of a pattern (F, T) over the frames around its strongest, (F,).
+
+    That is the frame with the largest positive energy Σ_f max(P, 0)²: where a pattern is less than
+    the others, as in a closure, it has no formants.
 
     Parameters
     ----------
     step
         From one frame to the next [s].
     """
-    loudest = int(energy(pattern).argmax())
+    strongest = int(energy(np.maximum(pattern, 0)).argmax())
     reach = round(AROUND / step)
-    part = pattern[:, max(0, loudest - reach) : loudest + reach + 1]
+    part = pattern[:, max(0, strongest - reach) : strongest + reach + 1]
     return np.asarray(part.mean(1, dtype=np.float64))
 
 

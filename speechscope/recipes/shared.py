@@ -35,6 +35,7 @@ RELEVANCE: Table = {
     "steps": Value(50, "Sundararajan et al. 2017, sec. 5: 20 to 300 do"),
     "samples": Value(50, "Smilkov et al. 2017, sec. 3.2: no gain beyond"),
     "noise": Value(0.15, "Smilkov et al. 2017, sec. 3.2: 10 to 20 % of the range"),
+    "shifts": Value(1, "chosen: off; the step of a waveform network's first layer evens it out"),
     "patch": Value("10x4", "chosen: 400 Hz by 36 ms of the default input [bins x frames]"),
     "stride": Value("5x2", "chosen: half a patch [bins x frames]"),
     "frame": Value(400, "Muckenhirn 2019, sec. 4.2.1: 25 ms [samples]"),

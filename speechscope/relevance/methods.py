@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from torch import Tensor
+from torch.nn import functional
 
 from speechscope.errors import UsageProblem
 from speechscope.relevance.grad_cam import grad_cam
@@ -33,6 +34,8 @@ class RelevanceSettings:
         Of `occlusion`: (bins, frames).
     cam_layer
         Of `grad-cam`: the layer whose input is weighted.
+    shifts
+        Of all; see `over_shifts`.
     """
 
     rule: str
@@ -45,6 +48,7 @@ class RelevanceSettings:
     patch: tuple[int, int]
     stride: tuple[int, int]
     cam_layer: str | None = None
+    shifts: int = 1
 
 
 def relevance_settings(values: Mapping[str, Any]) -> RelevanceSettings:
@@ -60,6 +64,7 @@ def relevance_settings(values: Mapping[str, Any]) -> RelevanceSettings:
         **{name: values[name] for name in plain},
         patch=_area("patch", values["patch"]),
         stride=_area("stride", values["stride"]),
+        shifts=values.get("shifts", 1),  # records from before there were any have none
     )
 
 
@@ -116,3 +121,42 @@ METHODS: dict[str, Method] = {
         of.scores, x, target, patch=s.patch, stride=s.stride
     ),
 }
+
+
+def relevance_by(
+    name: str,
+    of: Explained,
+    x: Tensor,
+    target: Tensor,
+    settings: RelevanceSettings,
+    seeds: Sequence[int],
+) -> Tensor:
+    """Return the relevance that a method gives, over shifts where the settings ask for it."""
+    method = METHODS[name]
+    return over_shifts(lambda values: method(of, values, target, settings, seeds), x, settings)
+
+
+def over_shifts(
+    method: Callable[[Tensor], Tensor], x: Tensor, settings: RelevanceSettings
+) -> Tensor:
+    """Return the mean relevance of a waveform over places of the network's grid.
+
+    R[n] = 1/k Σ_j R_j[n + j], j = 0 … k − 1, R_j the relevance of x[n − j]: of the waveform moved
+    j samples later, zeros before it.
+
+    A first layer with a step of k samples looks at every k-th place alone, so that pulses of a
+    relevance signal stand up to k / 2 samples from where they belong, and its spectrum repeats
+    every rate / k. Over k shifts no place is preferred.
+
+    Source: Coifman and Donoho (1995), cycle spinning; chosen here, no paper of relevance has it.
+
+    Parameters
+    ----------
+    x
+        Waveforms (B, …, samples).
+    """
+    total = method(x)
+    for count in range(1, settings.shifts):
+        moved = functional.pad(x, (count, -count))
+        total = total + functional.pad(method(moved), (-count, count))
+    return total / settings.shifts

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from speechscope.artifact import Artifact
-from speechscope.errors import UsageProblem
+from speechscope.errors import ArtifactError, UsageProblem
 from speechscope.lineage import ancestor
+from speechscope.provenance import file_digest
 from speechscope.relevance import voice
 from speechscope.relevance.faithfulness import (
     agreement,
@@ -21,10 +22,10 @@ from speechscope.relevance.faithfulness import (
     removal_curves,
     sensitivity_n,
 )
-from speechscope.relevance.methods import METHODS, relevance_settings
+from speechscope.relevance.methods import relevance_by, relevance_settings
 from speechscope.relevance.networks import explained
 from speechscope.seeds import mixed
-from speechscope.subject import Subject, subject_of
+from speechscope.subject import Foreign, Subject, elsewhere, subject_of
 from speechscope.tables import Row
 
 BLOCK = 64
@@ -38,7 +39,10 @@ Values = dict[tuple[str, str], list[NDArray[np.float64]]]
 
 
 def relevance_rows(
-    path: Path, device: torch.device, moved: Mapping[str, Path] | None = None
+    path: Path,
+    device: torch.device,
+    moved: Mapping[str, Path] | None = None,
+    foreign: Foreign | None = None,
 ) -> Iterator[Row]:
     """Yield a row for each method and measure, with the mean over items and its interval.
 
@@ -59,23 +63,25 @@ def relevance_rows(
         Where the network runs.
     moved
         Parents that moved, by kind.
+    foreign
+        The network, where it is not ours. The artifact holds its name and the digest of its
+        weights; nothing that an artifact names is run because it does.
 
     Raises
     ------
     UsageProblem
-        It is of a network that is not ours, which the artifact does not hold.
+        The network is not ours and not given, or another than the one explained.
     ArtifactError
         It or a parent is missing, damaged or another.
     """
     artifact = Artifact(path, "relevance")
     config = artifact.record["config"]
-    if "model" in config:
-        raise UsageProblem(
-            f"{path} explains {config['model']}; only relevance of our own models is scored"
-        )
     places = dict(moved or {})
-    model = ancestor(path, artifact.record, "model", places)
-    subject = subject_of(model, None, None, places.get("corpus"), device)
+    if "model" in config or foreign is not None:
+        subject = _elsewhere(artifact, device, places, foreign)
+    else:
+        model = ancestor(path, artifact.record, "model", places)
+        subject = subject_of(model, None, None, places.get("corpus"), device)
     values: Values = {}
     for start in range(0, len(artifact.read("target")), BLOCK):
         _measure(artifact, subject, slice(start, start + BLOCK), values)
@@ -95,6 +101,21 @@ def relevance_rows(
             "low": low,
             "high": high,
         }
+
+
+def _elsewhere(
+    artifact: Artifact, device: torch.device, places: Mapping[str, Path], foreign: Foreign | None
+) -> Subject:
+    path, explained_one = artifact.path, artifact.record["config"].get("model")
+    if explained_one is None:
+        raise UsageProblem(f"{path} explains a model of ours; leave out --model and --weights")
+    if foreign is None or foreign.factory != explained_one:
+        raise UsageProblem(f"{path} explains {explained_one}: name it by --model, and --weights")
+    digest = None if foreign.weights is None else file_digest(foreign.weights)
+    if digest != artifact.record["config"]["weights"]:
+        raise ArtifactError(f"--weights: not those that {path} was made with")
+    corpus = ancestor(path, artifact.record, "corpus", places)
+    return elsewhere(foreign.factory, foreign.weights, corpus, device)
 
 
 def _conserved(artifact: Artifact, values: Values) -> None:
@@ -132,7 +153,7 @@ def _measure(artifact: Artifact, subject: Subject, block: slice, values: Values)
         add(name, "insertion", area(insertion))
         faith = sensitivity_n(of.scores, x, target, found, share=SHARE, samples=SETS, seeds=seeds)
         add(name, "sensitivity-n", faith)
-        random: Tensor = METHODS[name](twin, shuffled, target, settings, seeds)
+        random: Tensor = relevance_by(name, twin, shuffled, target, settings, seeds)
         add(name, "agreement with random weights", agreement(found, random))
         signals[name], signals[f"{name}, random weights"] = found, random
     if subject.corpus.unit == "window" and config["layer"] is None and voice.available():

@@ -17,7 +17,7 @@ from speechscope.errors import UsageProblem
 from speechscope.parallel import Executor, Here
 from speechscope.relevance.arrays import Filters, Spectra, Sums, first_filters
 from speechscope.relevance.lrp import layers_with_weights
-from speechscope.relevance.methods import METHODS, RelevanceSettings, propagated
+from speechscope.relevance.methods import METHODS, RelevanceSettings, propagated, relevance_by
 from speechscope.relevance.networks import Explained, explained
 from speechscope.relevance.spectral import Frames
 from speechscope.relevance.target import per_class, predicted, score
@@ -101,6 +101,8 @@ class Explainer:
         unknown = [name for name in self.methods if name not in METHODS]
         if unknown:
             raise UsageProblem(f"--method {unknown[0]}: choose from {', '.join(METHODS)}")
+        if self.settings.shifts > 1 and not (self.waveform and self.layer is None):
+            raise UsageProblem("--shifts: only what enters a network for waveforms is shifted")
 
     def __getstate__(self) -> dict[str, Any]:
         kept = {field.name for field in fields(self)}
@@ -177,8 +179,8 @@ class Explainer:
                 if name == "lrp" and sums is not None:
                     relevance, entering = propagated(of, x, wanted, self.settings)
                     yield sums.of(entering)
-                else:
-                    relevance = METHODS[name](of, x, wanted, self.settings, seeds)
+                if name != "lrp" or self.settings.shifts > 1:
+                    relevance = relevance_by(name, of, x, wanted, self.settings, seeds)
                 found = relevance.reshape(count, *self.inside).cpu().numpy()
                 yield Values("relevance", (number,), found)
                 if spectra is not None:

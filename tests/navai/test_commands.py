@@ -11,11 +11,13 @@ import pytest
 import soundfile
 import torch
 import xarray
+from answers import evened
 
 from speechscope.artifact import Artifact
 from speechscope.cli import run
 from speechscope.corpus.store import Corpus
 from speechscope.navai import examples
+from speechscope.navai.sound import sound_of
 from speechscope.networks.alphabet import NAMES
 from speechscope.networks.saved import load_model
 from speechscope.networks.wav2letter import Wav2Letter
@@ -42,14 +44,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path.write_text(corpora.labels(len(samples), corpora.PHONES * 3))
     at = ["-C", str(folder)]
     assert run([*at, "prepare", "timit", "--max-length", "none", "-q"]) == 0
-    assert run([*at, "train", *LITTLE]) == 0
+    assert run([*at, "train", *LITTLE, "-o", "even.pt"]) == 0
+    evened(folder / "even.pt", folder / "model.pt")
     frames = ["--recipe", "pellegrini2016", "--phone-set", "timit-48", "--dev", "0"]
     assert run([*at, "prepare", "timit", *frames, "-o", "frames.zarr", "-q"]) == 0
     train = ["--recipe", "pellegrini2016", "-o", "frames.pt", *LITTLE]
     assert run([*at, "train", "frames.zarr", "--batch", "32", *train]) == 0
     raw = ["--recipe", "muckenhirn2019", "-q"]
     assert run([*at, "prepare", "timit", *raw, "-o", "raw.zarr"]) == 0
-    assert run([*at, "train", "raw.zarr", *raw, *LITTLE, "-o", "raw.pt"]) == 0
+    assert run([*at, "train", "raw.zarr", *raw, *LITTLE, "-o", "drawn.pt"]) == 0
+    evened(folder / "drawn.pt", folder / "raw.pt")
     letters = ["--recipe", "krug2018", "-q"]
     assert run([*at, "prepare", "timit", *letters, "-o", "letters.zarr"]) == 0
     train = ["--width", "0.02", "--batch", "2", "--epochs", "1", "-o", "letters.pt"]
@@ -196,18 +200,38 @@ def test_classes_split_by_what_was_said(here: Path) -> None:
     assert found.read("count_by").sum() == len(items)
 
 
+def said_beside(corpus: Corpus, item: int, step: int) -> str:
+    """Return the label that comes before (-1) or after (1) that of an item in its recording."""
+    recordings, place = corpus.artifact.read("utterance"), item
+    while 0 <= place < len(recordings) and recordings[place] == recordings[item]:
+        if corpus.labels[place] != corpus.labels[item]:
+            return str(corpus.classes[corpus.labels[place]])
+        place += step
+    return "edge"
+
+
 @pytest.mark.parametrize("by", ["speaker", "before", "after", "context"])
 def test_classes_split_by_speaker_and_context(here: Path, by: str) -> None:
     told = ["--by", by, "--least", "1", "--align", "none,min-sensitivity", "-o", "by.zarr", "-fq"]
-    for model in ("model.pt", "frames.pt"):
-        assert run(["navai", model, *told]) == 0
-        found = Artifact(here / "by.zarr")
-        assert (found.read("count_by").sum(1) == len(found.read("item_index"))).all()
-    names = set(found.flags("part_value"))
-    if by == "speaker":
-        assert names <= set(Corpus(here / "frames.zarr").names("speaker"))
-    elif by == "before":
-        assert names <= {*Corpus(here / "frames.zarr").classes, "edge"}
+    for model, data in (("model.pt", "corpus.zarr"), ("frames.pt", "frames.zarr")):
+        assert run(["navai", model, "--items", "0:80", *told]) == 0
+        found, corpus = Artifact(here / "by.zarr"), Corpus(here / data)
+        speakers = corpus.artifact.read("speaker")
+        wanted: dict[tuple[str, str], int] = {}
+        names = found.flags("target")
+        for item, target in zip(found.read("item_index"), found.read("target"), strict=True):
+            value = {
+                "speaker": corpus.names("speaker")[speakers[item]],
+                "before": said_beside(corpus, item, -1),
+                "after": said_beside(corpus, item, 1),
+                "context": f"{said_beside(corpus, item, -1)}_{said_beside(corpus, item, 1)}",
+            }[by]
+            wanted[names[target], value] = wanted.get((names[target], value), 0) + 1
+        values = found.flags("part_value")
+        parts = zip(found.read("part_class"), found.read("part_value"), strict=True)
+        keys = [(names[c], values[v]) for c, v in parts]
+        for counts in found.read("count_by"):
+            assert dict(zip(keys, counts.tolist(), strict=True)) == wanted
 
 
 def test_letters_split_by_the_phones_of_another_corpus(
@@ -251,6 +275,7 @@ def test_profiles_are_means_of_activations(here: Path) -> None:
         found = Artifact(here / "profile.zarr")
         names = found.flags("class")
         rows = [target == model.classes.index(name) for name in names]
+        assert len(rows) > 2
         for layer in ("conv1", "pool3", "fc2"):
             number = model.network.resolve(layer)
             values = model.network.activation(x, number)
@@ -284,8 +309,27 @@ def test_means_and_patterns_are_heard(here: Path, model: str, tmp_path: Path) ->
     found = Artifact(here / "navai.zarr")
     kinds = [f"{name}_none_{kind}.wav" for name in found.flags("class") for kind in ("mean",)]
     assert set(kinds) <= set(files) and len(files) == 2 * len(kinds)
-    samples, rate = soundfile.read(tmp_path / "heard" / files[0])
-    assert rate == 16000 and np.abs(samples).max() == pytest.approx(0.7, abs=1e-3)
+    corpus = load_model(here / model).checkpoint.record["parents"][0]["path"]
+    data = Corpus(here / corpus)
+    base = data.mean[0] if data.mean.ndim == 3 else data.mean
+    for number, name in enumerate(found.flags("class")):
+        for kind, added in (("mean", base), ("pattern", np.zeros_like(base))):
+            samples, rate = soundfile.read(tmp_path / "heard" / f"{name}_none_{kind}.wav")
+            assert rate == 16000 and np.abs(samples).max() == pytest.approx(0.7, abs=1e-3)
+            wanted = sound_of(data, found.read(kind, (0, number)) + added)
+            wanted = wanted * (0.7 / np.abs(wanted).max())
+            np.testing.assert_allclose(samples, wanted, atol=1e-3)
+
+
+def test_a_band_is_heard_where_it_lies(here: Path) -> None:
+    corpus = Corpus(here / "frames.zarr")
+    frequency = corpus.artifact.read("frequency")
+    for band in (12, 30):
+        values = np.full(corpus.input_shape[1:], -12.0, dtype=np.float32)
+        values[band] = 0.0
+        spectrum = np.abs(np.fft.rfft(sound_of(corpus, values)))
+        loudest = spectrum.argmax() / (len(spectrum) - 1) * 8000
+        assert abs(loudest - frequency[band]) < frequency[band + 1] - frequency[band]
 
 
 def test_scores_are_printed_as_data(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

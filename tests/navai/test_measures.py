@@ -33,6 +33,8 @@ def test_the_spectrum_is_taken_where_the_pattern_is_loudest() -> None:
     pattern = np.zeros((80, 31))
     pattern[7, 20], pattern[30, 2] = 5.0, 1.0
     assert band_energy(pattern, FREQUENCY, STEP, [(3000, 3000)]) == 0
+    pattern[7, 20] = -5.0  # less than in the others: no formant
+    assert band_energy(pattern, FREQUENCY, STEP, [(3000, 3000)]) > 30
 
 
 def test_a_burst_stands_out_of_what_is_around_it() -> None:

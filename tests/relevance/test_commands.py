@@ -111,6 +111,32 @@ def test_waveforms_have_spectral_relevance(here: Path) -> None:
     np.testing.assert_allclose(total, opened.relevance[1].sum("sample"), rtol=1e-2, atol=1e-3)
 
 
+def test_relevance_of_waveforms_over_shifts(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    raw = ["raw/model.pt", "-o", "raw/relevance.zarr", "--items", "0:2", "-fq"]
+    assert run(["relevance", "--method", "guided,lrp", "--shifts", "3", *raw]) == 0
+    artifact = Artifact(here / "raw/relevance.zarr")
+    network = load_model(here / "raw/model.pt").network
+    graph = table_graph(network)
+    x = artifact.read("input") - Corpus(here / "raw/corpus.zarr").mean[0, 0]
+    target = torch.from_numpy(artifact.read("target").astype(np.int64))
+    total = np.zeros_like(x)
+    for shift in range(3):
+        moved = np.zeros_like(x)
+        moved[:, shift:] = x[:, : x.shape[1] - shift]
+        signal = guided_backpropagation(graph, torch.from_numpy(moved[:, None, None]), target)
+        total[:, : x.shape[1] - shift] += signal[:, 0, 0, shift:].numpy() / 3
+    found = artifact.read("relevance")
+    scale = np.abs(total).max()
+    np.testing.assert_allclose(found[0], total, rtol=1e-3, atol=1e-5 * scale)
+    # What LRP holds at every layer is that of the waveform where it is.
+    assert not np.allclose(artifact.read("relevance_sum")[:, 0], found[1].sum(1), rtol=1e-3)
+    assert run(["score", "raw/relevance.zarr"]) == 0
+    for arguments in (["model.pt"], ["raw/model.pt", "--layer", "conv2"]):
+        capsys.readouterr()
+        assert run(["relevance", *arguments, "--shifts", "2", "-fq"]) == 2
+        assert "--shifts: only what enters" in capsys.readouterr().err
+
+
 def test_maximize_climbs(here: Path) -> None:
     assert run(["maximize", "--steps", "15", "--unit", "aa,s", "--wav", "max", "-fq"]) == 0
     found = Artifact(here / "maximum.zarr", "maximum")
@@ -210,6 +236,32 @@ def test_any_network_is_explained_and_maximized(here: Path) -> None:
     assert Artifact(here / "their.zarr").array("relevance").shape == (1, 1, 3)
     assert run(["maximize", *wave, "--unit", "all", "--steps", "2"]) == 0
     assert Artifact(here / "their.zarr").array("waveform").shape == (5, 4000)
+
+
+def test_relevance_of_any_network_is_scored(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("elsewhere.py").write_text(ELSEWHERE)
+    torch.manual_seed(0)
+    torch.save(load_module("elsewhere:Small").state_dict(), "elsewhere.pt")
+    theirs = ["--model", "elsewhere:Small", "--weights", "elsewhere.pt"]
+    made = ["-o", "their.zarr", "--method", "occlusion,lrp", "--items", "0:3", "-fq"]
+    assert run(["relevance", *theirs, *made]) == 0
+    capsys.readouterr()
+    assert run(["score", "their.zarr", *theirs, "--json"]) == 0
+    rows = {(r["method"], r["measure"]): r for r in json.loads(capsys.readouterr().out)}
+    assert {"deletion", "sensitivity-n", "agreement with random weights"} <= {m for _, m in rows}
+    # Without its own weights, the network is not the one that was explained.
+    torch.save(load_module("elsewhere:Small").state_dict(), "others.pt")
+    for arguments, code, message in (
+        ([], 2, "explains elsewhere:Small: name it by --model"),
+        (["--model", "elsewhere:Wave"], 2, "explains elsewhere:Small"),
+        (theirs[:2], 3, "--weights: not those"),
+        ([*theirs[:3], "others.pt"], 3, "--weights: not those"),
+        (theirs[2:], 2, "--weights goes with --model"),
+    ):
+        assert run(["score", "their.zarr", *arguments]) == code
+        assert message in capsys.readouterr().err
+    assert run(["score", "model.pt", *theirs]) == 2
+    assert "model.pt is a model; --model goes with relevance" in capsys.readouterr().err
 
 
 def test_any_network_is_inverted(here: Path) -> None:

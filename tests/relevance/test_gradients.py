@@ -1,18 +1,25 @@
 """Gradients, integrated gradients, noise and occlusion on functions whose answers are known."""
 
+from collections.abc import Callable
+
 import numpy as np
 import oracles
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from speechscope.networks.classifiers import TABLES
 from speechscope.networks.layers import Network
+from speechscope.relevance.grad_cam import grad_cam
 from speechscope.relevance.gradient import gradient_times_input, sensitivity, smoothgrad
 from speechscope.relevance.guided import guided_backpropagation
 from speechscope.relevance.integrated import integrated_gradients
+from speechscope.relevance.methods import RelevanceSettings, relevance_by
+from speechscope.relevance.networks import Explained, explained
 from speechscope.relevance.occlusion import occlusion
 from speechscope.relevance.target import per_class, predicted, score
+from speechscope.tracing.graph import Graph
+from speechscope.tracing.module_graph import module_graph
 from speechscope.tracing.table_graph import table_graph
 
 ZERO = torch.zeros(2, dtype=torch.long)
@@ -85,3 +92,47 @@ def test_scores_of_several_positions_are_added() -> None:
     torch.testing.assert_close(per_class(scores), torch.tensor([[3.0, 1.0]]))
     assert predicted(scores).tolist() == [0]
     assert score(scores, torch.tensor([1])).tolist() == [1.0]
+
+
+def test_grad_cam_by_hand() -> None:
+    model = nn.Sequential(nn.AvgPool2d((1, 2)), nn.Flatten(), nn.Linear(2, 1, bias=False)).eval()
+    model[2].weight.data = torch.tensor([[1.0, 3.0]])
+    x = torch.tensor([1.0, 3, 5, 9]).view(1, 1, 1, 4)
+    found = grad_cam(module_graph(model, x), x, ZERO[:1], "1")
+    # Two positions, 2 and 7, weighted by the mean slope 2, between them a quarter of the way each.
+    torch.testing.assert_close(found.flatten(), torch.tensor([4.0, 6.5, 11.5, 14]))
+
+
+def test_grad_cam_weights_the_last_convolutions_maps() -> None:
+    torch.manual_seed(0)
+    network = Network(TABLES["freq-overlap"], (1, 201, 16), 5).eval().requires_grad_(False)
+    x, target = torch.randn(2, 1, 201, 16), torch.tensor([1, 3])
+    graph = table_graph(network)
+    settings = RelevanceSettings("epsilon", 0, 0, 1, 1, 1, 0, (1, 1), (1, 1))
+    found = relevance_by("grad-cam", explained(network, x), x, target, settings, [0, 0])
+    torch.testing.assert_close(found, grad_cam(graph, x, target, "pool3"))
+    assert not torch.allclose(found, grad_cam(graph, x, target, "pool2"))
+
+
+def test_over_shifts_no_place_of_a_coarse_grid_is_preferred() -> None:
+    # Every fourth sample alone counts; moved by 0 … 3 samples, all count a quarter.
+    def coarse(x: Tensor) -> Tensor:
+        return (2 * x[..., ::4]).flatten(1).sum(1, keepdim=True)
+
+    settings = RelevanceSettings("epsilon", 0, 0, 1, 1, 1, 0, (1, 1), (1, 1), shifts=4)
+    x = torch.randn(2, 1, 1, 12).double()
+    found = relevance_by("gradient", explained_by(coarse), x, ZERO, settings, [0, 0])
+    # What is moved out at the end is not seen.
+    seen = [sum((n + j) % 4 == 0 and n + j < 12 for j in range(4)) for n in range(12)]
+    wanted = torch.tensor([2 * count / 4 for count in seen]).double()
+    torch.testing.assert_close(found, wanted.expand_as(x))
+    # What divides the score keeps to the sample it divides it to, wherever that was moved.
+    found = relevance_by("gradient-x-input", explained_by(coarse), x, ZERO, settings, [0, 0])
+    torch.testing.assert_close(found, wanted * x)
+
+
+def explained_by(network: Callable[[Tensor], Tensor]) -> Explained:
+    def no_steps() -> Graph:
+        raise AssertionError
+
+    return Explained(network, lambda x: x, no_steps)

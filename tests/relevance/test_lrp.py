@@ -440,3 +440,63 @@ def test_softmax_at_the_end_is_left_out() -> None:
     model = nn.Sequential(nn.Linear(4, 3), nn.Softmax(1)).eval()
     x = torch.randn(2, 4)
     torch.testing.assert_close(module_graph(model, x)(x), model[0](x))
+
+
+class Arithmetic(nn.Module):
+    """Constants added, taken away, multiplied and divided by, then a residual connection."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.last = dense([[0, 1], [2, 0]], [0, 0]), dense([[1, 1]], [0])
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = ((x - 3) * 4 + 2) / 5
+        scores: Tensor = self.last(x + self.inner(x))
+        return scores
+
+
+def test_constants_are_shifts_and_factors() -> None:
+    model, x = Arithmetic().eval(), torch.tensor([[4.0, 6.0]]).double()
+    graph = module_graph(model, x)
+    assert all(step.kind in ("linear", "sum") for step in graph.steps)
+    torch.testing.assert_close(graph(x), model(x))
+    # z = 4 / 5 x − 2: 1.2 and 2.8, the score 3 z₁ + 2 z₂; x has 16 / 6 and 24 / 14 of its z.
+    wanted = torch.tensor([[3 * 3.2, 2 * 4.8]]).double()
+    torch.testing.assert_close(relevance(model, x), wanted)
+
+
+def test_what_goes_around_a_layer_is_told() -> None:
+    class Residual(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Linear(2, 2), nn.Linear(2, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            total: Tensor = x + self.second(self.first(x))
+            return total
+
+    x = torch.randn(3, 2)
+    graph = module_graph(Residual().eval(), x)
+    with pytest.raises(UsageProblem, match="layer second: other connections go around it"):
+        graph.split("second")
+    before, after = graph.split("first")
+    torch.testing.assert_close(after(before(x)), graph(x))
+
+
+@pytest.mark.parametrize(("value", "mode"), [(1.0, "constant"), (None, "reflect")])
+def test_padding_with_other_than_zeros_is_refused(value: float | None, mode: str) -> None:
+    class Padded(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.last = nn.Linear(6, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            scores: Tensor = self.last(functional.pad(x, (1, 1), mode=mode, value=value)[:, 0])
+            return scores
+
+    x = torch.randn(2, 1, 4)
+    if mode == "constant":
+        with pytest.raises(Untreatable, match=r"the function pad"):
+            relevance(Padded(), x)
+    else:  # copies of values have their relevance
+        assert torch.isfinite(relevance(Padded(), x)).all()

@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from speechscope.errors import UsageProblem
 from speechscope.networks.classifiers import TABLES
 from speechscope.networks.layers import Conv, MaxPool, Network, ReLU
 from speechscope.relevance.maximize import MaximizeSettings, Unit, maximize
-from speechscope.relevance.windows import on_its_window, parse_units, seen
+from speechscope.relevance.windows import on_its_window, on_whole_inputs, parse_units, seen
 
 SETTINGS = MaximizeSettings(steps=60, lr=0.05, l1=0.0, l2=0.5, tv=0.0)
 
@@ -28,6 +28,14 @@ def test_the_optimum_of_a_linear_unit_is_its_weight_over_lambda() -> None:
     torch.testing.assert_close(
         found.activation[:, -1], torch.tensor([12.0, 2.0]), atol=0.02, rtol=0
     )
+
+
+def test_the_first_step_of_adam_is_its_rate() -> None:
+    def climbed(steps: int) -> Tensor:
+        settings = MaximizeSettings(steps=steps, lr=0.05, l1=0.0, l2=0.0, tv=0.0)
+        return maximize(linear, (1, 2, 3), [Unit(0)], settings, [1]).x
+
+    torch.testing.assert_close(climbed(1) - climbed(0), torch.full((1, 1, 2, 3), 0.05))
 
 
 def test_l1_and_total_variation_cost() -> None:
@@ -108,3 +116,14 @@ def test_a_unit_of_a_map_is_one_place_or_their_mean() -> None:
     assert float(Unit(1, (2, 3)).of(values)) == 23
     assert float(Unit(1).of(values)) == 17.5
     assert float(Unit(1).of(torch.tensor([3.0, 7.0]))) == 7
+
+
+def test_a_relus_unit_in_any_network_is_what_enters_it() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(24, 2)).eval()
+    x = torch.randn(2, 1, 5, 6)
+    found = on_whole_inputs(network, x, "1")
+    assert found.out == (2, 3, 4) and found.seen == (1, 5, 6)
+    torch.testing.assert_close(found.run(x), network[0](x))
+    assert (found.run(x) < 0).any()
+    torch.testing.assert_close(on_whole_inputs(network, x, "last").run(x), network(x))

@@ -32,6 +32,16 @@ def test_what_was_synthesised_is_measured(f0: float, formants: tuple[float, ...]
     np.testing.assert_allclose(measured(1e-6 * vowel(f0, formants), RATE), found)
 
 
+def test_a_glide_is_measured_in_its_middle() -> None:
+    # From 100 to 150 Hz: the frames around the middle see 116 to 134 Hz.
+    time = np.arange(4000) / RATE
+    phase = np.cumsum(100 + 200 * time) / RATE
+    signal = np.zeros(4000)
+    signal[1:] = np.diff(np.floor(phase))
+    found = measured(scipy.signal.lfilter([1], [1, -0.98], signal), RATE)
+    assert found[0] == pytest.approx(125, abs=3)
+
+
 def test_silence_has_nothing() -> None:
     assert np.isnan(measured(np.zeros(4000), RATE)).all()
 
