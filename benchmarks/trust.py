@@ -49,6 +49,8 @@ COMMANDS = {
     "info": ("info inversion.zarr", ""),
 }  # fmt: skip
 """The defaults of each, but for few epochs and units."""
+CHAIN = ("prepare", "train", "decode-train", "invert")
+"""What others read."""
 
 
 def plain(data: bytes) -> dict[str, Any]:
@@ -232,7 +234,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("corpus", type=Path)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--commands", help="comma-separated; those before run once")
+    parser.add_argument("--commands", help="comma-separated; what they read is made once")
     parser.add_argument("--inside", action="store_true", help="in one process, without its start")
     parser.add_argument("--folder", type=Path, help="where to write: the disk whose syncs count")
     parser.add_argument("--keep", type=Path, help="the same, and what is there is not made again")
@@ -255,7 +257,7 @@ def main() -> None:
             if name in wanted:
                 rounds = 1 + chosen.repeats
             else:
-                rounds = 0 if not output or (folders[0] / output).exists() else 1
+                rounds = int(name in CHAIN and not (folders[0] / output).exists())
             for number in range(rounds):
                 took = {
                     trusting: who.seconds(folders[trusting], line, trusting=bool(trusting))
