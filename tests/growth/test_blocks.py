@@ -19,7 +19,7 @@ import pytest
 from speechscope import blocks
 from speechscope.artifact import Artifact
 from speechscope.blocks import tasks_of
-from speechscope.chunks import write_chunk
+from speechscope.chunks import ChunkThreads, write_chunk
 from speechscope.dask_workers import dask_workers
 from speechscope.errors import ArtifactError, SpeechscopeError, UsageProblem
 from speechscope.parallel import Here, Threads
@@ -278,11 +278,17 @@ def test_what_is_worked_out_is_kept_for_resume(
     class Stopping(growing.Powers):
         def __call__(self, task: Any, progress: Any) -> Any:
             if (task.start, task.part) == (16, 0):
-                stop.set()
                 raise KeyboardInterrupt
             return super().__call__(task, progress)
 
+    abandon = ChunkThreads.abandon
+
+    def abandoned(threads: ChunkThreads, *, drop: bool = True) -> None:
+        threading.Timer(0.3, stop.set).start()
+        abandon(threads, drop=drop)
+
     monkeypatch.setattr(blocks, "write_chunk", slow)
+    monkeypatch.setattr(ChunkThreads, "abandon", abandoned)
     with pytest.raises(KeyboardInterrupt):
         growing.write(path, Stopping(tmp_path), Here(), resume=False)
     lines = (partial_path(path) / ".finished").read_text().splitlines()

@@ -90,6 +90,12 @@ def test_sounds_are_written_for_spectrograms_and_waveforms(here: Path) -> None:
         "gradient.wav",
         "original.wav",
     ]
+    # A spectrogram is heard with every value weighted by the magnitude of its relevance.
+    artifact = Artifact(here / "relevance.zarr")
+    weight = np.abs(artifact.read("relevance")[0])
+    heard = Corpus(here / "corpus.zarr").sound_of(artifact.read("input") * weight / weight.max())[0]
+    samples, _ = soundfile.read(next(Path("out").glob("*gradient.wav")))
+    np.testing.assert_allclose(samples, heard * 0.7 / np.abs(heard).max(), atol=1e-4)
     raw = ["raw/model.pt", "-o", "raw/relevance.zarr", "--items", "0", "--wav", "heard", "-fq"]
     assert run(["relevance", "--method", "guided,lrp", *raw]) == 0
     file = next(Path("heard").glob("*guided.wav"))

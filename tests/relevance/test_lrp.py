@@ -228,7 +228,9 @@ def affine(norm: nn.BatchNorm1d) -> tuple[oracles.Array, oracles.Array]:
 
 
 @pytest.mark.parametrize(("name", "alpha"), [("epsilon", None), ("zplus", 1), ("alpha-beta", 2)])
-@pytest.mark.parametrize("order", ["conv norm relu", "conv relu norm", "dense relu norm"])
+@pytest.mark.parametrize(
+    "order", ["conv norm relu", "conv relu norm", "dense norm relu", "dense relu norm"]
+)
 def test_batch_normalisation_before_a_dense_layer(
     order: str, name: str, alpha: float | None
 ) -> None:
