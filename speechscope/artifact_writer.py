@@ -47,8 +47,6 @@ class ArtifactWriter:
 
     Attributes
     ----------
-    threads
-        Write chunks beside the work on the next ones.
     finished
         Notes what is finished, where the command can go on with a stopped run.
     """
@@ -65,15 +63,14 @@ class ArtifactWriter:
         self._record = record
         self._streams: dict[str, Stream] = {}
         self._adopted: dict[str, dict[str, dict[str, Any]]] = {}
-        self.threads = threads
+        self._threads = threads
         self.finished = finished
         attributes = {
             "Conventions": "CF-1.11",
             "title": title,
             "history": f"{record['created']} {' '.join(record['argv'])}",
         }
-        self._resumed = is_unfinished(folder)
-        if self._resumed:
+        if is_unfinished(folder):
             self._group = zarr.open_group(folder, mode="r+")
         else:
             self._group = zarr.create_group(folder, zarr_format=3, attributes=attributes)
@@ -107,7 +104,7 @@ class ArtifactWriter:
     ) -> "zarr.Array[Any]":
         """Make an array to be filled chunk by chunk; of an unfinished artifact, go on with it."""
         kind = np.dtype(dtype)
-        if self._resumed and name in self._group:
+        if name in self._group:
             there = cast("zarr.Array[Any]", self._group[name])
             if there.shape != tuple(shape) or there.dtype != kind:
                 raise ArtifactError(f"{self._folder}/{name} is another array; leave out --resume")
@@ -149,7 +146,7 @@ class ArtifactWriter:
         # As for a very long array: the chunks never depend on how many rows will come.
         rows = chunk_shape((CHUNK_BYTES, *row), np.dtype(dtype).itemsize)[0]
         array = self.create(name, (0, *row), dtype, dims, attributes, (rows, *row))
-        self._streams[name] = Stream(array, self._folder / name, self.threads)
+        self._streams[name] = Stream(array, self._folder / name, self._threads)
         return self._streams[name]
 
     def set_config(self, **values: Any) -> None:
@@ -166,7 +163,7 @@ class ArtifactWriter:
         """
         for stream in self._streams.values():
             stream.close()
-        self.threads.finish()
+        self._threads.finish()
         self._check_adopted()
         remove_scraps(self._folder)
         if self.finished is not None:
@@ -263,8 +260,7 @@ def create(
             yield writer
             writer.finish()
         except BaseException:
-            # Nothing may write any more when the folder is removed; where it stays, what is
-            # worked out is kept.
-            threads.abandon(drop=resume is None)
+            # Nothing may write any more when the folder is removed.
+            threads.abandon()
             _drain_zarr()
             raise

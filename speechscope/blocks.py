@@ -9,7 +9,6 @@ taken for lost.
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain
@@ -21,10 +20,9 @@ import zarr
 from numpy.typing import NDArray
 
 from speechscope.artifact_writer import ArtifactWriter
-from speechscope.chunks import ChunkThreads, write_chunk
+from speechscope.chunks import write_chunk
 from speechscope.parallel import Executor
 from speechscope.parcels import Parcel, shipped
-from speechscope.unfinished import Finished
 
 Report = Callable[[int, int], None]  # (done, total)
 
@@ -73,10 +71,7 @@ class Values:
 
 @dataclass(frozen=True)
 class Results:
-    """What a task gives: values to be written at once, and small ones for the caller.
-
-    Values must not change afterwards: they are written while later ones are worked out.
-    """
+    """What a task gives: values to be written at once, and small ones for the caller."""
 
     values: Iterable[Values]
     small: Mapping[str, NDArray[Any]] = field(default_factory=dict)
@@ -117,7 +112,7 @@ def carry_out(
     total: int,
     progress: Report | None = None,
 ) -> Iterator[Done]:
-    """Have tasks carried out; yield them in order, each when its chunks are written.
+    """Have tasks carried out; yield them in order, their chunks being written.
 
     Of an artifact that is gone on with, those that were carried out are not again.
 
@@ -142,25 +137,16 @@ def carry_out(
         if progress is not None:
             progress(done + finished, total)
 
-    begun: _Begun | None = None
     with shipped(work, writer.folder, executor) as do:
-        # Other processes write what they work out; here threads do, beside the next task.
-        threads = None if executor.elsewhere else writer.threads
-        note = None if executor.elsewhere else writer.finished
-        folder = writer.folder.resolve()
-        errand = _Errand(folder, uuid.uuid4().hex, do, executor.remote, watch, threads, note)
+        errand = _Errand(writer.folder.resolve(), uuid.uuid4().hex, do, executor.remote, watch)
         with executor.ordered_map(errand, todo) as results:
             for result in results:
-                if executor.elsewhere and writer.finished is not None:
-                    _noted(writer.finished, result.done())
+                if writer.finished is not None:
+                    writer.finished.add(_name(result.task), result.written, result.small)
                 done += len(result.task.items)
                 if progress is not None:
                     progress(done, total)
-                if begun is not None:
-                    yield _adopted(writer, begun.done())
-                begun = result
-            if begun is not None:
-                yield _adopted(writer, begun.done())
+                yield _adopted(writer, result)
 
 
 def _adopted(writer: ArtifactWriter, done: Done) -> Done:
@@ -169,26 +155,8 @@ def _adopted(writer: ArtifactWriter, done: Done) -> Done:
     return done
 
 
-def _noted(finished: Finished | None, done: Done) -> Done:
-    if finished is not None:
-        finished.add(_name(done.task), done.written, done.small)
-    return done
-
-
 def _name(task: Task) -> str:
     return f"{task.start}-{task.stop} {task.part}"
-
-
-@dataclass(frozen=True)
-class _Begun:
-    """A task that is worked out; its chunks are written, or being written."""
-
-    task: Task
-    outcome: "Done | Future[Done]"
-
-    def done(self) -> Done:
-        """Wait until they are written; raise what kept them from it."""
-        return self.outcome.result() if isinstance(self.outcome, Future) else self.outcome
 
 
 @dataclass(frozen=True)
@@ -200,59 +168,36 @@ class _Errand:
     work: Work
     synced: bool
     watch: Callable[[int], None] | None
-    threads: ChunkThreads | None
-    finished: Finished | None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "watch": None}
 
-    def __call__(self, task: Task) -> _Begun:
+    def __call__(self, task: Task) -> Done:
         watch, size = self.watch, len(task.items)
         results = self.work(task, watch and (lambda done, total: watch(size * done // total)))
         written: dict[str, dict[str, Any]] = {}
         for found in results.values:
             if isinstance(self.work, Parcel):
                 self.work.check()
-            name, write = self._chunk(found, task)
-            chunks = written.setdefault(found.array, {})
-            chunks[name] = write() if self.threads is None else self.threads.submit(write)
-        if self.threads is None:
-            return _Begun(task, Done(task, written, dict(results.small)))
-        return _Begun(task, self.threads.submit(self._written, task, written, dict(results.small)))
+            name, chunk = self._write(found, task)
+            written.setdefault(found.array, {})[name] = chunk
+        return Done(task, written, dict(results.small))
 
-    def _written(
-        self,
-        task: Task,
-        writing: Mapping[str, Mapping[str, "Future[dict[str, Any]]"]],
-        small: Mapping[str, NDArray[Any]],
-    ) -> Done:
-        """Wait for the chunks of a task, which were submitted before this, and note it."""
-        written = {
-            array: {name: chunk.result() for name, chunk in chunks.items()}
-            for array, chunks in writing.items()
-        }
-        return _noted(self.finished, Done(task, written, small))
-
-    def _chunk(self, found: Values, task: Task) -> tuple[str, Callable[[], dict[str, Any]]]:
-        """Return the name of a chunk, and what writes it."""
+    def _write(self, found: Values, task: Task) -> tuple[str, dict[str, Any]]:
         folder = self.folder / found.array
         array = _array(folder, self.token)
         axis = len(found.where)
         step, rest = array.chunks[axis], array.chunks[axis + 1 :]
-        values = np.asarray(found.values)
-        if values.shape[1:] != rest or len(values) != len(task.items) or task.start % step:
-            raise ValueError(f"{found.array}: {values.shape} at {task.start} is not a chunk")
+        rows = np.asarray(found.values, dtype=array.dtype)
+        if rows.shape[1:] != rest or len(rows) != len(task.items) or task.start % step:
+            raise ValueError(f"{found.array}: {rows.shape} at {task.start} is not a chunk")
+        if len(rows) < step:  # Zarr v3: edge chunks are whole
+            whole = np.full((step, *rest), array.fill_value, dtype=array.dtype)
+            whole[: len(rows)] = rows
+            rows = whole
         corner = (*found.where, task.start // step, *(0 for _ in rest))
         name = "/".join(["c", *map(str, corner)])
-
-        def write() -> dict[str, Any]:
-            rows = values.astype(array.dtype, copy=False)
-            if len(rows) < step:  # Zarr v3: edge chunks are whole
-                rows = np.full((step, *rest), array.fill_value, dtype=array.dtype)
-                rows[: len(values)] = values
-            return write_chunk(folder / name, rows, whole=True, synced=self.synced)
-
-        return name, write
+        return name, write_chunk(folder / name, rows, whole=True, synced=self.synced)
 
 
 @lru_cache(maxsize=32)

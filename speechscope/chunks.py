@@ -7,13 +7,10 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from threading import Lock
-from typing import Any, TypeVar
+from typing import Any
 
 from numcodecs.zstd import compress
 from numpy.typing import NDArray
-
-Result = TypeVar("Result")
 
 # Spectrograms are noise to a compressor. Measured on them: level 1 takes 1.4 times as long as -1
 # for 6 % less, level 3 another 2.5 times for nothing.
@@ -81,20 +78,13 @@ class ChunkThreads:
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="chunks")
-        self._running: deque[Future[Any]] = deque()
-        self._submitting = Lock()
+        self._running: deque[Future[None]] = deque()
 
-    def submit(self, write: Callable[..., Result], *arguments: Any) -> "Future[Result]":
-        """Have ``write(*arguments)`` called; raise what an earlier call raised.
-
-        Calls are begun in the order in which they are submitted.
-        """
-        with self._submitting:
-            while len(self._running) >= WAITING:
-                self._running.popleft().result()
-            future = self._pool.submit(write, *arguments)
-            self._running.append(future)
-            return future
+    def submit(self, write: Callable[..., None], *arguments: Any) -> None:
+        """Have ``write(*arguments)`` called; raise what an earlier call raised."""
+        while len(self._running) >= WAITING:
+            self._running.popleft().result()
+        self._running.append(self._pool.submit(write, *arguments))
 
     def finish(self) -> None:
         """Wait for all; raise what one of them raised."""
@@ -102,9 +92,9 @@ class ChunkThreads:
             self._running.popleft().result()
         self._pool.shutdown()
 
-    def abandon(self, *, drop: bool = True) -> None:
-        """Wait for what has begun, and drop the rest, or see to it as well."""
-        self._pool.shutdown(wait=True, cancel_futures=drop)
+    def abandon(self) -> None:
+        """Drop what has not begun, and wait for what has."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
 
 
 def write_chunk(

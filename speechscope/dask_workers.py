@@ -145,9 +145,18 @@ class _Flight:
         self._note(ended)
 
     def _note(self, ended: Any) -> None:
-        """Note that a task has ended."""
+        """Note that a task has ended; raise what ended all its workers.
+
+        At once, and not when its turn comes: results before it may have been lost with them.
+        """
+        from distributed.scheduler import KilledWorker
+
         self._seen = monotonic()
         self._brief = self._seen - self._begun.pop(ended.key) < BRIEF
+        if ended.status == "error":
+            error = ended.exception(timeout=ANSWER)
+            if isinstance(error, KilledWorker):
+                raise error
 
     def _result(self, future: Any) -> Any:
         """Return a result that is there.

@@ -9,7 +9,6 @@ that is done. The first line says what the work is: settings and parents.
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -46,7 +45,6 @@ class Finished:
 
     def __init__(self, folder: Path, record: Record) -> None:
         self._folder = folder
-        self._lock = Lock()  # threads note what they have written
         self._work = {
             "kind": record["kind"],
             "format": record["format_version"],
@@ -89,9 +87,8 @@ class Finished:
         """
         values = {key: [str(array.dtype), array.tolist()] for key, array in small.items()}
         line = {"block": name, "chunks": written, "small": values}
-        with self._lock:
-            _write(self._folder / LOG, "a", [line] if self._begun else [self._work, line])
-            self._begun = True
+        _write(self._folder / LOG, "a", [line] if self._begun else [self._work, line])
+        self._begun = True
 
     def end(self) -> None:
         """Remove the notes: the artifact is complete."""

@@ -57,11 +57,11 @@ class Powers:
         return Results([Values("power", (task.part,), values)], {"item": task.items})
 
 
-def write(path: Path, work: Powers, executor: Executor, *, resume: bool | None = None) -> Artifact:
+def write(path: Path, work: Powers, executor: Executor) -> Artifact:
     """Make an artifact of powers."""
     record = provenance.new_record("powers", config={}, seed=0, device="cpu")
     items = np.arange(ITEMS)[::-1]
-    with artifact_writer.create(path, "Powers", record, force=True, resume=resume) as writer:
+    with artifact_writer.create(path, "Powers", record, force=True) as writer:
         writer.create(
             "power",
             (PARTS, ITEMS, 3),

@@ -1,13 +1,11 @@
 """The same arrays whoever works them out, and whoever is lost on the way."""
 
 import itertools
-import json
 import os
 import pickle
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ import pytest
 from speechscope import blocks
 from speechscope.artifact import Artifact
 from speechscope.blocks import tasks_of
-from speechscope.chunks import ChunkThreads, write_chunk
+from speechscope.chunks import write_chunk
 from speechscope.dask_workers import dask_workers
 from speechscope.errors import ArtifactError, SpeechscopeError, UsageProblem
 from speechscope.parallel import Here, Threads
@@ -225,29 +223,6 @@ def test_what_cannot_be_sent_is_said(tmp_path: Path) -> None:
         assert same is local
 
 
-class Waiting(growing.Powers):
-    """Says when its second task begins."""
-
-    began = threading.Event()
-
-    def __call__(self, task, progress):  # type: ignore[no-untyped-def]
-        if (task.start, task.part) == (0, 1):
-            self.began.set()
-        return super().__call__(task, progress)
-
-
-def test_a_chunk_is_written_while_the_next_is_worked_out(
-    expected: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def patient(*arguments: Any, **options: Any) -> Any:
-        assert Waiting.began.wait(60), "the second task waits for the first one's chunk"
-        return write_chunk(*arguments, **options)
-
-    monkeypatch.setattr(blocks, "write_chunk", patient)
-    made = growing.write(tmp_path / "other.zarr", Waiting(tmp_path), Here())
-    assert made.contents == expected.contents
-
-
 @pytest.mark.parametrize("failing", [1, 2 * 7])  # the last is waited for after all tasks
 def test_what_cannot_be_written_is_the_commands_error(
     failing: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -264,40 +239,6 @@ def test_what_cannot_be_written_is_the_commands_error(
         growing.write(tmp_path / "no.zarr", growing.Powers(tmp_path), Here())
     assert not (tmp_path / "no.zarr").exists()
     assert not partial_path(tmp_path / "no.zarr").exists()
-
-
-def test_what_is_worked_out_is_kept_for_resume(
-    expected: Artifact, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path, stop = tmp_path / "other.zarr", threading.Event()
-
-    def slow(*arguments: Any, **options: Any) -> Any:
-        stop.wait(60)  # nothing is on the disk when the work stops
-        return write_chunk(*arguments, **options)
-
-    class Stopping(growing.Powers):
-        def __call__(self, task: Any, progress: Any) -> Any:
-            if (task.start, task.part) == (16, 0):
-                raise KeyboardInterrupt
-            return super().__call__(task, progress)
-
-    abandon = ChunkThreads.abandon
-
-    def abandoned(threads: ChunkThreads, *, drop: bool = True) -> None:
-        threading.Timer(0.3, stop.set).start()
-        abandon(threads, drop=drop)
-
-    monkeypatch.setattr(blocks, "write_chunk", slow)
-    monkeypatch.setattr(ChunkThreads, "abandon", abandoned)
-    with pytest.raises(KeyboardInterrupt):
-        growing.write(path, Stopping(tmp_path), Here(), resume=False)
-    lines = (partial_path(path) / ".finished").read_text().splitlines()
-    assert [json.loads(line)["block"] for line in lines[1:]] == ["0-16 0", "0-16 1"]
-    for begun in tmp_path.glob("begun-*"):
-        begun.unlink()
-    made = growing.write(path, growing.Powers(tmp_path), Here(), resume=True)
-    assert made.contents == expected.contents
-    assert not list(tmp_path.glob("begun-0-*")), "what was written was worked out again"
 
 
 def test_a_chunk_that_is_not_there_is_noticed(tmp_path: Path) -> None:
