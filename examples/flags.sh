@@ -33,7 +33,7 @@ row speech "--padding speech"
 row gain "--normalize gain"
 row warp "" --augment warp,bins
 row stretch "" --augment stretch,frames
-row noise "" --augment noise
+row noise "" --augment noise=0.1
 row magnitude "--features sqrt-magnitude"
 row log-mel "--features log-mel --bins 40" --network logmel
 row all "--features log-mel --bins 40 --normalize band --padding speech --duration" --network logmel

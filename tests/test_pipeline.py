@@ -180,6 +180,7 @@ def test_an_interrupted_training_leaves_a_state_to_resume(
         (["train", "nothing.zarr"], 3, "nothing.zarr does not exist"),
         (["train", "--augment", "pitch", "-f"], 2, "--augment pitch: choose none, all, or some"),
         (["train", "--augment", "gain=-1", "-f"], 2, "--augment gain=-1: choose none, all"),
+        (["train", "--augment", "noise", "-f"], 2, "no amount of it helped; give one (noise=0.1)"),
         (["train", "--optimizer", "lbfgs", "-f"], 2, "--optimizer lbfgs: choose from adagrad"),
         (["train", "--network", "alexnet", "-f"], 2, "--network alexnet: choose from time, freq"),
         (["train", "--device", "tpu", "-f"], 2, "--device tpu: choose auto, cpu, cuda"),

@@ -341,6 +341,8 @@ def _amounts(text: str) -> dict[str, float]:
     amounts = {}
     for part in text.split(","):
         name, given, number = part.partition("=")
+        if usual.get(name) == 0 and not given:
+            raise UsageProblem(f"--augment {part}: no amount of it helped; give one ({part}=0.1)")
         try:
             amounts[name] = float(number) if given else usual[name]
         except (KeyError, ValueError):

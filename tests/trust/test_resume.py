@@ -71,7 +71,7 @@ def test_a_chunk_or_a_line_that_was_lost_is_done_again(server: ForkServer, work:
     whole = fingerprint(work / "out.zarr")
     shutil.rmtree(work / "out.zarr")
     partial = stopped(server, work, 3)
-    chunk = partial / "reconstruction/c/0/0/1/0/0/0"
+    chunk = partial / "reconstruction/c/0/1/1/0/0/0"  # the deeper layer is done first
     chunk.write_bytes(bytes(chunk.stat().st_size))  # as a loss of power may leave it
     with (partial / ".finished").open("a") as log:
         log.write('{"block": "9", "chu')
