@@ -1,6 +1,8 @@
-"""Where the arithmetic runs: the CPU, or a CUDA device."""
+"""Where the arithmetic runs: the CPU and how many of its threads, or a CUDA device."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -33,3 +35,14 @@ def choose(name: str) -> torch.device:
     if int(number or 0) >= count:
         raise UsageProblem(f"--device {name}: this machine has {count} CUDA devices")
     return torch.device(name)
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Have PyTorch divide its products among so many threads while the block lasts."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -37,6 +37,16 @@ def utterance(folder: Path, name: str, *, seed: int = 0, suffix: str = ".WAV") -
     return path
 
 
+def spoken(root: Path, speakers: int = 2, sentences: int = 2) -> Path:
+    """Write a corpus as `timit` does, of recordings of two seconds and more, with their words."""
+    for path in timit(root, speakers, sentences).rglob("*.PHN"):
+        path.with_suffix(".TXT").write_text("0 12800 see the moon\n")
+        samples = np.tile(recording(seed=len(path.stem)), 3)
+        soundfile.write(path.with_suffix(".WAV"), samples, RATE, subtype="PCM_16")
+        path.write_text(labels(len(samples), PHONES * 3))
+    return root
+
+
 def timit(root: Path, speakers: int = 3, sentences: int = 4) -> Path:
     """Write a corpus of `speakers` training and one test speaker."""
     for number in range(speakers + 1):

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 
 from speechscope import artifact_writer, provenance
 from speechscope.artifact import Artifact
@@ -74,6 +76,21 @@ def write(path: Path, work: Powers, executor: Executor) -> Artifact:
         small = [d.small["item"] for d in done if d.task.part == 0]
         writer.put("item_index", np.concatenate(small), ("item",))
     return Artifact(path)
+
+
+@contextmanager
+def local_cluster() -> Iterator[str]:
+    """Start a scheduler and two workers in this process; give their address."""
+    distributed: Any = pytest.importorskip("distributed")
+    with distributed.LocalCluster(
+        n_workers=2,
+        threads_per_worker=1,
+        processes=False,
+        protocol="tcp://",
+        host="127.0.0.1",
+        dashboard_address=":0",
+    ) as cluster:
+        yield cluster.scheduler_address
 
 
 @contextmanager

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from speechscope.artifact_writer import CHUNK_BYTES, ArtifactWriter, flag_attributes
@@ -15,6 +14,7 @@ from speechscope.clustering.maps import EMBEDDINGS
 from speechscope.clustering.samples import Samples, activations
 from speechscope.clustering.similarity import alignments, inner_products
 from speechscope.corpus.phonology import FEATURES, formants_of
+from speechscope.device import threads
 from speechscope.parallel import Executor
 from speechscope.parcels import shipped
 from speechscope.subject import Subject
@@ -220,10 +220,5 @@ def single_thread() -> Iterator[None]:
     """Let libraries use one thread while the block runs."""
     from threadpoolctl import threadpool_limits
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1):
-            yield
-    finally:
-        torch.set_num_threads(before)
+    with threads(1), threadpool_limits(1):
+        yield

@@ -7,7 +7,7 @@ the tasks in their order: the arrays are those of a single run, to the bit.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,7 @@ class Part:
         There are more shards than tasks.
     """
 
-    def __init__(self, shard: Shard | None, tasks: Iterable[Sized]) -> None:
+    def __init__(self, shard: Shard | None, tasks: Sequence[Sized]) -> None:
         sizes = [len(task) for task in tasks]
         self._shard, self._tasks = shard, len(sizes)
         self.place = slice(0, len(sizes))

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -130,10 +129,10 @@ def prepare(
     summary.notes += note
     speakers = sorted({u.speaker for u in wanted})
     place = {name: index for index, name in enumerate(speakers)}
-    tasks = partial(
-        _tasks, [(u, place[u.speaker], SPLIT_NAMES.index(split_of[u.identity])) for u in wanted]
+    tasks = list(
+        _tasks([(u, place[u.speaker], SPLIT_NAMES.index(split_of[u.identity])) for u in wanted])
     )
-    part = Part(shard, tasks())
+    part = Part(shard, tasks)
     if part.place.start:  # the first shard names what is wrong with the whole
         summary.losses = Losses()
     seen = Survey()
@@ -148,7 +147,7 @@ def prepare(
         )
         with (
             shipped(look, writer.folder, executor) as surveying,
-            executor.ordered_map(surveying, tasks()) as parts,
+            executor.ordered_map(surveying, tasks) as parts,
         ):
             for some in parts:
                 seen.add(some)
@@ -189,16 +188,12 @@ def prepare(
         channels=channels,
         first=part.before,
     )
-
-    def mine() -> Iterator[Task]:
-        return islice(tasks(), part.place.start, part.place.stop)
-
-    done = 0
+    mine, done = tasks[part.place], 0
     with (
         shipped(partial(_work, reader=reader, unit=unit), writer.folder, executor) as work,
-        executor.ordered_map(work, mine()) as blocks,
+        executor.ordered_map(work, mine) as blocks,
     ):
-        for task, block in zip(mine(), blocks, strict=True):
+        for task, block in zip(mine, blocks, strict=True):
             arrays.append(block.cut, [s for _, s, _ in task], [s for _, _, s in task])
             part.add(block.cut)
             done += len(task)

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 import torch
 
+from speechscope.device import threads
 from speechscope.networks.layers import Conv, Linear, Network
 
 Result = TypeVar("Result")
@@ -59,18 +60,15 @@ def side_by_side(
 
     Where the iteration is left early, as by an interrupt, nothing is running any more.
     """
-    threads = torch.get_num_threads()
-    if device.type != "cpu" or threads < LANES or not parts:
+    most = torch.get_num_threads()
+    if device.type != "cpu" or most < LANES:
         yield from map(work, parts)
         return
-    if len(parts) == 1:  # little work: even its products are faster undivided
-        torch.set_num_threads(1)
-        try:
-            yield work(parts[0])
-        finally:
-            torch.set_num_threads(threads)
+    if len(parts) < LANES:  # little work: even its products are faster undivided
+        with threads(1):
+            yield from map(work, parts)
         return
-    each = threads // LANES
+    each = most // LANES
     running: set[int] = set()
     changing = threading.Lock()
 
@@ -83,17 +81,16 @@ def side_by_side(
             with changing:
                 running.discard(threading.get_ident())
 
-    torch.set_num_threads(each)
-    pool = ThreadPoolExecutor(LANES, initializer=torch.set_num_threads, initargs=(each,))
-    try:
-        yield from pool.map(alone, parts)
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-        with changing:
-            for thread in running:
-                _stop(thread)
-        pool.shutdown(wait=True)
-        torch.set_num_threads(threads)
+    with threads(each):
+        pool = ThreadPoolExecutor(LANES, initializer=torch.set_num_threads, initargs=(each,))
+        try:
+            yield from pool.map(alone, parts)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+            with changing:
+                for thread in running:
+                    _stop(thread)
+            pool.shutdown(wait=True)
 
 
 def _stop(thread: int) -> None:

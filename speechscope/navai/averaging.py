@@ -1,6 +1,6 @@
 """What is averaged, and the averaging of some items of a corpus."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
 from speechscope.navai.averages import NORMALIZERS, Averages
+from speechscope.navai.block import Block
 from speechscope.navai.examples import Examples
 from speechscope.navai.gathering import Found, Watch
 from speechscope.navai.splits import Split, split_by
@@ -94,36 +96,20 @@ class Layout:
 
 
 @dataclass
-class Averaging:
-    """Averages aligned inputs of some items by class; see `gathering.Work`.
-
-    Parameters
-    ----------
-    by, phones
-        See `splits.split_by`.
+class Counting:
+    """Sums something of inputs by the class each is predicted as; see `gathering.Work`.
 
     Raises
     ------
     UsageProblem
-        A class is not one of the network's; or the means would not fit in memory.
+        A class is not one of the network's.
     """
 
     examples: Examples
     settings: NavaiSettings
-    by: str = "none"
-    phones: Corpus | None = None
 
     def __post_init__(self) -> None:
         self.settings.check(self.examples.classes)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {field.name: getattr(self, field.name) for field in fields(self)}
-
-    @cached_property
-    def split(self) -> Split | None:
-        """By what classes are split."""
-        of = self.examples
-        return split_by(self.by, of.corpus, phones=self.phones, times=of.times, answers=of.answers)
 
     @property
     def block(self) -> int:
@@ -136,6 +122,53 @@ class Averaging:
         return self.examples.items
 
     @property
+    def counted(self) -> int:
+        """How many classes count in the normalizer."""
+        return int(self.settings.counted(self.examples.classes).sum())
+
+    def blocks(
+        self, alignments: Sequence[str], rows: slice, watch: Watch | None
+    ) -> Iterator[tuple[Block, Tensor]]:
+        """Yield the inputs of some items that count, and the place (B,) of the class of each."""
+        examples = self.examples
+        kept = self.settings.counted(examples.classes)
+        place = torch.from_numpy(np.where(kept, np.cumsum(kept) - 1, -1)).to(examples.device)
+        for block in examples.blocks(alignments, rows):
+            if watch is not None:
+                watch(block.done, len(self.items))
+            block = block.kept(place[block.target] >= 0)
+            if len(block.item):
+                yield block, place[block.target]
+
+
+@dataclass
+class Averaging(Counting):
+    """Averages aligned inputs of some items by class; see `gathering.Work`.
+
+    Parameters
+    ----------
+    by, phones
+        See `splits.split_by`.
+
+    Raises
+    ------
+    UsageProblem
+        See `Counting`; or the means would not fit in memory.
+    """
+
+    by: str = "none"
+    phones: Corpus | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @cached_property
+    def split(self) -> Split | None:
+        """By what classes are split."""
+        of = self.examples
+        return split_by(self.by, of.corpus, phones=self.phones, times=of.times, answers=of.answers)
+
+    @property
     def layout(self) -> Layout:
         """What is known of the arrays."""
         parts = () if self.split is None else tuple(self.split.names)
@@ -144,26 +177,19 @@ class Averaging:
     def __call__(self, rows: slice, watch: Watch | None) -> Found:
         """Average the inputs of some items; those drawn at random depend on the first item."""
         examples, settings = self.examples, self.settings
-        kept = settings.counted(examples.classes)
         wanted = settings.wanted(examples.classes)
-        numbers = torch.from_numpy(np.where(kept, np.cumsum(kept) - 1, -1)).to(examples.device)
         averages = Averages(
             len(settings.alignments),
-            int(kept.sum()),
+            self.counted,
             examples.shape,
             device=examples.device,
             seed=mixed(settings.seed, rows.start),
         )
         items = [np.empty((3, 0), dtype=np.int64)]
         shift = [np.empty((len(settings.alignments), 0), dtype=np.int16)]
-        for block in examples.blocks(settings.alignments, rows):
-            if watch is not None:
-                watch(block.done, len(self.items))
-            block = block.kept(numbers[block.target] >= 0)
-            if not len(block.item):
-                continue
+        for block, place in self.blocks(settings.alignments, rows, watch):
             groups = None if self.split is None else self.split.groups(block, wanted)
-            averages.add(block.inputs, numbers[block.target], block.shift, groups)
+            averages.add(block.inputs, place, block.shift, groups)
             items.append(np.stack([block.item, block.output, block.target.cpu().numpy()]))
             shift.append(block.shift.cpu().numpy().astype(np.int16))
         item, output, target = np.concatenate(items, axis=1)

@@ -9,13 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from speechscope.artifact_writer import ArtifactWriter, flag_attributes
 from speechscope.errors import UsageProblem
-from speechscope.navai.averaging import Layout, NavaiSettings, axes_of
-from speechscope.navai.examples import Examples
+from speechscope.navai.averaging import Counting, Layout, NavaiSettings, axes_of
 from speechscope.navai.gathering import Found, Watch
 from speechscope.navai.store import Written, answered
 from speechscope.navai.sums import MOST_BYTES, Sums
@@ -24,7 +22,7 @@ from speechscope.relevance.target import per_class
 
 
 @dataclass
-class Profiling:
+class Profiling(Counting):
     """Sums what layers hold of some items by class; see `gathering.Work`.
 
     Parameters
@@ -43,19 +41,17 @@ class Profiling:
         memory.
     """
 
-    examples: Examples
-    settings: NavaiSettings
     layers: Sequence[str]
     adjust: bool
 
     def __post_init__(self) -> None:
-        self.settings.check(self.examples.classes)
+        super().__post_init__()
         network = self._network
         size = sum(int(np.prod(network.shapes[number - 1])) for number in self.numbers)
-        count = int(self.settings.counted(self.examples.classes).sum())
-        if 8 * size * count > MOST_BYTES:
+        if 8 * size * self.counted > MOST_BYTES:
             raise UsageProblem(
-                f"profiles of {count} classes would take {8e-9 * size * count:.1f} GB of memory; "
+                f"profiles of {self.counted} classes would take "
+                f"{8e-9 * size * self.counted:.1f} GB of memory; "
                 "choose layers (--layer)"
             )
 
@@ -75,16 +71,6 @@ class Profiling:
         return sorted({network.resolve(layer) for layer in self.layers})
 
     @property
-    def block(self) -> int:
-        """Items of a block."""
-        return self.examples.task
-
-    @property
-    def items(self) -> NDArray[np.int64]:
-        """All items, (N,)."""
-        return self.examples.items
-
-    @property
     def layout(self) -> Layout:
         """What is known of the arrays."""
         names = tuple(self._network.names[number - 1] for number in self.numbers)
@@ -92,18 +78,11 @@ class Profiling:
 
     def __call__(self, rows: slice, watch: Watch | None) -> Found:
         """Sum what layers hold of some items."""
-        examples, network, numbers = self.examples, self._network, self.numbers
-        kept = self.settings.counted(examples.classes)
-        place = torch.from_numpy(np.where(kept, np.cumsum(kept) - 1, -1)).to(examples.device)
-        sums = Sums(examples.device)
-        count = sums.at("count", (), (int(kept.sum()),), torch.int64)
-        for block in examples.blocks(("none",), rows):
-            if watch is not None:
-                watch(block.done, len(self.items))
-            block = block.kept(place[block.target] >= 0)
-            if not len(block.item):
-                continue
-            row = place[block.target].cpu()
+        network, numbers = self._network, self.numbers
+        sums = Sums(self.examples.device)
+        count = sums.at("count", (), (self.counted,), torch.int64)
+        for block, place in self.blocks(("none",), rows, watch):
+            row = place.cpu()
             count += row.bincount(minlength=len(count))
             found = activations(network, block.inputs, block.target, numbers, self.adjust)
             for number, values in found:
@@ -135,10 +114,7 @@ def write_profiles(
     SpeechscopeError
         Nothing was predicted as any of the classes.
     """
-    classes = layout.classes
-    kept, wanted = settings.counted(classes), settings.wanted(classes)
-    every = [name for name, yes in zip(classes, kept, strict=True) if yes]
-    written, empty = answered(found.sums, every, wanted[kept])
+    written, chosen, empty = answered(found.sums, layout.classes, settings)
     count = found.sums.of("count")[()].numpy()
     writer.set_config(layers=list(layout.layers))
     for layer in layout.layers:
@@ -150,10 +126,9 @@ def write_profiles(
         profile = np.stack([(means[row] - over).astype(np.float32) for row in rows])
         writer.put(f"profile_{layer}", profile, ("class", *axes), {"units": "1"})
         writer.put(f"normalizer_{layer}", over.astype(np.float32), axes, {"units": "1"})
-    chosen = [name for name, yes in zip(every, written, strict=True) if yes]
     writer.put("class", np.arange(len(chosen), dtype=np.int16), ("class",), flag_attributes(chosen))
     writer.put("count", count[written], ("class",), {"units": "1"})
-    return Written(int(count.sum()), tuple(chosen), empty)
+    return Written(int(count.sum()), chosen, empty)
 
 
 def activations(

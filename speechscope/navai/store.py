@@ -62,12 +62,8 @@ def write_navai(
     SpeechscopeError
         Nothing was predicted as any of the classes.
     """
-    classes = layout.classes
-    kept, wanted = settings.counted(classes), settings.wanted(classes)
-    names = [name for name, yes in zip(classes, kept, strict=True) if yes]
-    written, empty = answered(found.sums, names, wanted[kept])
+    written, chosen, empty = answered(found.sums, layout.classes, settings)
     means = means_of(found.sums, settings.normalizer)
-    chosen = [name for name, yes in zip(names, written, strict=True) if yes]
     _write_means(writer, means, written)
     alignment = np.arange(len(settings.alignments), dtype=np.int16)
     writer.put("alignment", alignment, ("alignment",), flag_attributes(settings.alignments))
@@ -75,18 +71,15 @@ def write_navai(
     write_lists(writer, layout, found)
     if layout.parts:
         _write_split(writer, found.sums, means, settings, layout)
-    return Written(len(found.lists["target"]), tuple(chosen), empty)
+    return Written(len(found.lists["target"]), chosen, empty)
 
 
 def answered(
-    sums: Sums, names: Sequence[str], wanted: NDArray[np.bool_]
-) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
-    """Return which classes are written, and the names of those wanted that have no inputs.
+    sums: Sums, classes: Sequence[str], settings: NavaiSettings
+) -> tuple[NDArray[np.bool_], tuple[str, ...], tuple[str, ...]]:
+    """Return which of the classes that count are written.
 
-    Parameters
-    ----------
-    names, wanted
-        Of the classes that are counted, and which of them are asked for.
+    Beside it their names, and those of the classes that are wanted and have no inputs.
 
     Raises
     ------
@@ -94,6 +87,9 @@ def answered(
         None has.
     """
     count = sums.of("count")[()].numpy()
+    kept = settings.counted(classes)
+    names = [name for name, yes in zip(classes, kept, strict=True) if yes]
+    wanted = settings.wanted(classes)[kept]
     written = wanted & (count > 0)
     empty = tuple(n for n, yes, c in zip(names, wanted, count, strict=True) if yes and not c)
     if not written.any():
@@ -102,7 +98,7 @@ def answered(
             f"{' …' if len(empty) > 5 else ''}; train longer, or choose other classes or another "
             "split"
         )
-    return written, empty
+    return written, tuple(n for n, yes in zip(names, written, strict=True) if yes), empty
 
 
 def write_lists(writer: ArtifactWriter, layout: Layout, found: Found) -> None:

@@ -147,7 +147,17 @@ def load_model(path: Path) -> Model:
     ArtifactError
         The checkpoint is missing, damaged, not a model, or its parts do not fit together.
     """
-    checkpoint = Checkpoint(path, "model")
+    return model_of(Checkpoint(path, "model"))
+
+
+def model_of(checkpoint: Checkpoint) -> Model:
+    """Return the network of a model's checkpoint.
+
+    Raises
+    ------
+    ArtifactError
+        Its parts do not fit together.
+    """
     values = checkpoint.values
     try:
         made = dict(values["network"])
@@ -174,7 +184,9 @@ def load_model(path: Path) -> Model:
         KeyError, TypeError, ValueError, RuntimeError, AttributeError, OverflowError, UsageProblem
     ) as error:  # fmt: skip
         reason = " ".join(str(error).split())[:200]
-        raise ArtifactError(f"{path}: the model does not fit its record ({reason})") from error
+        raise ArtifactError(
+            f"{checkpoint.path}: the model does not fit its record ({reason})"
+        ) from error
 
 
 def _compare(built: Callable[[], Network], weights: Mapping[str, Tensor]) -> None:
@@ -261,7 +273,7 @@ def first_weights(checkpoint: Checkpoint, classes: Sequence[str]) -> dict[str, T
         The checkpoint is neither, or its encoder is the model it was made from.
     """
     if checkpoint.kind == "model":
-        model = load_model(checkpoint.path)
+        model = model_of(checkpoint)
         last = model.network.names[-1] if model.classes != tuple(classes) else None
         weights = model.network.state_dict()
         return {name: value for name, value in weights.items() if name.split(".")[0] != last}

@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
+from speechscope.device import threads
+
 LANES = 2
 
 
@@ -45,10 +47,11 @@ class Lanes:
                 work(lane)
             return
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(self.count - 1, initializer=_alone)
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
+            # A lane's thread does not divide its products further, nor does this one.
+            self._pool = ThreadPoolExecutor(
+                self.count - 1, initializer=torch.set_num_threads, initargs=(1,)
+            )
+        with threads(1):
             others = [self._pool.submit(work, lane) for lane in range(1, self.count)]
             try:
                 work(0)
@@ -58,10 +61,3 @@ class Lanes:
             for error in errors:
                 if error is not None:
                     raise error
-        finally:
-            torch.set_num_threads(threads)
-
-
-def _alone() -> None:
-    """Keep a lane's thread from dividing its products further."""
-    torch.set_num_threads(1)

@@ -4,9 +4,9 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import corpora
+import growing
 import pytest
 
 from speechscope import cli
@@ -69,18 +69,10 @@ def test_two_workers_give_the_arrays_of_one(name: str, made: Path, tmp_path: Pat
 
 
 def test_dask_workers_give_the_arrays_of_one(made: Path, tmp_path: Path) -> None:
-    distributed: Any = pytest.importorskip("distributed")
-    with distributed.LocalCluster(
-        n_workers=2,
-        threads_per_worker=1,
-        processes=False,
-        protocol="tcp://",
-        host="127.0.0.1",
-        dashboard_address=":0",
-    ) as cluster:
+    with growing.local_cluster() as address:
         for name, arguments in COMMANDS.items():
             path = str(tmp_path / f"{name}.zarr")
-            run(made, *arguments, "--scheduler", cluster.scheduler_address, "-o", path)
+            run(made, *arguments, "--scheduler", address, "-o", path)
             same(made, name, path)
 
 

@@ -3,12 +3,11 @@
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import corpora
+import growing
 import numpy as np
 import pytest
-import soundfile
 from answers import evened
 
 from speechscope import cli
@@ -28,12 +27,7 @@ FORMS = {
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a model of segments, one of letters, and what comes of each alone."""
     folder = tmp_path_factory.mktemp("navai-growth")
-    root = corpora.timit(folder / "timit", speakers=2, sentences=2)
-    for path in root.rglob("*.PHN"):
-        path.with_suffix(".TXT").write_text("0 12800 see the moon\n")
-        samples = np.tile(corpora.recording(seed=len(path.stem)), 3)
-        soundfile.write(path.with_suffix(".WAV"), samples, corpora.RATE, subtype="PCM_16")
-        path.write_text(corpora.labels(len(samples), corpora.PHONES * 3))
+    corpora.spoken(folder / "timit")
     little = ["--epochs", "1", "--per-class", "3", "--lr", "1e-6"]
     run(folder, "prepare", "timit", "--max-length", "none")
     run(folder, "train", *little, "-o", "even.pt")
@@ -96,18 +90,10 @@ def test_two_workers_give_the_arrays_of_one(name: str, made: Path, tmp_path: Pat
 
 
 def test_dask_workers_give_the_arrays_of_one(made: Path, tmp_path: Path) -> None:
-    distributed: Any = pytest.importorskip("distributed")
-    with distributed.LocalCluster(
-        n_workers=2,
-        threads_per_worker=1,
-        processes=False,
-        protocol="tcp://",
-        host="127.0.0.1",
-        dashboard_address=":0",
-    ) as cluster:
+    with growing.local_cluster() as address:
         for name, told in FORMS.items():
             path = tmp_path / f"{name}.zarr"
-            at = ["--scheduler", cluster.scheduler_address, "-o", str(path)]
+            at = ["--scheduler", address, "-o", str(path)]
             run(made, "navai", *told, *at)
             same(made, name, path)
 

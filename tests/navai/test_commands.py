@@ -35,13 +35,7 @@ LITTLE = ["--epochs", "1", "--per-class", "3", "--lr", "1e-6", "-q"]
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a model of segments, one of frames, one of waveforms and one of letters."""
     folder = tmp_path_factory.mktemp("navai")
-    root = corpora.timit(folder / "timit", speakers=2, sentences=2)
-    for path in root.rglob("*.PHN"):
-        path.with_suffix(".TXT").write_text("0 12800 see the moon\n")
-        # Two seconds and more, so that windows without padding are left.
-        samples = np.tile(corpora.recording(seed=len(path.stem)), 3)
-        soundfile.write(path.with_suffix(".WAV"), samples, corpora.RATE, subtype="PCM_16")
-        path.write_text(corpora.labels(len(samples), corpora.PHONES * 3))
+    corpora.spoken(folder / "timit")  # long enough for windows without padding
     at = ["-C", str(folder)]
     assert run([*at, "prepare", "timit", "--max-length", "none", "-q"]) == 0
     assert run([*at, "train", *LITTLE, "-o", "even.pt"]) == 0
