@@ -191,7 +191,7 @@ def command(
         )
         return
     chosen = recipes.resolve(recipe, "train", flags)
-    amounts = _amounts(chosen["augment"])
+    amounts = recipes.augment_amounts(chosen["augment"])
     if freeze_encoder and begin is None:
         raise UsageProblem("--freeze-encoder: name the encoder with --from decoder.pt")
 
@@ -331,25 +331,3 @@ def _line(epoch: dict[str, float]) -> str:
         f"{epoch['accuracy']:.1%} of the classes, {epoch['accuracy_folded']:.1%} folded, "
         f"{epoch['balanced_folded']:.1%} class-balanced ({epoch['seconds']:.1f} s)"
     )
-
-
-def _amounts(text: str) -> dict[str, float]:
-    """Return the amounts of ``--augment``: none, all, or ``warp,gain=0.2``."""
-    usual = {name: value.value for name, value in recipes.AUGMENT.items()}
-    if text in ("none", "all"):
-        return usual if text == "all" else {}
-    amounts = {}
-    for part in text.split(","):
-        name, given, number = part.partition("=")
-        if usual.get(name) == 0 and not given:
-            raise UsageProblem(f"--augment {part}: no amount of it helped; give one ({part}=0.1)")
-        try:
-            amounts[name] = float(number) if given else usual[name]
-        except (KeyError, ValueError):
-            amounts[name] = -1.0
-        if name not in usual or not 0 <= amounts[name] < float("inf"):
-            raise UsageProblem(
-                f"--augment {part}: choose none, all, or some of {', '.join(usual)}, "
-                "with =AMOUNT if wanted"
-            )
-    return amounts

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from speechscope.errors import UsageProblem
-from speechscope.recipes.chosen import AUGMENT, SYNTH
+from speechscope.recipes.chosen import SYNTH, augment_amounts
 from speechscope.recipes.churchman2015 import CHURCHMAN_2015
 from speechscope.recipes.krug2018 import KRUG_2018
 from speechscope.recipes.muckenhirn2019 import MUCKENHIRN_2019
@@ -31,7 +31,6 @@ from speechscope.recipes.values import Recipe, Table
 __all__ = [
     "ALGORITHMS",
     "ALIGNMENTS",
-    "AUGMENT",
     "DEFAULT",
     "FEATURES",
     "FOR_SPEAKERS",
@@ -44,6 +43,7 @@ __all__ = [
     "RULES",
     "SAMPLE_FRAMES",
     "SPLITS_OF_CLASSES",
+    "augment_amounts",
     "resolve",
     "shown",
     "table",

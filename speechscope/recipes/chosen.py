@@ -1,5 +1,6 @@
 """Values of what no paper speaks of: the demonstration corpus, and amounts of augmentation."""
 
+from speechscope.errors import UsageProblem
 from speechscope.recipes.values import Table, Value
 
 AUGMENT: Table = {
@@ -19,3 +20,31 @@ SYNTH: Table = {
     "language": Value("en-us", "TIMIT's language"),
     "sphere": Value(False, "chosen: RIFF is read everywhere; TIMIT itself is SPHERE"),
 }
+
+
+def augment_amounts(text: str) -> dict[str, float]:
+    """Return the amounts of ``--augment``: none, all, or ``warp,gain=0.2``.
+
+    Raises
+    ------
+    UsageProblem
+        A name or an amount is none, or a name without an amount has no usual one.
+    """
+    usual = {name: value.value for name, value in AUGMENT.items()}
+    if text in ("none", "all"):
+        return usual if text == "all" else {}
+    amounts = {}
+    for part in text.split(","):
+        name, given, number = part.partition("=")
+        if usual.get(name) == 0 and not given:
+            raise UsageProblem(f"--augment {part}: no amount of it helped; give one ({part}=0.1)")
+        try:
+            amounts[name] = float(number) if given else usual[name]
+        except (KeyError, ValueError):
+            amounts[name] = -1.0
+        if name not in usual or not 0 <= amounts[name] < float("inf"):
+            raise UsageProblem(
+                f"--augment {part}: choose none, all, or some of {', '.join(usual)}, "
+                "with =AMOUNT if wanted"
+            )
+    return amounts
