@@ -2,26 +2,55 @@
 
     python benchmarks/anneal.py                         # all layers, both networks
 
-Plain PyTorch is the network as an nn.Sequential, run forward once for every proposal. Energies of
-the same proposals are compared before anything is timed.
+Plain PyTorch is the network as an nn.Sequential, run forward once for every proposal, by one thread
+or by as many as ours has, whichever is faster. Energies of the same proposals are compared before
+anything is timed; then both take turns, and medians are printed.
 """
 
 import argparse
+import statistics
 import time
+from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from bp import sequential
 from torch import Tensor
 
-from speechscope.inversion.anneal import SWEEP, AnnealSettings, Neighbours, anneal
-from speechscope.inversion.problem import Problem
+from speechscope import recipes
+from speechscope.inversion.anneal import SWEEP, AnnealSettings, Neighbours
+from speechscope.inversion.build import inversion_settings
+from speechscope.inversion.chain import invert
 from speechscope.inversion.proposals import make_proposals
 from speechscope.networks.classifiers import TABLES
 from speechscope.networks.layers import Network
 
+BLOCK: int = recipes.resolve(recipes.DEFAULT, "invert", {})["block"]
 
-def measure(network: Network, layer: int, items: int, proposals: int, rows: int) -> None:
+
+def seconds(work: Callable[[], object]) -> float:
+    """Return how long something takes."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def rate(plain: Callable[[Tensor, Tensor], Tensor], x: Tensor, goal: Tensor, most: int) -> float:
+    """Return the items a second of forward passes with so many threads."""
+    torch.set_num_threads(most)
+    plain(x, goal)
+    began, count = time.perf_counter(), 0
+    while time.perf_counter() - began < 0.5:
+        plain(x, goal)
+        count += len(x)
+    return count / (time.perf_counter() - began)
+
+
+def measure(network: Network, layer: int, options: argparse.Namespace) -> None:
     """Print one line for a layer."""
+    items, proposals, rows, threads = (
+        getattr(options, name) for name in ("items", "proposals", "rows", "threads")
+    )
     torch.manual_seed(1)
     inputs = 0.1 * torch.randn(items, *network.input_shape)
     target = network.activation(inputs, layer).detach()
@@ -62,24 +91,31 @@ def measure(network: Network, layer: int, items: int, proposals: int, rows: int)
     if apart > 1e-4:
         raise SystemExit(f"layer {layer}: energies differ by {apart:.1e}")
 
-    began = time.perf_counter()
-    anneal(Problem(network, layer, target, seeds, 0.1), None, settings)
-    ours = items * proposals / (time.perf_counter() - began)
-    one, count = x[:1], 0
-    began = time.perf_counter()
-    while time.perf_counter() - began < 0.5:
-        plain(one, target[:1])
-        count += 1
-    single = count / (time.perf_counter() - began)
-    batch = inputs[: min(items, 256)]
-    began, count = time.perf_counter(), 0
-    while time.perf_counter() - began < 0.5:
-        plain(batch, target[: len(batch)])
-        count += len(batch)
-    batched = count / (time.perf_counter() - began)
+    chosen = recipes.resolve(recipes.DEFAULT, "invert", {"block": options.block, "l2": 0.1})
+    inversion = replace(inversion_settings(chosen, 0), anneal=settings)
+
+    def ours() -> None:
+        invert(network, {}, inputs, [layer], ["anneal"], inversion, seeds=seeds)
+
+    one, batch = x[:1], inputs[: min(items, 256)]
+    rates: dict[str, list[float]] = {"ours": [], "single": [], "batched": []}
+    for _ in range(options.repeats):
+        torch.set_num_threads(threads)
+        rates["ours"].append(items * proposals / seconds(ours))
+        # The faster of one thread and of as many as ours has.
+        for name, what in (("single", one), ("batched", batch)):
+            rates[name].append(
+                max(rate(plain, what, target[: len(what)], most) for most in {1, threads})
+            )
+    torch.set_num_threads(threads)
+    over = {
+        name: statistics.median(a / b for a, b in zip(rates["ours"], rates[name], strict=True))
+        for name in ("single", "batched")
+    }
+    ours_, single, batched = (statistics.median(rates[name]) for name in rates)
     print(
-        f"{network.names[layer - 1]:>6} {layer:>3} {ours:>10.0f} {single:>10.0f} {batched:>10.0f} "
-        f"{ours / single:>8.1f} {ours / batched:>8.1f}   E {apart:.0e}",
+        f"{network.names[layer - 1]:>6} {layer:>3} {ours_:>10.0f} {single:>10.0f} {batched:>10.0f} "
+        f"{over['single']:>8.1f} {over['batched']:>8.1f}   E {apart:.0e}",
         flush=True,
     )
 
@@ -92,16 +128,18 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=480)
     parser.add_argument("--proposals", type=int, default=400)
     parser.add_argument("--rows", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--block", type=int, default=BLOCK)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    for name in options.network or sorted(TABLES):
+    for name in options.network or ("freq-overlap", "freq-overlap-padded"):
         torch.manual_seed(0)
         network = Network(TABLES[name])
         print(f"{name}, {options.items} chains, {options.threads} threads; proposals a second")
         print("  name layer       ours     single    batched  /single /batched   relative apart")
         for layer in (int(number) for number in options.layers.split(",")):
-            measure(network, layer, options.items, options.proposals, options.rows)
+            measure(network, layer, options)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,10 @@ from speechscope.seeds import mixed
 METHODS = ("anneal", "bp", "decode", "align")
 """Every single method by its name."""
 
+SHARE, LARGER = 16, 4
+"""How much less of a network a proposal of annealing computes than a step of descent does, about,
+and how much larger its blocks are (measured)."""
+
 
 @dataclass(frozen=True)
 class InversionSettings:
@@ -34,8 +38,8 @@ class InversionSettings:
     l2
         λ of the objective ½ ‖Y* − Y‖² + λ/2 ‖X‖² (Churchman 2015, sec. 6.4.1).
     block
-        Items reconstructed at a time, at most. Rounding depends on it in the last digits: equal
-        bits need equal blocks.
+        Items reconstructed at a time, at most; `LARGER` times as many by annealing alone. Rounding
+        depends on it in the last digits: equal bits need equal blocks.
     average
         Runs whose reconstructions are averaged (sec. 6.7).
     noise
@@ -185,8 +189,11 @@ def invert(
 
     device = inputs.device
     if isinstance(network, Network):
-        work = multiplications(network, max(numbers, default=1))
-        parts = blocks(len(inputs), settings.block, work, device)
+        work, most = multiplications(network, max(numbers, default=1)), settings.block
+        if all(chain == ("anneal",) for chain in chains):
+            # A proposal reaches few rows: its steps are shorter than those of descent.
+            work, most = work // SHARE, most * LARGER
+        parts = blocks(len(inputs), most, work, device)
         found = list(side_by_side(reconstruct, parts, device))
     else:  # it may hold state that two threads would disturb
         parts = blocks(len(inputs), settings.block, 0, device)

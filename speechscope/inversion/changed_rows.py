@@ -1,8 +1,8 @@
 """The energy after a change of a few neighbouring rows, from those rows alone.
 
-A proposal of simulated annealing changes a band of the input. The first convolution is linear, so
-its change is one matrix product of the band; above it, only the rows that the band reaches are
-computed again. All inputs of a batch change at the same rows, so that every array is a slice.
+A proposal of simulated annealing changes a band of the input. A convolution is linear, so that its
+change is one matrix product of the rows that changed; only the regions of its pooling that they
+reach are computed again. All inputs of a batch change at the same rows, so every array is a slice.
 """
 
 from typing import TypeAlias
@@ -37,6 +37,32 @@ def toeplitz(band: Tensor, rows: Span, outputs: Span) -> Tensor:
     return matrix.flatten(2).flatten(0, 1)
 
 
+def highest(x: Tensor, size: int, stride: int) -> Tensor:
+    """Return the maxima of `size` neighbours along the second axis, every `stride`.
+
+    Where regions overlap, what they share is compared once.
+    """
+    count = (x.shape[1] - size) // stride + 1
+
+    def every(part: Tensor, first: int, regions: int) -> Tensor:
+        return part[:, first : first + (regions - 1) * stride + 1 : stride]
+
+    if size < 2 * stride:
+        y = every(x, 0, count)
+        for k in range(1, size):
+            y = torch.maximum(y, every(x, k, count))
+        return y if size > 1 else y.clone()
+    # Regions of `stride` rows each, of which every larger one is made.
+    whole, rest = divmod(size, stride)
+    pieces = highest(x, stride, stride)
+    y = torch.maximum(pieces[:, :count], pieces[:, 1 : count + 1])
+    for k in range(2, whole):
+        y = torch.maximum(y, pieces[:, k : k + count])
+    for k in range(size - rest, size):
+        y = torch.maximum(y, every(x, k, count))
+    return y
+
+
 class ChangedRows:
     """The rows that a change reaches, layer by layer.
 
@@ -46,7 +72,7 @@ class ChangedRows:
     def __init__(self, network: Network, layer: int, target: Tensor, rows: int) -> None:
         blocks = plan(network, layer)
         self._convolutions = [
-            _Convolution(network, block, rows if number == 0 else 0)
+            _Convolution(network, block, first=number == 0)
             for number, block in enumerate(blocks)
             if isinstance(network.table[block[0] - 1], Conv)
         ]
@@ -78,9 +104,9 @@ class ChangedRows:
         pending = self._pending = []
         span, y = self._convolutions[0].add(change, first, pending)
         for block in self._convolutions[1:]:
-            span, y = block.replace(span, y, pending)
+            if span[0] < span[1]:
+                span, y = block.replace(span, y, pending)
         if span[0] >= span[1]:
-            # Pooling leaves the last rows out.
             self._proposed = self._energy
             return self._proposed
         if self._dense:
@@ -101,22 +127,27 @@ class ChangedRows:
         """See `proposals.Proposals`."""
         items = accepted.nonzero()[:, 0]
         for place, new in self._pending:
-            place[items] = new[items]
+            # As rows: the whole of an item's is copied at once.
+            rows = new.view(len(new), -1).index_select(0, items)
+            place.view(len(place), -1)[items] = rows
         self._energy = torch.where(accepted, self._proposed, self._energy)
 
 
 class _Convolution:
-    """A convolution and the ReLU and pooling after it; arrays are (B, F, T, C)."""
+    """A convolution and the ReLU and pooling after it; arrays are (B, F, T, C).
 
-    def __init__(self, network: Network, block: tuple[int, int], rows: int) -> None:
+    What comes after a change of rows is the convolution of the change, added: one product of the
+    rows with the `toeplitz` matrix of the kernel.
+    """
+
+    def __init__(self, network: Network, block: tuple[int, int], *, first: bool) -> None:
         conv, *rest = network.table[block[0] - 1 : block[1]]
         assert isinstance(conv, Conv)
         weight, bias = (p.detach() for p in network.parameters_of(network.names[block[0] - 1]))
-        channels, _, frames = network.shape_before(block[0])
+        _, _, frames = network.shape_before(block[0])
         maps, self._bins, self._frames = network.shapes[block[0] - 1]
-        self._taps = taps = conv.kernel[0]
-        self._top, self._bottom, left, _ = conv.pads
-        self._maps, self._bias = maps, bias
+        self._weight, self._bias, self._pads = weight, bias, conv.pads
+        self._taps, self._top = conv.kernel[0], conv.pads[0]
         self._relu = any(isinstance(row, ReLU) for row in rest)
         pool = next((row for row in rest if isinstance(row, MaxPool)), None)
         self._pool = pool
@@ -125,91 +156,88 @@ class _Convolution:
             time = TimePool(pool.size[1], pool.stride[1], self._frames, maps, columns=False)
             self._pooled_frames = time.out
             self._pooled = FrequencyPool(pool.size[0], pool.stride[0], self._bins).out
-        band = time_band(weight, frames, left, self._frames)
-        self._by_frame = conv.kernel[1] == 1
+        self._by_frame = conv.kernel[1] == 1 and conv.pads[2] == conv.pads[3] == 0
+        self._band: Tensor | None = None
         if self._by_frame:
-            self._matrix = weight[..., 0].permute(2, 1, 0).flatten(0, 1)  # (taps × C, maps)
-        else:
-            self._matrix = band.flatten(0, 1)  # (taps × T × C, T' × maps)
-        self._spread = toeplitz(band, (0, rows), (1 - taps, rows)) if rows else None
-        self._width = frames * channels
+            self._band = weight[..., 0].permute(2, 1, 0)  # (taps, C, maps)
+        elif first:  # few rows and channels; with more, so large a matrix is mostly zeros
+            self._band = time_band(weight, frames, conv.pads[2], self._frames)
+        self._spreads: dict[int, Tensor] = {}
         self._x = self._z = weight.new_empty(0)
 
     def load(self, x: Tensor) -> Tensor:
         """Return the output (B, F', T', C') of all rows, and remember them."""
-        self._x = functional.pad(x, (0, 0, 0, 0, self._top, self._bottom))
-        self._z = self._convolve(self._x)
+        self._x = x.contiguous()
+        self._z = self._convolve(x, self._pads[0], self._pads[1]).add_(self._bias)
         return self._after(self._z)
 
     def add(self, change: Tensor, first: int, pending: Pending) -> tuple[Span, Tensor]:
         """Add a change (B, n, T, C) of the input; return the rows of the output it reaches."""
-        assert self._spread is not None
-        rows = change.shape[1]
         start = first + self._top - self._taps + 1
-        low, high = max(0, start), min(self._bins, first + rows + self._top)
-        columns = self._frames * self._maps
-        matrix = self._spread[
-            : rows * self._width, (low - start) * columns : (high - start) * columns
-        ]
-        moved = (change.flatten(1) @ matrix).view(len(change), high - low, self._frames, -1)
-        moved += self._z[:, low:high]
-        return self._reached(low, high, moved, pending)
+        low, high = max(0, start), min(self._bins, first + change.shape[1] + self._top)
+        reached = self._regions(low, high)
+        if reached[0] >= reached[1]:
+            # Pooling leaves the last rows out, of which nothing has to be known.
+            return reached, change
+        above, below = self._rows_of(reached)
+        z, begin, end = self._z, max(low, above), min(high, below)
+        window = z.new_empty(len(change), below - above, *z.shape[2:])
+        window[:, : begin - above] = z[:, above:begin]
+        window[:, end - above :] = z[:, end:below]
+        place, new = z[:, begin:end], window[:, begin - above : end - above]
+        torch.add(place, self._moved(change, slice(begin - start, end - start)), out=new)
+        pending.append((place, new))
+        return reached, self._after(window)
 
     def replace(self, span: Span, x: Tensor, pending: Pending) -> tuple[Span, Tensor]:
         """Replace rows of the input; return the rows of the output that they reach."""
-        low = max(0, span[0] + self._top - self._taps + 1)
-        high = min(self._bins, span[1] + self._top)
-        if span[0] >= span[1] or low >= high:
-            return (low, low), x
-        first, last = self._top + span[0], self._top + span[1]
-        pending.append((self._x[:, first:last], x))
-        window = self._x[:, low : high + self._taps - 1].clone()
-        # Rows that no window begins or ends in are beyond the last output.
-        kept = min(last, high + self._taps - 1)
-        window[:, first - low : kept - low] = x[:, : kept - first]
-        return self._reached(low, high, self._convolve(window), pending)
+        place = self._x[:, slice(*span)]
+        pending.append((place, x))
+        return self.add(x - place, span[0], pending)
 
-    def _convolve(self, x: Tensor) -> Tensor:
-        """Convolve rows (B, n + taps − 1, T, C), padding included, to (B, n, T', C')."""
-        rows = x.unfold(1, self._taps, 1)
-        batch, count, frames = rows.shape[:3]
-        if self._by_frame:
-            flat = rows.transpose(3, 4).reshape(batch * count * frames, -1)
-        else:
-            flat = rows.permute(0, 1, 4, 2, 3).reshape(batch * count, -1)
-        return (flat @ self._matrix).view(batch, count, self._frames, self._maps)
+    def _moved(self, change: Tensor, outputs: slice) -> Tensor:
+        """Return the convolution of rows (B, n, T, C) between zeros: some of its outputs."""
+        batch, rows, frames, _ = change.shape
+        if self._band is None:
+            return self._convolve(change, self._taps - 1, self._taps - 1)[:, outputs]
+        if rows not in self._spreads:
+            self._spreads[rows] = toeplitz(self._band, (0, rows), (1 - self._taps, rows))
+        count, width = outputs.stop - outputs.start, self._band.shape[2]
+        spread = self._spreads[rows][:, outputs.start * width : outputs.stop * width]
+        if self._by_frame and frames > 1:
+            flat = change.transpose(1, 2).reshape(batch * frames, -1)
+            return (flat @ spread).view(batch, frames, count, -1).transpose(1, 2)
+        return (change.flatten(1) @ spread).view(batch, count, self._frames, -1)
 
-    def _reached(self, low: int, high: int, z: Tensor, pending: Pending) -> tuple[Span, Tensor]:
+    def _convolve(self, x: Tensor, above: int, below: int) -> Tensor:
+        """Convolve rows (B, n, T, C) between rows of zeros, to (B, n', T', C')."""
+        padded = functional.pad(x, (0, 0, *self._pads[2:], above, below)).permute(0, 3, 1, 2)
+        return functional.conv2d(padded, self._weight).permute(0, 2, 3, 1).contiguous()
+
+    def _regions(self, low: int, high: int) -> Span:
         """Return the rows of the output that rows low … high − 1 of the convolution reach."""
-        pending.append((self._z[:, low:high], z))
         if self._pool is None:
-            return (low, high), self._after(z)
+            return low, high
         size, stride = self._pool.size[0], self._pool.stride[0]
-        start = max(0, -((size - 1 - low) // stride))
-        stop = min(self._pooled, (high - 1) // stride + 1)
-        if start >= stop:
-            return (start, start), z[:, :0]
-        first, last = start * stride, (stop - 1) * stride + size
-        window = self._z[:, first:last].clone()
-        begin, end = max(low, first), min(high, last)
-        window[:, begin - first : end - first] = z[:, begin - low : end - low]
-        return (start, stop), self._after(window)
+        return max(0, -((size - 1 - low) // stride)), min(self._pooled, (high - 1) // stride + 1)
+
+    def _rows_of(self, regions: Span) -> Span:
+        """Return the rows of the convolution that some rows of the output come from."""
+        if self._pool is None:
+            return regions
+        size, stride = self._pool.size[0], self._pool.stride[0]
+        return regions[0] * stride, (regions[1] - 1) * stride + size
 
     def _after(self, z: Tensor) -> Tensor:
-        """Pool, shift and rectify whole regions of rows."""
+        """Pool and rectify whole regions of rows."""
         if self._pool is None:
-            y = z + self._bias
-            return y.relu_() if self._relu else y
+            return z.relu() if self._relu else z
         (size, frames), (stride, step) = self._pool.size, self._pool.stride
         last = (self._pooled_frames - 1) * step + 1
-        over_time = z[:, :, 0:last:step]
+        y = z[:, :, 0:last:step]
         for k in range(1, frames):
-            over_time = torch.maximum(over_time, z[:, :, k : k + last : step])
-        last = (z.shape[1] - size) // stride * stride + 1
-        y = over_time[:, 0:last:stride]
-        for k in range(1, size):
-            y = torch.maximum(y, over_time[:, k : k + last : stride])
-        y = y + self._bias
+            y = torch.maximum(y, z[:, :, k : k + last : step])
+        y = highest(y, size, stride)
         return y.relu_() if self._relu else y
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from speechscope.inversion.anneal import SWEEP, AnnealSettings, Neighbours, anneal, temperatures
-from speechscope.inversion.changed_rows import ChangedRows
+from speechscope.inversion.changed_rows import ChangedRows, highest
 from speechscope.inversion.first_layer import FirstLayer
 from speechscope.inversion.problem import Problem
 from speechscope.inversion.proposals import WholeNetwork, make_proposals
@@ -24,6 +24,16 @@ TABLE: Table = (
     ReLU(),
     Linear(5),
 )
+WIDE: Table = (
+    Conv(3, (4, 3), "same"),
+    MaxPool((5, 1), (2, 1)),
+    Conv(4, (3, 3), "same"),
+    MaxPool((7, 2), (3, 2)),
+    Conv(5, (2, 2)),
+    ReLU(),
+    Linear(4),
+)
+"""Later kernels over time, and regions that overlap by one row and by more than two."""
 SETTINGS = AnnealSettings(
     proposals=250,
     chains=2,
@@ -60,6 +70,7 @@ def energy(made: Layered, layer: int, target: Tensor, x: Tensor) -> Tensor:
     [
         (TABLE, (1, 24, 6), range(1, 10)),
         (TABLE, (2, 24, 6), (1, 6, 9)),
+        (WIDE, (1, 24, 6), range(1, 8)),
         (TABLES["freq-overlap"], (1, 201, 16), (1, 3, 6, 9, 12)),
         (TABLES["freq-overlap-padded"], (1, 201, 16), (1, 3, 6, 9, 12)),
     ],
@@ -89,6 +100,18 @@ def test_changed_rows_give_the_energy_of_a_whole_forward_pass(
             accepted = torch.rand(3, generator=generator) < 0.5
             proposals.settle(accepted)
             x = torch.where(accepted[:, None, None, None], changed, x)
+
+
+@pytest.mark.parametrize(
+    ("size", "stride"), [(1, 1), (2, 1), (3, 2), (4, 2), (5, 2), (7, 3), (9, 3)]
+)
+def test_highest_of_neighbours(size: int, stride: int) -> None:
+    x = torch.randn(2, 23, 3, generator=torch.Generator().manual_seed(0))
+    expected = x.unfold(1, size, stride).amax(-1)
+    assert torch.equal(highest(x, size, stride), expected)
+    before = x.clone()
+    highest(x, size, stride).zero_()  # nothing of x is returned
+    assert torch.equal(x, before)
 
 
 def test_other_networks_are_evaluated_whole() -> None:

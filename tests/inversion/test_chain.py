@@ -6,6 +6,7 @@ import torch
 from inversions import bold, bp_settings
 
 from speechscope.errors import UsageProblem
+from speechscope.inversion.anneal import AnnealSettings, anneal
 from speechscope.inversion.bp import bp, random_start
 from speechscope.inversion.chain import (
     InversionSettings,
@@ -174,3 +175,25 @@ def test_the_mismatch_is_that_of_the_layer(network: Network, inputs: torch.Tenso
         y = network.activation(found.reconstruction[0, at].double(), layer).flatten(1)
         expected = (y - wanted).norm(dim=1) / wanted.norm(dim=1)
         torch.testing.assert_close(found.mismatch[0, at], expected, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("names", "sizes"), [(["anneal"], [5]), (["anneal", "bp"], [3, 2]), (["bp+anneal"], [3, 2])]
+)
+def test_annealing_alone_takes_larger_blocks(
+    network: Network,
+    inputs: torch.Tensor,
+    monkeypatch: pytest.MonkeyPatch,
+    names: list[str],
+    sizes: list[int],
+) -> None:
+    seen: list[int] = []
+
+    def watched(problem: Problem, start: torch.Tensor | None, settings: AnnealSettings) -> Found:
+        seen.append(len(problem.target))
+        return anneal(problem, start, settings)
+
+    monkeypatch.setattr("speechscope.inversion.chain.anneal", watched)
+    few = replace(SETTINGS, anneal=replace(SETTINGS.anneal, proposals=10))
+    invert(network, {}, inputs, [1], names, few, seeds=SEEDS)
+    assert seen == sizes
