@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, redirect_stdout
+from contextlib import AbstractContextManager, ExitStack, contextmanager, redirect_stdout
 from functools import partial
 from io import StringIO
 from pathlib import Path
@@ -149,6 +149,7 @@ def run_dask(what: str, *arguments: str) -> "subprocess.Popen[bytes]":
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         cwd="/",
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},  # of `nothing`
     )
 
 
@@ -163,8 +164,7 @@ def grow(
     name: str,
     write: Write,
     folder: Path,
-    one: Executor,
-    two: Executor,
+    start: Callable[[int], AbstractContextManager[Executor]],
     options: argparse.Namespace,
 ) -> dict[str, Any]:
     """Time a command with one worker and with two, and print a line."""
@@ -173,14 +173,18 @@ def grow(
         return alone_of(name, write, out, items)
     write(out, few, Here())
     alone = Artifact(out).contents
-    for who in (one, two):  # which also has the workers import what they need
-        write(out, few, who)
-        if Artifact(out).contents != alone:
-            raise SystemExit(f"{name}: the arrays of the workers are not those of one process")
     small, times = [], []
     for _ in range(options.repeats):
-        small.append(seconds(lambda: write(out, few, one)))
-        times.append([seconds(partial(write, out, items, who)) for who in (one, two)])
+        times.append([0.0, 0.0])
+        for count in (1, 2):
+            # One cluster at a time: a worker that waits takes a twentieth of a core all the same.
+            with start(count) as who:
+                write(out, few, who)  # for which a worker imports what it needs
+                if Artifact(out).contents != alone:
+                    raise SystemExit(f"{name}: arrays of workers are not those of one process")
+                if count == 1:
+                    small.append(seconds(partial(write, out, few, who)))
+                times[-1][count - 1] = seconds(partial(write, out, items, who))
     here = seconds(lambda: write(out, items, Here()))
     found = {
         **sizes(out, items),
@@ -229,13 +233,14 @@ def alone_of(name: str, write: Write, out: Path, items: int) -> dict[str, Any]:
 
 def task_cost(folder: Path, who: Executor) -> float:
     """Return what a task costs beside its work [s]."""
+    import growth  # as workers can, which are not this program
     import numpy as np
 
     with artifact_writer.create(
         folder / "none.zarr", "benchmark", record("none"), force=True
     ) as writer:
         tasks = list(tasks_of(np.arange(TASKS), 1))
-        took = seconds(lambda: list(carry_out(writer, nothing, tasks, who, total=TASKS)))
+        took = seconds(lambda: list(carry_out(writer, growth.nothing, tasks, who, total=TASKS)))
     return took / TASKS
 
 
@@ -318,21 +323,14 @@ def main() -> None:
             more = ["--epochs", "2", "--per-class", str(options.per_class)]
             training(ancestor(options.model, record_of, "corpus"), folder, options.repeats, more)
             return
-        with ExitStack() as stack:
-            one: Executor = Here()
-            two: Executor = Here()
-            if not options.alone:
-                one, two = (
-                    stack.enter_context(workers_of(count, folder, options.separate))
-                    for count in (1, 2)
-                )
-            made = {"invert": invert_with, "relevance": relevance_with}
-            for command in options.only.split(","):
-                write = made[command](options.model)
-                found[command] = grow(command, write, folder, one, two, options)
-            if not options.alone:
+        start = partial(workers_of, folder=folder, separate=options.separate)
+        made = {"invert": invert_with, "relevance": relevance_with}
+        for command in options.only.split(","):
+            found[command] = grow(command, made[command](options.model), folder, start, options)
+        if not options.alone:
+            with start(1) as one:
                 found["task"] = task_cost(folder, one)
-                print(f"   a task costs {1e3 * found['task']:.1f} ms beside its work")
+            print(f"   a task costs {1e3 * found['task']:.1f} ms beside its work")
         if options.root is not None:
             found["prepare"] = preparing(options.root, folder, options.repeats)
     if options.json is not None:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar, cast
 
 from speechscope import __version__
 from speechscope.errors import SpeechscopeError
+from speechscope.memory import keep_freed
 from speechscope.parallel import Executor
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -87,6 +88,7 @@ def _opened(parcel: Parcel) -> Any:
             # Unpickled only if it is what the command that sent the task wrote.
             if hashlib.sha256(data).hexdigest() != parcel.digest:
                 raise SpeechscopeError(f"{parcel.path} is not what was written; run this again")
+            keep_freed()
             with _importable(parcel.directory):
                 found = pickle.loads(data)
             _OPEN.clear()
