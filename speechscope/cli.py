@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
@@ -113,6 +114,8 @@ for _name in COMMANDS:
 def _stop(number: int, frame: FrameType | None) -> None:
     # A second signal ends the process where it is: what a first one cleans up can be left.
     signal.signal(number, signal.SIG_DFL)
+    # Of a call into Zarr that had not begun; what stopped it is said in one line.
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
     raise KeyboardInterrupt if number == signal.SIGINT else Terminated
 
 

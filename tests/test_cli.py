@@ -218,6 +218,28 @@ def test_a_traceback_only_with_debug(workdir: Path) -> None:
     assert debugged.returncode == 3 and "Traceback" in debugged.stderr
 
 
+STOPPED_IN_A_CALL = """
+import os, signal, sys
+from speechscope import cli
+
+async def open_group():
+    pass
+
+def app(**_):
+    call = open_group()  # as Zarr makes one, and then hands it to its own thread
+    os.kill(os.getpid(), signal.SIGTERM)
+    signal.sigtimedwait([], 5)
+
+cli.app = app
+cli.main([])
+"""
+
+
+def test_a_signal_before_an_asynchronous_call_is_said_in_one_line() -> None:
+    ran = subprocess.run([sys.executable, "-c", STOPPED_IN_A_CALL], capture_output=True, text=True)
+    assert (ran.returncode, ran.stderr) == (143, "speechscope: terminated\n")
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signals_end_with_their_code_and_leave_nothing(
     tmp_path: Path, number: signal.Signals, code: int

@@ -98,6 +98,13 @@ STAGES = {
         "some-1-of-2.zarr",
         before="merge less-1-of-2.zarr less-2-of-2.zarr",
     ),
+    "merge averages": Stage(
+        "merge sums-1-of-2.zarr sums-2-of-2.zarr",
+        "out.zarr",
+        "",
+        "sums-1-of-2.zarr",
+        before="merge rest-1-of-2.zarr rest-2-of-2.zarr",
+    ),
     "report": Stage(
         "report inversion.zarr --examples 1", "out.html", "--items 1", "inversion.zarr"
     ),
@@ -120,6 +127,7 @@ READERS = {
     "maximum.zarr": ["info maximum.zarr"],
     "part-2-of-2.zarr": ["merge part-1-of-2.zarr part-2-of-2.zarr -o out.zarr"],
     "some-2-of-2.zarr": ["merge some-1-of-2.zarr some-2-of-2.zarr -o out.zarr"],
+    "sums-2-of-2.zarr": ["merge sums-1-of-2.zarr sums-2-of-2.zarr -o out.zarr"],
 }
 """Commands that read an artifact."""
 
@@ -146,6 +154,8 @@ SHARDS = {
         ("other", f"{INVERT} --seed 1"),
         ("some", "prepare timit"),
         ("less", "prepare timit --bins 101"),
+        ("sums", NAVAI),
+        ("rest", f"{NAVAI} --split test"),
     )
     for number in (1, 2)
 }
