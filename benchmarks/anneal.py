@@ -28,13 +28,6 @@ from speechscope.networks.layers import Network
 BLOCK: int = recipes.resolve(recipes.DEFAULT, "invert", {})["block"]
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """Return how long something takes."""
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
-
-
 def rate(plain: Callable[[Tensor, Tensor], Tensor], x: Tensor, goal: Tensor, most: int) -> float:
     """Return the items a second of forward passes with so many threads."""
     torch.set_num_threads(most)
@@ -94,14 +87,13 @@ def measure(network: Network, layer: int, options: argparse.Namespace) -> None:
     chosen = recipes.resolve(recipes.DEFAULT, "invert", {"block": options.block, "l2": 0.1})
     inversion = replace(inversion_settings(chosen, 0), anneal=settings)
 
-    def ours() -> None:
-        invert(network, {}, inputs, [layer], ["anneal"], inversion, seeds=seeds)
-
     one, batch = x[:1], inputs[: min(items, 256)]
     rates: dict[str, list[float]] = {"ours": [], "single": [], "batched": []}
     for _ in range(options.repeats):
         torch.set_num_threads(threads)
-        rates["ours"].append(items * proposals / seconds(ours))
+        began = time.perf_counter()
+        invert(network, {}, inputs, [layer], ["anneal"], inversion, seeds=seeds)
+        rates["ours"].append(items * proposals / (time.perf_counter() - began))
         # The faster of one thread and of as many as ours has.
         for name, what in (("single", one), ("batched", batch)):
             rates[name].append(
@@ -112,9 +104,9 @@ def measure(network: Network, layer: int, options: argparse.Namespace) -> None:
         name: statistics.median(a / b for a, b in zip(rates["ours"], rates[name], strict=True))
         for name in ("single", "batched")
     }
-    ours_, single, batched = (statistics.median(rates[name]) for name in rates)
+    ours, single, batched = (statistics.median(rates[name]) for name in rates)
     print(
-        f"{network.names[layer - 1]:>6} {layer:>3} {ours_:>10.0f} {single:>10.0f} {batched:>10.0f} "
+        f"{network.names[layer - 1]:>6} {layer:>3} {ours:>10.0f} {single:>10.0f} {batched:>10.0f} "
         f"{over['single']:>8.1f} {over['batched']:>8.1f}   E {apart:.0e}",
         flush=True,
     )

@@ -35,21 +35,25 @@ from typing import Any
 from unittest import mock
 
 NOTHING = "sha256:0"
+SHARD = "relevance --method gradient,lrp --all -f"
 COMMANDS = {
     "prepare": ("prepare timit -f", "corpus.zarr"),
     "train": ("train --epochs 3 -f", "model.pt"),
     "decode-train": ("decode-train --layer 1,9 --epochs 1 --together 1 -f", "decoder.pt"),
     "invert": ("invert --layer 9 --method decode+bp -f", "inversion.zarr"),
-    "relevance": ("relevance --method gradient,lrp --all -f", "relevance.zarr"),
+    "relevance": (SHARD, "relevance.zarr"),
     "maximize": ("maximize --layer conv2 --unit 0,1,2,3 -f", "maximum.zarr"),
     "navai": ("navai --align none,min-sensitivity -f", "navai.zarr"),
     "cluster": ("cluster --layer conv1 --reduce pca --algorithm kmeans -f", "clusters.zarr"),
+    "one shard": (f"{SHARD} --shard 1/2 -o one.zarr", "one.zarr"),
+    "other shard": (f"{SHARD} --shard 2/2 -o other.zarr", "other.zarr"),
+    "merge": ("merge one.zarr other.zarr -f -o merged.zarr", "merged.zarr"),
     "score": ("score model.pt inversion.zarr", ""),
     "report": ("report inversion.zarr --examples 2 -f -o report.html", ""),
     "info": ("info inversion.zarr", ""),
 }  # fmt: skip
 """The defaults of each, but for few epochs and units."""
-CHAIN = ("prepare", "train", "decode-train", "invert")
+CHAIN = ("prepare", "train", "decode-train", "invert", "one shard", "other shard")
 """What others read."""
 
 

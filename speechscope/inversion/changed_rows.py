@@ -153,8 +153,7 @@ class _Convolution:
         self._pool = pool
         if pool is not None:
             # Refuses regions that overlap in time.
-            time = TimePool(pool.size[1], pool.stride[1], self._frames, maps, columns=False)
-            self._pooled_frames = time.out
+            TimePool(pool.size[1], pool.stride[1], self._frames, maps, columns=False)
             self._pooled = FrequencyPool(pool.size[0], pool.stride[0], self._bins).out
         self._by_frame = conv.kernel[1] == 1 and conv.pads[2] == conv.pads[3] == 0
         self._band: Tensor | None = None
@@ -233,11 +232,9 @@ class _Convolution:
         if self._pool is None:
             return z.relu() if self._relu else z
         (size, frames), (stride, step) = self._pool.size, self._pool.stride
-        last = (self._pooled_frames - 1) * step + 1
-        y = z[:, :, 0:last:step]
-        for k in range(1, frames):
-            y = torch.maximum(y, z[:, :, k : k + last : step])
-        y = highest(y, size, stride)
+        if (frames, step) != (1, 1):
+            z = highest(z.transpose(1, 2), frames, step).transpose(1, 2)
+        y = highest(z, size, stride)
         return y.relu_() if self._relu else y
 
 

@@ -26,6 +26,8 @@ ENDS = {signal.SIGKILL: {-9}, signal.SIGTERM: {143, -15}, signal.SIGINT: {130, -
 """Exit codes after a signal; an early one, or the second, ends the process as the system does."""
 RESUMED = (".resume", ".partial")
 """What an interrupted run may leave: the state it can go on from, or what a killed one built."""
+ROOM = "512m"
+"""A disk that holds any output, and the states of a training before it."""
 
 
 class Target:
@@ -179,7 +181,7 @@ def small_files(target: Target, most: int) -> Counter[str]:
 def small_disk(folder: Path) -> Iterator[Path]:
     """Give a file system of its own in memory; needs root, and Linux."""
     folder.mkdir(exist_ok=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512m", "trust", folder], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={ROOM}", "trust", folder], check=True)
     try:
         yield folder
     finally:
@@ -213,7 +215,7 @@ def full_disk(target: Target, most: int) -> Counter[str]:
             found["refused"] += 1
         for path in disk.iterdir():
             remove(path)
-        subprocess.run(["mount", "-o", "remount,size=512m", str(disk)], check=True)
+        subprocess.run(["mount", "-o", f"remount,size={ROOM}", str(disk)], check=True)
         said_well(target.server.run(target.workdir, *moved.line("-q")), {0})
     return found
 
