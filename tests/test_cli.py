@@ -14,7 +14,7 @@ import pytest
 
 from speechscope.cli import COMMANDS, app, run
 
-HEAVY = ("torch", "scipy", "zarr", "sklearn", "numpy", "soundfile")
+HEAVY = ("torch", "scipy", "zarr", "sklearn", "numpy", "numba", "soundfile")
 
 
 def call(*arguments: str, **more: object) -> "subprocess.CompletedProcess[str]":

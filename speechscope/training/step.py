@@ -182,9 +182,12 @@ class Step:
 
     def _update(self, count: int, grads: list[dict[str, Tensor]]) -> None:
         """Update all weights from this process's `count` items and those of the others."""
+        first, *others = [found for found in grads if found] or [
+            {name: torch.zeros_like(weight) for name, weight in self._convolutions.items()}
+        ]
         by_convolutions = {
-            name: sum((found[name] for found in grads if found), start=torch.zeros_like(weight))
-            for name, weight in self._convolutions.items()
+            name: sum((other[name] for other in others), start=first[name])
+            for name in self._convolutions
         }
         layers = self._layers
         if self._group.size == 1:

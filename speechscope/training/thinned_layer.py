@@ -2,34 +2,34 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from speechscope.networks.pooling import Scratch
-from speechscope.training.optimizers import Rule
+from speechscope.training import submatrix
+from speechscope.training.optimizers import Rule, update_submatrix
 
-PAD = 16
-"""Columns of zeros after a part, from which the columns that are left out take their derivative;
-a whole cache line, so that rows stay aligned."""
+ROWS = 128
+"""Units whose weights are updated at a time: few enough for their derivative to stay in a cache."""
 
 
 class ThinnedLayer:
     """A fully connected layer and its ReLU, with some rows and columns of its weights in use.
 
-    A *wide* array holds rows in use with all columns, a *part* only the columns in use. What a
-    lane needs for a moment only is shared by the layers: the fewer arrays, the more of them stay
-    in the processor's caches.
+    A *part* holds the weights in use, or their derivative.
 
     Parameters
     ----------
     inputs
         Array (batch, columns in use) that the layer before writes.
-    number
-        Of the layer, among those that share `scratch`.
-    """
+    room
+        For every lane, room for the derivative by `ROWS` units; layers may share it.
 
-    rows: Tensor | None = None
-    """Units in use; None: all."""
+    Attributes
+    ----------
+    rows
+        Units in use.
+    """
 
     def __init__(
         self,
@@ -39,74 +39,51 @@ class ThinnedLayer:
         inputs: Tensor,
         rule: Rule,
         l2: float,
-        scratch: Sequence[Scratch],
+        room: Sequence[Tensor],
         *,
-        number: int,
-        thins_columns: bool,
         relu: bool,
     ) -> None:
         self.weight, self.bias, self._rule, self._l2, self._relu = weight, bias, rule, l2, relu
         self.weight_sums = [torch.zeros_like(weight) for _ in rule.sums]
         self.bias_sums = [torch.zeros_like(bias) for _ in rule.sums]
-        self._scratch = scratch
-        units, lanes = len(bias), len(scratch)
+        (units, columns), lanes = weight.shape, len(room)
         self._left, self._scale = left, units / left
-        self._edges = [round(units * i / lanes) for i in range(lanes + 1)]
-        self._cuts = list(self._edges)  # where each lane's share of the rows in use begins
-        self._columns: Tensor | None = None
-        self._inverse = torch.empty(0)
+        self._edges = np.array([round(units * i / lanes) for i in range(lanes + 1)])
+        self._cuts = self._edges  # where each lane's share of the rows in use begins
+        self.rows = torch.arange(units, device=weight.device)
+        self._columns = torch.arange(columns, device=weight.device)
         self._x = inputs
         batch, used = inputs.shape
         self.y = inputs.new_empty(batch, left)
         self._dx = torch.empty_like(inputs)
         self._dy = self.y  # until the first `backward`
         self._thins = left < units
-        # Rows as they were gathered: from then to the update.
-        self._gathered, self._number = [weight[:0]] * lanes, number
-        self._part = weight.new_empty(left, used) if self._thins or thins_columns else weight
+        self._is_part = self._thins or used < columns
+        self._part = weight.new_empty(left, used) if self._is_part else weight
+        self._room = room
         self._part_bias = bias
 
     def draw(self, generator: torch.Generator, columns: Tensor | None) -> None:
         """Choose the rows; the columns are the rows of the layer before."""
-        self._columns = columns
         if columns is not None:
-            inputs = self.weight.shape[1]
-            # Columns left out point to the zeros after the part.
-            inverse = columns.new_full((inputs,), len(columns))
-            inverse[columns] = torch.arange(len(columns), device=columns.device)
-            self._inverse = inverse
+            self._columns = columns
         if self._thins:
-            order = torch.randperm(len(self.bias), generator=generator)
-            rows = order[: self._left].sort().values
-            inner = torch.tensor(self._edges[1:-1])
-            self._cuts = [0, *torch.searchsorted(rows, inner).tolist(), self._left]
+            order = torch.randperm(len(self.bias), generator=generator)[: self._left].numpy()
+            order.sort()
+            self._cuts = np.searchsorted(order, self._edges)
+            rows = torch.from_numpy(order)
             self.rows = rows.to(self.bias.device)
             self._part_bias = self.bias[self.rows]
 
     def own(self, lane: int) -> slice:
         """Return the rows in use that a lane updates, counted among those in use."""
-        return slice(self._cuts[lane], self._cuts[lane + 1])
-
-    def _temporary(self, lane: int, name: str, rows: int, columns: int) -> Tensor:
-        return self._scratch[lane](name, 0, (rows, columns), self.weight)
-
-    def _wide(self, lane: int, name: str, whole: Tensor, number: int = 0) -> Tensor:
-        """Return a lane's rows in use of `whole`: a copy where rows are left out."""
-        own = self.own(lane)
-        if self.rows is None:
-            return whole[own]
-        shape = (own.stop - own.start, whole.shape[1])
-        out = self._scratch[lane](name, number, shape, self.weight)
-        return torch.index_select(whole, 0, self.rows[own], out=out)
+        return slice(int(self._cuts[lane]), int(self._cuts[lane + 1]))
 
     def gather(self, lane: int) -> None:
         """Copy a lane's rows of the weights to the part."""
-        part = self._part[self.own(lane)]
-        if self._columns is not None:
-            wide = self._gathered[lane] = self._wide(lane, "weight", self.weight, self._number)
-            torch.index_select(wide, 1, self._columns, out=part)
-        elif self.rows is not None:
-            torch.index_select(self.weight, 0, self.rows[self.own(lane)], out=part)
+        if self._is_part:
+            own = self.own(lane)
+            submatrix.take(self.weight, self.rows[own], self._columns, self._part[own])
 
     def forward(self, items: slice) -> Tensor:
         """Return the units in use, (B, left), valid until the next call."""
@@ -126,43 +103,35 @@ class ThinnedLayer:
         torch.mm(grad, self._part, out=self._dx[items])
         return self._dx
 
-    def padded(self, lane: int) -> Tensor:
-        """Return room for the derivative by a lane's part, and for zeros behind its rows."""
-        own = self.own(lane)
-        pad = PAD if self._columns is not None else 0
-        return self._temporary(lane, "part", own.stop - own.start, self._x.shape[1] + pad)
-
-    def gradient(self, lane: int, count: int, by_part: Tensor) -> None:
-        """Write the derivative by a lane's part, from `count` items."""
-        torch.mm(self._dy[:count, self.own(lane)].t(), self._x[:count], out=by_part)
+    def gradient(self, rows: slice, count: int, out: Tensor) -> Tensor:
+        """Write the derivative by rows of the part, from `count` items, to `out`."""
+        return torch.mm(self._dy[:count, rows].t(), self._x[:count], out=out)
 
     def bias_gradient(self, count: int) -> Tensor:
         """Return the derivative by the bias in use, from `count` items."""
         return self._dy[:count].sum(0)
 
-    def apply(self, lane: int, padded: Tensor, step: int) -> None:
-        """Update a lane's rows, given the derivative by its part (`padded`)."""
+    def update(self, lane: int, count: int, step: int) -> None:
+        """Update a lane's rows, from `count` items."""
         own, used = self.own(lane), self._x.shape[1]
-        grad, weight = padded[:, :used], self._part[own]
+        for start in range(own.start, own.stop, ROWS):
+            rows = slice(start, min(start + ROWS, own.stop))
+            out = self._room[lane][: (rows.stop - start) * used].view(-1, used)
+            self.apply(rows, self.gradient(rows, count, out), step)
+
+    def apply(self, rows: slice, grad: Tensor, step: int) -> None:
+        """Update rows of those in use, given the derivative by them, which is overwritten."""
         if self._l2:
-            grad.add_(weight, alpha=self._l2)
-        if self._columns is not None:
-            padded[:, used:] = 0
-            grad = self._temporary(lane, "grad", len(padded), self.weight.shape[1])
-            torch.index_select(padded, 1, self._inverse, out=grad)
-            weight = self._gathered[lane]
-        sums = [
-            self._wide(lane, f"sum{number}", whole) for number, whole in enumerate(self.weight_sums)
-        ]
-        self._rule(weight, grad, sums, step)
-        if self.rows is not None:
-            rows = self.rows[own]
-            for whole, part in zip((self.weight, *self.weight_sums), (weight, *sums), strict=True):
-                put_rows(whole, rows, part)
+            grad.add_(self._part[rows], alpha=self._l2)
+        if self._is_part:
+            places = self.rows[rows], self._columns
+            update_submatrix(self._rule, self.weight, self.weight_sums, *places, grad, step)
+        else:
+            self._rule(self.weight[rows], grad, [whole[rows] for whole in self.weight_sums], step)
 
     def apply_bias(self, grad: Tensor, step: int) -> None:
         """Update the biases in use, given the derivative by them."""
-        rows = self.rows
+        rows = self.rows if self._thins else None
         bias, sums = self.bias, self.bias_sums
         if rows is not None:
             bias, sums = bias[rows], [whole[rows] for whole in sums]
@@ -177,12 +146,3 @@ class ThinnedLayer:
     def in_use(self) -> tuple[int, int]:
         """Shape of the part: rows and columns in use."""
         return self._left, self._x.shape[1]
-
-
-def put_rows(whole: Tensor, rows: Tensor, part: Tensor) -> None:
-    """Set ``whole[rows] = part``, both contiguous matrices."""
-    wide = torch.complex128
-    if whole.shape[1] * whole.element_size() % wide.itemsize == 0:
-        # index_copy_ moves an element at a time: sixteen bytes cost as much as four.
-        whole, part = whole.view(wide), part.view(wide)
-    whole.index_copy_(0, rows, part)

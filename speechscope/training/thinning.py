@@ -19,9 +19,8 @@ from torch import Tensor
 
 from speechscope.errors import SpeechscopeError
 from speechscope.networks.layers import Linear, Network, ReLU
-from speechscope.networks.pooling import Scratch
 from speechscope.training.optimizers import Rule
-from speechscope.training.thinned_layer import ThinnedLayer
+from speechscope.training.thinned_layer import ROWS, ThinnedLayer
 
 
 class ThinnedLayers:
@@ -83,10 +82,11 @@ class ThinnedLayers:
         self._lanes = lanes
         self._layers: list[ThinnedLayer] = []
         self.sums: dict[str, list[Tensor]] = {}
-        scratch = [Scratch() for _ in range(lanes)]
         first_weight, _ = network.parameters_of(names[0])
         self.units = inputs = first_weight.detach().new_empty(batch, first_weight.shape[1])
-        for number, (name, after) in enumerate(zip(names, (*names[1:], None), strict=True)):
+        widest = max(network.parameters_of(name)[0].shape[1] for name in names)
+        room = [first_weight.detach().new_empty(ROWS * widest) for _ in range(lanes)]
+        for name, after in zip(names, (*names[1:], None), strict=True):
             weight, bias = (parameter.detach() for parameter in network.parameters_of(name))
             share = shares.get(after, 0.0) if after is not None else 0.0
             layer = ThinnedLayer(
@@ -96,9 +96,7 @@ class ThinnedLayers:
                 inputs,
                 rule,
                 l2,
-                scratch,
-                number=number,
-                thins_columns=inputs.shape[1] < weight.shape[1],
+                room,
                 relu=after is not None,
             )
             self._layers.append(layer)
@@ -110,11 +108,7 @@ class ThinnedLayers:
     @property
     def kept(self) -> list[Tensor]:
         """The units left in at the last `draw`, of every layer but the last."""
-        every = [torch.arange(len(layer.bias), device=layer.bias.device) for layer in self._layers]
-        return [
-            all_units if layer.rows is None else layer.rows
-            for layer, all_units in zip(self._layers[:-1], every, strict=False)
-        ]
+        return [layer.rows for layer in self._layers[:-1]]
 
     def draw(self, generator: torch.Generator) -> None:
         """Choose the units that are left in for the next step."""
@@ -145,9 +139,7 @@ class ThinnedLayers:
     def update(self, lane: int, count: int, step: int) -> None:
         """Update the weights of a lane's units from all `count` items, after `backward`."""
         for number, layer in enumerate(self._layers):
-            padded = layer.padded(lane)
-            layer.gradient(lane, count, padded[:, : layer.in_use[1]])
-            layer.apply(lane, padded, step)
+            layer.update(lane, count, step)
             if number % self._lanes == lane:  # too little work to share
                 layer.apply_bias(layer.bias_gradient(count), step)
 
@@ -169,7 +161,7 @@ class ThinnedLayers:
         for number, (layer, (by_parts, by_bias)) in enumerate(
             zip(self._layers, parts, strict=True)
         ):
-            layer.gradient(lane, count, by_parts[layer.own(lane)])
+            layer.gradient(layer.own(lane), count, by_parts[layer.own(lane)])
             if number % self._lanes == lane:
                 by_bias.copy_(layer.bias_gradient(count))
 
@@ -178,8 +170,6 @@ class ThinnedLayers:
         for number, (layer, (by_parts, by_bias)) in enumerate(
             zip(self._layers, parts, strict=True)
         ):
-            padded = layer.padded(lane)
-            padded[:, : by_parts.shape[1]] = by_parts[layer.own(lane)]
-            layer.apply(lane, padded, step)
+            layer.apply(layer.own(lane), by_parts[layer.own(lane)], step)
             if number % self._lanes == lane:
                 layer.apply_bias(by_bias, step)
