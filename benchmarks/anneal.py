@@ -70,7 +70,7 @@ def measure(network: Network, layer: int, options: argparse.Namespace) -> None:
         seeds[:few], settings, network.input_shape[1], network.input_shape[2], target
     ).sweep(SWEEP)
     x = inputs[:few] * 0.5
-    fast = make_proposals(network, layer, target[:few], rows)
+    fast = make_proposals(network, layer, target[:few])
     fast.load(x)
     apart = 0.0
     for step in range(SWEEP):

@@ -132,7 +132,7 @@ def anneal(problem: Problem, start: Tensor | None, settings: AnnealSettings) -> 
     start = complete(static_channels(start, problem.derived), problem.derived)
     x = start.to(target).repeat_interleave(chains, 0)
     goal = target.repeat_interleave(chains, 0)
-    proposals = make_proposals(network, problem.layer, goal, settings.rows)
+    proposals = make_proposals(network, problem.layer, goal)
     rest = 0.5 * problem.l2 * squared_norm(x)
     energy = proposals.load(x) + rest
     began = energy.clone()
@@ -154,12 +154,13 @@ def anneal(problem: Problem, start: Tensor | None, settings: AnnealSettings) -> 
             band = band.view(len(x), high - low, frames, statics)
             if problem.derived is not None:
                 band = torch.einsum("bfsi,cst->bftci", band, problem.derived).flatten(3)
-            proposed = proposals.propose(band, low)
             place = x[:, :, low:high]
             change = band.permute(0, 3, 1, 2)
             penalty = ((place + 0.5 * change) * change).sum((1, 2, 3)).double()
-            wanted = proposed + problem.l2 * penalty + rest
-            accepted = wanted < energy + slack[step]
+            rest_then = rest + problem.l2 * penalty
+            limit = energy + slack[step] - rest_then
+            proposed = proposals.propose(band, low, limit)
+            accepted, wanted = proposed < limit, proposed + rest_then
             proposals.settle(accepted)
             # The best is copied when a chain leaves it, not whenever it finds a better one.
             leaving = (at_best & accepted & (wanted >= lowest)).nonzero()[:, 0]
@@ -167,7 +168,7 @@ def anneal(problem: Problem, start: Tensor | None, settings: AnnealSettings) -> 
                 best[leaving] = x[leaving]
                 at_best[leaving] = False
             place += torch.where(accepted[:, None, None, None], change, 0.0)
-            rest = torch.where(accepted, rest + problem.l2 * penalty, rest)
+            rest = torch.where(accepted, rest_then, rest)
             energy = torch.where(accepted, wanted, energy)
             better = energy < lowest
             at_best |= better

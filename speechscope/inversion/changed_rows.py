@@ -5,29 +5,35 @@ change is one matrix product of the rows that changed; only the regions of its p
 reach are computed again. All inputs of a batch change at the same rows, so every array is a slice.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from speechscope.inversion import row_loops
+from speechscope.inversion.last_dense import LastDense
 from speechscope.inversion.objective import squared_norm
+from speechscope.inversion.row_loops import Pooling
 from speechscope.networks.frozen import plan
 from speechscope.networks.kernels import time_band
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU
-from speechscope.networks.pooling import FrequencyPool, TimePool, Unsupported
+from speechscope.networks.pooling import FrequencyPool, Scratch, TimePool, Unsupported
 
 Span: TypeAlias = tuple[int, int]
 """First row, and the row after the last."""
 
-Pending: TypeAlias = list[tuple[Tensor, Tensor]]
-"""Places, and what they hold in the items that accept the change."""
+Pending: TypeAlias = list[Callable[[Tensor], None]]
+"""What is to be done in the items that accept the change."""
 
 
 def toeplitz(band: Tensor, rows: Span, outputs: Span) -> Tensor:
     """Return the matrix from input rows to output rows of a convolution (taps, K, K').
 
-    Output f, counted so that it begins at input row f, takes row i by tap i − f.
+    Output f, counted so that it begins at input row f, takes row i by tap i − f. The matrix is
+    (rows, K, outputs, K'), the first two and the last two taken together.
     """
     taps, width, out = band.shape
     matrix = band.new_zeros(rows[1] - rows[0], width, outputs[1] - outputs[0], out)
@@ -37,205 +43,216 @@ def toeplitz(band: Tensor, rows: Span, outputs: Span) -> Tensor:
     return matrix.flatten(2).flatten(0, 1)
 
 
-def highest(x: Tensor, size: int, stride: int) -> Tensor:
-    """Return the maxima of `size` neighbours along the second axis, every `stride`.
-
-    Where regions overlap, what they share is compared once.
-    """
-    count = (x.shape[1] - size) // stride + 1
-
-    def every(part: Tensor, first: int, regions: int) -> Tensor:
-        return part[:, first : first + (regions - 1) * stride + 1 : stride]
-
-    if size < 2 * stride:
-        y = every(x, 0, count)
-        for k in range(1, size):
-            y = torch.maximum(y, every(x, k, count))
-        return y if size > 1 else y.clone()
-    # Regions of `stride` rows each, of which every larger one is made.
-    whole, rest = divmod(size, stride)
-    pieces = highest(x, stride, stride)
-    y = torch.maximum(pieces[:, :count], pieces[:, 1 : count + 1])
-    for k in range(2, whole):
-        y = torch.maximum(y, pieces[:, k : k + count])
-    for k in range(size - rest, size):
-        y = torch.maximum(y, every(x, k, count))
-    return y
-
-
 class ChangedRows:
     """The rows that a change reaches, layer by layer.
 
     Raises Unsupported when the rows of the network form no such blocks.
     """
 
-    def __init__(self, network: Network, layer: int, target: Tensor, rows: int) -> None:
+    def __init__(self, network: Network, layer: int, target: Tensor) -> None:
         blocks = plan(network, layer)
-        self._convolutions = [
-            _Convolution(network, block, first=number == 0)
-            for number, block in enumerate(blocks)
-            if isinstance(network.table[block[0] - 1], Conv)
-        ]
-        self._dense = [
-            _Dense(network, block)
-            for block in blocks
-            if isinstance(network.table[block[0] - 1], Linear)
-        ]
-        if not self._convolutions:
+        kinds = [network.table[block[0] - 1] for block in blocks]
+        convolutions = [b for b, kind in zip(blocks, kinds, strict=True) if isinstance(kind, Conv)]
+        if not convolutions:
             raise Unsupported("the network begins without a convolution")
-        self._target = target if self._dense else target.permute(0, 2, 3, 1).contiguous()
+        apart = [n > 0 and _frames_apart(network, b) for n, b in enumerate(convolutions)]
+        self._convolutions = [
+            _Convolution(network, block, first=n == 0, apart=apart[n], after=apart_after)
+            for n, (block, apart_after) in enumerate(
+                zip(convolutions, [*apart[1:], False], strict=True)
+            )
+        ]
+        dense = [b for b, kind in zip(blocks, kinds, strict=True) if isinstance(kind, Linear)]
+        self._last: LastDense | None = None
+        if len(dense) > 1 and dense[-1][0] == dense[-1][1]:  # no ReLU after it
+            weight, bias = network.parameters_of(network.names[dense.pop()[0] - 1])
+            self._last = LastDense(weight.detach(), bias.detach(), target)
+        self._dense = [_Dense(network, block) for block in dense]
+        # Rows (B, F, T C), or the units of a fully connected layer as one row.
+        rows = target.permute(0, 2, 3, 1).flatten(2) if target.dim() == 4 else target[:, None]
+        self._target = rows.contiguous()
         self._residual = target.new_empty(0)
         self._energy = self._proposed = target.new_empty(0, dtype=torch.float64)
         self._pending: Pending = []
 
     def load(self, x: Tensor) -> Tensor:
         """See `proposals.Proposals`."""
-        y = x.permute(0, 2, 3, 1)
+        y = x.permute(0, 2, 3, 1).flatten(2)
         for block in self._convolutions:
             y = block.load(y)
-        for dense in self._dense:
-            y = dense.load(y)
-        self._residual = y - self._target
+        for number, dense in enumerate(self._dense):
+            y = dense.forward(y) if number else dense.load(y)
+        if self._last is not None:
+            self._energy = self._last.load(y)
+            return self._energy.clone()
+        self._residual = y.view_as(self._target) - self._target
         self._energy = squared_norm(self._residual).mul_(0.5)
         return self._energy.clone()
 
-    def propose(self, change: Tensor, first: int) -> Tensor:
+    def propose(self, change: Tensor, first: int, limit: Tensor | None = None) -> Tensor:
         """See `proposals.Proposals`."""
         pending = self._pending = []
-        span, y = self._convolutions[0].add(change, first, pending)
+        span, y = self._convolutions[0].add(change.flatten(2), first, pending)
         for block in self._convolutions[1:]:
             if span[0] < span[1]:
                 span, y = block.replace(span, y, pending)
         if span[0] >= span[1]:
             self._proposed = self._energy
             return self._proposed
-        if self._dense:
-            y = self._dense[0].replace(span, y, pending)
-            for dense in self._dense[1:]:
-                y = dense.load(y)
-            self._proposed = squared_norm(y - self._target).mul_(0.5)
+        for number, dense in enumerate(self._dense):
+            # The first one takes the rows that changed, the others all there is.
+            y = dense.forward(y) if number else dense.replace(span, y, pending)
+            span = (0, 1)
+        if self._last is not None:
+            self._proposed = self._last.propose(y, self._energy, limit)
+            pending.append(self._last.settle)
             return self._proposed
-        rows = slice(*span)
-        place = self._residual[:, rows]
-        residual = y - self._target[:, rows]
-        gain = squared_norm(residual.flatten(1)) - squared_norm(place.reshape(len(y), -1))
-        pending.append((place, residual))
+        rows = y.view(len(y), span[1] - span[0], -1)
+        pending.append(partial(self._settle, span, rows))
+        gain = row_loops.gain(rows, self._target, self._residual, span[0])
         self._proposed = self._energy + 0.5 * gain
         return self._proposed
 
     def settle(self, accepted: Tensor) -> None:
         """See `proposals.Proposals`."""
         items = accepted.nonzero()[:, 0]
-        for place, new in self._pending:
-            # As rows: the whole of an item's is copied at once.
-            rows = new.view(len(new), -1).index_select(0, items)
-            place.view(len(place), -1)[items] = rows
+        for keep in self._pending:
+            keep(items)
         self._energy = torch.where(accepted, self._proposed, self._energy)
+
+    def _settle(self, span: Span, rows: Tensor, items: Tensor) -> None:
+        residual = rows - self._target[:, slice(*span)]
+        row_loops.replace(self._residual, span[0], residual, items)
+
+
+def _frames_apart(network: Network, block: tuple[int, int]) -> bool:
+    """Whether the convolution of a block takes every frame by itself."""
+    conv = network.table[block[0] - 1]
+    assert isinstance(conv, Conv)
+    return conv.kernel[1] == conv.stride[1] == 1 and conv.pads[2] == conv.pads[3] == 0
 
 
 class _Convolution:
-    """A convolution and the ReLU and pooling after it; arrays are (B, F, T, C).
+    """A convolution and the ReLU and pooling after it; arrays are as in `row_loops`.
 
     What comes after a change of rows is the convolution of the change, added: one product of the
     rows with the `toeplitz` matrix of the kernel.
+
+    Parameters
+    ----------
+    apart, after
+        Whether rows come for every frame, and whether they are to come so to the block after.
     """
 
-    def __init__(self, network: Network, block: tuple[int, int], *, first: bool) -> None:
+    def __init__(
+        self, network: Network, block: tuple[int, int], *, first: bool, apart: bool, after: bool
+    ) -> None:
         conv, *rest = network.table[block[0] - 1 : block[1]]
         assert isinstance(conv, Conv)
         weight, bias = (p.detach() for p in network.parameters_of(network.names[block[0] - 1]))
-        _, _, frames = network.shape_before(block[0])
+        self._channels, _, frames = network.shape_before(block[0])
         maps, self._bins, self._frames = network.shapes[block[0] - 1]
         self._weight, self._bias, self._pads = weight, bias, conv.pads
         self._taps, self._top = conv.kernel[0], conv.pads[0]
-        self._relu = any(isinstance(row, ReLU) for row in rest)
-        pool = next((row for row in rest if isinstance(row, MaxPool)), None)
-        self._pool = pool
-        if pool is not None:
-            # Refuses regions that overlap in time.
-            TimePool(pool.size[1], pool.stride[1], self._frames, maps, columns=False)
-            self._pooled = FrequencyPool(pool.size[0], pool.stride[0], self._bins).out
-        self._by_frame = conv.kernel[1] == 1 and conv.pads[2] == conv.pads[3] == 0
+        size, width, stride, step = 1, 1, 1, 1
+        self._count, frames_after = self._bins, self._frames
+        for row in rest:
+            if isinstance(row, MaxPool):
+                (size, width), (stride, step) = row.size, row.stride
+                # Refuses regions that overlap in time.
+                frames_after = TimePool(width, step, self._frames, maps, columns=False).out
+                self._count = FrequencyPool(size, stride, self._bins).out
+        relu = any(isinstance(row, ReLU) for row in rest)
+        self._pool = Pooling(size, stride, width, step, relu, self._frames, frames_after, after)
+        self._apart, self._each = apart, frames if apart else 1
         self._band: Tensor | None = None
-        if self._by_frame:
+        if apart:
             self._band = weight[..., 0].permute(2, 1, 0)  # (taps, C, maps)
-        elif first:  # few rows and channels; with more, so large a matrix is mostly zeros
+        elif first or frames == 1:  # few rows and channels; else the matrix is mostly zeros
             self._band = time_band(weight, frames, conv.pads[2], self._frames)
-        self._spreads: dict[int, Tensor] = {}
+        self._spreads: dict[tuple[int, int, int], Tensor] = {}
         self._x = self._z = weight.new_empty(0)
+        self._scratch = Scratch()
 
     def load(self, x: Tensor) -> Tensor:
-        """Return the output (B, F', T', C') of all rows, and remember them."""
-        self._x = x.contiguous()
-        self._z = self._convolve(x, self._pads[0], self._pads[1]).add_(self._bias)
-        return self._after(self._z)
+        """Return the output of all rows, and remember them."""
+        self._x = x.clone()  # the block before uses its array again
+        self._z = self._convolve(x, self._pads[0], self._pads[1]) + self._bias
+        return self._pooled(0, self._z[:, :0], (0, self._count))
 
     def add(self, change: Tensor, first: int, pending: Pending) -> tuple[Span, Tensor]:
-        """Add a change (B, n, T, C) of the input; return the rows of the output it reaches."""
+        """Add a change of the input; return the rows of the output it reaches."""
         start = first + self._top - self._taps + 1
         low, high = max(0, start), min(self._bins, first + change.shape[1] + self._top)
         reached = self._regions(low, high)
         if reached[0] >= reached[1]:
             # Pooling leaves the last rows out, of which nothing has to be known.
             return reached, change
-        above, below = self._rows_of(reached)
-        z, begin, end = self._z, max(low, above), min(high, below)
-        window = z.new_empty(len(change), below - above, *z.shape[2:])
-        window[:, : begin - above] = z[:, above:begin]
-        window[:, end - above :] = z[:, end:below]
-        place, new = z[:, begin:end], window[:, begin - above : end - above]
-        torch.add(place, self._moved(change, slice(begin - start, end - start)), out=new)
-        pending.append((place, new))
-        return reached, self._after(window)
+        above = reached[0] * self._pool.stride
+        below = (reached[1] - 1) * self._pool.stride + self._pool.rows
+        begin, end = max(low, above), min(high, below)
+        moved = self._moved(change, slice(begin - start, end - start))
+        pending.append(partial(_settle, self._frames, row_loops.add, self._z, begin, moved))
+        return reached, self._pooled(begin, moved, reached)
 
-    def replace(self, span: Span, x: Tensor, pending: Pending) -> tuple[Span, Tensor]:
+    def replace(self, span: Span, rows: Tensor, pending: Pending) -> tuple[Span, Tensor]:
         """Replace rows of the input; return the rows of the output that they reach."""
-        place = self._x[:, slice(*span)]
-        pending.append((place, x))
-        return self.add(x - place, span[0], pending)
+        pending.append(partial(_settle, self._each, row_loops.replace, self._x, span[0], rows))
+        change = self._scratch("change", 0, rows.shape, rows)
+        return self.add(row_loops.difference(rows, self._x, span[0], change), span[0], pending)
 
     def _moved(self, change: Tensor, outputs: slice) -> Tensor:
-        """Return the convolution of rows (B, n, T, C) between zeros: some of its outputs."""
-        batch, rows, frames, _ = change.shape
+        """Return the convolution of rows between zeros: some of its outputs, for every frame."""
+        number, rows, _ = change.shape
         if self._band is None:
-            return self._convolve(change, self._taps - 1, self._taps - 1)[:, outputs]
-        if rows not in self._spreads:
-            self._spreads[rows] = toeplitz(self._band, (0, rows), (1 - self._taps, rows))
-        count, width = outputs.stop - outputs.start, self._band.shape[2]
-        spread = self._spreads[rows][:, outputs.start * width : outputs.stop * width]
-        if self._by_frame and frames > 1:
-            flat = change.transpose(1, 2).reshape(batch * frames, -1)
-            return (flat @ spread).view(batch, frames, count, -1).transpose(1, 2)
-        return (change.flatten(1) @ spread).view(batch, count, self._frames, -1)
+            return self._convolve(change, self._taps - 1, self._taps - 1)[:, outputs].contiguous()
+        frames = self._frames // self._each
+        key = rows, outputs.start, outputs.stop
+        if key not in self._spreads:
+            spread = toeplitz(self._band, (0, rows), (1 - self._taps, rows))
+            spread = spread.view(len(spread), -1, frames, len(self._bias))[:, outputs]
+            self._spreads[key] = spread.transpose(1, 2).flatten(1).contiguous()
+        shape = number * frames, outputs.stop - outputs.start, len(self._bias)
+        moved = self._scratch("moved", 0, shape, change)
+        torch.mm(change.flatten(1), self._spreads[key], out=moved.view(number, -1))
+        return moved
 
     def _convolve(self, x: Tensor, above: int, below: int) -> Tensor:
-        """Convolve rows (B, n, T, C) between rows of zeros, to (B, n', T', C')."""
-        padded = functional.pad(x, (0, 0, *self._pads[2:], above, below)).permute(0, 3, 1, 2)
-        return functional.conv2d(padded, self._weight).permute(0, 2, 3, 1).contiguous()
+        """Convolve rows between rows of zeros, to those of every frame."""
+        maps = x.view(*x.shape[:2], -1, self._channels).permute(0, 3, 1, 2)
+        pads = (0, 0) if self._apart else self._pads[2:]
+        padded = functional.pad(maps, (*pads, above, below))
+        y = functional.conv2d(padded, self._weight).permute(0, 3, 2, 1)
+        return y.flatten(0, 1)
 
     def _regions(self, low: int, high: int) -> Span:
         """Return the rows of the output that rows low … high − 1 of the convolution reach."""
-        if self._pool is None:
-            return low, high
-        size, stride = self._pool.size[0], self._pool.stride[0]
-        return max(0, -((size - 1 - low) // stride)), min(self._pooled, (high - 1) // stride + 1)
+        size, stride = self._pool.rows, self._pool.stride
+        last = min(self._count, (high - 1) // stride + 1)
+        return max(0, -((size - 1 - low) // stride)), last
 
-    def _rows_of(self, regions: Span) -> Span:
-        """Return the rows of the convolution that some rows of the output come from."""
-        if self._pool is None:
-            return regions
-        size, stride = self._pool.size[0], self._pool.stride[0]
-        return regions[0] * stride, (regions[1] - 1) * stride + size
+    def _pooled(self, first: int, change: Tensor, regions: Span) -> Tensor:
+        pool, (number, _, channels) = self._pool, change.shape
+        items, rows = number // pool.before, regions[1] - regions[0]
+        shape = items, rows, pool.after * channels
+        if pool.apart:
+            shape = items * pool.after, rows, channels
+        out = self._scratch("out", 0, shape, change)
+        return row_loops.pooled(self._z, first, change, regions, pool, out)
 
-    def _after(self, z: Tensor) -> Tensor:
-        """Pool and rectify whole regions of rows."""
-        if self._pool is None:
-            return z.relu() if self._relu else z
-        (size, frames), (stride, step) = self._pool.size, self._pool.stride
-        if (frames, step) != (1, 1):
-            z = highest(z.transpose(1, 2), frames, step).transpose(1, 2)
-        y = highest(z, size, stride)
-        return y.relu_() if self._relu else y
+
+def _settle(
+    each: int,
+    keep: Callable[[Tensor, int, Tensor, Tensor], None],
+    whole: Tensor,
+    first: int,
+    rows: Tensor,
+    items: Tensor,
+) -> None:
+    """Keep rows of some items, of which each has so many of N."""
+    if each > 1:
+        items = (items[:, None] * each + torch.arange(each, device=items.device)).flatten()
+    keep(whole, first, rows, items)
 
 
 class _Dense:
@@ -249,18 +266,25 @@ class _Dense:
         self._weight = weight.t().contiguous()
         self._bias, self._relu = bias, block[1] > block[0]
         self._x = self._z = weight.new_empty(0)
+        self._scratch = Scratch()
 
-    def load(self, x: Tensor) -> Tensor:
-        """Return the output (B, units) of inputs (B, …), and remember both."""
-        self._x = x
-        self._z = torch.addmm(self._bias, x.flatten(1), self._weight)
+    def load(self, rows: Tensor) -> Tensor:
+        """Return the output (B, units) of rows, and remember both."""
+        self._x = rows.clone()  # the block before uses its array again
+        self._z = torch.addmm(self._bias, rows.flatten(1), self._weight)
         return self._z.relu() if self._relu else self._z
 
-    def replace(self, span: Span, x: Tensor, pending: Pending) -> Tensor:
-        """Return the output when some rows of the input (B, F, T, C) change to x."""
-        place = self._x[:, slice(*span)]
-        width = self._x[0, 0].numel()
-        moved = (x - place).flatten(1)
-        z = torch.addmm(self._z, moved, self._weight[span[0] * width : span[1] * width])
-        pending += [(place, x), (self._z, z)]
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the output (B, units) of inputs (B, units')."""
+        z = torch.addmm(self._bias, x, self._weight)
+        return z.relu_() if self._relu else z
+
+    def replace(self, span: Span, rows: Tensor, pending: Pending) -> Tensor:
+        """Return the output when some rows of the input change."""
+        width = self._x.shape[2]
+        moved = self._scratch("moved", 0, rows.shape, rows)
+        row_loops.difference(rows, self._x, span[0], moved)
+        z = torch.addmm(self._z, moved.flatten(1), self._weight[span[0] * width : span[1] * width])
+        pending.append(partial(row_loops.replace, self._x, span[0], rows))
+        pending.append(partial(row_loops.replace, self._z[:, None], 0, z[:, None]))
         return z.relu() if self._relu else z

@@ -41,7 +41,7 @@ class FirstLayer:
         self._energy = energy
         return energy.clone()
 
-    def propose(self, change: Tensor, first: int) -> Tensor:
+    def propose(self, change: Tensor, first: int, limit: Tensor | None = None) -> Tensor:
         """See `proposals.Proposals`."""
         self._rows = (first, first + change.shape[1])
         self._change = change.flatten(1)

@@ -20,15 +20,19 @@ class Proposals(Protocol):
     def load(self, x: Tensor) -> Tensor:
         """Take inputs (B, C, F, T) and return their energies (B,) in float64."""
 
-    def propose(self, change: Tensor, first: int) -> Tensor:
-        """Add `change` (B, n, T, C) at row `first`, wholly inside, and return the energies (B,)."""
+    def propose(self, change: Tensor, first: int, limit: Tensor | None = None) -> Tensor:
+        """Add `change` (B, n, T, C) at row `first`, wholly inside, and return the energies (B,).
+
+        An energy that is not below the limit (B,) may be any that is not, either; items with such
+        ones are not to be accepted.
+        """
 
     def settle(self, accepted: Tensor) -> None:
         """Keep the change in the items marked in (B,), and take it back in the others."""
 
 
-def make_proposals(network: Layered, layer: int, target: Tensor, rows: int) -> Proposals:
-    """Return the energies of a layer under changes of at most `rows` rows.
+def make_proposals(network: Layered, layer: int, target: Tensor) -> Proposals:
+    """Return the energies of a layer under changes of some rows.
 
     Networks whose layers have no such form are evaluated whole; the numbers are the same up to
     rounding.
@@ -37,7 +41,7 @@ def make_proposals(network: Layered, layer: int, target: Tensor, rows: int) -> P
         if isinstance(network, Network):
             if layer == 1:
                 return FirstLayer(network, target)
-            return ChangedRows(network, layer, target, rows)
+            return ChangedRows(network, layer, target)
     return WholeNetwork(network, layer, target)
 
 
@@ -54,7 +58,7 @@ class WholeNetwork:
         self._x = x.clone()
         return self._energy()
 
-    def propose(self, change: Tensor, first: int) -> Tensor:
+    def propose(self, change: Tensor, first: int, limit: Tensor | None = None) -> Tensor:
         """See `Proposals`."""
         self._band = (first, first + change.shape[1])
         band = self._x[:, :, slice(*self._band)]

@@ -1,14 +1,18 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
+from speechscope.inversion import row_loops
 from speechscope.inversion.anneal import SWEEP, AnnealSettings, Neighbours, anneal, temperatures
-from speechscope.inversion.changed_rows import ChangedRows, highest
+from speechscope.inversion.changed_rows import ChangedRows
 from speechscope.inversion.first_layer import FirstLayer
 from speechscope.inversion.problem import Problem
 from speechscope.inversion.proposals import WholeNetwork, make_proposals
+from speechscope.inversion.row_loops import Pooling
 from speechscope.networks.classifiers import TABLES
 from speechscope.networks.layered import Layered
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Table
@@ -83,7 +87,7 @@ def test_changed_rows_give_the_energy_of_a_whole_forward_pass(
     for layer in layers:
         original, x = torch.randn(2, 3, *shape, dtype=torch.float64, generator=generator)
         target = made.activation(original, layer)
-        proposals = make_proposals(made, layer, target, rows)
+        proposals = make_proposals(made, layer, target)
         assert isinstance(proposals, FirstLayer if layer == 1 else ChangedRows)
         torch.testing.assert_close(proposals.load(x), energy(made, layer, target, x))
         # Both borders, and bands that overlap what was kept and what was taken back.
@@ -102,23 +106,109 @@ def test_changed_rows_give_the_energy_of_a_whole_forward_pass(
             x = torch.where(accepted[:, None, None, None], changed, x)
 
 
+def test_only_energies_below_the_limit_have_to_be_exact() -> None:
+    table = (Conv(2, (3, 4)), ReLU(), Linear(40), ReLU(), Linear(30))
+    made = network(table, (1, 12, 4))
+    rng = torch.Generator().manual_seed(0)
+    x = torch.randn(60, 1, 12, 4, generator=rng, dtype=torch.float64)
+    target = made.activation(x.flip(0), 5)
+    bounded, exact = (make_proposals(made, 5, target) for _ in range(2))
+    now = bounded.load(x)
+    torch.testing.assert_close(now, exact.load(x))
+    for first in (2, 5, 0, 7, 3, 4):
+        change = torch.randn(60, 3, 4, 1, generator=rng, dtype=torch.float64)
+        limit = now + 0.1 * torch.randn(60, generator=rng, dtype=torch.float64)
+        found, expected = bounded.propose(change, first, limit), exact.propose(change, first)
+        accepted = expected < limit
+        assert torch.equal(found < limit, accepted)
+        torch.testing.assert_close(found[accepted], expected[accepted])
+        assert bool((found <= expected + 1e-9).all())  # a bound from below
+        bounded.settle(accepted)
+        exact.settle(accepted)
+        now = torch.where(accepted, expected, now)
+        changed = x.clone()
+        changed[:, :, first : first + 3] += change.permute(0, 3, 1, 2)
+        x = torch.where(accepted[:, None, None, None], changed, x)
+    torch.testing.assert_close(now, energy(made, 5, target, x))
+
+
+class Elsewhere(torch.Tensor):
+    """A tensor that says it is not on the CPU."""
+
+    @property
+    def device(self) -> torch.device:  # type: ignore[override]
+        return torch.device("meta")
+
+
+@pytest.mark.parametrize("kind", [torch.Tensor, Elsewhere])
+@pytest.mark.parametrize("apart", [False, True])
 @pytest.mark.parametrize(
-    ("size", "stride"), [(1, 1), (2, 1), (3, 2), (4, 2), (5, 2), (7, 3), (9, 3)]
+    "pool",
+    [
+        Pooling(before=6, after=6),
+        Pooling(5, 2, 1, 1, relu=True, before=6, after=6),
+        Pooling(3, 3, 2, 2, before=6, after=3),
+        Pooling(2, 1, 2, 4, relu=True, before=6, after=2),
+    ],
 )
-def test_highest_of_neighbours(size: int, stride: int) -> None:
-    x = torch.randn(2, 23, 3, generator=torch.Generator().manual_seed(0))
-    expected = x.unfold(1, size, stride).amax(-1)
-    assert torch.equal(highest(x, size, stride), expected)
-    before = x.clone()
-    highest(x, size, stride).zero_()  # nothing of x is returned
-    assert torch.equal(x, before)
+def test_pooled_rows_equal_the_formula(
+    pool: Pooling, apart: bool, kind: type[torch.Tensor]
+) -> None:
+    rng = torch.Generator().manual_seed(0)
+    z = torch.randn(4, 19, 6, 3, generator=rng, dtype=torch.float64)
+    change = torch.randn(4, 4, 6, 3, generator=rng, dtype=torch.float64)
+    changed = z.clone()
+    changed[:, 8:12] += change
+    expected = functional.max_pool2d(
+        changed.permute(0, 3, 1, 2), (pool.rows, pool.frames), (pool.stride, pool.step)
+    ).permute(0, 2, 3, 1)
+    # Regions that reach above and below the change.
+    regions = 7 // pool.stride, min(expected.shape[1], 13 // pool.stride + 1)
+    expected = expected[:, slice(*regions)]
+    if pool.relu:
+        expected = expected.relu()
+
+    def laid(x: Tensor, each: bool) -> Tensor:
+        rows = x.transpose(1, 2).flatten(0, 1) if each else x.flatten(2)
+        return rows.contiguous()
+
+    wanted = laid(expected, apart)
+    found = row_loops.pooled(
+        laid(z, True).as_subclass(kind),
+        8,
+        laid(change, True).as_subclass(kind),
+        regions,
+        replace(pool, apart=apart),
+        torch.empty_like(wanted),
+    )
+    torch.testing.assert_close(found.as_subclass(torch.Tensor), wanted)
+
+
+@pytest.mark.parametrize("kind", [torch.Tensor, Elsewhere])
+def test_rows_are_compared_added_and_replaced(kind: type[torch.Tensor]) -> None:
+    rng = torch.Generator().manual_seed(0)
+    whole, rows, target = torch.randn(3, 3, 7, 6, generator=rng, dtype=torch.float64)
+    items, rows = torch.tensor([0, 2]), rows[:, :3].contiguous()
+    place, change = whole.as_subclass(kind), torch.empty_like(rows)
+    row_loops.difference(rows.as_subclass(kind), place, 2, change)
+    torch.testing.assert_close(change, rows - whole[:, 2:5])
+    found = row_loops.gain(rows.as_subclass(kind), target, place, 2)
+    expected = (rows - target[:, 2:5]).square() - whole[:, 2:5].square()
+    torch.testing.assert_close(found.as_subclass(torch.Tensor), expected.sum((1, 2)))
+    before = whole.clone()
+    row_loops.add(place, 2, change, items)
+    torch.testing.assert_close(whole[items, 2:5], rows[items])
+    assert torch.equal(whole[1], before[1]) and torch.equal(whole[:, :2], before[:, :2])
+    assert torch.equal(whole[:, 5:], before[:, 5:])
+    row_loops.replace(place, 2, target[:, :3].contiguous(), items)
+    assert torch.equal(whole[items, 2:5], target[items, :3]) and torch.equal(whole[1], before[1])
 
 
 def test_other_networks_are_evaluated_whole() -> None:
     made = network((Conv(4, (3, 3)), MaxPool((3, 3), (3, 1)), Linear(None)), (1, 17, 9))
     x = torch.randn(2, 1, 17, 9, dtype=torch.float64)
     target = made.activation(x, 3)
-    proposals = make_proposals(made, 3, target, 2)
+    proposals = make_proposals(made, 3, target)
     assert isinstance(proposals, WholeNetwork)
     proposals.load(x)
     change = torch.ones(2, 2, 9, 1, dtype=torch.float64)
