@@ -177,7 +177,8 @@ class _Convolution:
     def load(self, x: Tensor) -> Tensor:
         """Return the output of all rows, and remember them."""
         self._x = x.clone()  # the block before uses its array again
-        self._z = self._convolve(x, self._pads[0], self._pads[1]) + self._bias
+        z = self._convolve(x, self._pads[0], self._pads[1]) + self._bias
+        self._z = z.contiguous()
         return self._pooled(0, self._z[:, :0], (0, self._count))
 
     def add(self, change: Tensor, first: int, pending: Pending) -> tuple[Span, Tensor]:
