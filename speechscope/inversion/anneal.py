@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from speechscope.inversion.chains import Chains
 from speechscope.inversion.derived import complete, static_channels
 from speechscope.inversion.objective import squared_norm
 from speechscope.inversion.problem import Found, Problem
@@ -130,51 +131,35 @@ def anneal(problem: Problem, start: Tensor | None, settings: AnnealSettings) -> 
         return Found(start, history.t(), steps)
     # What came before may have answered with channels that do not belong together.
     start = complete(static_channels(start, problem.derived), problem.derived)
-    x = start.to(target).repeat_interleave(chains, 0)
+    x = start.to(target).repeat_interleave(chains, 0).contiguous()
     goal = target.repeat_interleave(chains, 0)
     proposals = make_proposals(network, problem.layer, goal)
     rest = 0.5 * problem.l2 * squared_norm(x)
-    energy = proposals.load(x) + rest
-    began = energy.clone()
-    best, lowest = x.clone(), energy.clone()
-    at_best = torch.ones(len(x), dtype=torch.bool, device=x.device)
-    history[0] = lowest.view(items, chains).amin(1)
+    state = Chains(x, rest, proposals.load(x) + rest)
+    began = state.energy.clone()
+    history[0] = state.lowest.view(items, chains).amin(1)
     wide = frames * statics
     neighbours = Neighbours(problem.seeds, settings, bins, wide, target)
     for sweep in range(sweeps):
         count = min(SWEEP, settings.proposals - sweep * SWEEP)
         if sweep and sweep % FRESH == 0:
-            rest = 0.5 * problem.l2 * squared_norm(x)
-            energy = proposals.load(x) + rest
+            state.rest.copy_(0.5 * problem.l2 * squared_norm(x))
+            state.energy.copy_(proposals.load(x) + state.rest)
         changes, uniform, first = neighbours.sweep(count)
         slack = temperatures(settings, began, sweep * SWEEP, count).mul_(-uniform.log())
         for step in range(count):
             low, high = max(0, first[step]), min(bins, first[step] + settings.rows)
-            band = changes[step, :, low - first[step] : high - first[step]]
+            band = changes[step, :, low - first[step] : high - first[step]].contiguous()
             band = band.view(len(x), high - low, frames, statics)
             if problem.derived is not None:
                 band = torch.einsum("bfsi,cst->bftci", band, problem.derived).flatten(3)
-            place = x[:, :, low:high]
-            change = band.permute(0, 3, 1, 2)
-            penalty = ((place + 0.5 * change) * change).sum((1, 2, 3)).double()
-            rest_then = rest + problem.l2 * penalty
-            limit = energy + slack[step] - rest_then
+            then = state.rest + problem.l2 * state.penalty(band, low)
+            limit = state.energy + slack[step] - then
             proposed = proposals.propose(band, low, limit)
-            accepted, wanted = proposed < limit, proposed + rest_then
+            accepted = proposed < limit
             proposals.settle(accepted)
-            # The best is copied when a chain leaves it, not whenever it finds a better one.
-            leaving = (at_best & accepted & (wanted >= lowest)).nonzero()[:, 0]
-            if len(leaving):
-                best[leaving] = x[leaving]
-                at_best[leaving] = False
-            place += torch.where(accepted[:, None, None, None], change, 0.0)
-            rest = torch.where(accepted, rest_then, rest)
-            energy = torch.where(accepted, wanted, energy)
-            better = energy < lowest
-            at_best |= better
-            lowest = torch.where(better, energy, lowest)
-        history[sweep + 1] = lowest.view(items, chains).amin(1)
-    best[at_best] = x[at_best]
-    winner = lowest.view(items, chains).argmin(1)
-    chosen = best[torch.arange(items, device=x.device) * chains + winner]
+            state.settle(band, low, accepted, proposed + then, then)
+        history[sweep + 1] = state.lowest.view(items, chains).amin(1)
+    winner = state.lowest.view(items, chains).argmin(1)
+    chosen = state.best[torch.arange(items, device=x.device) * chains + winner]
     return Found(chosen, history.t().contiguous(), steps)

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from speechscope.inversion import row_loops
 from speechscope.inversion.anneal import SWEEP, AnnealSettings, Neighbours, anneal, temperatures
+from speechscope.inversion.chains import Chains
 from speechscope.inversion.changed_rows import ChangedRows
 from speechscope.inversion.first_layer import FirstLayer
 from speechscope.inversion.problem import Problem
@@ -202,6 +203,46 @@ def test_rows_are_compared_added_and_replaced(kind: type[torch.Tensor]) -> None:
     assert torch.equal(whole[:, 5:], before[:, 5:])
     row_loops.replace(place, 2, target[:, :3].contiguous(), items)
     assert torch.equal(whole[items, 2:5], target[items, :3]) and torch.equal(whole[1], before[1])
+
+
+@pytest.mark.parametrize("kind", [torch.Tensor, Elsewhere])
+def test_chains_move_and_remember_their_best(kind: type[torch.Tensor]) -> None:
+    rng = torch.Generator().manual_seed(0)
+    x = torch.randn(5, 2, 6, 3, generator=rng, dtype=torch.float64)
+    energy, rest = torch.full((5,), 9.0, dtype=torch.float64), torch.zeros(5, dtype=torch.float64)
+    chains = Chains(x.clone().as_subclass(kind), rest.clone(), energy.clone())
+    # Energies proposed to the five chains, and whether they are accepted.
+    steps = [
+        ([8, 8, 10, 9.5, 8], "01101"),
+        ([7, 8.5, 9.5, 11, 9], "01101"),
+        ([1, 2, 8.2, 10, 6], "00101"),
+    ]
+    now, best, lowest = x.clone(), x.clone(), energy.clone()
+    for number, (proposed, marks) in enumerate(steps):
+        change = torch.randn(5, 2, 3, 2, generator=rng, dtype=torch.float64)
+        first = 2 * number
+        rows = change.permute(0, 3, 1, 2)
+        changed = now.clone()
+        changed[:, :, first : first + 2] += rows
+        grown = 0.5 * (changed.square().sum((1, 2, 3)) - now.square().sum((1, 2, 3)))
+        found = chains.penalty(change, first).as_subclass(torch.Tensor)
+        torch.testing.assert_close(found, grown)
+        accepted = torch.tensor([mark == "1" for mark in marks])
+        then = torch.tensor(proposed, dtype=torch.float64)
+        chains.settle(change, first, accepted, then, then + 1)
+        for b in accepted.nonzero()[:, 0]:
+            now[b] = changed[b]
+            energy[b], rest[b] = then[b], then[b] + 1
+            if energy[b] < lowest[b]:
+                best[b], lowest[b] = now[b], energy[b]
+        for held, wanted in (
+            (chains.x, now),
+            (chains.best, best),
+            (chains.lowest, lowest),
+            (chains.energy, energy),
+            (chains.rest, rest),
+        ):
+            assert torch.equal(held.as_subclass(torch.Tensor), wanted)
 
 
 def test_other_networks_are_evaluated_whole() -> None:
