@@ -108,6 +108,7 @@ SMALL = {
     "align-items": 50,
     "align-epochs": 1,
     "samples": 2,
+    "correct": "false",  # after one epoch the network may be right about one class alone
 }
 
 
