@@ -7,11 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from speechscope.inversion.chains import Chains
 from speechscope.inversion.derived import complete, static_channels
 from speechscope.inversion.objective import squared_norm
 from speechscope.inversion.problem import Found, Problem
-from speechscope.inversion.proposals import make_proposals
 
 SWEEP = 100
 """Proposals between two entries of the history."""
@@ -118,6 +116,10 @@ def anneal(problem: Problem, start: Tensor | None, settings: AnnealSettings) -> 
     Source: Churchman 2015, sec. 6.3. Without a start, chains begin at 0, the mean of the training
     inputs. The history holds the best E of an item, once every `SWEEP` proposals.
     """
+    # Here, as both bring Numba, which the other methods do without.
+    from speechscope.inversion.chains import Chains
+    from speechscope.inversion.proposals import make_proposals
+
     network, target, chains = problem.network, problem.target, settings.chains
     items = len(target)
     channels, bins, frames = network.input_shape
