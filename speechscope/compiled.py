@@ -12,12 +12,17 @@ import pickle
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 from uuid import uuid4
 
+import numpy as np
 from numba import __version__, njit
 from numba.core.caching import FunctionCache
 from numba.core.serialize import dumps
+from numpy.typing import NDArray
+
+Array: TypeAlias = NDArray[np.floating]
+Places: TypeAlias = NDArray[np.int64]
 
 Loop = TypeVar("Loop", bound=Callable[..., object])
 

@@ -8,9 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from speechscope.compiled import compiled, compiled_sums
-
-Array = NDArray[np.floating]
+from speechscope.compiled import Array, compiled, compiled_sums
 
 
 @dataclass

@@ -10,13 +10,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from speechscope.compiled import compiled, compiled_sums
-
-Array = NDArray[np.floating]
-Places = NDArray[np.int64]
+from speechscope.compiled import Array, Places, compiled, compiled_sums
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,9 @@ Arrays are those of NumPy. B counts items; a *line* holds the even, or the odd, 
 one map, and may end in bins that stand for nothing. *Rows* are bins × channels of an item.
 """
 
-from typing import TypeAlias
-
 import numpy as np
-from numpy.typing import NDArray
 
-from speechscope.compiled import compiled
-
-Array: TypeAlias = NDArray[np.floating]
+from speechscope.compiled import Array, compiled
 
 TOGETHER = 8
 """Items worked on at a time."""

@@ -1,13 +1,9 @@
 """Some rows and columns of a matrix, to read, write and update."""
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
-from speechscope.compiled import compiled
-
-Array = NDArray[np.floating]
-Places = NDArray[np.int64]
+from speechscope.compiled import Array, Places, compiled
 
 
 def take(whole: Tensor, rows: Tensor, columns: Tensor, out: Tensor) -> None:

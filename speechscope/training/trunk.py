@@ -9,15 +9,12 @@ from math import ceil
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from speechscope.compiled import compiled
+from speechscope.compiled import Array, compiled
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU
 from speechscope.networks.pooling import Unsupported
 from speechscope.training import line_pool
-
-Array = NDArray[np.floating]
 
 WINDOWS = 2**19
 """About how many values windows are copied to at a time: few enough to stay in a cache."""
@@ -59,9 +56,11 @@ class Trunk:
     def forward(self, x: Tensor, out: Tensor) -> None:
         """Write the units, (B, units) in C, F, T order, of inputs (B, C, F, T) to `out`."""
         rows: Array = x.permute(0, 2, 3, 1).flatten(1).contiguous().numpy()
-        for layer in self._layers[:-1]:
-            rows = layer.forward(rows, layer.rows(len(x)))
-        last = self._layers[-1]
+        *others, last = self._layers
+        for layer in others:
+            out_rows = layer.rows(len(x))
+            layer.forward(rows, out_rows)
+            rows = out_rows.reshape(len(x), -1)
         last.forward(rows, last.by_regions(out))
 
     def backward(self, grad: Tensor) -> dict[str, Tensor]:
@@ -90,7 +89,7 @@ class _Layer:
     ) -> None:
         self._weight, self._bias, self._size = weight, bias, size
         self._maps, channels, taps, frames = weight.shape
-        self._k, self._taps = frames * channels, taps
+        self._k = frames * channels
         bins = shape[1] - taps + 1
         self._line, self._regions = ceil(bins / 2), (bins - size) // 2 + 1
         new = weight.new_zeros
@@ -127,8 +126,8 @@ class _Layer:
         array: Array = self._outputs(count).view(2, self._maps, count, self._line).numpy()
         return array
 
-    def forward(self, rows: Array, out: Array) -> Array:
-        """Write the output for rows (B, F × K) to `out`, and return that as such rows."""
+    def forward(self, rows: Array, out: Array) -> None:
+        """Write the output (B, F', maps) for rows (B, F × K) to `out`."""
         self._input = rows
         _spread(self._weight.numpy(), self._kernel, self._matrix.numpy())
         y = self._outputs(len(rows))
@@ -139,7 +138,6 @@ class _Layer:
             place = slice(first * self._line, (first + len(part)) * self._line)
             torch.mm(self._matrix, windows.t(), out=y[:, place])
         line_pool.pool(self._lines(len(rows)), self._bias.numpy(), self._size, out)
-        return out.reshape(len(rows), -1)
 
     def backward(self, grad: Array, by_rows: Array | None) -> tuple[Tensor, Tensor]:
         """Return the derivatives by weight and bias, given that by the output.
