@@ -161,11 +161,14 @@ class Network(nn.Module):
         """Draw weights and set biases to 0.
 
         From N(0, 2 / fan-in) (He et al. 2015, for ReLUs), or with `xavier` from
-        N(0, 2 / (fan-in + fan-out)) (Glorot & Bengio 2010, eq. 12).
+        N(0, 2 / (fan-in + fan-out)) (Glorot & Bengio 2010, eq. 12). Weights without values, on
+        PyTorch's device ``meta``, stay so.
         """
         for name in self.names:
             if name.startswith(("conv", "fc")):
                 weight, bias = self.parameters_of(name)
+                if weight.is_meta:  # PyTorch would import its compiler, for 1.4 s, to draw nothing
+                    continue
                 fans = weight[0].numel() + (weight[:, 0].numel() if self._xavier else 0)
                 with torch.no_grad():
                     weight.normal_(0.0, (2.0 / fans) ** 0.5, generator=generator)

@@ -1,6 +1,6 @@
 """Networks and decoders as they stand in checkpoints."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -168,9 +168,9 @@ def model_of(checkpoint: Checkpoint) -> Model:
                 return Wav2Letter(**made)
             return build(name, made["input_shape"], len(classes))
 
-        _compare(built, values["weights"])
-        network = built()
-        network.load_state_dict(values["weights"])
+        with torch.device("meta"):
+            network = built()
+        network.load_state_dict(_fitting(network, values["weights"]), assign=True)
         return Model(
             network=network.eval().requires_grad_(False),
             name=name,
@@ -189,20 +189,23 @@ def model_of(checkpoint: Checkpoint) -> Model:
         ) from error
 
 
-def _compare(built: Callable[[], Network], weights: Mapping[str, Tensor]) -> None:
-    """Compare shapes before memory is taken for the network that a checkpoint describes.
+def _fitting(network: Network, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return copies of a checkpoint's weights for a network without values.
+
+    Shapes are compared before memory is taken for what the checkpoint describes.
 
     Raises
     ------
     ValueError
         Weights are missing, or have another shape.
     """
-    with torch.device("meta"):
-        expected = {name: tuple(value.shape) for name, value in built().state_dict().items()}
-    for name, shape in expected.items():
-        found = tuple(weights[name].shape)
+    expected = network.state_dict()
+    for name, value in expected.items():
+        found, shape = tuple(weights[name].shape), tuple(value.shape)
         if found != shape:
             raise ValueError(f"{name} has the shape {found}, not {shape}")
+    kinds = {name: expected[name].dtype for name in weights if name in expected}
+    return {name: value.to(kinds.get(name), copy=True) for name, value in weights.items()}
 
 
 def decoder_values(autoencoders: Mapping[int, Autoencoder]) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """`relevance` and `maximize` from the command line, on segments and on waveforms."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import corpora
@@ -62,6 +64,16 @@ def test_relevance_is_that_of_the_library(here: Path) -> None:
     wanted = guided_backpropagation(table_graph(model.network), x, scores.argmax(1)).numpy()
     np.testing.assert_allclose(opened.relevance[1], wanted, atol=1e-6 * np.abs(wanted).max())
     assert opened.attrs["speechscope"]["parents"][0]["kind"] == "model"
+
+
+def test_pytorchs_compiler_is_not_imported(here: Path) -> None:
+    script = (
+        "import sys; from speechscope.cli import run\n"
+        "assert run(['relevance', '--method', 'guided,lrp', '--items', '0', '-fq']) == 0\n"
+        "print([m for m in ('torch._dynamo', 'sympy') if m in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
+    assert done.stderr == b"[]\n"  # as much of a short command's time as all the rest
 
 
 def test_targets_and_layers(here: Path) -> None:
