@@ -6,10 +6,10 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from speechscope.networks.layers import Network
 from speechscope.networks.pooling import Unsupported
+from speechscope.training import units
 from speechscope.training.acceleration import PLAIN, Acceleration
 from speechscope.training.group import ALONE, Group
 from speechscope.training.lanes import LANES, Lanes
@@ -150,8 +150,8 @@ class Step:
         self._layers.draw(generator)
         self._lanes.run(self._layers.gather)
         lanes = range(self._lanes.count)
-        losses = [wanted.new_zeros((), dtype=torch.get_default_dtype()) for _ in lanes]
-        right = [wanted.new_zeros(()) for _ in lanes]
+        losses = self._layers.units.new_zeros(len(lanes))
+        right = wanted.new_zeros(len(lanes))
         grads: list[dict[str, Tensor]] = [{} for _ in lanes]
 
         def learn(lane: int) -> None:
@@ -159,56 +159,52 @@ class Step:
             if items.start == items.stop:
                 return
             here = slice(mine.start + items.start, mine.start + items.stop)
-            x, classes = take(here), wanted[here]
             below = self._below[lane]
-            below.forward(x, self._layers.units[items])
+            below.forward(take(here), self._layers.units[items])
             logits = self._layers.forward(items)
-            logarithms = functional.log_softmax(logits, 1)
-            even = self._smoothing / logits.shape[1]
-            loss = (1 - self._smoothing) * functional.nll_loss(logarithms, classes, reduction="sum")
-            losses[lane] = loss - even * logarithms.sum() if even else loss
-            right[lane] = (logits.argmax(1) == classes).sum()
-            # ∂E/∂logits of the mean log-loss: (softmax − wanted) / B.
-            grad = logarithms.exp_().sub_(even)
-            grad[torch.arange(len(x), device=x.device), classes] -= 1 - self._smoothing
-            grad = self._layers.backward(grad.div_(len(wanted)), items)
+            losses[lane], right[lane] = units.log_loss(logits, wanted[here], self._smoothing)
+            # The mean log-loss is wanted, over the whole batch.
+            grad = self._layers.backward(logits.div_(len(wanted)), items)
             if self._convolutions:
                 grads[lane] = below.backward(grad)
 
         with torch.no_grad(), self._acceleration.products():
             self._lanes.run(learn)
             self._update(count, grads)
-        return torch.stack(losses).sum() / len(wanted), torch.stack(right).sum()
+        return losses.sum() / len(wanted), right.sum()
 
     def _update(self, count: int, grads: list[dict[str, Tensor]]) -> None:
         """Update all weights from this process's `count` items and those of the others."""
         first, *others = [found for found in grads if found] or [
             {name: torch.zeros_like(weight) for name, weight in self._convolutions.items()}
         ]
-        by_convolutions = {
-            name: sum((other[name] for other in others), start=first[name])
-            for name in self._convolutions
-        }
-        layers = self._layers
-        if self._group.size == 1:
-            self._lanes.run(lambda lane: layers.update(lane, count, self.count))
-        else:
+        layers, names = self._layers, list(self._convolutions)
+        parts: list[tuple[Tensor, Tensor]] = []
+        if self._group.size > 1:
             # One exchange for all derivatives: each has a cost of its own.
             whole, parts = layers.gradients()
             self._lanes.run(lambda lane: layers.gather_gradients(lane, count, parts))
-            flat = torch.cat([whole, *(grad.flatten() for grad in by_convolutions.values())])
+            mine = [sum((other[name] for other in others), start=first[name]) for name in names]
+            flat = torch.cat([whole, *(grad.flatten() for grad in mine)])
             self._group.add_up(flat)
-            whole.copy_(flat[: len(whole)])
-            start = len(whole)
-            for name, grad in by_convolutions.items():
-                by_convolutions[name] = flat[start : start + grad.numel()].view_as(grad)
-                start += grad.numel()
-            self._lanes.run(lambda lane: layers.apply(lane, parts, self.count))
-        for name, weight in self._convolutions.items():
-            grad = by_convolutions[name]
-            if self._l2:
-                grad.add_(weight, alpha=self._l2)
-            self._rule(weight, grad, self.sums[name], self.count)
+            found, *rest = torch.split(flat, [len(whole), *(grad.numel() for grad in mine)])
+            whole.copy_(found)
+            first, others = {n: g.view_as(first[n]) for n, g in zip(names, rest, strict=True)}, []
+
+        def follow(lane: int) -> None:
+            if parts:
+                layers.apply(lane, parts, self.count)
+            else:
+                layers.update(lane, count, self.count)
+            for name in names[lane :: self._lanes.count]:  # too little work to share
+                weight, grad = self._convolutions[name], first[name]
+                for other in others:
+                    grad += other[name]
+                if self._l2:
+                    grad.add_(weight, alpha=self._l2)
+                self._rule(weight, grad, self.sums[name], self.count)
+
+        self._lanes.run(follow)
 
 
 class Automatic:

@@ -1,16 +1,13 @@
 """A fully connected layer of which some units, and some of what it reads, are left out."""
 
 from collections.abc import Sequence
+from functools import cache
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from speechscope.training import submatrix
+from speechscope.training import submatrix, units
 from speechscope.training.optimizers import Rule, update_submatrix
-
-ROWS = 128
-"""Units whose weights are updated at a time: few enough for their derivative to stay in a cache."""
 
 
 class ThinnedLayer:
@@ -20,15 +17,19 @@ class ThinnedLayer:
 
     Parameters
     ----------
-    inputs
-        Array (batch, columns in use) that the layer before writes.
+    inputs, by_inputs
+        Arrays (batch, columns in use): what the layer before writes, and the derivative by it.
     room
-        For every lane, room for the derivative by `ROWS` units; layers may share it.
+        For every lane, room for the derivative by its share of the weights in use; layers may
+        share it.
 
     Attributes
     ----------
     rows
         Units in use.
+    y, by_y
+        Arrays (batch, rows in use): what this layer writes, and the derivative by it, which the
+        layer after writes.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class ThinnedLayer:
         bias: Tensor,
         left: int,
         inputs: Tensor,
+        by_inputs: Tensor,
         rule: Rule,
         l2: float,
         room: Sequence[Tensor],
@@ -46,22 +48,37 @@ class ThinnedLayer:
         self.weight, self.bias, self._rule, self._l2, self._relu = weight, bias, rule, l2, relu
         self.weight_sums = [torch.zeros_like(weight) for _ in rule.sums]
         self.bias_sums = [torch.zeros_like(bias) for _ in rule.sums]
-        (units, columns), lanes = weight.shape, len(room)
-        self._left, self._scale = left, units / left
-        self._edges = np.array([round(units * i / lanes) for i in range(lanes + 1)])
-        self._cuts = self._edges  # where each lane's share of the rows in use begins
-        self.rows = torch.arange(units, device=weight.device)
+        (rows, columns), lanes = weight.shape, len(room)
+        self._left, self._scale = left, rows / left
+        self.rows = torch.arange(rows, device=weight.device)
         self._columns = torch.arange(columns, device=weight.device)
-        self._x = inputs
         batch, used = inputs.shape
-        self.y = inputs.new_empty(batch, left)
-        self._dx = torch.empty_like(inputs)
-        self._dy = self.y  # until the first `backward`
-        self._thins = left < units
+        self.y, self.by_y = (inputs.new_empty(batch, left) for _ in range(2))
+        self._thins = left < rows
         self._is_part = self._thins or used < columns
         self._part = weight.new_empty(left, used) if self._is_part else weight
-        self._room = room
         self._part_bias = bias
+        self._bias_columns = [whole[:, None] for whole in (bias, *self.bias_sums)]
+        self._only = self.rows.new_zeros(1)
+        self._own = [slice(left * i // lanes, left * (i + 1) // lanes) for i in range(lanes)]
+        self._rows = [self.rows[own] for own in self._own]
+        self._room = [
+            one[: (own.stop - own.start) * used].view(-1, used)
+            for one, own in zip(room, self._own, strict=True)
+        ]
+        # Views of arrays that stay where they are: making one takes as long as a small operation.
+        self._parts = [self._part[own] for own in self._own]
+        self._turned = self._part.t()
+
+        @cache
+        def of_items(start: int, stop: int) -> tuple[Tensor, ...]:
+            return tuple(a[start:stop] for a in (inputs, by_inputs, self.y, self.by_y))
+
+        @cache
+        def by_own(lane: int, count: int) -> Tensor:
+            return self.by_y[:count, self._own[lane]].t()
+
+        self._of_items, self._by_own = of_items, by_own
 
     def draw(self, generator: torch.Generator, columns: Tensor | None) -> None:
         """Choose the rows; the columns are the rows of the layer before."""
@@ -70,79 +87,67 @@ class ThinnedLayer:
         if self._thins:
             order = torch.randperm(len(self.bias), generator=generator)[: self._left].numpy()
             order.sort()
-            self._cuts = np.searchsorted(order, self._edges)
-            rows = torch.from_numpy(order)
-            self.rows = rows.to(self.bias.device)
+            self.rows = torch.from_numpy(order).to(self.bias.device)
+            self._rows = [self.rows[own] for own in self._own]
             self._part_bias = self.bias[self.rows]
-
-    def own(self, lane: int) -> slice:
-        """Return the rows in use that a lane updates, counted among those in use."""
-        return slice(int(self._cuts[lane]), int(self._cuts[lane + 1]))
 
     def gather(self, lane: int) -> None:
         """Copy a lane's rows of the weights to the part."""
         if self._is_part:
-            own = self.own(lane)
-            submatrix.take(self.weight, self.rows[own], self._columns, self._part[own])
+            submatrix.take(self.weight, self._rows[lane], self._columns, self._parts[lane])
 
     def forward(self, items: slice) -> Tensor:
         """Return the units in use, (B, left), valid until the next call."""
-        y = self.y[items]
-        torch.addmm(self._part_bias, self._x[items], self._part.t(), out=y)
-        if self._relu:
-            y.relu_()
-        return y.mul_(self._scale) if self._scale != 1 else y
+        x, _, y, _ = self._of_items(items.start, items.stop)
+        torch.mm(x, self._turned, out=y)
+        units.answer(y, self._part_bias, self._scale, relu=self._relu)
+        return y
 
-    def backward(self, grads: Tensor, items: slice) -> Tensor:
-        """Return the array with the derivatives by x, given that by y; it is overwritten."""
-        self._dy, grad = grads, grads[items]
+    def backward(self, items: slice) -> None:
+        """Write the derivative by x, given that by y, which is overwritten."""
+        _, by_x, y, by_y = self._of_items(items.start, items.stop)
         if self._relu:
-            torch.ops.aten.threshold_backward.grad_input(grad, self.y[items], 0, grad_input=grad)
-            if self._scale != 1:
-                grad.mul_(self._scale)
-        torch.mm(grad, self._part, out=self._dx[items])
-        return self._dx
+            units.silence(by_y, y, self._scale)
+        torch.mm(by_y, self._part, out=by_x)
 
-    def gradient(self, rows: slice, count: int, out: Tensor) -> Tensor:
-        """Write the derivative by rows of the part, from `count` items, to `out`."""
-        return torch.mm(self._dy[:count, rows].t(), self._x[:count], out=out)
+    def gradient(self, lane: int, count: int, out: Tensor) -> Tensor:
+        """Write the derivative by a lane's rows of the part, from `count` items, to `out`."""
+        return torch.mm(self._by_own(lane, count), self._of_items(0, count)[0], out=out)
 
     def bias_gradient(self, count: int) -> Tensor:
         """Return the derivative by the bias in use, from `count` items."""
-        return self._dy[:count].sum(0)
+        return self._of_items(0, count)[3].sum(0)
 
     def update(self, lane: int, count: int, step: int) -> None:
         """Update a lane's rows, from `count` items."""
-        own, used = self.own(lane), self._x.shape[1]
-        for start in range(own.start, own.stop, ROWS):
-            rows = slice(start, min(start + ROWS, own.stop))
-            out = self._room[lane][: (rows.stop - start) * used].view(-1, used)
-            self.apply(rows, self.gradient(rows, count, out), step)
+        self.apply(lane, self.gradient(lane, count, self._room[lane]), step)
 
-    def apply(self, rows: slice, grad: Tensor, step: int) -> None:
-        """Update rows of those in use, given the derivative by them, which is overwritten."""
+    def apply(self, lane: int, grad: Tensor, step: int) -> None:
+        """Update a lane's rows, given the derivative by them, which is overwritten."""
         if self._l2:
-            grad.add_(self._part[rows], alpha=self._l2)
+            grad.add_(self._parts[lane], alpha=self._l2)
         if self._is_part:
-            places = self.rows[rows], self._columns
+            places = self._rows[lane], self._columns
             update_submatrix(self._rule, self.weight, self.weight_sums, *places, grad, step)
         else:
-            self._rule(self.weight[rows], grad, [whole[rows] for whole in self.weight_sums], step)
+            own = self._own[lane]
+            self._rule(self._parts[lane], grad, [whole[own] for whole in self.weight_sums], step)
 
     def apply_bias(self, grad: Tensor, step: int) -> None:
         """Update the biases in use, given the derivative by them."""
-        rows = self.rows if self._thins else None
-        bias, sums = self.bias, self.bias_sums
-        if rows is not None:
-            bias, sums = bias[rows], [whole[rows] for whole in sums]
         if self._l2:
-            grad.add_(bias, alpha=self._l2)
-        self._rule(bias, grad, sums, step)
-        if rows is not None:
-            for whole, part in zip((self.bias, *self.bias_sums), (bias, *sums), strict=True):
-                whole.index_copy_(0, rows, part)
+            grad.add_(self._part_bias, alpha=self._l2)
+        if self._thins:
+            whole, *sums = self._bias_columns
+            update_submatrix(self._rule, whole, sums, self.rows, self._only, grad[:, None], step)
+        else:
+            self._rule(self.bias, grad, self.bias_sums, step)
+
+    def own(self, lane: int) -> slice:
+        """Return the rows in use that a lane updates, counted among those in use."""
+        return self._own[lane]
 
     @property
     def in_use(self) -> tuple[int, int]:
         """Shape of the part: rows and columns in use."""
-        return self._left, self._x.shape[1]
+        return self._left, self._part.shape[1]

@@ -20,7 +20,7 @@ from torch import Tensor
 from speechscope.errors import SpeechscopeError
 from speechscope.networks.layers import Linear, Network, ReLU
 from speechscope.training.optimizers import Rule
-from speechscope.training.thinned_layer import ROWS, ThinnedLayer
+from speechscope.training.thinned_layer import ThinnedLayer
 
 
 class ThinnedLayers:
@@ -83,9 +83,11 @@ class ThinnedLayers:
         self._layers: list[ThinnedLayer] = []
         self.sums: dict[str, list[Tensor]] = {}
         first_weight, _ = network.parameters_of(names[0])
-        self.units = inputs = first_weight.detach().new_empty(batch, first_weight.shape[1])
-        widest = max(network.parameters_of(name)[0].shape[1] for name in names)
-        room = [first_weight.detach().new_empty(ROWS * widest) for _ in range(lanes)]
+        new = first_weight.detach().new_empty
+        self.units, self._by_units = (new(batch, first_weight.shape[1]) for _ in range(2))
+        inputs, by_inputs = self.units, self._by_units
+        largest = max(network.parameters_of(name)[0].numel() for name in names)
+        room = [new(largest) for _ in range(lanes)]
         for name, after in zip(names, (*names[1:], None), strict=True):
             weight, bias = (parameter.detach() for parameter in network.parameters_of(name))
             share = shares.get(after, 0.0) if after is not None else 0.0
@@ -94,6 +96,7 @@ class ThinnedLayers:
                 bias,
                 len(bias) - round(len(bias) * share),
                 inputs,
+                by_inputs,
                 rule,
                 l2,
                 room,
@@ -102,8 +105,8 @@ class ThinnedLayers:
             self._layers.append(layer)
             self.sums[f"{name}.weight"] = layer.weight_sums
             self.sums[f"{name}.bias"] = layer.bias_sums
-            inputs = layer.y
-        self._dlogits = torch.empty_like(inputs)
+            inputs, by_inputs = layer.y, layer.by_y
+        self._by_logits = by_inputs
 
     @property
     def kept(self) -> list[Tensor]:
@@ -130,11 +133,10 @@ class ThinnedLayers:
 
     def backward(self, grad: Tensor, items: slice) -> Tensor:
         """Return the derivative by the units, given that by the logits, after `forward`."""
-        self._dlogits[items] = grad
-        grads = self._dlogits
+        self._by_logits[items] = grad
         for layer in reversed(self._layers):
-            grads = layer.backward(grads, items)
-        return grads[items]
+            layer.backward(items)
+        return self._by_units[items]
 
     def update(self, lane: int, count: int, step: int) -> None:
         """Update the weights of a lane's units from all `count` items, after `backward`."""
@@ -161,7 +163,7 @@ class ThinnedLayers:
         for number, (layer, (by_parts, by_bias)) in enumerate(
             zip(self._layers, parts, strict=True)
         ):
-            layer.gradient(layer.own(lane), count, by_parts[layer.own(lane)])
+            layer.gradient(lane, count, by_parts[layer.own(lane)])
             if number % self._lanes == lane:
                 by_bias.copy_(layer.bias_gradient(count))
 
@@ -170,6 +172,6 @@ class ThinnedLayers:
         for number, (layer, (by_parts, by_bias)) in enumerate(
             zip(self._layers, parts, strict=True)
         ):
-            layer.apply(layer.own(lane), by_parts[layer.own(lane)], step)
+            layer.apply(lane, by_parts[layer.own(lane)], step)
             if number % self._lanes == lane:
                 layer.apply_bias(by_bias, step)

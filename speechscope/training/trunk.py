@@ -5,6 +5,7 @@ product of windows, from each of which two neighbouring bins come; the way back 
 (see `line_pool`). Pooling comes before bias and ReLU, with which it commutes.
 """
 
+from functools import cache
 from math import ceil
 
 import numpy as np
@@ -55,10 +56,10 @@ class Trunk:
 
     def forward(self, x: Tensor, out: Tensor) -> None:
         """Write the units, (B, units) in C, F, T order, of inputs (B, C, F, T) to `out`."""
-        rows: Array = x.permute(0, 2, 3, 1).flatten(1).contiguous().numpy()
+        rows: Array = x.movedim(1, 3).reshape(len(x), -1).numpy()
         *others, last = self._layers
         for layer in others:
-            out_rows = layer.rows(len(x))
+            out_rows = layer.rows[: len(x)]
             layer.forward(rows, out_rows)
             rows = out_rows.reshape(len(x), -1)
         last.forward(rows, last.by_regions(out))
@@ -69,7 +70,7 @@ class Trunk:
         found: dict[str, Tensor] = {}
         for number in range(len(self._layers) - 1, -1, -1):
             layer, name = self._layers[number], self._names[number]
-            by_rows = self._layers[number - 1].by_rows(len(grad)) if number else None
+            by_rows = self._layers[number - 1].by_rows[: len(grad)] if number else None
             weight, bias = layer.backward(by_output, by_rows)
             found[f"{name}.weight"], found[f"{name}.bias"] = weight, bias
             if by_rows is not None:
@@ -82,87 +83,84 @@ class _Layer:
 
     K = frames × channels. Two neighbouring bins of the convolution, an even and an odd one, come
     from one window of taps + 1 bins.
+
+    Attributes
+    ----------
+    rows, by_rows
+        Room (batch, F', maps) for the output and the derivative by it.
     """
 
     def __init__(
         self, weight: Tensor, bias: Tensor, shape: tuple[int, ...], size: int, batch: int
     ) -> None:
-        self._weight, self._bias, self._size = weight, bias, size
-        self._maps, channels, taps, frames = weight.shape
-        self._k = frames * channels
+        self._size = size
+        maps, channels, taps, frames = weight.shape
+        self._maps, self._k = maps, frames * channels
         bins = shape[1] - taps + 1
-        self._line, self._regions = ceil(bins / 2), (bins - size) // 2 + 1
+        line, self._regions = ceil(bins / 2), (bins - size) // 2 + 1
         new = weight.new_zeros
-        self._kernel = new(self._maps, taps * self._k).numpy()
-        self._matrix = new(2 * self._maps, (taps + 1) * self._k)
-        self._together = min(batch, max(1, WINDOWS // (self._line * self._matrix.shape[1])))
-        self._windows = new(self._together, self._line, self._matrix.shape[1])
-        self._y = new(2 * self._maps * batch * self._line)
-        self._z, self._by_z = (new(batch, self._regions, self._maps) for _ in range(2))
-        self._input: Array = self._kernel
+        window = (taps + 1) * self._k
+        together = min(batch, max(1, WINDOWS // (line * window)))
+        matrix, windows = new(2 * maps, window), new(together, line, window)
+        y = new(2 * maps * batch * line)
+        self.rows, self.by_rows = (new(batch, self._regions, maps).numpy() for _ in range(2))
+        self._input: Array = self.rows[:0]
+        # Arrays and views that stay where they are: making one takes as long as a small operation.
+        self._weight, self._bias = weight.numpy(), bias.numpy()
+        self._kernel = new(maps, taps * self._k).numpy()
+        self._matrix, self._spread_matrix = matrix, matrix.numpy()
+        self._by_kernel = np.empty_like(self._kernel)
+        by_taps = torch.from_numpy(self._by_kernel).view(maps, taps, frames, channels)
+        self._by_kernel_turned = by_taps.permute(0, 3, 1, 2)
 
-    def rows(self, count: int) -> Array:
-        """Return room for the output of `count` items."""
-        array: Array = self._z[:count].numpy()
-        return array
+        @cache
+        def of_items(count: int) -> tuple[Array, list[tuple[slice, Array, Tensor, Tensor]]]:
+            whole = y[: 2 * maps * count * line].view(2 * maps, -1)
+            parts = []
+            for first in range(0, count, together):
+                items = slice(first, min(first + together, count))
+                some = windows[: items.stop - items.start]
+                place = whole[:, items.start * line : items.stop * line]
+                parts.append((items, some.numpy(), some.view(-1, window).t(), place))
+            return whole.view(2, maps, count, line).numpy(), parts
 
-    def by_rows(self, count: int) -> Array:
-        """Return room for the derivative by the output of `count` items."""
-        array: Array = self._by_z[:count].numpy()
-        return array
+        self._of_items = of_items
 
     def by_regions(self, units: Tensor) -> Array:
         """Return units (B, maps × F') as rows."""
-        array: Array = units.view(len(units), self._maps, self._regions).transpose(1, 2).numpy()
-        return array
-
-    def _outputs(self, count: int) -> Tensor:
-        """Return the outputs of the convolution (2 × maps, B × line): even bins, then odd ones."""
-        shape = 2 * self._maps, count * self._line
-        return self._y[: shape[0] * shape[1]].view(shape)
-
-    def _lines(self, count: int) -> Array:
-        """Return them as (2, maps, B, line)."""
-        array: Array = self._outputs(count).view(2, self._maps, count, self._line).numpy()
+        array: Array = units.numpy().reshape(-1, self._maps, self._regions).transpose(0, 2, 1)
         return array
 
     def forward(self, rows: Array, out: Array) -> None:
         """Write the output (B, F', maps) for rows (B, F × K) to `out`."""
         self._input = rows
-        _spread(self._weight.numpy(), self._kernel, self._matrix.numpy())
-        y = self._outputs(len(rows))
-        for first in range(0, len(rows), self._together):
-            part = rows[first : first + self._together]
-            _copy_windows(part, 2 * self._k, self._windows.numpy())
-            windows = self._windows[: len(part)].view(-1, self._matrix.shape[1])
-            place = slice(first * self._line, (first + len(part)) * self._line)
-            torch.mm(self._matrix, windows.t(), out=y[:, place])
-        line_pool.pool(self._lines(len(rows)), self._bias.numpy(), self._size, out)
+        _spread(self._weight, self._kernel, self._spread_matrix)
+        lines, parts = self._of_items(len(rows))
+        for items, windows, turned, place in parts:
+            _copy_windows(rows[items], 2 * self._k, windows)
+            torch.mm(self._matrix, turned, out=place)
+        line_pool.pool(lines, self._bias, self._size, out)
 
     def backward(self, grad: Array, by_rows: Array | None) -> tuple[Tensor, Tensor]:
         """Return the derivatives by weight and bias, given that by the output.
 
         That by the input is written to `by_rows`, where it is wanted.
         """
-        count = len(self._input)
-        by_weight, by_bias = torch.empty_like(self._weight), torch.empty_like(self._bias)
-        by_kernel = np.empty_like(self._kernel)
+        count, by_bias = len(self._input), np.empty_like(self._bias)
         line_pool.unpool(
             grad,
-            self._lines(count),
-            self._bias.numpy(),
+            self._of_items(count)[0],
+            self._bias,
             self._size,
             self._input,
             self._kernel,
-            by_kernel,
-            by_bias.numpy(),
+            self._by_kernel,
+            by_bias,
             self._input[:0] if by_rows is None else by_rows.reshape(count, -1),
             self._k,
         )
-        maps, channels, taps, frames = by_weight.shape
-        shape = maps, taps, frames, channels
-        by_weight.copy_(torch.from_numpy(by_kernel.reshape(shape)).permute(0, 3, 1, 2))
-        return by_weight, by_bias
+        by_weight = self._by_kernel_turned.clone(memory_format=torch.contiguous_format)
+        return by_weight, torch.from_numpy(by_bias)
 
 
 @compiled

@@ -7,6 +7,7 @@ from speechscope.errors import SpeechscopeError
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Table
 from speechscope.networks.pooling import Unsupported
 from speechscope.training import step as step_module
+from speechscope.training import trunk
 from speechscope.training.optimizers import AdaGrad, Adam, Nesterov, Rule
 from speechscope.training.step import Step
 from speechscope.training.thinning import ThinnedLayers
@@ -154,6 +155,15 @@ def test_one_thread_and_two_give_the_same_weights() -> None:
         torch.set_num_threads(before)
     for name, value in found[0].items():
         assert torch.equal(value, found[1][name]), name
+
+
+def test_windows_in_parts_give_the_same_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    trained, (x, _) = network(), batch(8, 0)
+    whole, parts = (torch.empty(8, 8, dtype=torch.float64) for _ in range(2))
+    Trunk(trained, 8).forward(x, whole)
+    monkeypatch.setattr(trunk, "WINDOWS", 3 * 11 * 5 * 12)  # three items of the first layer
+    Trunk(trained, 8).forward(x, parts)
+    torch.testing.assert_close(parts, whole, rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("rule", [Nesterov(0.05, 0.9), Adam(0.01)])
