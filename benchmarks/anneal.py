@@ -4,11 +4,15 @@
 
 Plain PyTorch is the network as an nn.Sequential, run forward once for every proposal, by one thread
 or by as many as ours has, whichever is faster. Energies of the same proposals are compared before
-anything is timed; then both take turns, and medians are printed.
+anything is timed; then both take turns, and medians are printed. Ours runs in a process with the
+environment that the command makes (threads that sleep while they wait), plain PyTorch in its own.
 """
 
 import argparse
+import os
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -39,25 +43,69 @@ def rate(plain: Callable[[Tensor, Tensor], Tensor], x: Tensor, goal: Tensor, mos
     return count / (time.perf_counter() - began)
 
 
-def measure(network: Network, layer: int, options: argparse.Namespace) -> None:
-    """Print one line for a layer."""
-    items, proposals, rows, threads = (
-        getattr(options, name) for name in ("items", "proposals", "rows", "threads")
-    )
+def problem(name: str, items: int) -> tuple[Network, Tensor]:
+    """Return a network and the inputs to reconstruct, the same in every process."""
+    torch.manual_seed(0)
+    network = Network(TABLES[name])
     torch.manual_seed(1)
-    inputs = 0.1 * torch.randn(items, *network.input_shape)
-    target = network.activation(inputs, layer).detach()
-    settings = AnnealSettings(
-        proposals=proposals,
+    return network, 0.1 * torch.randn(items, *network.input_shape)
+
+
+def settings_of(options: argparse.Namespace) -> AnnealSettings:
+    """Return the settings of annealing."""
+    return AnnealSettings(
+        proposals=options.proposals,
         chains=1,
-        rows=rows,
+        rows=options.rows,
         share=0.5,
         reach=0.05,
         temperature=1e-3,
         cooling=1e-3,
         seed=0,
     )
-    seeds = list(range(items))
+
+
+def serve(options: argparse.Namespace) -> None:
+    """For every network and layer on standard input, print the proposals a second."""
+    chosen = recipes.resolve(recipes.DEFAULT, "invert", {"block": options.block, "l2": 0.1})
+    inversion = replace(inversion_settings(chosen, 0), anneal=settings_of(options))
+    for line in sys.stdin:
+        name, layer = line.split()
+        network, inputs = problem(name, options.items)
+        began = time.perf_counter()
+        seeds = list(range(options.items))
+        invert(network, {}, inputs, [int(layer)], ["anneal"], inversion, seeds=seeds)
+        taken = time.perf_counter() - began
+        print(options.items * options.proposals / taken, flush=True)
+
+
+class Ours:
+    """A process that anneals whenever it is asked to, in the environment of the command."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        command = [sys.executable, __file__, "--serve"]
+        for name in ("items", "proposals", "rows", "threads", "block"):
+            command += [f"--{name}", str(getattr(options, name))]
+        self._process = subprocess.Popen(
+            command,
+            env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def rate(self, name: str, layer: int) -> float:
+        """Return the proposals a second."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        print(name, layer, file=self._process.stdin, flush=True)
+        return float(self._process.stdout.readline())
+
+
+def measure(name: str, layer: int, ours: Ours, options: argparse.Namespace) -> None:
+    """Print one line for a layer."""
+    items, rows, threads = (getattr(options, one) for one in ("items", "rows", "threads"))
+    network, inputs = problem(name, items)
+    target = network.activation(inputs, layer).detach()
     model = sequential(network, layer)
 
     def plain(x: Tensor, goal: Tensor) -> Tensor:
@@ -67,7 +115,7 @@ def measure(network: Network, layer: int, options: argparse.Namespace) -> None:
 
     few = min(items, 8)
     changes, _, first = Neighbours(
-        seeds[:few], settings, network.input_shape[1], network.input_shape[2], target
+        range(few), settings_of(options), network.input_shape[1], network.input_shape[2], target
     ).sweep(SWEEP)
     x = inputs[:few] * 0.5
     fast = make_proposals(network, layer, target[:few])
@@ -84,30 +132,24 @@ def measure(network: Network, layer: int, options: argparse.Namespace) -> None:
     if apart > 1e-4:
         raise SystemExit(f"layer {layer}: energies differ by {apart:.1e}")
 
-    chosen = recipes.resolve(recipes.DEFAULT, "invert", {"block": options.block, "l2": 0.1})
-    inversion = replace(inversion_settings(chosen, 0), anneal=settings)
-
     one, batch = x[:1], inputs[: min(items, 256)]
     rates: dict[str, list[float]] = {"ours": [], "single": [], "batched": []}
     for _ in range(options.repeats):
-        torch.set_num_threads(threads)
-        began = time.perf_counter()
-        invert(network, {}, inputs, [layer], ["anneal"], inversion, seeds=seeds)
-        rates["ours"].append(items * proposals / (time.perf_counter() - began))
+        rates["ours"].append(ours.rate(name, layer))
         # The faster of one thread and of as many as ours has.
-        for name, what in (("single", one), ("batched", batch)):
-            rates[name].append(
+        for kind, what in (("single", one), ("batched", batch)):
+            rates[kind].append(
                 max(rate(plain, what, target[: len(what)], most) for most in {1, threads})
             )
     torch.set_num_threads(threads)
     over = {
-        name: statistics.median(a / b for a, b in zip(rates["ours"], rates[name], strict=True))
-        for name in ("single", "batched")
+        kind: statistics.median(a / b for a, b in zip(rates["ours"], rates[kind], strict=True))
+        for kind in ("single", "batched")
     }
-    ours, single, batched = (statistics.median(rates[name]) for name in rates)
+    median, single, batched = (statistics.median(rates[kind]) for kind in rates)
     print(
-        f"{network.names[layer - 1]:>6} {layer:>3} {ours:>10.0f} {single:>10.0f} {batched:>10.0f} "
-        f"{over['single']:>8.1f} {over['batched']:>8.1f}   E {apart:.0e}",
+        f"{network.names[layer - 1]:>6} {layer:>3} {median:>10.0f} {single:>10.0f} "
+        f"{batched:>10.0f} {over['single']:>8.1f} {over['batched']:>8.1f}   E {apart:.0e}",
         flush=True,
     )
 
@@ -118,20 +160,25 @@ def main() -> None:
     parser.add_argument("--network", choices=sorted(TABLES), action="append")
     parser.add_argument("--layers", default="1,3,6,9,12")
     parser.add_argument("--items", type=int, default=480)
-    parser.add_argument("--proposals", type=int, default=400)
+    parser.add_argument("--proposals", type=int, default=2000)
     parser.add_argument("--rows", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--block", type=int, default=BLOCK)
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    if options.serve:
+        return serve(options)
+    ours = Ours(options)
     for name in options.network or ("freq-overlap", "freq-overlap-padded"):
-        torch.manual_seed(0)
-        network = Network(TABLES[name])
-        print(f"{name}, {options.items} chains, {options.threads} threads; proposals a second")
+        print(
+            f"{name}, {options.items} chains of {options.proposals} proposals, "
+            f"{options.threads} threads; proposals a second"
+        )
         print("  name layer       ours     single    batched  /single /batched   relative apart")
         for layer in (int(number) for number in options.layers.split(",")):
-            measure(network, layer, options)
+            measure(name, layer, ours, options)
 
 
 if __name__ == "__main__":

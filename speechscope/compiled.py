@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 Array: TypeAlias = NDArray[np.floating]
 Places: TypeAlias = NDArray[np.int64]
+Marks: TypeAlias = NDArray[np.bool_]
 
 Loop = TypeVar("Loop", bound=Callable[..., object])
 

@@ -137,7 +137,7 @@ def anneal(problem: Problem, start: Tensor | None, settings: AnnealSettings) -> 
     goal = target.repeat_interleave(chains, 0)
     proposals = make_proposals(network, problem.layer, goal)
     rest = 0.5 * problem.l2 * squared_norm(x)
-    state = Chains(x, rest, proposals.load(x) + rest)
+    state = Chains(x, rest, proposals.load(x) + rest, problem.l2)
     began = state.energy.clone()
     history[0] = state.lowest.view(items, chains).amin(1)
     wide = frames * statics
@@ -149,18 +149,17 @@ def anneal(problem: Problem, start: Tensor | None, settings: AnnealSettings) -> 
             state.energy.copy_(proposals.load(x) + state.rest)
         changes, uniform, first = neighbours.sweep(count)
         slack = temperatures(settings, began, sweep * SWEEP, count).mul_(-uniform.log())
-        for step in range(count):
-            low, high = max(0, first[step]), min(bins, first[step] + settings.rows)
-            band = changes[step, :, low - first[step] : high - first[step]].contiguous()
-            band = band.view(len(x), high - low, frames, statics)
+        shape = len(x), settings.rows, frames, statics
+        for place, band, slack_now in zip(first, changes.unbind(), slack.unbind(), strict=True):
+            low, high = max(0, place), min(bins, place + settings.rows)
+            band = band.view(shape)
+            if high - low < settings.rows:
+                band = band[:, low - place : high - place].contiguous()
             if problem.derived is not None:
                 band = torch.einsum("bfsi,cst->bftci", band, problem.derived).flatten(3)
-            then = state.rest + problem.l2 * state.penalty(band, low)
-            limit = state.energy + slack[step] - then
-            proposed = proposals.propose(band, low, limit)
-            accepted = proposed < limit
-            proposals.settle(accepted)
-            state.settle(band, low, accepted, proposed + then, then)
+                band = band.contiguous()
+            limit = state.limit(band, low, slack_now)
+            proposals.settle(state.settle(band, low, proposals.propose(band, low, limit)))
         history[sweep + 1] = state.lowest.view(items, chains).amin(1)
     winner = state.lowest.view(items, chains).argmin(1)
     chosen = state.best[torch.arange(items, device=x.device) * chains + winner]

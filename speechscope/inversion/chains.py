@@ -5,10 +5,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from speechscope.compiled import Array, compiled, compiled_sums
+from speechscope.compiled import Array, Marks, compiled, compiled_sums
 
 
 @dataclass
@@ -20,9 +19,11 @@ class Chains:
     x
         (B, C, F, T), contiguous; it is written to.
     rest
-        What E has besides the activations, (B,) in float64.
+        What E has besides the activations, λ/2 ‖X‖², (B,) in float64.
     energy
         E (B,) in float64.
+    l2
+        λ.
 
     Attributes
     ----------
@@ -33,6 +34,7 @@ class Chains:
     x: Tensor
     rest: Tensor
     energy: Tensor
+    l2: float
     lowest: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
@@ -40,46 +42,69 @@ class Chains:
         # The best is copied when a chain leaves it, not whenever it finds a better one.
         self._best = self.x.clone()
         self._at_best = torch.ones_like(self.energy, dtype=torch.bool)
+        self._rest_then, self._limit = (torch.empty_like(self.energy) for _ in range(2))
+        self._accepted = torch.empty_like(self._at_best)
+        self._limits: list[Any] = []
+        self._state: list[Any] = []
+        if self.x.device.type == "cpu":  # all of which stay where they are
+            then = self._rest_then, self._limit
+            self._limits = [a.numpy() for a in (self.x, self.rest, self.energy, *then)]
+            state = self.x, self.rest, self.energy, self.lowest, self._best, self._at_best
+            self._state = [a.numpy() for a in (*state, self._accepted, *then)]
 
     @property
     def best(self) -> Tensor:
         """The X of the lowest E, (B, C, F, T)."""
         return torch.where(self._at_best[:, None, None, None], self.x, self._best)
 
-    def penalty(self, change: Tensor, first: int) -> Tensor:
-        """Return by how much ½ ‖X‖² grows with a change, (B,) in float64."""
-        if self.x.device.type == "cpu":
-            found = torch.empty(len(change), dtype=torch.float64)
-            _penalty(self.x.numpy(), change.numpy(), first, found.numpy())
-            return found
+    def limit(self, change: Tensor, first: int, slack: Tensor) -> Tensor:
+        """Return what ½ ‖Y* − Y‖² has to be below after a change, for E' to be below E + slack.
+
+        (B,) in float64, valid until the next call.
+        """
+        if self._limits:
+            arguments: Any = [*self._limits, change.numpy(), slack.numpy(), first, self.l2]
+            _limit(*arguments)
+            return self._limit
         rows = change.permute(0, 3, 1, 2)
         place = self.x[:, :, first : first + change.shape[1]]
-        return ((place + 0.5 * rows) * rows).sum((1, 2, 3)).double()
+        grown = ((place + 0.5 * rows) * rows).sum((1, 2, 3)).double()
+        torch.add(self.rest, grown, alpha=self.l2, out=self._rest_then)
+        return self._limit.copy_(self.energy + slack - self._rest_then)
 
-    def settle(
-        self, change: Tensor, first: int, accepted: Tensor, energy: Tensor, rest: Tensor
-    ) -> None:
-        """Move the chains that are marked, to the energies and rests given."""
-        if self.x.device.type == "cpu":
-            state = self.x, self.rest, self.energy, self.lowest, self._best, self._at_best
-            arrays = [array.numpy() for array in (*state, change, accepted, energy, rest)]
-            arguments: Any = [*arrays, first]
+    def settle(self, change: Tensor, first: int, proposed: Tensor) -> Tensor:
+        """Move the chains where ½ ‖Y* − Y‖² is below the last `limit`; return which, (B,)."""
+        if self._state:
+            arguments: Any = [*self._state, change.numpy(), proposed.numpy(), first]
             _settle(*arguments)
-            return
+            return self._accepted
+        energy = proposed + self._rest_then
+        accepted = self._accepted.copy_(proposed < self._limit)
         leaving = (self._at_best & accepted & (energy >= self.lowest)).nonzero()[:, 0]
         self._best[leaving] = self.x[leaving]
         self._at_best[leaving] = False
         place = self.x[:, :, first : first + change.shape[1]]
         place += torch.where(accepted[:, None, None, None], change.permute(0, 3, 1, 2), 0.0)
-        self.rest.copy_(torch.where(accepted, rest, self.rest))
+        self.rest.copy_(torch.where(accepted, self._rest_then, self.rest))
         self.energy.copy_(torch.where(accepted, energy, self.energy))
         better = accepted & (energy < self.lowest)
         self._at_best |= better
         self.lowest.copy_(torch.where(better, energy, self.lowest))
+        return accepted
 
 
 @compiled_sums
-def _penalty(x: Array, change: Array, first: int, out: Array) -> None:
+def _limit(
+    x: Array,
+    rest: Array,
+    energy: Array,
+    rest_then: Array,
+    limit: Array,
+    change: Array,
+    slack: Array,
+    first: int,
+    l2: float,
+) -> None:
     items, count, frames, channels = change.shape
     half = x.dtype.type(0.5)
     for b in range(items):
@@ -89,7 +114,8 @@ def _penalty(x: Array, change: Array, first: int, out: Array) -> None:
                 for t in range(frames):
                     d = change[b, row, t, c]
                     total += np.float64((x[b, c, first + row, t] + half * d) * d)
-        out[b] = total
+        rest_then[b] = rest[b] + l2 * total
+        limit[b] = energy[b] + slack[b] - rest_then[b]
 
 
 @compiled
@@ -99,18 +125,21 @@ def _settle(
     energy: Array,
     lowest: Array,
     best: Array,
-    at_best: NDArray[np.bool_],
-    change: Array,
-    accepted: NDArray[np.bool_],
-    energy_then: Array,
+    at_best: Marks,
+    accepted: Marks,
     rest_then: Array,
+    limit: Array,
+    change: Array,
+    proposed: Array,
     first: int,
 ) -> None:
     items, count, frames, channels = change.shape
     for b in range(items):
+        accepted[b] = proposed[b] < limit[b]
         if not accepted[b]:
             continue
-        if at_best[b] and energy_then[b] >= lowest[b]:
+        then = proposed[b] + rest_then[b]
+        if at_best[b] and then >= lowest[b]:
             for c in range(channels):
                 for row in range(x.shape[2]):
                     for t in range(frames):
@@ -120,6 +149,6 @@ def _settle(
             for c in range(channels):
                 for t in range(frames):
                     x[b, c, first + row, t] += change[b, row, t, c]
-        energy[b], rest[b] = energy_then[b], rest_then[b]
+        energy[b], rest[b] = then, rest_then[b]
         if energy[b] < lowest[b]:
             lowest[b], at_best[b] = energy[b], True

@@ -3,9 +3,11 @@
 A proposal of simulated annealing changes a band of the input. A convolution is linear, so that its
 change is one matrix product of the rows that changed; only the regions of its pooling that they
 reach are computed again. All inputs of a batch change at the same rows, so every array is a slice.
+What there is to do for a band of rows is worked out when it changes for the first time: to find the
+places in all arrays takes longer than many of the passes over them.
 """
 
-from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeAlias
 
@@ -16,7 +18,7 @@ from torch.nn import functional
 from speechscope.inversion import row_loops
 from speechscope.inversion.last_dense import LastDense
 from speechscope.inversion.objective import squared_norm
-from speechscope.inversion.row_loops import Pooling
+from speechscope.inversion.row_loops import Keep, Pass, Pooling
 from speechscope.networks.frozen import plan
 from speechscope.networks.kernels import time_band
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU
@@ -25,8 +27,34 @@ from speechscope.networks.pooling import FrequencyPool, Scratch, TimePool, Unsup
 Span: TypeAlias = tuple[int, int]
 """First row, and the row after the last."""
 
-Pending: TypeAlias = list[Callable[[Tensor], None]]
-"""What is to be done in the items that accept the change."""
+
+@dataclass
+class _Band:
+    """What there is to do when some rows of the input change.
+
+    Attributes
+    ----------
+    change
+        Where the change (B, n, T, C) is to be written.
+    passes
+        What gives the energies, in order.
+    keeps
+        What keeps the change in the items that accept it.
+    units
+        What is read by a dense layer that is apart from the passes.
+    """
+
+    change: Tensor
+    passes: list[Pass] = field(default_factory=list)
+    keeps: list[Keep] = field(default_factory=list)
+    units: Tensor | None = None
+
+
+def _held(there: Tensor, values: Tensor) -> Tensor:
+    """Return values in an array of their own, the one there where they fit."""
+    if there.shape == values.shape:
+        return there.copy_(values)
+    return values.clone(memory_format=torch.contiguous_format)
 
 
 def toeplitz(band: Tensor, rows: Span, outputs: Span) -> Tensor:
@@ -72,8 +100,12 @@ class ChangedRows:
         rows = target.permute(0, 2, 3, 1).flatten(2) if target.dim() == 4 else target[:, None]
         self._target = rows.contiguous()
         self._residual = target.new_empty(0)
-        self._energy = self._proposed = target.new_empty(0, dtype=torch.float64)
-        self._pending: Pending = []
+        self._energy, self._proposed = (
+            target.new_empty(len(target), dtype=torch.float64) for _ in range(2)
+        )
+        self._bands: dict[tuple[int, int], _Band] = {}
+        self._band = _Band(self._residual)
+        self._scratch = Scratch()
 
     def load(self, x: Tensor) -> Tensor:
         """See `proposals.Proposals`."""
@@ -81,48 +113,57 @@ class ChangedRows:
         for block in self._convolutions:
             y = block.load(y)
         for number, dense in enumerate(self._dense):
-            y = dense.forward(y) if number else dense.load(y)
+            y = dense.answer(y) if number else dense.load(y)
         if self._last is not None:
-            self._energy = self._last.load(y)
-            return self._energy.clone()
-        self._residual = y.view_as(self._target) - self._target
-        self._energy = squared_norm(self._residual).mul_(0.5)
-        return self._energy.clone()
+            return self._energy.copy_(self._last.load(y)).clone()
+        self._residual = _held(self._residual, y.view_as(self._target) - self._target)
+        return self._energy.copy_(squared_norm(self._residual)).mul_(0.5).clone()
 
     def propose(self, change: Tensor, first: int, limit: Tensor | None = None) -> Tensor:
         """See `proposals.Proposals`."""
-        pending = self._pending = []
-        span, y = self._convolutions[0].add(change.flatten(2), first, pending)
+        key = first, change.shape[1]
+        if key not in self._bands:
+            self._bands[key] = self._made(first, change)
+        band = self._band = self._bands[key]
+        band.change.copy_(change)
+        for each in band.passes:
+            each()
+        if band.units is not None:
+            assert self._last is not None
+            self._proposed.copy_(self._last.propose(band.units, self._energy, limit))
+        return self._proposed
+
+    def _made(self, first: int, like: Tensor) -> _Band:
+        change = self._scratch("change", like.shape[1], like.shape, like)
+        band = _Band(change)
+        span, y = self._convolutions[0].add(change.flatten(2), first, band)
         for block in self._convolutions[1:]:
             if span[0] < span[1]:
-                span, y = block.replace(span, y, pending)
+                span, y = block.replace(span, y, band)
         if span[0] >= span[1]:
-            self._proposed = self._energy
-            return self._proposed
+            band.passes.append(partial(self._proposed.copy_, self._energy))
+            return band
         for number, dense in enumerate(self._dense):
             # The first one takes the rows that changed, the others all there is.
-            y = dense.forward(y) if number else dense.replace(span, y, pending)
+            y = dense.forward(y, band) if number else dense.replace(span, y, band)
             span = (0, 1)
         if self._last is not None:
-            self._proposed = self._last.propose(y, self._energy, limit)
-            pending.append(self._last.settle)
-            return self._proposed
+            band.units = y
+            return band
         rows = y.view(len(y), span[1] - span[0], -1)
-        pending.append(partial(self._settle, span, rows))
-        gain = row_loops.gain(rows, self._target, self._residual, span[0])
-        self._proposed = self._energy + 0.5 * gain
-        return self._proposed
+        places = rows, self._target, self._residual, span[0]
+        band.passes.append(row_loops.energy(*places, self._energy, self._proposed))
+        band.keeps.append(row_loops.replace_residual(self._residual, span[0], rows, self._target))
+        return band
 
     def settle(self, accepted: Tensor) -> None:
         """See `proposals.Proposals`."""
-        items = accepted.nonzero()[:, 0]
-        for keep in self._pending:
-            keep(items)
-        self._energy = torch.where(accepted, self._proposed, self._energy)
-
-    def _settle(self, span: Span, rows: Tensor, items: Tensor) -> None:
-        residual = rows - self._target[:, slice(*span)]
-        row_loops.replace(self._residual, span[0], residual, items)
+        marks = row_loops.marks(accepted)
+        for keep in self._band.keeps:
+            keep(marks)
+        if self._band.units is not None and self._last is not None:
+            self._last.settle(accepted.nonzero()[:, 0])
+        self._energy.copy_(torch.where(accepted, self._proposed, self._energy))
 
 
 def _frames_apart(network: Network, block: tuple[int, int]) -> bool:
@@ -176,12 +217,15 @@ class _Convolution:
 
     def load(self, x: Tensor) -> Tensor:
         """Return the output of all rows, and remember them."""
-        self._x = x.clone()  # the block before uses its array again
-        z = self._convolve(x, self._pads[0], self._pads[1]) + self._bias
-        self._z = z.contiguous()
-        return self._pooled(0, self._z[:, :0], (0, self._count))
+        self._x = _held(self._x, x)
+        self._z = _held(self._z, self._convolve(x, self._pads[0], self._pads[1]) + self._bias)
+        band = _Band(x)
+        y = self._pooled(0, self._z[:, :0], (0, self._count), band)
+        for each in band.passes:
+            each()
+        return y
 
-    def add(self, change: Tensor, first: int, pending: Pending) -> tuple[Span, Tensor]:
+    def add(self, change: Tensor, first: int, band: _Band) -> tuple[Span, Tensor]:
         """Add a change of the input; return the rows of the output it reaches."""
         start = first + self._top - self._taps + 1
         low, high = max(0, start), min(self._bins, first + change.shape[1] + self._top)
@@ -192,30 +236,36 @@ class _Convolution:
         above = reached[0] * self._pool.stride
         below = (reached[1] - 1) * self._pool.stride + self._pool.rows
         begin, end = max(low, above), min(high, below)
-        moved = self._moved(change, slice(begin - start, end - start))
-        pending.append(partial(_settle, self._frames, row_loops.add, self._z, begin, moved))
-        return reached, self._pooled(begin, moved, reached)
+        moved = self._moved(change, slice(begin - start, end - start), band)
+        band.keeps.append(row_loops.add(self._z, begin, moved, self._frames))
+        return reached, self._pooled(begin, moved, reached, band)
 
-    def replace(self, span: Span, rows: Tensor, pending: Pending) -> tuple[Span, Tensor]:
+    def replace(self, span: Span, rows: Tensor, band: _Band) -> tuple[Span, Tensor]:
         """Replace rows of the input; return the rows of the output that they reach."""
-        pending.append(partial(_settle, self._each, row_loops.replace, self._x, span[0], rows))
+        band.keeps.append(row_loops.replace(self._x, span[0], rows, self._each))
         change = self._scratch("change", 0, rows.shape, rows)
-        return self.add(row_loops.difference(rows, self._x, span[0], change), span[0], pending)
+        band.passes.append(row_loops.difference(rows, self._x, span[0], change))
+        return self.add(change, span[0], band)
 
-    def _moved(self, change: Tensor, outputs: slice) -> Tensor:
+    def _moved(self, change: Tensor, outputs: slice, band: _Band) -> Tensor:
         """Return the convolution of rows between zeros: some of its outputs, for every frame."""
         number, rows, _ = change.shape
-        if self._band is None:
-            return self._convolve(change, self._taps - 1, self._taps - 1)[:, outputs].contiguous()
         frames = self._frames // self._each
+        shape = number * frames, outputs.stop - outputs.start, len(self._bias)
+        moved = self._scratch("moved", 0, shape, change)
+        if self._band is None:
+            above = self._taps - 1
+            band.passes.append(
+                lambda: moved.copy_(self._convolve(change, above, above)[:, outputs])
+            )
+            return moved
         key = rows, outputs.start, outputs.stop
         if key not in self._spreads:
             spread = toeplitz(self._band, (0, rows), (1 - self._taps, rows))
             spread = spread.view(len(spread), -1, frames, len(self._bias))[:, outputs]
             self._spreads[key] = spread.transpose(1, 2).flatten(1).contiguous()
-        shape = number * frames, outputs.stop - outputs.start, len(self._bias)
-        moved = self._scratch("moved", 0, shape, change)
-        torch.mm(change.flatten(1), self._spreads[key], out=moved.view(number, -1))
+        product = partial(torch.mm, change.flatten(1), self._spreads[key])
+        band.passes.append(partial(product, out=moved.view(number, -1)))
         return moved
 
     def _convolve(self, x: Tensor, above: int, below: int) -> Tensor:
@@ -232,28 +282,15 @@ class _Convolution:
         last = min(self._count, (high - 1) // stride + 1)
         return max(0, -((size - 1 - low) // stride)), last
 
-    def _pooled(self, first: int, change: Tensor, regions: Span) -> Tensor:
+    def _pooled(self, first: int, change: Tensor, regions: Span, band: _Band) -> Tensor:
         pool, (number, _, channels) = self._pool, change.shape
         items, rows = number // pool.before, regions[1] - regions[0]
         shape = items, rows, pool.after * channels
         if pool.apart:
             shape = items * pool.after, rows, channels
         out = self._scratch("out", 0, shape, change)
-        return row_loops.pooled(self._z, first, change, regions, pool, out)
-
-
-def _settle(
-    each: int,
-    keep: Callable[[Tensor, int, Tensor, Tensor], None],
-    whole: Tensor,
-    first: int,
-    rows: Tensor,
-    items: Tensor,
-) -> None:
-    """Keep rows of some items, of which each has so many of N."""
-    if each > 1:
-        items = (items[:, None] * each + torch.arange(each, device=items.device)).flatten()
-    keep(whole, first, rows, items)
+        band.passes.append(row_loops.pooled(self._z, first, change, regions, pool, out))
+        return out
 
 
 class _Dense:
@@ -271,21 +308,34 @@ class _Dense:
 
     def load(self, rows: Tensor) -> Tensor:
         """Return the output (B, units) of rows, and remember both."""
-        self._x = rows.clone()  # the block before uses its array again
-        self._z = torch.addmm(self._bias, rows.flatten(1), self._weight)
+        self._x = _held(self._x, rows)
+        self._z = _held(self._z, torch.addmm(self._bias, rows.flatten(1), self._weight))
         return self._z.relu() if self._relu else self._z
 
-    def forward(self, x: Tensor) -> Tensor:
+    def answer(self, x: Tensor) -> Tensor:
         """Return the output (B, units) of inputs (B, units')."""
         z = torch.addmm(self._bias, x, self._weight)
         return z.relu_() if self._relu else z
 
-    def replace(self, span: Span, rows: Tensor, pending: Pending) -> Tensor:
-        """Return the output when some rows of the input change."""
+    def forward(self, x: Tensor, band: _Band) -> Tensor:
+        """Have the output (B, units) of inputs (B, units') written; return where."""
+        z = self._scratch("z", 0, (len(x), len(self._bias)), x)
+        band.passes.append(partial(torch.addmm, self._bias, x, self._weight, out=z))
+        if self._relu:
+            band.passes.append(z.relu_)
+        return z
+
+    def replace(self, span: Span, rows: Tensor, band: _Band) -> Tensor:
+        """Have the output written as it is when some rows of the input change; return where."""
         width = self._x.shape[2]
         moved = self._scratch("moved", 0, rows.shape, rows)
-        row_loops.difference(rows, self._x, span[0], moved)
-        z = torch.addmm(self._z, moved.flatten(1), self._weight[span[0] * width : span[1] * width])
-        pending.append(partial(row_loops.replace, self._x, span[0], rows))
-        pending.append(partial(row_loops.replace, self._z[:, None], 0, z[:, None]))
-        return z.relu() if self._relu else z
+        band.passes.append(row_loops.difference(rows, self._x, span[0], moved))
+        z, y = (self._scratch(name, 0, self._z.shape, rows) for name in ("z", "y"))
+        weight = self._weight[span[0] * width : span[1] * width]
+        band.passes.append(partial(torch.addmm, self._z, moved.flatten(1), weight, out=z))
+        band.keeps.append(row_loops.replace(self._x, span[0], rows))
+        band.keeps.append(row_loops.replace(self._z[:, None], 0, z[:, None]))
+        if not self._relu:
+            return z
+        band.passes.append(partial(torch.clamp, z, min=0, out=y))
+        return y

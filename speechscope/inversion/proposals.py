@@ -23,8 +23,8 @@ class Proposals(Protocol):
     def propose(self, change: Tensor, first: int, limit: Tensor | None = None) -> Tensor:
         """Add `change` (B, n, T, C) at row `first`, wholly inside, and return the energies (B,).
 
-        An energy that is not below the limit (B,) may be any that is not, either; items with such
-        ones are not to be accepted.
+        They are valid until the next call. An energy that is not below the limit (B,) may be any
+        that is not, either; items with such ones are not to be accepted.
         """
 
     def settle(self, accepted: Tensor) -> None:

@@ -3,16 +3,25 @@
 Arrays are (N, rows, width). Either N counts items, whose rows hold frames × channels; or it counts
 the frames of all items, one after the other, whose rows hold channels. On the CPU the passes are
 compiled loops over whatever lies together in memory; elsewhere each is a few operations.
+
+Every function returns what makes the pass over the arrays it was given, as often as it is called:
+to look for the places in them takes longer than most passes.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from speechscope.compiled import Array, Places, compiled, compiled_sums
+from speechscope.compiled import Array, Marks, compiled, compiled_sums
+
+Pass: TypeAlias = Callable[[], object]
+Keep: TypeAlias = Callable[[Any], object]
+"""A pass over the items that are marked, as `marks` gives them."""
 
 
 @dataclass(frozen=True)
@@ -41,17 +50,21 @@ class Pooling:
     apart: bool = False
 
 
-def difference(rows: Tensor, whole: Tensor, first: int, out: Tensor) -> Tensor:
+def marks(items: Tensor) -> Any:
+    """Return which items are meant, (B,) of bool, in the form that a `Keep` takes."""
+    return items.numpy() if items.device.type == "cpu" else items
+
+
+def difference(rows: Tensor, whole: Tensor, first: int, out: Tensor) -> Pass:
     """Write rows less those of the whole from `first` on to `out`."""
     if rows.device.type == "cpu":
-        _difference(*_flat(rows, whole, out), *_places(whole, first, rows))
-        return out
-    return torch.sub(rows, whole[:, first : first + rows.shape[1]], out=out)
+        return partial(_difference, *_flat(rows, whole, out), *_places(whole, first, rows))
+    return partial(torch.sub, rows, whole[:, first : first + rows.shape[1]], out=out)
 
 
 def pooled(
     z: Tensor, first: int, change: Tensor, regions: tuple[int, int], pool: Pooling, out: Tensor
-) -> Tensor:
+) -> Pass:
     """Write some regions of the pooled rows of z, to which a change is added at row `first`.
 
     Parameters
@@ -64,8 +77,8 @@ def pooled(
         (N, regions, width)
     """
     above, below = regions[0] * pool.stride, (regions[1] - 1) * pool.stride + pool.rows
+    count, channels = change.shape[1:]
     if z.device.type == "cpu":
-        count, channels = change.shape[1:]
         number, kept = regions[1] - regions[0], below - above - pool.rows + 1
         begin, total = (first - above) * channels, (below - above) * channels
         # From one region to the next in `out`, and from one frame to the next.
@@ -77,45 +90,80 @@ def pooled(
             *(pool.after * number * channels, down * channels, along * channels),
         )
         arguments: Any = [*_flat(z, change, out), *map(np.uintp, sizes), pool.relu]
-        _pooled(*arguments)
-        return out
-    window = z[:, above:below].clone()
-    window[:, first - above : first - above + change.shape[1]] += change
-    y = window.view(-1, pool.before, *window.shape[1:]).unfold(1, pool.frames, pool.step).amax(-1)
-    y = y.unfold(2, pool.rows, pool.stride).amax(-1)
-    if pool.relu:
-        y = y.relu_()
-    return out.copy_((y if pool.apart else y.transpose(1, 2)).reshape(out.shape))
+        return partial(_pooled, *arguments)
+
+    def by_operations() -> None:
+        rows = z[:, above:below].clone()
+        rows[:, first - above : first - above + count] += change
+        y = rows.view(-1, pool.before, *rows.shape[1:]).unfold(1, pool.frames, pool.step).amax(-1)
+        y = y.unfold(2, pool.rows, pool.stride).amax(-1)
+        if pool.relu:
+            y = y.relu_()
+        out.copy_((y if pool.apart else y.transpose(1, 2)).reshape(out.shape))
+
+    return by_operations
 
 
-def gain(rows: Tensor, target: Tensor, residual: Tensor, first: int) -> Tensor:
-    """Return Σ (rows − target)² − residual² of every item, in float64.
+def energy(
+    rows: Tensor, target: Tensor, residual: Tensor, first: int, before: Tensor, out: Tensor
+) -> Pass:
+    """Write before + ½ Σ (rows − target)² − ½ Σ residual² of every item, in float64.
 
     Of target and residual, (N, all rows, width), those from `first` on are meant.
     """
     if rows.device.type == "cpu":
-        found = torch.empty(len(rows), dtype=torch.float64)
-        _gain(*_flat(rows, target, residual, found), *_places(target, first, rows))
-        return found
+        flat = _flat(rows, target, residual, before, out)
+        return partial(_energy, *flat, *_places(target, first, rows))
     place = slice(first, first + rows.shape[1])
-    before = residual[:, place].double().square().sum((1, 2))
-    return (rows - target[:, place]).double().square().sum((1, 2)) - before
+
+    def by_operations() -> None:
+        gain = (rows - target[:, place]).double().square().sum((1, 2))
+        gain -= residual[:, place].double().square().sum((1, 2))
+        torch.add(before, gain, alpha=0.5, out=out)
+
+    return by_operations
 
 
-def add(whole: Tensor, first: int, change: Tensor, items: Tensor) -> None:
-    """Add a change to rows of some of N, from `first` on."""
+def add(whole: Tensor, first: int, change: Tensor, each: int = 1) -> Keep:
+    """Add a change to rows from `first` on; of every item there are `each` of N."""
     if whole.device.type == "cpu":
-        _add(*_flat(whole, change, items), *_places(whole, first, change))
-    else:
-        whole[items, first : first + change.shape[1]] += change[items]
+        sizes: Any = *_places(whole, first, change), np.uintp(each)
+        return partial(_add, *_flat(whole, change), *sizes)
+    place = whole[:, first : first + change.shape[1]]
+
+    def by_operations(items: Tensor) -> None:
+        place.add_(torch.where(_wide(items, each), change, 0.0))
+
+    return by_operations
 
 
-def replace(whole: Tensor, first: int, rows: Tensor, items: Tensor) -> None:
-    """Set rows of some of N, from `first` on."""
+def replace(whole: Tensor, first: int, rows: Tensor, each: int = 1) -> Keep:
+    """Set rows from `first` on; of every item there are `each` of N."""
     if whole.device.type == "cpu":
-        _replace(*_flat(whole, rows, items), *_places(whole, first, rows))
-    else:
-        whole[items, first : first + rows.shape[1]] = rows[items]
+        sizes: Any = *_places(whole, first, rows), np.uintp(each)
+        return partial(_replace, *_flat(whole, rows), *sizes)
+    place = whole[:, first : first + rows.shape[1]]
+
+    def by_operations(items: Tensor) -> None:
+        place.copy_(torch.where(_wide(items, each), rows, place))
+
+    return by_operations
+
+
+def replace_residual(whole: Tensor, first: int, rows: Tensor, target: Tensor) -> Keep:
+    """Set rows from `first` on to rows − target, of which those from `first` on are meant."""
+    if whole.device.type == "cpu":
+        return partial(_replace_residual, *_flat(whole, rows, target), *_places(whole, first, rows))
+    place, goal = (array[:, first : first + rows.shape[1]] for array in (whole, target))
+
+    def by_operations(items: Tensor) -> None:
+        place.copy_(torch.where(_wide(items, 1), rows - goal, place))
+
+    return by_operations
+
+
+def _wide(items: Tensor, each: int) -> Tensor:
+    return items.repeat_interleave(each)[:, None, None]
 
 
 def _flat(*arrays: Tensor) -> Any:
@@ -206,10 +254,11 @@ def _pooled(
 
 
 @compiled_sums
-def _gain(
+def _energy(
     rows: Array,
     target: Array,
     residual: Array,
+    before: Array,
     out: Array,
     apart: np.uintp,
     first: np.uintp,
@@ -219,28 +268,59 @@ def _gain(
         start, place = n * length, n * apart + first
         total = 0.0
         for i in range(length):
-            now, before = rows[start + i] - target[place + i], residual[place + i]
-            total += np.float64(now) * now - np.float64(before) * before
-        out[n] = total
+            now, then = rows[start + i] - target[place + i], residual[place + i]
+            total += np.float64(now) * now - np.float64(then) * then
+        out[n] = before[n] + 0.5 * total
 
 
 @compiled
 def _add(
-    whole: Array, change: Array, items: Places, apart: np.uintp, first: np.uintp, length: np.uintp
+    whole: Array,
+    change: Array,
+    apart: np.uintp,
+    first: np.uintp,
+    length: np.uintp,
+    each: np.uintp,
+    items: Marks,
 ) -> None:
-    for item in items:
-        n = np.uintp(item)
-        start, place = n * length, n * apart + first
-        for i in range(length):
-            whole[place + i] += change[start + i]
+    for item in range(np.uintp(len(items))):
+        if items[item]:
+            for n in range(item * each, item * each + each):
+                start, place = n * length, n * apart + first
+                for i in range(length):
+                    whole[place + i] += change[start + i]
 
 
 @compiled
 def _replace(
-    whole: Array, rows: Array, items: Places, apart: np.uintp, first: np.uintp, length: np.uintp
+    whole: Array,
+    rows: Array,
+    apart: np.uintp,
+    first: np.uintp,
+    length: np.uintp,
+    each: np.uintp,
+    items: Marks,
 ) -> None:
-    for item in items:
-        n = np.uintp(item)
-        start, place = n * length, n * apart + first
-        for i in range(length):
-            whole[place + i] = rows[start + i]
+    for item in range(np.uintp(len(items))):
+        if items[item]:
+            for n in range(item * each, item * each + each):
+                start, place = n * length, n * apart + first
+                for i in range(length):
+                    whole[place + i] = rows[start + i]
+
+
+@compiled
+def _replace_residual(
+    whole: Array,
+    rows: Array,
+    target: Array,
+    apart: np.uintp,
+    first: np.uintp,
+    length: np.uintp,
+    items: Marks,
+) -> None:
+    for n in range(np.uintp(len(items))):
+        if items[n]:
+            start, place = n * length, n * apart + first
+            for i in range(length):
+                whole[place + i] = rows[start + i] - target[place + i]
