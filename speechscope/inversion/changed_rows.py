@@ -49,6 +49,11 @@ class _Band:
     keeps: list[Keep] = field(default_factory=list)
     units: Tensor | None = None
 
+    def run(self) -> None:
+        """Make the passes."""
+        for each in self.passes:
+            each()
+
 
 def _held(there: Tensor, values: Tensor) -> Tensor:
     """Return values in an array of their own, the one there where they fit."""
@@ -113,7 +118,9 @@ class ChangedRows:
         for block in self._convolutions:
             y = block.load(y)
         for number, dense in enumerate(self._dense):
-            y = dense.answer(y) if number else dense.load(y)
+            band = _Band(y)
+            y = dense.forward(y, band) if number else dense.load(y)
+            band.run()
         if self._last is not None:
             return self._energy.copy_(self._last.load(y)).clone()
         self._residual = _held(self._residual, y.view_as(self._target) - self._target)
@@ -126,8 +133,7 @@ class ChangedRows:
             self._bands[key] = self._made(first, change)
         band = self._band = self._bands[key]
         band.change.copy_(change)
-        for each in band.passes:
-            each()
+        band.run()
         if band.units is not None:
             assert self._last is not None
             self._proposed.copy_(self._last.propose(band.units, self._energy, limit))
@@ -221,8 +227,7 @@ class _Convolution:
         self._z = _held(self._z, self._convolve(x, self._pads[0], self._pads[1]) + self._bias)
         band = _Band(x)
         y = self._pooled(0, self._z[:, :0], (0, self._count), band)
-        for each in band.passes:
-            each()
+        band.run()
         return y
 
     def add(self, change: Tensor, first: int, band: _Band) -> tuple[Span, Tensor]:
@@ -311,11 +316,6 @@ class _Dense:
         self._x = _held(self._x, rows)
         self._z = _held(self._z, torch.addmm(self._bias, rows.flatten(1), self._weight))
         return self._z.relu() if self._relu else self._z
-
-    def answer(self, x: Tensor) -> Tensor:
-        """Return the output (B, units) of inputs (B, units')."""
-        z = torch.addmm(self._bias, x, self._weight)
-        return z.relu_() if self._relu else z
 
     def forward(self, x: Tensor, band: _Band) -> Tensor:
         """Have the output (B, units) of inputs (B, units') written; return where."""

@@ -126,28 +126,28 @@ def energy(
 
 def add(whole: Tensor, first: int, change: Tensor, each: int = 1) -> Keep:
     """Add a change to rows from `first` on; of every item there are `each` of N."""
-    if whole.device.type == "cpu":
-        sizes: Any = *_places(whole, first, change), np.uintp(each)
-        return partial(_add, *_flat(whole, change), *sizes)
-    place = whole[:, first : first + change.shape[1]]
-
-    def by_operations(items: Tensor) -> None:
-        place.add_(torch.where(_wide(items, each), change, 0.0))
-
-    return by_operations
+    return _kept(_add, whole, first, change, each, lambda place: place + change)
 
 
 def replace(whole: Tensor, first: int, rows: Tensor, each: int = 1) -> Keep:
     """Set rows from `first` on; of every item there are `each` of N."""
+    return _kept(_replace, whole, first, rows, each, lambda _: rows)
+
+
+def _kept(
+    loop: Callable[..., None],
+    whole: Tensor,
+    first: int,
+    rows: Tensor,
+    each: int,
+    values: Callable[[Tensor], Tensor],
+) -> Keep:
+    """Return what runs a loop, or elsewhere sets the rows that there are to `values` of them."""
     if whole.device.type == "cpu":
-        sizes: Any = *_places(whole, first, rows), np.uintp(each)
-        return partial(_replace, *_flat(whole, rows), *sizes)
+        sizes = *_places(whole, first, rows), np.uintp(each)
+        return partial(loop, *_flat(whole, rows), *sizes)
     place = whole[:, first : first + rows.shape[1]]
-
-    def by_operations(items: Tensor) -> None:
-        place.copy_(torch.where(_wide(items, each), rows, place))
-
-    return by_operations
+    return lambda items: place.copy_(torch.where(_wide(items, each), values(place), place))
 
 
 def replace_residual(whole: Tensor, first: int, rows: Tensor, target: Tensor) -> Keep:

@@ -27,6 +27,8 @@ class ThinnedLayer:
     ----------
     rows
         Units in use.
+    own
+        The part of them that each lane updates.
     y, by_y
         Arrays (batch, rows in use): what this layer writes, and the derivative by it, which the
         layer after writes.
@@ -60,14 +62,14 @@ class ThinnedLayer:
         self._part_bias = bias
         self._bias_columns = [whole[:, None] for whole in (bias, *self.bias_sums)]
         self._only = self.rows.new_zeros(1)
-        self._own = [slice(left * i // lanes, left * (i + 1) // lanes) for i in range(lanes)]
-        self._rows = [self.rows[own] for own in self._own]
+        self.own = [slice(left * i // lanes, left * (i + 1) // lanes) for i in range(lanes)]
+        self._rows = [self.rows[own] for own in self.own]
         self._room = [
             one[: (own.stop - own.start) * used].view(-1, used)
-            for one, own in zip(room, self._own, strict=True)
+            for one, own in zip(room, self.own, strict=True)
         ]
         # Views of arrays that stay where they are: making one takes as long as a small operation.
-        self._parts = [self._part[own] for own in self._own]
+        self._parts = [self._part[own] for own in self.own]
         self._turned = self._part.t()
 
         @cache
@@ -76,7 +78,7 @@ class ThinnedLayer:
 
         @cache
         def by_own(lane: int, count: int) -> Tensor:
-            return self.by_y[:count, self._own[lane]].t()
+            return self.by_y[:count, self.own[lane]].t()
 
         self._of_items, self._by_own = of_items, by_own
 
@@ -88,7 +90,7 @@ class ThinnedLayer:
             order = torch.randperm(len(self.bias), generator=generator)[: self._left].numpy()
             order.sort()
             self.rows = torch.from_numpy(order).to(self.bias.device)
-            self._rows = [self.rows[own] for own in self._own]
+            self._rows = [self.rows[own] for own in self.own]
             self._part_bias = self.bias[self.rows]
 
     def gather(self, lane: int) -> None:
@@ -130,7 +132,7 @@ class ThinnedLayer:
             places = self._rows[lane], self._columns
             update_submatrix(self._rule, self.weight, self.weight_sums, *places, grad, step)
         else:
-            own = self._own[lane]
+            own = self.own[lane]
             self._rule(self._parts[lane], grad, [whole[own] for whole in self.weight_sums], step)
 
     def apply_bias(self, grad: Tensor, step: int) -> None:
@@ -142,10 +144,6 @@ class ThinnedLayer:
             update_submatrix(self._rule, whole, sums, self.rows, self._only, grad[:, None], step)
         else:
             self._rule(self.bias, grad, self.bias_sums, step)
-
-    def own(self, lane: int) -> slice:
-        """Return the rows in use that a lane updates, counted among those in use."""
-        return self._own[lane]
 
     @property
     def in_use(self) -> tuple[int, int]:

@@ -163,7 +163,7 @@ class ThinnedLayers:
         for number, (layer, (by_parts, by_bias)) in enumerate(
             zip(self._layers, parts, strict=True)
         ):
-            layer.gradient(lane, count, by_parts[layer.own(lane)])
+            layer.gradient(lane, count, by_parts[layer.own[lane]])
             if number % self._lanes == lane:
                 by_bias.copy_(layer.bias_gradient(count))
 
@@ -172,6 +172,6 @@ class ThinnedLayers:
         for number, (layer, (by_parts, by_bias)) in enumerate(
             zip(self._layers, parts, strict=True)
         ):
-            layer.apply(lane, by_parts[layer.own(lane)], step)
+            layer.apply(lane, by_parts[layer.own[lane]], step)
             if number % self._lanes == lane:
                 layer.apply_bias(by_bias, step)
