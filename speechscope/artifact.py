@@ -3,7 +3,7 @@
 Layout of an artifact folder
     ``zarr.json``            root group; its attribute ``speechscope`` is the record
     ``NAME/zarr.json``       one folder per array, with ``dimension_names`` and attributes
-    ``NAME/c/…``             chunks, Zstandard with a content checksum
+    ``NAME/c.0.2``           chunks, Zstandard with a content checksum
 
 The record holds, beside what `speechscope.provenance` says, ``contents``: for every array the
 number of its chunk files, their size and the SHA-256 over theirs; and ``digest``, the
@@ -212,7 +212,7 @@ def _describe(chunk: Path) -> dict[str, Any]:
 
 
 def _chunk_files(folder: Path) -> list[Path]:
-    return sorted(path for path in (folder / "c").rglob("*") if path.is_file())
+    return sorted(path for path in folder.iterdir() if chunks.is_chunk(path.name))
 
 
 def _damaged_chunks(array: "zarr.Array[Any]", folder: Path) -> Iterator[Path]:
@@ -225,7 +225,7 @@ def _damaged_chunks(array: "zarr.Array[Any]", folder: Path) -> Iterator[Path]:
             check_sizes(array, folder, region)
             array[region]
         except Exception:
-            yield folder.joinpath("c", *(str(i) for i in corner))
+            yield folder / chunks.chunk_name(corner)
 
 
 def _read_root(path: Path) -> dict[str, Any]:

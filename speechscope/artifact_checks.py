@@ -4,7 +4,6 @@ Metadata may come from anyone: a file of a kilobyte can name an array that fills
 chunks that are there bound the shape, and the header of a chunk what it unfolds to.
 """
 
-import hashlib
 import itertools
 import json
 import math
@@ -18,7 +17,7 @@ import numpy as np
 
 from speechscope import chunks
 from speechscope.errors import ArtifactError
-from speechscope.provenance import FORMAT_VERSION
+from speechscope.provenance import FORMAT_VERSION, bytes_digest
 
 METADATA = "zarr.json"
 LARGEST_METADATA = 1 << 26  # bytes
@@ -81,14 +80,13 @@ def check_contents(path: Path, contents: Mapping[str, Mapping[str, Any]]) -> Non
             raise ArtifactError(f"{path}: its record names the array {name!r}; make it again")
         folder = path / name
         count = size = 0
-        for base, _, files in os.walk(folder / "c"):
-            for file in files:
-                status = (Path(base) / file).stat()
-                # Links are followed, as everywhere; a device or a pipe would never end.
-                if not stat.S_ISREG(status.st_mode):
-                    raise ArtifactError(f"{base}/{file} is not a regular file; make it again")
-                count += 1
-                size += status.st_size
+        for file in _chunk_files(folder):
+            status = file.stat()
+            # Links are followed, as everywhere; a device or a pipe would never end.
+            if not stat.S_ISREG(status.st_mode):
+                raise ArtifactError(f"{file.path} is not a regular file; make it again")
+            count += 1
+            size += status.st_size
         if count != expected["chunks"]:
             raise ArtifactError(
                 f"{folder}: {count} of {expected['chunks']} chunks are there; make it again"
@@ -101,9 +99,17 @@ def check_contents(path: Path, contents: Mapping[str, Mapping[str, Any]]) -> Non
             metadata = small_file(folder / METADATA)
         except OSError:
             metadata = b""
-        if f"sha256:{hashlib.sha256(metadata).hexdigest()}" != expected["metadata"]:
+        if bytes_digest(metadata) != expected["metadata"]:
             raise ArtifactError(f"{folder}/{METADATA} was changed after it was written")
         _check_shape(folder, metadata, count)
+
+
+def _chunk_files(folder: Path) -> "list[os.DirEntry[str]]":
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if chunks.is_chunk(entry.name)]
+    except OSError:
+        return []
 
 
 def _check_shape(folder: Path, metadata: bytes, count: int) -> None:
@@ -134,7 +140,7 @@ def check_sizes(array: Any, folder: Path, selection: Any) -> None:
     """Refuse chunks that do not unfold to their size: memory is taken before they are decoded."""
     wanted = math.prod(array.chunks) * array.dtype.itemsize
     for corner in itertools.product(*_touched(array, selection)):
-        chunk = folder.joinpath("c", *map(str, corner))
+        chunk = folder / chunks.chunk_name(corner)
         try:
             with chunk.open("rb") as file:
                 head = file.read(chunks.HEAD)

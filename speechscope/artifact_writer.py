@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,9 +14,17 @@ from numpy.typing import ArrayLike, DTypeLike
 from zarr.codecs import ZstdCodec
 
 from speechscope.artifact import METADATA, is_artifact, read_back, root_digest
-from speechscope.chunks import ZSTD_LEVEL, ChunkThreads, described
+from speechscope.chunks import (
+    SEPARATOR,
+    ZSTD_LEVEL,
+    ChunkThreads,
+    chunk_name,
+    described,
+    filled,
+    write_chunk,
+)
 from speechscope.errors import ArtifactError
-from speechscope.provenance import Record, file_digest
+from speechscope.provenance import Record, bytes_digest
 from speechscope.staging import staged
 from speechscope.streams import Stream
 from speechscope.unfinished import Finished, is_unfinished, remove_scraps
@@ -61,6 +68,7 @@ class ArtifactWriter:
     ) -> None:
         self._folder = folder
         self._record = record
+        self._arrays: dict[str, zarr.Array[Any]] = {}
         self._streams: dict[str, Stream] = {}
         self._adopted: dict[str, dict[str, dict[str, Any]]] = {}
         self._threads = threads
@@ -76,7 +84,7 @@ class ArtifactWriter:
             self._group = zarr.create_group(folder, zarr_format=3, attributes=attributes)
 
     def __contains__(self, name: str) -> bool:
-        return name in self._group
+        return (self._folder / name / METADATA).is_file()
 
     @property
     def folder(self) -> Path:
@@ -104,24 +112,27 @@ class ArtifactWriter:
     ) -> "zarr.Array[Any]":
         """Make an array to be filled chunk by chunk; of an unfinished artifact, go on with it."""
         kind = np.dtype(dtype)
-        if name in self._group:
+        if name in self:
             there = cast("zarr.Array[Any]", self._group[name])
             if there.shape != tuple(shape) or there.dtype != kind:
                 raise ArtifactError(f"{self._folder}/{name} is another array; leave out --resume")
+            self._arrays[name] = there
             return there
         # Never a plausible value: a chunk lost behind our back must not look like data.
         fill = np.nan if kind.kind == "f" else np.iinfo(kind).min
-        return self._group.create_array(
+        self._arrays[name] = self._group.create_array(
             name,
             shape=tuple(shape),
             chunks=tuple(chunks or chunk_shape(shape, kind.itemsize)),
             dtype=kind,
+            chunk_key_encoding={"name": "default", "separator": SEPARATOR},
             dimension_names=tuple(dims),
             compressors=[ZstdCodec(level=ZSTD_LEVEL, checksum=True)],
             fill_value=fill,
             config={"write_empty_chunks": True},
             attributes=dict(attributes or {}),
         )
+        return self._arrays[name]
 
     def put(
         self,
@@ -132,7 +143,16 @@ class ArtifactWriter:
     ) -> None:
         """Write a whole array at once."""
         data = np.asarray(values)
-        self.create(name, data.shape, data.dtype, dims, attributes)[...] = data
+        array = self.create(name, data.shape, data.dtype, dims, attributes)
+        grid = [range(0, size, step) for size, step in zip(data.shape, array.chunks, strict=True)]
+        written = {}
+        for corner in np.ndindex(*map(len, grid)):
+            starts = [axis[number] for axis, number in zip(grid, corner, strict=True)]
+            part = tuple(slice(at, at + n) for at, n in zip(starts, array.chunks, strict=True))
+            rows = filled(np.asarray(data[part]), array.chunks, array.fill_value)
+            chunk = chunk_name(corner)
+            written[chunk] = write_chunk(self._folder / name / chunk, rows)
+        self.adopt(name, written)
 
     def stream(
         self,
@@ -168,36 +188,32 @@ class ArtifactWriter:
         remove_scraps(self._folder)
         if self.finished is not None:
             self.finished.end()
-        arrays = dict(sorted(self._group.arrays()))
-        for name, array in arrays.items():
-            if name not in self._streams and array.nchunks_initialized != array.nchunks:
-                raise ArtifactError(
-                    f"{name}: {array.nchunks_initialized} of {array.nchunks} chunks were written"
-                )
-        contents = {
-            name: {
-                **self._contents(name, folder),
-                "metadata": file_digest(folder / METADATA),
+        contents: dict[str, dict[str, Any]] = {}
+        consolidated: dict[str, Any] = {}
+        for name, array in sorted(self._arrays.items()):
+            metadata = (self._folder / name / METADATA).read_bytes()
+            consolidated[name] = json.loads(metadata)
+            contents[name] = {
+                **self._contents(name, array.nchunks),
+                "metadata": bytes_digest(metadata),
             }
-            for name, folder in ((name, self._folder / name) for name in arrays)
-        }
-        sealed: dict[str, Any] = {**self._record, "contents": contents}
-        self._group.attrs["speechscope"] = sealed
-        # An extension of Zarr v3, which xarray asks for. Zarr warns of it in a thread that an
-        # interrupt here does not end, so that the filter has to outlast this call.
-        warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
-        zarr.consolidate_metadata(self._folder)
         path = self._folder / METADATA
         root = json.loads(path.read_text())
+        # What `zarr.consolidate_metadata` writes: an extension of Zarr v3, which xarray asks for.
+        inline = {"kind": "inline", "must_understand": False, "metadata": consolidated}
+        root["consolidated_metadata"] = inline
+        root["attributes"]["speechscope"] = {**self._record, "contents": contents}
         root["attributes"]["speechscope"]["digest"] = root_digest(root)
         path.write_text(json.dumps(root, indent=1))
 
-    def _contents(self, name: str, folder: Path) -> dict[str, Any]:
+    def _contents(self, name: str, count: int) -> dict[str, Any]:
         if name in self._streams:
             return self._streams[name].contents()
-        if name in self._adopted:
-            return described(self._adopted[name])
-        return read_back(folder)
+        written = self._adopted.get(name)
+        found = read_back(self._folder / name) if written is None else described(written)
+        if found["chunks"] != count:
+            raise ArtifactError(f"{name}: {found['chunks']} of {count} chunks were written")
+        return found
 
     def _check_adopted(self) -> None:
         """Make sure that what others say they wrote is here, in full."""

@@ -20,7 +20,7 @@ import zarr
 from numpy.typing import NDArray
 
 from speechscope.artifact_writer import ArtifactWriter
-from speechscope.chunks import write_chunk
+from speechscope.chunks import chunk_name, filled, write_chunk
 from speechscope.parallel import Executor
 from speechscope.parcels import Parcel, shipped
 
@@ -191,12 +191,9 @@ class _Errand:
         rows = np.asarray(found.values, dtype=array.dtype)
         if rows.shape[1:] != rest or len(rows) != len(task.items) or task.start % step:
             raise ValueError(f"{found.array}: {rows.shape} at {task.start} is not a chunk")
-        if len(rows) < step:  # Zarr v3: edge chunks are whole
-            whole = np.full((step, *rest), array.fill_value, dtype=array.dtype)
-            whole[: len(rows)] = rows
-            rows = whole
+        rows = filled(rows, (step, *rest), array.fill_value)
         corner = (*found.where, task.start // step, *(0 for _ in rest))
-        name = "/".join(["c", *map(str, corner)])
+        name = chunk_name(corner)
         return name, write_chunk(folder / name, rows, whole=True, synced=self.synced)
 
 

@@ -4,11 +4,12 @@ import hashlib
 import os
 import uuid
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numcodecs.zstd import compress
 from numpy.typing import NDArray
 
@@ -19,6 +20,30 @@ THREADS = 2
 """Compressing, digesting and the disk let other threads run."""
 WAITING = 4
 """Chunks held at most, those at work included (chosen: 16 MB)."""
+
+
+SEPARATOR = "."
+"""Between the numbers in a chunk's name: all chunks of an array lie in one folder. Each folder on
+the way to a chunk would take as long to make and to sync as a small file."""
+
+
+def chunk_name(corner: Iterable[int]) -> str:
+    """Return the name of the chunk at a corner of the grid of chunks, such as ``c.0.2``."""
+    return SEPARATOR.join(["c", *map(str, corner)])
+
+
+def is_chunk(name: str) -> bool:
+    """Tell whether a file in an array's folder is one of its chunks by its name."""
+    return name == "c" or name.startswith(f"c{SEPARATOR}")
+
+
+def filled(rows: NDArray[Any], shape: Sequence[int], fill: Any) -> NDArray[Any]:
+    """Return the values of a chunk at the edge of an array as a whole one (Zarr v3)."""
+    if rows.shape == tuple(shape):
+        return rows
+    whole = np.full(shape, fill, dtype=rows.dtype)
+    whole[tuple(map(slice, rows.shape))] = rows
+    return whole
 
 
 def encode(rows: NDArray[Any]) -> bytes:
@@ -105,7 +130,7 @@ def write_chunk(
     Parameters
     ----------
     path
-        Where; folders on the way are made.
+        Where, in the folder of its array.
     rows
         Of the whole chunk.
     whole
@@ -114,7 +139,6 @@ def write_chunk(
         Wait until the disk has it: it may be another machine's that reads it.
     """
     data = encode(rows)
-    path.parent.mkdir(parents=True, exist_ok=True)
     place = path.with_name(f".{path.name}.{uuid.uuid4().hex}") if whole else path
     try:
         with place.open("wb") as file:
@@ -138,6 +162,5 @@ def write_chunk(
 def copy_chunk(source: Path, target: Path) -> dict[str, Any]:
     """Copy a chunk file and return its description (`describe`)."""
     data = source.read_bytes()
-    target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(data)
     return describe(data)

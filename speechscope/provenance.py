@@ -14,7 +14,7 @@ from typing import Any, NotRequired, TypedDict
 
 from speechscope import __version__
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 
 
 class Parent(TypedDict):
@@ -80,7 +80,12 @@ def parent_entry(parent: Path, kind: str, digest: str, child: Path) -> Parent:
 def digest_of(value: object) -> str:
     """Return the SHA-256 of a JSON value in canonical form."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+    return bytes_digest(text.encode())
+
+
+def bytes_digest(data: bytes) -> str:
+    """Return the SHA-256 of bytes."""
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
 
 
 def file_digest(path: Path) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from speechscope import provenance
 from speechscope.artifact import Artifact
 from speechscope.artifact_writer import ArtifactWriter, chunk_shape, create
-from speechscope.chunks import copy_chunk, described
+from speechscope.chunks import chunk_name, copy_chunk, described
 from speechscope.errors import ArtifactError, UsageProblem
 from speechscope.provenance import Record
 
@@ -222,9 +222,9 @@ def _copied(
         before = held.record["config"]["shard"]["start"] // array.chunks[axis]
         found: dict[str, dict[str, Any]] = {}
         for corner in np.ndindex(*array.cdata_shape):
-            old = "/".join(["c", *map(str, corner)])
+            old = chunk_name(corner)
             moved = (*corner[:axis], corner[axis] + before, *corner[axis + 1 :])
-            new = "/".join(["c", *map(str, moved)])
+            new = chunk_name(moved)
             found[old] = copy_chunk(held.path / name / old, writer.folder / name / new)
             writer.adopt(name, {new: found[old]})
         if described(found)["digest"] != held.contents[name]["digest"]:

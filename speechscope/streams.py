@@ -7,7 +7,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from speechscope.chunks import ChunkThreads, described, write_chunk
+from speechscope.chunks import ChunkThreads, chunk_name, described, write_chunk
 
 
 class Stream:
@@ -59,7 +59,7 @@ class Stream:
         return np.empty(self._array.chunks, dtype=self._array.dtype)
 
     def _submit(self, rows: NDArray[Any]) -> None:
-        name = "/".join(["c", str(self._rows // len(rows)), *["0"] * (rows.ndim - 1)])
+        name = chunk_name((self._rows // len(rows), *(0 for _ in rows.shape[1:])))
         self._threads.submit(self._write, name, rows)
         self._rows += len(rows)
 

@@ -1,5 +1,6 @@
 import asyncio
 import gc
+import itertools
 import json
 import shutil
 import time
@@ -14,6 +15,7 @@ import zarr.core.sync
 from speechscope import artifact_writer, provenance
 from speechscope.artifact import Artifact
 from speechscope.artifact_writer import CHUNK_BYTES, chunk_shape
+from speechscope.chunks import write_chunk
 from speechscope.errors import ArtifactError
 
 ROWS = 700
@@ -47,7 +49,7 @@ def expected() -> Any:
 
 
 def chunks(path: Path, name: str) -> list[Path]:
-    return sorted(p for p in (path / name / "c").rglob("*") if p.is_file())
+    return sorted((path / name).glob("c*"))
 
 
 def test_what_was_streamed_is_read_back(original: Path) -> None:
@@ -92,7 +94,7 @@ def test_nothing_is_written_after_an_interrupt(
         return {"bytes": 0, "digest": ""}
 
     async def of_zarr() -> None:
-        await asyncio.to_thread(slow, tmp_path / ".corpus.zarr.partial/input/c/9", None)
+        await asyncio.to_thread(slow, tmp_path / ".corpus.zarr.partial/input/c.9", None)
         raise OSError("never heard")
 
     monkeypatch.setattr("speechscope.streams.write_chunk", slow)
@@ -134,6 +136,38 @@ def test_xarray_opens_it_without_a_warning(original: Path) -> None:
         assert dataset["frequency"].attrs["units"] == "Hz"
         assert dataset.attrs["Conventions"] == "CF-1.11"
         np.testing.assert_array_equal(dataset["input"][5].values, expected()[5])
+
+
+def test_metadata_is_consolidated_as_zarr_does_it(copy: Path) -> None:
+    def consolidated() -> Any:
+        return json.loads((copy / "zarr.json").read_text())["consolidated_metadata"]
+
+    ours = consolidated()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        zarr.consolidate_metadata(copy)
+    assert ours == consolidated() and set(ours["metadata"]) == {"input", "label", "frequency"}
+
+
+@pytest.mark.parametrize("shape", [(), (0, 3), (7,), (3, 900_000), (2, 5, 300_000)])
+@pytest.mark.parametrize("dtype", ["float32", "int16"])
+def test_what_was_put_is_read_back_and_all_chunks_lie_in_one_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...], dtype: str
+) -> None:
+    monkeypatch.setattr(artifact_writer, "read_back", None)  # it is described as it is written
+    values = (np.random.default_rng(0).normal(size=shape) * 9).astype(dtype)
+    record = provenance.new_record("corpus", config={}, seed=0, device="cpu")
+    path = tmp_path / "x.zarr"
+    with artifact_writer.create(path, "t", record, force=False) as writer:
+        writer.put("values", values, [f"axis_{n}" for n in range(len(shape))])
+    made = Artifact(path)
+    made.verify()
+    np.testing.assert_array_equal(made.read("values"), values)
+    grid = [
+        range(-(-n // step)) for n, step in zip(shape, made.array("values").chunks, strict=True)
+    ]
+    names = {".".join(["c", *map(str, corner)]) for corner in itertools.product(*grid)}
+    assert {file.name for file in (path / "values").iterdir()} == {"zarr.json", *names}
 
 
 def test_a_missing_chunk_is_found_on_opening(copy: Path) -> None:
@@ -207,6 +241,18 @@ def test_an_array_never_filled_is_not_finished(tmp_path: Path) -> None:
         artifact_writer.create(tmp_path / "x.zarr", "t", record, force=False) as writer,
     ):
         writer.create("input", (4,), np.float32, ("item",))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_array_with_a_chunk_too_few_is_not_finished(tmp_path: Path) -> None:
+    record = provenance.new_record("corpus", config={}, seed=0, device="cpu")
+    with (
+        pytest.raises(ArtifactError, match="input: 1 of 2 chunks were written"),
+        artifact_writer.create(tmp_path / "x.zarr", "t", record, force=False) as writer,
+    ):
+        writer.create("input", (4,), np.float32, ("item",), chunks=(2,))
+        written = write_chunk(writer.folder / "input" / "c.1", np.zeros(2, np.float32))
+        writer.adopt("input", {"c.1": written})
     assert list(tmp_path.iterdir()) == []
 
 

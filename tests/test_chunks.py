@@ -27,21 +27,21 @@ def test_a_chunk_is_what_zarr_writes(tmp_path: Path, dtype: str) -> None:
 
 def test_a_written_chunk_is_described(tmp_path: Path) -> None:
     rows = np.arange(10.0)
-    found = write_chunk(tmp_path / "c/3", rows)
-    data = (tmp_path / "c/3").read_bytes()
+    found = write_chunk(tmp_path / "c.3", rows)
+    data = (tmp_path / "c.3").read_bytes()
     assert found == {"bytes": len(data), "digest": hashlib.sha256(data).hexdigest()}
 
 
 def test_an_array_is_described_by_names_sizes_and_digests() -> None:
     one, two = {"bytes": 3, "digest": "aa"}, {"bytes": 4, "digest": "bb"}
-    found = described({"c/1": two, "c/0": one})
-    text = b"c/0\x003\x00aa\x00c/1\x004\x00bb\x00"
+    found = described({"c.1": two, "c.0": one})
+    text = b"c.0\x003\x00aa\x00c.1\x004\x00bb\x00"
     assert found == {
         "chunks": 2,
         "bytes": 7,
         "digest": f"sha256:{hashlib.sha256(text).hexdigest()}",
     }
-    others = [{"c/0": two, "c/1": one}, {"c/0": one}, {"c/0": one, "c/2": two}]
+    others = [{"c.0": two, "c.1": one}, {"c.0": one}, {"c.0": one, "c.2": two}]
     assert found["digest"] not in [described(other)["digest"] for other in others]
 
 

@@ -202,13 +202,13 @@ def test_check_deep_finds_what_check_does_not(
     workdir: Path, timit: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["prepare", str(timit), "-q"]) == 0
-    chunk = workdir / "corpus.zarr/input/c/0/0/0/0"
+    chunk = workdir / "corpus.zarr/input/c.0.0.0.0"
     data = bytearray(chunk.read_bytes())
     data[1000] ^= 16
     chunk.write_bytes(data)
     assert run(["check", "corpus.zarr"]) == 0
     assert run(["check", "--deep", "corpus.zarr"]) == 3
-    assert "corpus.zarr/input/c/0/0/0/0: the bytes are not those" in capsys.readouterr().err
+    assert "corpus.zarr/input/c.0.0.0.0: the bytes are not those" in capsys.readouterr().err
 
 
 def test_a_traceback_only_with_debug(workdir: Path) -> None:

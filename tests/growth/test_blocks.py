@@ -246,8 +246,8 @@ def test_a_chunk_that_is_not_there_is_noticed(tmp_path: Path) -> None:
         """Loses a chunk after it was written, as a folder that is not shared does."""
 
         def __call__(self, task: Any, progress: Any) -> Any:
-            for chunk in (partial_path(tmp_path / "no.zarr") / "power" / "c").rglob("0"):
-                if task.start == 96 and chunk.is_file():
+            for chunk in (partial_path(tmp_path / "no.zarr") / "power").glob("c.*"):
+                if task.start == 96:
                     chunk.write_bytes(b"")
             return super().__call__(task, progress)
 

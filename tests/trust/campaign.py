@@ -227,7 +227,7 @@ def files_of(path: Path) -> list[Path]:
 
 def chunk_files(path: Path) -> list[Path]:
     """Return the chunk files of an artifact."""
-    return [file for file in files_of(path) if "c" in file.relative_to(path).parts]
+    return [file for file in files_of(path) if file.name.startswith("c")]
 
 
 def found_deep(path: Path) -> bool:

@@ -76,7 +76,7 @@ def reseal_root(path: Path, array: str, **record: Any) -> None:
     root = json.loads((path / "zarr.json").read_text())
     own = root["attributes"]["speechscope"]
     if array:
-        chunks = [p for p in (path / array / "c").rglob("*") if not p.is_dir()]
+        chunks = list((path / array).glob("c*"))
         own["contents"][array]["metadata"] = provenance.file_digest(path / array / "zarr.json")
         own["contents"][array]["chunks"] = len(chunks)
         own["contents"][array]["bytes"] = sum(p.stat().st_size for p in chunks)

@@ -128,7 +128,7 @@ def _file(make: Make, inside: str = "") -> Callable[[], bytes]:
     return content
 
 
-CHUNK = "input/c/0/0"
+CHUNK = "input/c.0.0"
 OWN: tuple[tuple[str, Callable[[], bytes], Read, Make | None], ...] = (
     ("model.pt", _file(make_checkpoint), read_checkpoint, None),
     ("root.zarr", _file(make_artifact, "zarr.json"), read_artifact("zarr.json"), make_artifact),

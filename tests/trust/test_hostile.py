@@ -156,7 +156,7 @@ def test_a_network_larger_than_its_weights_is_not_built(work: Path, server: Fork
 
 def zeros(path: Path) -> Path:
     """The only chunk of `label`."""
-    return path / "label" / "c" / "0"
+    return path / "label" / "c.0"
 
 
 def pipe(path: Path) -> None:
@@ -217,7 +217,7 @@ HARMED: dict[str, Callable[[Path], None]] = {
     "an unknown type": lambda p: forgery.reseal(p, "label", data_type="float99"),
     "another codec": lambda p: forgery.reseal(p, "label", codecs=[{"name": "pickle"}]),
     "a foreign version": lambda p: forgery.reseal_root(p, "label", format_version=[]),
-    "the future": lambda p: forgery.reseal_root(p, "label", format_version=4),
+    "the future": lambda p: forgery.reseal_root(p, "label", format_version=99),
     "no settings": lambda p: forgery.reseal_root(p, "label", config={}),
     "settings of numbers": lambda p: forgery.reseal_root(p, "label", config=7),
     "contents of numbers": lambda p: forgery.reseal_root(p, "label", contents={"label": 3}),

@@ -36,10 +36,10 @@ def test_an_inversion_goes_on(server: ForkServer, work: Path, sent: signal.Signa
         running.send(sent, group=True)
         assert running.wait() in ENDS[sent]
         assert not (work / "out.zarr").exists()
-    before = (work / ".out.zarr.partial/original/c/0/0/0/0").stat().st_mtime_ns
+    before = (work / ".out.zarr.partial/original/c.0.0.0.0").stat().st_mtime_ns
     said_well(server.run(work, *INVERT.split(), "--resume", block=BLOCK), {0})
     assert fingerprint(work / "out.zarr") == whole
-    assert (work / "out.zarr/original/c/0/0/0/0").stat().st_mtime_ns == before  # it did go on
+    assert (work / "out.zarr/original/c.0.0.0.0").stat().st_mtime_ns == before  # it did go on
     assert not left_over(work)
 
 
@@ -71,7 +71,7 @@ def test_a_chunk_or_a_line_that_was_lost_is_done_again(server: ForkServer, work:
     whole = fingerprint(work / "out.zarr")
     shutil.rmtree(work / "out.zarr")
     partial = stopped(server, work, 3)
-    chunk = partial / "reconstruction/c/0/1/1/0/0/0"  # the deeper layer is done first
+    chunk = partial / "reconstruction/c.0.1.1.0.0.0"  # the deeper layer is done first
     chunk.write_bytes(bytes(chunk.stat().st_size))  # as a loss of power may leave it
     with (partial / ".finished").open("a") as log:
         log.write('{"block": "9", "chu')
