@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 import peers
 
 from speechscope import artifact_writer, provenance
-from speechscope.blocks import tasks_of
+from speechscope.blocks import Task, tasks_of
 from speechscope.networks.classifiers import TABLES
 from speechscope.networks.layers import Network
 from speechscope.relevance.gradient import sensitivity
@@ -153,9 +153,20 @@ def verdict(times: dict[str, float]) -> str:
 
 
 def nowhere(work: Explainer, items: NDArray[np.int64]) -> None:
-    """Explain items and forget what was found."""
-    for task in tasks_of(items, work.chunk_items(len(items))):
-        for _ in work(task, None).values:
+    """Explain items as `write_relevance` does, and forget what was found."""
+    tasks = list(tasks_of(items, work.chunk_items(len(items))))
+    who = work.alone(len(tasks))
+
+    def forget(task: Task) -> None:
+        with who.turn:
+            values = iter(work(task, None).values)
+        going = True
+        while going:
+            with who.turn:
+                going = next(values, None) is not None
+
+    with who.ordered_map(forget, tasks) as results:
+        for _ in results:
             pass
 
 

@@ -7,10 +7,12 @@ renamed into place when it is complete, so a task may be carried out twice, or b
 taken for lost.
 """
 
+import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
@@ -123,29 +125,25 @@ def carry_out(
     total
         Items times parts of all tasks, for `progress`.
     """
-    done = 0
+    count = _Count(total, progress)
     todo = iter(tasks)
     for task in todo:
         kept = None if writer.finished is None else writer.finished.block(_name(task))
         if kept is None:
             todo = chain([task], todo)
             break
-        done += len(task.items)
+        count.over(task)
         yield _adopted(writer, Done(task, *kept))
 
-    def watch(finished: int) -> None:
-        if progress is not None:
-            progress(done + finished, total)
-
     with shipped(work, writer.folder, executor) as do:
-        errand = _Errand(writer.folder.resolve(), uuid.uuid4().hex, do, executor.remote, watch)
+        errand = _Errand(
+            writer.folder.resolve(), uuid.uuid4().hex, do, executor.remote, count, executor.turn
+        )
         with executor.ordered_map(errand, todo) as results:
             for result in results:
                 if writer.finished is not None:
                     writer.finished.add(_name(result.task), result.written, result.small)
-                done += len(result.task.items)
-                if progress is not None:
-                    progress(done, total)
+                count.over(result.task)
                 yield _adopted(writer, result)
 
 
@@ -159,6 +157,33 @@ def _name(task: Task) -> str:
     return f"{task.start}-{task.stop} {task.part}"
 
 
+class _Count:
+    """How much of all tasks is done, those that are being worked on included."""
+
+    def __init__(self, total: int, progress: Report | None) -> None:
+        self._total, self._progress = total, progress
+        self._done = 0
+        self._parts: dict[str, int] = {}
+        self._changing = threading.Lock()
+
+    def part(self, task: Task, done: int, total: int) -> None:
+        """Note how much of a task is done."""
+        with self._changing:
+            self._parts[_name(task)] = len(task.items) * done // total
+            self._tell()
+
+    def over(self, task: Task) -> None:
+        """Note that a task is done."""
+        with self._changing:
+            self._parts.pop(_name(task), None)
+            self._done += len(task.items)
+            self._tell()
+
+    def _tell(self) -> None:
+        if self._progress is not None:
+            self._progress(self._done + sum(self._parts.values()), self._total)
+
+
 @dataclass(frozen=True)
 class _Errand:
     """Carries out tasks for an artifact that is being written."""
@@ -167,21 +192,28 @@ class _Errand:
     token: str
     work: Work
     synced: bool
-    watch: Callable[[int], None] | None
+    count: _Count | None
+    turn: AbstractContextManager[object]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "watch": None}
+        return {**self.__dict__, "count": None}
 
     def __call__(self, task: Task) -> Done:
-        watch, size = self.watch, len(task.items)
-        results = self.work(task, watch and (lambda done, total: watch(size * done // total)))
+        count = self.count
+        with self.turn:
+            results = self.work(task, None if count is None else partial(count.part, task))
+            values = iter(results.values)
         written: dict[str, dict[str, Any]] = {}
-        for found in results.values:
+        while (found := self._next(values)) is not None:
             if isinstance(self.work, Parcel):
                 self.work.check()
             name, chunk = self._write(found, task)
             written.setdefault(found.array, {})[name] = chunk
         return Done(task, written, dict(results.small))
+
+    def _next(self, values: Iterator[Values]) -> Values | None:
+        with self.turn:
+            return next(values, None)
 
     def _write(self, found: Values, task: Task) -> tuple[str, dict[str, Any]]:
         folder = self.folder / found.array

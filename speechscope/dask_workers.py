@@ -12,7 +12,7 @@ import re
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from time import monotonic
@@ -41,6 +41,7 @@ class DaskWorkers:
     """
 
     elsewhere = remote = True
+    turn: AbstractContextManager[object] = nullcontext()
 
     def __init__(self, client: Any) -> None:
         self._client = client

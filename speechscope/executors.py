@@ -9,7 +9,11 @@ from speechscope.parallel import Executor, Here, Threads
 
 @contextmanager
 def executor(
-    workers: int = 1, scheduler: str | None = None, *, threads: bool = False
+    workers: int = 1,
+    scheduler: str | None = None,
+    *,
+    threads: bool = False,
+    alone: Executor | None = None,
 ) -> Iterator[Executor]:
     """Give what runs tasks while the block lasts.
 
@@ -21,6 +25,8 @@ def executor(
         Address or file of a Dask scheduler instead.
     threads
         Whether threads do: for tasks that mostly decode, transform and compress.
+    alone
+        What runs them in this process where no others are asked for; None: one after another.
 
     Raises
     ------
@@ -43,4 +49,4 @@ def executor(
 
         yield Processes(workers)
     else:
-        yield Here()
+        yield alone or Here()

@@ -8,7 +8,7 @@ run by another `Executor`: `speechscope.processes`, `speechscope.dask_workers`.
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol, TypeVar
 
 Task = TypeVar("Task")
@@ -26,10 +26,13 @@ class Executor(Protocol):
         Whether functions and tasks go to other processes, and so have to be picklable.
     remote
         Whether those may be on other machines.
+    turn
+        What a task holds while it computes, where tasks of this process are to do so one at a time.
     """
 
     elsewhere: bool
     remote: bool
+    turn: AbstractContextManager[object]
 
     def ordered_map(
         self, function: Callable[[Task], Result], tasks: Iterable[Task]
@@ -45,6 +48,7 @@ class Here:
     """Runs each task in this thread, when its result is asked for."""
 
     elsewhere = remote = False
+    turn: AbstractContextManager[object] = nullcontext()
 
     @contextmanager
     def ordered_map(
@@ -58,6 +62,7 @@ class Threads:
     """Runs tasks in threads of this process."""
 
     elsewhere = remote = False
+    turn: AbstractContextManager[object] = nullcontext()
 
     def __init__(self, workers: int) -> None:
         self._workers = workers
@@ -81,17 +86,18 @@ def ordered_map(
     """
     pool = ThreadPoolExecutor(workers)
     try:
-        yield _in_order(pool, function, iter(tasks), AHEAD * workers)
+        yield in_order(pool, function, iter(tasks), AHEAD * workers)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _in_order(
+def in_order(
     pool: ThreadPoolExecutor,
     function: Callable[[Task], Result],
     tasks: Iterator[Task],
     most: int,
 ) -> Iterator[Result]:
+    """Yield ``function(task)`` for every task, in their order, at most so many ahead."""
     pending: deque[Future[Result]] = deque()
     for task in tasks:
         pending.append(pool.submit(function, task))

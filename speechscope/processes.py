@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from typing import Any
@@ -30,6 +30,7 @@ class Processes:
 
     elsewhere = True
     remote = False
+    turn: AbstractContextManager[object] = nullcontext()
 
     def __init__(self, workers: int) -> None:
         self._workers = workers

@@ -34,7 +34,7 @@ LADDER = (
     ("unfinished", "streams"),
     ("artifact_checks", "checkpoint_file"),
     ("executors", "parcels"),
-    ("processes", "dask_workers"),
+    ("processes", "dask_workers", "overlap"),
     ("provenance", "staging", "recipes", "settings", "progress", "parallel", "device", "tables"),
     ("chunks", "sound_files", "seeds"),
     ("errors", "__init__"),

@@ -177,7 +177,7 @@ def command(
         parents=[entry(*subject.parent, path)],
     )
     with (
-        executor(workers, scheduler) as who,
+        executor(workers, scheduler, alone=work.alone(-(-len(chosen_items) // step))) as who,
         artifact_writer.create(path, "Relevance of inputs", new, force=force) as writer,
         bar("relevance", quiet=quiet) as progress,
     ):

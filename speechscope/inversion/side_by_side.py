@@ -5,10 +5,7 @@ much to start and to join as it saves. Whole blocks, each with arrays of its own
 blocks are the same however many threads there are, so that results do not depend on it.
 """
 
-import ctypes
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from math import prod
 from typing import TypeVar
 
@@ -16,10 +13,10 @@ import torch
 
 from speechscope.device import threads
 from speechscope.networks.layers import Conv, Linear, Network
+from speechscope.overlap import LANES, Overlapping, block_size
 
 Result = TypeVar("Result")
 
-LANES = 2
 ENOUGH = 2**25
 """Multiplications of a pass through all items from which two blocks are faster than one (measured:
 24 items a block of `freq-overlap` at layer 9 are not, 24 at layer 12 are)."""
@@ -48,9 +45,8 @@ def blocks(items: int, most: int, work: int, device: torch.device) -> list[slice
         Multiplications an item takes.
     """
     lanes = LANES if device.type == "cpu" and items * work >= ENOUGH else 1
-    count = min(items, lanes * -(-items // (lanes * most)))
-    size = -(-items // max(1, count))
-    return [slice(start, min(start + size, items)) for start in range(0, items, max(1, size))]
+    size = block_size(items, most, lanes)
+    return [slice(start, min(start + size, items)) for start in range(0, items, size)]
 
 
 def side_by_side(
@@ -60,41 +56,12 @@ def side_by_side(
 
     Where the iteration is left early, as by an interrupt, nothing is running any more.
     """
-    most = torch.get_num_threads()
-    if device.type != "cpu" or most < LANES:
+    if device.type != "cpu" or torch.get_num_threads() < LANES:
         yield from map(work, parts)
         return
     if len(parts) < LANES:  # little work: even its products are faster undivided
         with threads(1):
             yield from map(work, parts)
         return
-    each = most // LANES
-    running: set[int] = set()
-    changing = threading.Lock()
-
-    def alone(part: slice) -> Result:
-        with changing:
-            running.add(threading.get_ident())
-        try:
-            return work(part)
-        finally:
-            with changing:
-                running.discard(threading.get_ident())
-
-    with threads(each):
-        pool = ThreadPoolExecutor(LANES, initializer=torch.set_num_threads, initargs=(each,))
-        try:
-            yield from pool.map(alone, parts)
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-            with changing:
-                for thread in running:
-                    _stop(thread)
-            pool.shutdown(wait=True)
-
-
-def _stop(thread: int) -> None:
-    """Raise an exception in a thread, where its program next comes back from a product."""
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(
-        ctypes.c_ulong(thread), ctypes.py_object(KeyboardInterrupt)
-    )
+    with Overlapping(together=True).ordered_map(work, parts) as results:
+        yield from results

@@ -14,7 +14,9 @@ from torch import Tensor
 from speechscope.artifact_writer import CHUNK_BYTES, ArtifactWriter, flag_attributes
 from speechscope.blocks import Results, Task, Values, carry_out, tasks_of
 from speechscope.errors import UsageProblem
-from speechscope.parallel import Executor, Here
+from speechscope.networks.layers import Network
+from speechscope.overlap import LANES, Overlapping, block_size
+from speechscope.parallel import Executor
 from speechscope.relevance.arrays import Filters, Spectra, Sums, first_filters
 from speechscope.relevance.lrp import layers_with_weights
 from speechscope.relevance.methods import METHODS, RelevanceSettings, propagated, relevance_by
@@ -26,6 +28,8 @@ from speechscope.subject import Subject
 
 MOST = 256
 """Most items worked on at a time, and in one chunk."""
+FEW = 64
+"""Items of a chunk, below which a task is not worth dividing (chosen)."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +152,18 @@ class Explainer:
     def chunk_items(self, count: int) -> int:
         """Return the items of a chunk when there are so many in all."""
         largest = max(prod(self.subject.corpus.input_shape), prod(self.explained[1]))
-        return max(1, min(MOST, count, CHUNK_BYTES // (4 * largest)))
+        most = max(1, min(MOST, CHUNK_BYTES // (4 * largest)))
+        return block_size(count, most, LANES if count >= LANES * FEW else 1)
+
+    def alone(self, tasks: int) -> Executor:
+        """Return what carries out so many tasks in this process.
+
+        Two at a time, where all that computes is known to bear two threads: networks that are not
+        ours may keep what they like from one call to the next.
+        """
+        subject = self.subject
+        ours = isinstance(subject.network, Network) and subject.device.type == "cpu"
+        return Overlapping(together=ours and tasks > 1)
 
     def __call__(self, task: Task, progress: Callable[[int, int], None] | None) -> Results:
         """See `speechscope.blocks.Work`.
@@ -209,7 +224,7 @@ def write_relevance(
     step
         Items of a chunk; None: `Explainer.chunk_items`.
     executor
-        Who does the work; None: this process. The arrays do not depend on it.
+        Who does the work; None: `Explainer.alone`. The arrays do not depend on it.
     """
     corpus, methods, layer = work.subject.corpus, work.methods, work.layer
     count = len(items)
@@ -247,8 +262,9 @@ def write_relevance(
         "target": np.empty(count, dtype=np.int16),
         "predicted": np.empty(count, dtype=np.int16),
     }
+    who = executor or work.alone(-(-count // step))
     tasks = tasks_of(items, step)
-    for done in carry_out(writer, work, tasks, executor or Here(), total=count, progress=progress):
+    for done in carry_out(writer, work, tasks, who, total=count, progress=progress):
         for name, values in done.small.items():
             small[name][done.task.place] = values
     classes = flag_attributes(work.target.classes)

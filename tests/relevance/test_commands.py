@@ -17,6 +17,8 @@ from speechscope.artifact import Artifact
 from speechscope.cli import run
 from speechscope.corpus.store import Corpus
 from speechscope.networks.saved import load_model
+from speechscope.overlap import Overlapping
+from speechscope.relevance import store
 from speechscope.relevance.first_layer import cumulative_response, dictionary_response
 from speechscope.relevance.gradient import sensitivity
 from speechscope.relevance.guided import guided_backpropagation
@@ -254,6 +256,36 @@ def test_any_network_is_explained_and_maximized(here: Path) -> None:
     assert Artifact(here / "their.zarr").array("relevance").shape == (1, 1, 3)
     assert run(["maximize", *wave, "--unit", "all", "--steps", "2"]) == 0
     assert Artifact(here / "their.zarr").array("waveform").shape == (5, 4000)
+
+
+def test_only_networks_of_ours_work_on_two_blocks_at_a_time(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+
+    class Noting(Overlapping):
+        def __init__(self, *, together: bool) -> None:
+            asked.append(together)
+            super().__init__(together=together)
+
+    monkeypatch.setattr(store, "Overlapping", Noting)
+    monkeypatch.setattr(store, "MOST", 2)
+    Path("elsewhere.py").write_text(ELSEWHERE)
+    some = ["relevance", "--method", "gradient", "-fq", "-o", "their.zarr"]
+    assert run([*some, "--items", "0:5"]) == 0
+    assert run([*some, "--items", "0"]) == 0  # one block has all threads
+    assert run([*some, "--items", "0:5", "--model", "elsewhere:Small"]) == 0
+    assert asked == [True, False, False]
+
+
+@pytest.mark.parametrize(("few", "sizes"), [(2, 2), (3, 4)])
+def test_blocks_are_even_in_number_where_they_are_not_too_small(
+    here: Path, monkeypatch: pytest.MonkeyPatch, few: int, sizes: int
+) -> None:
+    monkeypatch.setattr(store, "MOST", 4)
+    monkeypatch.setattr(store, "FEW", few)
+    assert run(["relevance", "--method", "gradient", "--items", "0:4", "-fq"]) == 0
+    assert Artifact(here / "relevance.zarr").array("relevance").chunks[1] == sizes
 
 
 def test_relevance_of_any_network_is_scored(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
