@@ -3,8 +3,27 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 Report = Callable[[int, int], None]  # (done, total)
+
+
+class TimeLeft:
+    """What is left of a time, at the average rate since the first second.
+
+    What is reported in the first second may have been done before, by a run that is gone on with.
+    """
+
+    def __init__(self) -> None:
+        self._time, self._done = 0.0, 0
+
+    def __call__(self, elapsed: float, done: int, total: int) -> int | None:
+        """Return the seconds left; None: unknown."""
+        if elapsed < 1:
+            self._time, self._done = elapsed, done
+        if elapsed <= self._time or done <= self._done:
+            return None
+        return round((total - done) * (elapsed - self._time) / (done - self._done))
 
 
 @contextmanager
@@ -21,10 +40,23 @@ def bar(description: str, *, quiet: bool = False) -> Iterator[Report]:
         BarColumn,
         MofNCompleteColumn,
         Progress,
+        ProgressColumn,
+        Task,
         TextColumn,
         TimeElapsedColumn,
-        TimeRemainingColumn,
     )
+    from rich.text import Text
+
+    class TimeLeftColumn(ProgressColumn):
+        """Rich's own goes by the last reports, of which two may come at once, long after others."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self._left = TimeLeft()
+
+        def render(self, task: Task) -> Text:
+            left = self._left(task.elapsed or 0.0, int(task.completed), int(task.total or 0))
+            return Text("-:--:--" if left is None else str(timedelta(seconds=left)))
 
     columns = (
         TextColumn("{task.description}"),
@@ -32,7 +64,7 @@ def bar(description: str, *, quiet: bool = False) -> Iterator[Report]:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
-        TimeRemainingColumn(),
+        TimeLeftColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(description, total=None)
