@@ -36,6 +36,7 @@ LADDER = (
     ("executors", "parcels"),
     ("processes", "dask_workers", "overlap"),
     ("provenance", "staging", "recipes", "settings", "progress", "parallel", "device", "tables"),
+    ("optimizers",),
     ("chunks", "sound_files", "seeds"),
     ("errors", "__init__"),
 )

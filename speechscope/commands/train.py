@@ -200,13 +200,13 @@ def command(
     from speechscope.device import choose
     from speechscope.lineage import entry
     from speechscope.networks.saved import build, first_weights
+    from speechscope.optimizers import rule
     from speechscope.progress import bar
     from speechscope.staging import staged
     from speechscope.training.acceleration import Acceleration
     from speechscope.training.augment import Augmentation
     from speechscope.training.group import joined
     from speechscope.training.loop import train
-    from speechscope.training.optimizers import rule
     from speechscope.training.outcome import TrainSettings
     from speechscope.training.pretrained import begin_from
     from speechscope.training.resume import ResumeFile

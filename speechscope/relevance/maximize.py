@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from speechscope.optimizers import Adam
+
 Shape = tuple[int, ...]
 
 
@@ -108,7 +110,9 @@ def maximize(
         for seed in seeds
     ]
     x = torch.stack(starts).to(device).requires_grad_()
-    adam = torch.optim.Adam([x], settings.lr)
+    # PyTorch's own brings its compiler along, which takes longer to import than many climbs.
+    follow = Adam(settings.lr)
+    sums = [torch.zeros_like(x) for _ in follow.sums]
     history = torch.empty(len(units), settings.steps + 1)
 
     def excitation() -> Tensor:
@@ -120,8 +124,8 @@ def maximize(
             reached = excitation()
             (gradient,) = torch.autograd.grad(_penalty(x, settings) - reached.sum(), x)
         history[:, step] = reached.detach()
-        x.grad = gradient
-        adam.step()
+        with torch.no_grad():
+            follow(x, gradient, sums, step + 1)
         if progress is not None:
             progress(step + 1, settings.steps)
     with torch.no_grad():

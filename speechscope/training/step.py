@@ -9,11 +9,11 @@ from torch import Tensor
 
 from speechscope.networks.layers import Network
 from speechscope.networks.pooling import Unsupported
+from speechscope.optimizers import Rule
 from speechscope.training import units
 from speechscope.training.acceleration import PLAIN, Acceleration
 from speechscope.training.group import ALONE, Group
 from speechscope.training.lanes import LANES, Lanes
-from speechscope.training.optimizers import Rule
 from speechscope.training.thinning import ThinnedLayers
 from speechscope.training.trunk import Trunk
 

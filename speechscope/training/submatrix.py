@@ -1,9 +1,13 @@
 """Some rows and columns of a matrix, to read, write and update."""
 
+from collections.abc import Sequence
+
 import numpy as np
+import torch
 from torch import Tensor
 
 from speechscope.compiled import Array, Places, compiled
+from speechscope.optimizers import EPSILON, AdaGrad, Rule
 
 
 def take(whole: Tensor, rows: Tensor, columns: Tensor, out: Tensor) -> None:
@@ -20,6 +24,31 @@ def put(whole: Tensor, rows: Tensor, columns: Tensor, part: Tensor) -> None:
         _put(whole.numpy(), rows.numpy(), columns.numpy(), part.numpy())
     else:
         whole[rows[:, None], columns] = part
+
+
+def update(
+    rule: Rule,
+    weight: Tensor,
+    sums: Sequence[Tensor],
+    rows: Tensor,
+    columns: Tensor,
+    grad: Tensor,
+    step: int,
+) -> None:
+    """Update some rows and columns of a matrix and of its sums, given their derivative."""
+    if isinstance(rule, AdaGrad) and weight.device.type == "cpu":
+        kind = weight.numpy().dtype.type  # a number of twice the size makes loops twice as slow
+        places = rows.numpy(), columns.numpy()
+        _adagrad(
+            weight.numpy(), sums[0].numpy(), *places, grad.numpy(), kind(rule.lr), kind(EPSILON)
+        )
+        return
+    parts = [torch.empty_like(grad) for _ in range(1 + len(sums))]
+    for whole, part in zip((weight, *sums), parts, strict=True):
+        take(whole, rows, columns, part)
+    rule(parts[0], grad, parts[1:], step)
+    for whole, part in zip((weight, *sums), parts, strict=True):
+        put(whole, rows, columns, part)
 
 
 @compiled
@@ -39,7 +68,7 @@ def _put(whole: Array, rows: Places, columns: Places, part: Array) -> None:
 
 
 @compiled
-def adagrad(
+def _adagrad(
     weight: Array,
     total: Array,
     rows: Places,

@@ -6,8 +6,8 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from speechscope.optimizers import Rule
 from speechscope.training import submatrix, units
-from speechscope.training.optimizers import Rule, update_submatrix
 
 
 class ThinnedLayer:
@@ -130,7 +130,7 @@ class ThinnedLayer:
             grad.add_(self._parts[lane], alpha=self._l2)
         if self._is_part:
             places = self._rows[lane], self._columns
-            update_submatrix(self._rule, self.weight, self.weight_sums, *places, grad, step)
+            submatrix.update(self._rule, self.weight, self.weight_sums, *places, grad, step)
         else:
             own = self.own[lane]
             self._rule(self._parts[lane], grad, [whole[own] for whole in self.weight_sums], step)
@@ -141,7 +141,7 @@ class ThinnedLayer:
             grad.add_(self._part_bias, alpha=self._l2)
         if self._thins:
             whole, *sums = self._bias_columns
-            update_submatrix(self._rule, whole, sums, self.rows, self._only, grad[:, None], step)
+            submatrix.update(self._rule, whole, sums, self.rows, self._only, grad[:, None], step)
         else:
             self._rule(self.bias, grad, self.bias_sums, step)
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from speechscope.errors import SpeechscopeError
 from speechscope.networks.layers import Linear, Network, ReLU
-from speechscope.training.optimizers import Rule
+from speechscope.optimizers import Rule
 from speechscope.training.thinned_layer import ThinnedLayer
 
 

@@ -68,10 +68,18 @@ def test_relevance_is_that_of_the_library(here: Path) -> None:
     assert opened.attrs["speechscope"]["parents"][0]["kind"] == "model"
 
 
-def test_pytorchs_compiler_is_not_imported(here: Path) -> None:
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["relevance", "--method", "guided,lrp", "--items", "0", "-fq"],
+        ["maximize", "--unit", "aa", "--steps", "2", "-fq"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_pytorchs_compiler_is_not_imported(here: Path, command: list[str]) -> None:
     script = (
         "import sys; from speechscope.cli import run\n"
-        "assert run(['relevance', '--method', 'guided,lrp', '--items', '0', '-fq']) == 0\n"
+        f"assert run({command}) == 0\n"
         "print([m for m in ('torch._dynamo', 'sympy') if m in sys.modules], file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)

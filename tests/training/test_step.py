@@ -6,9 +6,9 @@ from torch import Tensor
 from speechscope.errors import SpeechscopeError
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Table
 from speechscope.networks.pooling import Unsupported
+from speechscope.optimizers import AdaGrad, Adam, Nesterov, Rule
 from speechscope.training import step as step_module
 from speechscope.training import trunk
-from speechscope.training.optimizers import AdaGrad, Adam, Nesterov, Rule
 from speechscope.training.step import Step
 from speechscope.training.thinning import ThinnedLayers
 from speechscope.training.trunk import Trunk

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
+from speechscope.optimizers import AdaGrad, Adam, Nesterov, Rule
 from speechscope.training import submatrix
-from speechscope.training.optimizers import AdaGrad, Adam, Nesterov, Rule, update_submatrix
 
 ROWS, COLUMNS = torch.tensor([1, 4]), torch.tensor([0, 2, 5])
 
@@ -19,7 +19,7 @@ def test_an_update_of_a_part_is_that_of_the_part_alone(rule: Rule) -> None:
     rule(parts[0], grad.clone(), parts[1:], 3)
     for whole, part in zip(expected, parts, strict=True):
         whole[place] = part
-    update_submatrix(rule, weight, sums, ROWS, COLUMNS, grad, 3)
+    submatrix.update(rule, weight, sums, ROWS, COLUMNS, grad, 3)
     for found, wanted in zip((weight, *sums), expected, strict=True):
         torch.testing.assert_close(found, wanted, rtol=1e-12, atol=0)
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from speechscope.training.optimizers import AdaGrad, Adam, Nesterov, Rule
+from speechscope.optimizers import AdaGrad, Adam, Nesterov, Rule
 
 PEERS = [
     (AdaGrad(0.1), lambda p: torch.optim.Adagrad(p, lr=0.1)),

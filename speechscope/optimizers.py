@@ -11,8 +11,6 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from speechscope.training import submatrix
-
 EPSILON = 1e-10
 """ε of AdaGrad: far below any √G, it only keeps 0 / 0 away."""
 
@@ -33,33 +31,6 @@ class Rule(Protocol):
 
         `step` counts from 1.
         """
-
-
-def update_submatrix(
-    rule: Rule,
-    weight: Tensor,
-    sums: Sequence[Tensor],
-    rows: Tensor,
-    columns: Tensor,
-    grad: Tensor,
-    step: int,
-) -> None:
-    """Update some rows and columns of a matrix and of its sums, given their derivative."""
-    if isinstance(rule, AdaGrad) and weight.device.type == "cpu":
-        kind = (
-            weight.numpy().dtype.type
-        )  # with a number of twice the size, loops take twice as long
-        places = rows.numpy(), columns.numpy()
-        submatrix.adagrad(
-            weight.numpy(), sums[0].numpy(), *places, grad.numpy(), kind(rule.lr), kind(EPSILON)
-        )
-        return
-    parts = [torch.empty_like(grad) for _ in range(1 + len(sums))]
-    for whole, part in zip((weight, *sums), parts, strict=True):
-        submatrix.take(whole, rows, columns, part)
-    rule(parts[0], grad, parts[1:], step)
-    for whole, part in zip((weight, *sums), parts, strict=True):
-        submatrix.put(whole, rows, columns, part)
 
 
 @dataclass(frozen=True)
