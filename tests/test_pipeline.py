@@ -276,7 +276,7 @@ def test_the_picture_of_an_inversion(work: Path) -> None:
 
 
 def test_a_second_writer_is_refused(work: Path) -> None:
-    command = [sys.executable, "-m", "speechscope", *TRAIN, "-o", "x.pt", "--epochs", "60"]
+    command = [sys.executable, "-m", "speechscope", *TRAIN, "-o", "x.pt", "--epochs", "900"]
     first = subprocess.Popen(command, env={**os.environ})
     while not (work / ".x.pt.partial").exists():
         assert first.poll() is None
