@@ -72,7 +72,7 @@ def block_size(items: int, most: int, lanes: int) -> int:
     Their number is a multiple of `lanes`, so that none is worked on alone.
     """
     count = lanes * -(-items // (lanes * most))
-    return max(1, -(-items // max(1, min(items, count))))
+    return max(1, -(-items // max(1, count)))
 
 
 def _stop(thread: int) -> None:

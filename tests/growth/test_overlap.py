@@ -13,6 +13,7 @@ import torch
 
 from speechscope import artifact_writer, blocks, provenance
 from speechscope.blocks import Report, Results, Task, Values, carry_out, tasks_of
+from speechscope.chunks import write_chunk
 from speechscope.overlap import Overlapping, block_size
 from speechscope.parallel import Here
 
@@ -121,11 +122,9 @@ def test_one_computes_while_the_other_writes(
         if len(set(begun)) == 2:
             later.set()
 
-    real = blocks.write_chunk
-
     def write(*arguments: Any, **options: Any) -> Any:
         assert later.wait(20), "nothing was computed during the first write"
-        return real(*arguments, **options)
+        return write_chunk(*arguments, **options)
 
     monkeypatch.setattr(blocks, "write_chunk", write)
     noted(tmp_path / "a.zarr", Noting(compute), Overlapping(together=False), 2)
