@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 import peers
 
 from speechscope import artifact_writer, provenance
-from speechscope.blocks import Task, tasks_of
+from speechscope.blocks import Task, in_turn, tasks_of
 from speechscope.networks.classifiers import TABLES
 from speechscope.networks.layers import Network
 from speechscope.relevance.gradient import sensitivity
@@ -158,12 +158,8 @@ def nowhere(work: Explainer, items: NDArray[np.int64]) -> None:
     who = work.alone(len(tasks))
 
     def forget(task: Task) -> None:
-        with who.turn:
-            values = iter(work(task, None).values)
-        going = True
-        while going:
-            with who.turn:
-                going = next(values, None) is not None
+        for _ in in_turn(work, who.turn, task, None).values:
+            pass
 
     with who.ordered_map(forget, tasks) as results:
         for _ in results:

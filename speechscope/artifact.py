@@ -200,7 +200,7 @@ def root_digest(root: Mapping[str, Any]) -> str:
 def read_back(folder: Path) -> dict[str, Any]:
     """Describe an array's chunk files as they are on the disk (`speechscope.chunks.described`)."""
     return chunks.described(
-        {chunk.relative_to(folder).as_posix(): _describe(chunk) for chunk in _chunk_files(folder)}
+        {chunk.name: _describe(Path(chunk.path)) for chunk in chunks.chunk_files(folder)}
     )
 
 
@@ -211,16 +211,9 @@ def _describe(chunk: Path) -> dict[str, Any]:
         return {"bytes": file.tell(), "digest": digest}
 
 
-def _chunk_files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if chunks.is_chunk(path.name))
-
-
 def _damaged_chunks(array: "zarr.Array[Any]", folder: Path) -> Iterator[Path]:
     """Yield the files of the chunks that do not decode."""
-    steps = [range(0, size, step) for size, step in zip(array.shape, array.chunks, strict=True)]
-    for corner in np.ndindex(*(len(s) for s in steps)):
-        start = [s[i] for s, i in zip(steps, corner, strict=True)]
-        region = tuple(slice(b, b + c) for b, c in zip(start, array.chunks, strict=True))
+    for corner, region in chunks.regions(array.shape, array.chunks):
         try:
             check_sizes(array, folder, region)
             array[region]

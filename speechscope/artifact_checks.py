@@ -7,7 +7,6 @@ chunks that are there bound the shape, and the header of a chunk what it unfolds
 import itertools
 import json
 import math
-import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -80,7 +79,7 @@ def check_contents(path: Path, contents: Mapping[str, Mapping[str, Any]]) -> Non
             raise ArtifactError(f"{path}: its record names the array {name!r}; make it again")
         folder = path / name
         count = size = 0
-        for file in _chunk_files(folder):
+        for file in chunks.chunk_files(folder):
             status = file.stat()
             # Links are followed, as everywhere; a device or a pipe would never end.
             if not stat.S_ISREG(status.st_mode):
@@ -102,14 +101,6 @@ def check_contents(path: Path, contents: Mapping[str, Mapping[str, Any]]) -> Non
         if bytes_digest(metadata) != expected["metadata"]:
             raise ArtifactError(f"{folder}/{METADATA} was changed after it was written")
         _check_shape(folder, metadata, count)
-
-
-def _chunk_files(folder: Path) -> "list[os.DirEntry[str]]":
-    try:
-        with os.scandir(folder) as entries:
-            return [entry for entry in entries if chunks.is_chunk(entry.name)]
-    except OSError:
-        return []
 
 
 def _check_shape(folder: Path, metadata: bytes, count: int) -> None:

@@ -21,6 +21,7 @@ from speechscope.chunks import (
     chunk_name,
     described,
     filled,
+    regions,
     write_chunk,
 )
 from speechscope.errors import ArtifactError
@@ -144,11 +145,8 @@ class ArtifactWriter:
         """Write a whole array at once."""
         data = np.asarray(values)
         array = self.create(name, data.shape, data.dtype, dims, attributes)
-        grid = [range(0, size, step) for size, step in zip(data.shape, array.chunks, strict=True)]
         written = {}
-        for corner in np.ndindex(*map(len, grid)):
-            starts = [axis[number] for axis, number in zip(grid, corner, strict=True)]
-            part = tuple(slice(at, at + n) for at, n in zip(starts, array.chunks, strict=True))
+        for corner, part in regions(data.shape, array.chunks):
             rows = filled(np.asarray(data[part]), array.chunks, array.fill_value)
             chunk = chunk_name(corner)
             written[chunk] = write_chunk(self._folder / name / chunk, rows)

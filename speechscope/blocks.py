@@ -105,6 +105,25 @@ def tasks_of(items: NDArray[np.integer[Any]], step: int, parts: int = 1) -> Iter
             yield Task(start, stop, some, part)
 
 
+def in_turn(
+    work: Work, turn: AbstractContextManager[object], task: Task, report: Report | None
+) -> Results:
+    """Work out a task, holding `turn` while something is computed and not between the values."""
+    with turn:
+        results = work(task, report)
+        values = iter(results.values)
+
+    def each() -> Iterator[Values]:
+        while True:
+            with turn:
+                found = next(values, None)
+            if found is None:
+                return
+            yield found
+
+    return Results(each(), results.small)
+
+
 def carry_out(
     writer: ArtifactWriter,
     work: Work,
@@ -199,21 +218,15 @@ class _Errand:
         return {**self.__dict__, "count": None}
 
     def __call__(self, task: Task) -> Done:
-        count = self.count
-        with self.turn:
-            results = self.work(task, None if count is None else partial(count.part, task))
-            values = iter(results.values)
+        report = None if self.count is None else partial(self.count.part, task)
+        results = in_turn(self.work, self.turn, task, report)
         written: dict[str, dict[str, Any]] = {}
-        while (found := self._next(values)) is not None:
+        for found in results.values:
             if isinstance(self.work, Parcel):
                 self.work.check()
             name, chunk = self._write(found, task)
             written.setdefault(found.array, {})[name] = chunk
         return Done(task, written, dict(results.small))
-
-    def _next(self, values: Iterator[Values]) -> Values | None:
-        with self.turn:
-            return next(values, None)
 
     def _write(self, found: Values, task: Task) -> tuple[str, dict[str, Any]]:
         folder = self.folder / found.array

@@ -4,7 +4,7 @@ import hashlib
 import os
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,27 @@ def chunk_name(corner: Iterable[int]) -> str:
 def is_chunk(name: str) -> bool:
     """Tell whether a file in an array's folder is one of its chunks by its name."""
     return name == "c" or name.startswith(f"c{SEPARATOR}")
+
+
+def chunk_files(folder: Path) -> list[os.DirEntry[str]]:
+    """Return the files of an array's chunks; none where there is no such folder."""
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if is_chunk(entry.name)]
+    except OSError:
+        return []
+
+
+def regions(
+    shape: Sequence[int], steps: Sequence[int]
+) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...]]]:
+    """Yield the corner of every chunk of an array, and what of the array the chunk covers."""
+    counts = [-(-size // step) for size, step in zip(shape, steps, strict=True)]
+    for corner in np.ndindex(*counts):
+        yield (
+            corner,
+            tuple(slice(n * s, (n + 1) * s) for n, s in zip(corner, steps, strict=True)),
+        )
 
 
 def filled(rows: NDArray[Any], shape: Sequence[int], fill: Any) -> NDArray[Any]:

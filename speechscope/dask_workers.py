@@ -12,14 +12,14 @@ import re
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Any
 
 from speechscope.errors import SpeechscopeError
-from speechscope.parallel import AHEAD, Result, Task
+from speechscope.parallel import AHEAD, Executor, Result, Task
 
 ANSWER = 10.0  # seconds for a scheduler to answer (chosen)
 PATIENCE = 300.0
@@ -31,7 +31,7 @@ BRIEF = 0.2
 HELD = 4  # results a worker that may wait for one before them
 
 
-class DaskWorkers:
+class DaskWorkers(Executor):
     """Runs tasks on the workers of a scheduler.
 
     Parameters
@@ -41,7 +41,6 @@ class DaskWorkers:
     """
 
     elsewhere = remote = True
-    turn: AbstractContextManager[object] = nullcontext()
 
     def __init__(self, client: Any) -> None:
         self._client = client

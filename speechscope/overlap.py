@@ -9,16 +9,16 @@ import ctypes
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 
 import torch
 
-from speechscope.parallel import AHEAD, Result, Task, in_order
+from speechscope.parallel import AHEAD, Executor, Result, Task, in_order
 
 LANES = 2
 
 
-class Overlapping:
+class Overlapping(Executor):
     """Runs tasks in two threads; see `speechscope.parallel.Executor`.
 
     Where the block ends early, as by an interrupt, what is running is stopped.
@@ -36,7 +36,8 @@ class Overlapping:
         allowed = torch.get_num_threads()
         together = together and allowed >= LANES
         self._each = allowed // LANES if together else allowed
-        self.turn: AbstractContextManager[object] = nullcontext() if together else threading.Lock()
+        if not together:
+            self.turn = threading.Lock()
 
     @contextmanager
     def ordered_map(

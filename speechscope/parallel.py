@@ -32,7 +32,7 @@ class Executor(Protocol):
 
     elsewhere: bool
     remote: bool
-    turn: AbstractContextManager[object]
+    turn: AbstractContextManager[object] = nullcontext()
 
     def ordered_map(
         self, function: Callable[[Task], Result], tasks: Iterable[Task]
@@ -44,11 +44,10 @@ class Executor(Protocol):
         ...
 
 
-class Here:
+class Here(Executor):
     """Runs each task in this thread, when its result is asked for."""
 
     elsewhere = remote = False
-    turn: AbstractContextManager[object] = nullcontext()
 
     @contextmanager
     def ordered_map(
@@ -58,11 +57,10 @@ class Here:
         yield map(function, tasks)
 
 
-class Threads:
+class Threads(Executor):
     """Runs tasks in threads of this process."""
 
     elsewhere = remote = False
-    turn: AbstractContextManager[object] = nullcontext()
 
     def __init__(self, workers: int) -> None:
         self._workers = workers

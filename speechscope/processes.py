@@ -13,24 +13,23 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from typing import Any
 
 from speechscope.errors import SpeechscopeError
-from speechscope.parallel import AHEAD, Result, Task
+from speechscope.parallel import AHEAD, Executor, Result, Task
 
 LOSSES = 3
 """Times that processes may die before it is taken for a property of the task (chosen)."""
 
 
-class Processes:
+class Processes(Executor):
     """Runs tasks in processes, each with its share of the cores."""
 
     elsewhere = True
     remote = False
-    turn: AbstractContextManager[object] = nullcontext()
 
     def __init__(self, workers: int) -> None:
         self._workers = workers
