@@ -28,7 +28,6 @@ from sklearn.manifold import TSNE
 from sklearn.metrics import adjusted_rand_score, pairwise_distances_argmin
 from threadpoolctl import threadpool_limits
 
-from speechscope.clustering.kmedians import kmedians, manhattan
 from speechscope.clustering.reduction import principal_components, tsne
 from speechscope.clustering.spectral import (
     affinity,
@@ -37,6 +36,7 @@ from speechscope.clustering.spectral import (
     squared_distances,
     width,
 )
+from speechscope.fast.kmedians import kmedians, manhattan
 
 Array = NDArray[Any]
 

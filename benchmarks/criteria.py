@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from speechscope.clustering.kmedians import distance_ratio, manhattan, manhattan_kmeans
 from speechscope.clustering.samples import activations, choose
 from speechscope.clustering.spectral import (
     affinity,
@@ -22,7 +21,8 @@ from speechscope.clustering.spectral import (
     squared_distances,
     width,
 )
-from speechscope.subject import subject_of
+from speechscope.fast.kmedians import distance_ratio, manhattan, manhattan_kmeans
+from speechscope.networks.subject import subject_of
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]

@@ -28,14 +28,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset, TensorDataset
 
+from speechscope.fast.step import Step
 from speechscope.networks.classifiers import TABLES
 from speechscope.networks.layers import Conv, Linear, Network
-from speechscope.optimizers import AdaGrad
 from speechscope.training.augment import Augmentation
 from speechscope.training.loop import train
+from speechscope.training.optimizers import AdaGrad
 from speechscope.training.outcome import TrainSettings
 from speechscope.training.resampling import resample
-from speechscope.training.step import Step
 
 CLASSES = 48
 BATCH = 128

@@ -32,21 +32,23 @@ os.environ["OMP_NUM_THREADS"] = "1"  # of the workers, which inherit it
 
 import torch
 
-from speechscope import artifact_writer, cli, provenance, recipes
-from speechscope.artifact import Artifact
-from speechscope.blocks import Results, Task, carry_out, tasks_of
+from speechscope import cli, recipes
 from speechscope.corpus.store import Corpus
-from speechscope.dask_workers import dask_workers
 from speechscope.inversion.build import inversion_settings
 from speechscope.inversion.examples import CorpusExamples
 from speechscope.inversion.store import Inverter, write_inversion
-from speechscope.lineage import ancestor
 from speechscope.networks.saved import load_classifier
-from speechscope.parallel import Executor, Here
+from speechscope.networks.subject import subject_of
 from speechscope.relevance.methods import RelevanceSettings
 from speechscope.relevance.spectral import Frames
 from speechscope.relevance.store import Explainer, Target, write_relevance
-from speechscope.subject import subject_of
+from speechscope.store.artifact import Artifact
+from speechscope.store.lineage import ancestor
+from speechscope.store.record import Record, new_record
+from speechscope.store.writer import create_artifact
+from speechscope.work.dask_workers import dask_workers
+from speechscope.work.parallel import Executor, Here
+from speechscope.work.tasks import Results, Task, carry_out, tasks_of
 
 LAYERS, STEPS = (3, 9), 60
 METHODS = ("guided", "lrp", "integrated")
@@ -65,7 +67,7 @@ def invert_with(model: Path) -> Write:
 
     def write(path: Path, items: int, who: Executor) -> None:
         examples = CorpusExamples(corpus, corpus.items("test")[:items])
-        with artifact_writer.create(path, "benchmark", record("inversion"), force=True) as writer:
+        with create_artifact(path, "benchmark", record("inversion"), force=True) as writer:
             work = Inverter(
                 corpus, trained.network, {}, examples, LAYERS, ("bp",), settings, STEPS, 0
             )
@@ -87,15 +89,15 @@ def relevance_with(model: Path) -> Write:
         test = subject.corpus.items("test")[:items]
         target, frames = Target("predicted", subject.classes), Frames(512, 160)
         work = Explainer(subject, test[:1], METHODS, settings, target, None, frames, 0)
-        with artifact_writer.create(path, "benchmark", record("relevance"), force=True) as writer:
+        with create_artifact(path, "benchmark", record("relevance"), force=True) as writer:
             write_relevance(writer, work, test, executor=who)
 
     return write
 
 
-def record(kind: str) -> provenance.Record:
+def record(kind: str) -> Record:
     """Return the record of an artifact nobody keeps."""
-    return provenance.new_record(kind, config={}, seed=0, device="cpu")
+    return new_record(kind, config={}, seed=0, device="cpu")
 
 
 def nothing(task: Task, progress: Any) -> Results:
@@ -236,9 +238,7 @@ def task_cost(folder: Path, who: Executor) -> float:
     import growth  # as workers can, which are not this program
     import numpy as np
 
-    with artifact_writer.create(
-        folder / "none.zarr", "benchmark", record("none"), force=True
-    ) as writer:
+    with create_artifact(folder / "none.zarr", "benchmark", record("none"), force=True) as writer:
         tasks = list(tasks_of(np.arange(TASKS), 1))
         took = seconds(lambda: list(carry_out(writer, growth.nothing, tasks, who, total=TASKS)))
     return took / TASKS

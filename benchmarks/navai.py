@@ -22,20 +22,20 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 import oracles
 
+from speechscope.corpus.alphabet import BLANK, SPOKEN
 from speechscope.navai.alignment import ALIGNMENTS
 from speechscope.navai.averages import Averages, Means, means_of
 from speechscope.navai.examples import Examples, ItemExamples
 from speechscope.navai.letters import LetterExamples
 from speechscope.navai.sums import Sums
-from speechscope.networks.alphabet import BLANK, SPOKEN
 from speechscope.networks.classifiers import TABLES
 from speechscope.networks.layers import Network
+from speechscope.networks.subject import Subject
 from speechscope.networks.wav2letter import Wav2Letter
 from speechscope.relevance.gradient import sensitivity
 from speechscope.relevance.lrp import lrp
 from speechscope.relevance.networks import graph_of
 from speechscope.relevance.rules import composite
-from speechscope.subject import Subject
 
 RULE = composite("krug", epsilon=1e-6, gamma=0.25, alpha=2.0)
 

@@ -220,11 +220,12 @@ def with_lhotse(root: Path, out: Path) -> None:
 
 def utterances(root: Path, out: Path) -> None:
     """Prepare magnitude spectrograms of whole recordings, those lhotse is asked for."""
-    from speechscope import artifact_writer, provenance
     from speechscope.corpus.prepare import prepare
     from speechscope.corpus.settings import Settings
     from speechscope.features.transform import Transform
-    from speechscope.parallel import Threads
+    from speechscope.store.record import new_record
+    from speechscope.store.writer import create_artifact
+    from speechscope.work.parallel import Threads
 
     settings = Settings(
         unit="utterance",
@@ -246,8 +247,8 @@ def utterances(root: Path, out: Path) -> None:
         seed=0,
         drop_sa=False,
     )
-    record = provenance.new_record("corpus", config={}, seed=0, device="cpu")
-    with artifact_writer.create(out, "benchmark", record, force=True) as writer:
+    record = new_record("corpus", config={}, seed=0, device="cpu")
+    with create_artifact(out, "benchmark", record, force=True) as writer:
         prepare(root, writer, settings, executor=Threads(2))
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from speechscope import recipes, scoring
+from speechscope import recipes
 from speechscope.corpus.store import Corpus
 from speechscope.features.stft import Stft
 from speechscope.inversion.align import AlignedDecoder, train_aligned
@@ -27,9 +27,10 @@ from speechscope.inversion.build import align_settings, inversion_settings
 from speechscope.inversion.examples import TrainingSegments
 from speechscope.inversion.problem import Problem
 from speechscope.inversion.sound import griffin_lim, inverse_real, stft_of, transform
-from speechscope.lineage import ancestor
 from speechscope.networks.layers import Network
 from speechscope.networks.saved import load_classifier
+from speechscope.scores import scoring
+from speechscope.store.lineage import ancestor
 
 FLOOR = 1e-3
 """Smallest modulus that logarithms are taken of."""

@@ -32,10 +32,10 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 import peers
 
-from speechscope import artifact_writer, provenance
-from speechscope.blocks import Task, in_turn, tasks_of
 from speechscope.networks.classifiers import TABLES
 from speechscope.networks.layers import Network
+from speechscope.networks.subject import subject_of
+from speechscope.networks.table_graph import table_graph
 from speechscope.relevance.gradient import sensitivity
 from speechscope.relevance.guided import guided_backpropagation
 from speechscope.relevance.integrated import integrated_gradients
@@ -45,8 +45,9 @@ from speechscope.relevance.networks import explained
 from speechscope.relevance.rules import composite
 from speechscope.relevance.spectral import Frames
 from speechscope.relevance.store import Explainer, Target, write_relevance
-from speechscope.subject import subject_of
-from speechscope.tracing.table_graph import table_graph
+from speechscope.store.record import new_record
+from speechscope.store.writer import create_artifact
+from speechscope.work.tasks import Task, in_turn, tasks_of
 
 SHAPES = {
     "freq-overlap": (1, 201, 16),
@@ -183,11 +184,11 @@ def explain(model: Path, method: str, limit: int, threads: int, folder: str) -> 
     )
     nowhere(work, items[:64])
     wanted = items[:limit]
-    record = provenance.new_record("relevance", config={}, seed=0, device="cpu", parents=[])
+    record = new_record("relevance", config={}, seed=0, device="cpu", parents=[])
     clock, processor = time.perf_counter(), time.process_time()
     if folder:
         path = Path(folder) / "relevance.zarr"
-        with artifact_writer.create(path, "Relevance", record, force=True) as writer:
+        with create_artifact(path, "Relevance", record, force=True) as writer:
             write_relevance(writer, work, wanted)
     else:
         nowhere(work, wanted)

@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from speechscope.checkpoint import Checkpoint
+from speechscope.store.checkpoint import Checkpoint
 
 
 class Run(NamedTuple):

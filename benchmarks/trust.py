@@ -78,7 +78,7 @@ def encode(rows: Any) -> bytes:
     """As `chunks.encode`, without a checksum."""
     from numcodecs.zstd import compress
 
-    from speechscope.chunks import ZSTD_LEVEL
+    from speechscope.store.chunks import ZSTD_LEVEL
 
     values = rows.astype(rows.dtype.newbyteorder("<"), order="C", copy=False)
     encoded: bytes = compress(values, ZSTD_LEVEL, False)
@@ -96,23 +96,23 @@ def silent(*arguments: Any) -> None:
 
 PATCHES: dict[str, dict[str, Any]] = {
     "os": {"fsync": silent},
-    "speechscope.staging": {"sync_tree": silent, "_sync_entry": silent},
-    "speechscope.chunks": {"describe": plain, "encode": encode},
-    "speechscope.artifact": {
+    "speechscope.store.staging": {"sync_tree": silent, "_sync_entry": silent},
+    "speechscope.store.chunks": {"describe": plain, "encode": encode},
+    "speechscope.store.artifact": {
         "_describe": of_file,
         "check_contents": silent,
         "check_sizes": silent,
         "check_record": silent,
         "root_digest": constant,
     },
-    "speechscope.artifact_writer": {
+    "speechscope.store.writer": {
         "root_digest": constant,
         "file_digest": constant,
         "ZstdCodec": unchecked,
     },
-    "speechscope.checkpoint": {"check_archive": silent, "check_record": silent},
-    "speechscope.provenance": {"file_digest": constant},
-    "speechscope.lineage": {"digest_at": constant},
+    "speechscope.store.checkpoint": {"check_archive": silent, "check_record": silent},
+    "speechscope.store.record": {"file_digest": constant},
+    "speechscope.store.lineage": {"digest_at": constant},
 }
 """By module, what takes the place of what."""
 

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from speechscope.artifact import Artifact
     from speechscope.corpus.store import Corpus
     from speechscope.inversion.chain import Inversion
     from speechscope.networks.saved import Model
     from speechscope.relevance.maximize import Maximized
+    from speechscope.store.artifact import Artifact
 
 
 def load_artifact(path: str | Path) -> "Artifact":
@@ -31,7 +31,7 @@ def load_artifact(path: str | Path) -> "Artifact":
     ArtifactError
         It is missing, foreign, damaged or of another format.
     """
-    from speechscope.artifact import Artifact
+    from speechscope.store.artifact import Artifact
 
     return Artifact(Path(path))
 

@@ -15,9 +15,9 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from speechscope import __version__, settings
-from speechscope.commands.options import variable
-from speechscope.commands.output import printable
 from speechscope.errors import ItemsSkipped, SpeechscopeError, Terminated, UsageProblem
+from speechscope.stages.options import variable
+from speechscope.stages.output import printable
 
 # In the order of the pipeline; each is the function of that name in its module.
 COMMANDS = (
@@ -107,7 +107,7 @@ def _paragraphs(text: str) -> str:
 
 
 for _name in COMMANDS:
-    _module = importlib.import_module(f"speechscope.commands.{_name.replace('-', '_')}")
+    _module = importlib.import_module(f"speechscope.stages.{_name.replace('-', '_')}")
     app.command(_name, help=_paragraphs(_module.command.__doc__))(_module.command)
 
 

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from speechscope import checkpoint
-from speechscope.checkpoint import Checkpoint
+from speechscope.corpus.alphabet import SPOKEN
 from speechscope.corpus.store import Corpus
-from speechscope.networks.alphabet import SPOKEN
 from speechscope.networks.saved import load_model
 from speechscope.networks.wav2letter import Wav2Letter
+from speechscope.store import checkpoint
+from speechscope.store.checkpoint import Checkpoint
 
 
 def evened(path: Path, other: Path) -> None:

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from speechscope import artifact_writer, provenance
-from speechscope.artifact import Artifact
-from speechscope.blocks import Report, Results, Task, Values, carry_out, tasks_of
 from speechscope.errors import UsageProblem
-from speechscope.parallel import Executor
+from speechscope.store.artifact import Artifact
+from speechscope.store.record import new_record
+from speechscope.store.writer import create_artifact
+from speechscope.work.parallel import Executor
+from speechscope.work.tasks import Report, Results, Task, Values, carry_out, tasks_of
 
 ITEMS, STEP, PARTS = 100, 16, 2
 """Seven chunks, the last of four items."""
@@ -61,9 +62,9 @@ class Powers:
 
 def write(path: Path, work: Powers, executor: Executor) -> Artifact:
     """Make an artifact of powers."""
-    record = provenance.new_record("powers", config={}, seed=0, device="cpu")
+    record = new_record("powers", config={}, seed=0, device="cpu")
     items = np.arange(ITEMS)[::-1]
-    with artifact_writer.create(path, "Powers", record, force=True) as writer:
+    with create_artifact(path, "Powers", record, force=True) as writer:
         writer.create(
             "power",
             (PARTS, ITEMS, 3),

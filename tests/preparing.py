@@ -3,12 +3,13 @@
 from dataclasses import asdict
 from pathlib import Path
 
-from speechscope import artifact_writer, provenance
 from speechscope.corpus.prepare import Summary, prepare
 from speechscope.corpus.settings import Settings
 from speechscope.corpus.store import Corpus
 from speechscope.features.transform import Transform
-from speechscope.parallel import Threads
+from speechscope.store.record import new_record
+from speechscope.store.writer import create_artifact
+from speechscope.work.parallel import Threads
 
 SETTINGS = Settings(
     unit="segment",
@@ -38,7 +39,7 @@ def run(
     """Prepare a corpus folder; return the corpus and what became of its items."""
     config = {**asdict(settings), **asdict(settings.transform)}
     del config["transform"]
-    record = provenance.new_record("corpus", config=config, seed=settings.seed, device="cpu")
-    with artifact_writer.create(path, "test", record, force=False) as writer:
+    record = new_record("corpus", config=config, seed=settings.seed, device="cpu")
+    with create_artifact(path, "test", record, force=False) as writer:
         summary = prepare(root, writer, settings, executor=Threads(workers))
     return Corpus(path), summary

@@ -9,10 +9,10 @@ from typing import Any
 import corpora
 import numpy as np
 
-from speechscope import artifact_writer, provenance
-from speechscope.artifact_writer import flag_attributes
 from speechscope.cli import run
-from speechscope.lineage import entry
+from speechscope.store.lineage import entry
+from speechscope.store.record import new_record
+from speechscope.store.writer import create_artifact, flag_attributes
 
 HOSTILE = "<script>alert(1)</script>"
 CLASSES = ("iy", "aa", HOSTILE, "s&t", '"q"')
@@ -49,14 +49,14 @@ def everything(folder: Path) -> Path:
 
 
 def _record(kind: str, parents: list[Any]) -> Any:
-    return provenance.new_record(kind, config={}, seed=0, device="cpu", parents=parents)
+    return new_record(kind, config={}, seed=0, device="cpu", parents=parents)
 
 
 def navai(path: Path) -> None:
     """Write the arrays of the contract for five classes, two alignments."""
     rng = np.random.default_rng(0)
     sizes = {"alignment": 2, "class": 5, "frequency": 6, "time": 8}
-    with artifact_writer.create(path, "test", _record("navai", []), force=True) as writer:
+    with create_artifact(path, "test", _record("navai", []), force=True) as writer:
         for name in ("mean", "pattern"):
             values = rng.normal(size=tuple(sizes.values())).astype(np.float32)
             writer.put(name, values, tuple(sizes))
@@ -77,7 +77,7 @@ def clusters(path: Path, corpus: Path | None, *, optional: bool = True) -> None:
     grid, ways = (2, 1, 2), ("layer", "reduction", "algorithm")
     label = np.arange(40) % 5
     parents = [] if corpus is None else [entry(corpus, "corpus", path)]
-    with artifact_writer.create(path, "test", _record("clusters", parents), force=True) as writer:
+    with create_artifact(path, "test", _record("clusters", parents), force=True) as writer:
         for name in ("precision", "recall", "f_measure"):
             writer.put(name, rng.random(grid).astype(np.float32), ways)
         writer.put("n_clusters", np.full(grid, 3), ways)

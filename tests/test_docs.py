@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import typer
 
-from speechscope.artifact import Artifact
 from speechscope.cli import _option_names, app, run
+from speechscope.store.artifact import Artifact
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

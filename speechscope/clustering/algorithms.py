@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from speechscope.clustering.kmedians import distance_ratio, manhattan, manhattan_kmeans
 from speechscope.clustering.spectral import (
     affinity,
     block_ratio,
@@ -16,6 +15,7 @@ from speechscope.clustering.spectral import (
     squared_distances,
     width,
 )
+from speechscope.fast.kmedians import distance_ratio, manhattan, manhattan_kmeans
 
 Points = NDArray[np.float32]
 Labels = NDArray[np.int64]

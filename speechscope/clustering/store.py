@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from speechscope.artifact_writer import CHUNK_BYTES, ArtifactWriter, flag_attributes
 from speechscope.clustering.layer import Answer, Question, answered
 from speechscope.clustering.maps import EMBEDDINGS
 from speechscope.clustering.samples import Samples, activations
 from speechscope.clustering.similarity import alignments, inner_products
 from speechscope.corpus.phonology import FEATURES, formants_of
-from speechscope.device import threads
-from speechscope.parallel import Executor
-from speechscope.parcels import shipped
-from speechscope.subject import Subject
+from speechscope.networks.subject import Subject
+from speechscope.store.writer import CHUNK_BYTES, ArtifactWriter, flag_attributes
+from speechscope.work.device import threads
+from speechscope.work.parallel import Executor
+from speechscope.work.parcels import shipped
 
 _ALGORITHM_DIMS: dict[str, tuple[str, ...]] = {
     "cluster": ("item",),

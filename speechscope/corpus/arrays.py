@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from speechscope.artifact_writer import ArtifactWriter, flag_attributes
 from speechscope.corpus.names import put_names
 from speechscope.corpus.units.cut import Column, Cut, Unit
+from speechscope.store.writer import ArtifactWriter, flag_attributes
 
 SPLIT_NAMES = ("train", "dev", "test")
 """In the order of their values in ``split``."""

@@ -5,8 +5,8 @@ import unicodedata
 import numpy as np
 from numpy.typing import NDArray
 
+from speechscope.corpus.alphabet import LETTERS
 from speechscope.corpus.utterances import BadRecording
-from speechscope.networks.alphabet import LETTERS
 
 _PLAIN = str.maketrans({"\u2019": "'", "œ": "oe", "æ": "ae"})
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from speechscope.artifact import Artifact
-from speechscope.artifact_writer import ArtifactWriter, flag_attributes
+from speechscope.store.artifact import Artifact
+from speechscope.store.writer import ArtifactWriter, flag_attributes
 
 FLAGS = 1000
 """Names kept as attributes; a corpus like TIMIT has 630 speakers."""

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from speechscope.artifact import Artifact
-from speechscope.artifact_writer import ArtifactWriter, create
 from speechscope.corpus.arrays import put_mean
 from speechscope.corpus.units.cut import Cut
 from speechscope.errors import SpeechscopeError, UsageProblem
-from speechscope.shards import Shard, in_order, put_same, record_of
+from speechscope.store.artifact import Artifact
+from speechscope.store.shards import Shard, in_order, put_same, record_of
+from speechscope.store.writer import ArtifactWriter, create_artifact
 
 LISTED = 1000
 """Lines of what was left out that stand in the record; all do in an array where there are more."""
@@ -132,7 +132,7 @@ def merge(paths: Sequence[Path], path: Path, *, force: bool) -> tuple[str, int]:
     first = shards[0]
     roles = first.record["config"]["shard"]["roles"]
     items = 0
-    with create(path, first.title, record_of(first, path), force=force) as writer:
+    with create_artifact(path, first.title, record_of(first, path), force=force) as writer:
         for name in first:
             if name in roles:
                 grown = _grown(writer, name, shards, roles)

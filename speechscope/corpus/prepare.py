@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from speechscope.artifact_writer import ArtifactWriter
 from speechscope.corpus import layouts
 from speechscope.corpus.arrays import SPLIT_NAMES, CorpusArrays
 from speechscope.corpus.lengths import percentile
@@ -29,9 +28,10 @@ from speechscope.corpus.units.cut import Cut, Recording, Unit
 from speechscope.corpus.utterances import Utterance
 from speechscope.corpus.wanted import splits_of, wanted_of
 from speechscope.errors import SpeechscopeError
-from speechscope.parallel import Executor, Here
-from speechscope.parcels import shipped
-from speechscope.shards import Shard
+from speechscope.store.shards import Shard
+from speechscope.store.writer import ArtifactWriter
+from speechscope.work.parallel import Executor, Here
+from speechscope.work.parcels import shipped
 
 AS_IS = "as-is"
 """The phone set whose classes are the labels of the corpus."""

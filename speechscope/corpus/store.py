@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from speechscope.artifact import Artifact
 from speechscope.corpus.arrays import SPLIT_NAMES
 from speechscope.corpus.names import names_of
 from speechscope.corpus.views import Indices, View, stretches, view_of
@@ -15,6 +14,7 @@ from speechscope.errors import UsageProblem
 from speechscope.features.representations import Representation, representation
 from speechscope.features.stft import centre
 from speechscope.features.transform import Transform
+from speechscope.store.artifact import Artifact
 
 
 class Corpus:
@@ -23,7 +23,7 @@ class Corpus:
     Raises
     ------
     ArtifactError
-        See `speechscope.artifact.Artifact`.
+        See `speechscope.store.artifact.Artifact`.
     """
 
     def __init__(self, path: Path) -> None:

@@ -5,9 +5,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from speechscope.artifact import Artifact
 from speechscope.corpus.units.frame import neighbours
 from speechscope.corpus.units.window import standardised
+from speechscope.store.artifact import Artifact
 
 Indices = NDArray[np.integer[Any]]
 

@@ -117,7 +117,7 @@ def anneal(problem: Problem, start: Tensor | None, settings: AnnealSettings) -> 
     inputs. The history holds the best E of an item, once every `SWEEP` proposals.
     """
     # Here, as both bring Numba, which the other methods do without.
-    from speechscope.inversion.chains import Chains
+    from speechscope.fast.chains import Chains
     from speechscope.inversion.proposals import make_proposals
 
     network, target, chains = problem.network, problem.target, settings.chains

@@ -9,10 +9,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from speechscope.networks.frozen import make_block, plan
+from speechscope.fast.frozen import make_block, plan
+from speechscope.fast.pooling import Unsupported
 from speechscope.networks.layered import Layered
 from speechscope.networks.layers import Network
-from speechscope.networks.pooling import Unsupported
 
 
 class Objective(Protocol):

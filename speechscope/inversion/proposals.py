@@ -6,12 +6,12 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from speechscope.inversion.changed_rows import ChangedRows, Span
-from speechscope.inversion.first_layer import FirstLayer
+from speechscope.fast.changed_rows import ChangedRows, Span
+from speechscope.fast.first_layer import FirstLayer
+from speechscope.fast.pooling import Unsupported
 from speechscope.inversion.objective import squared_norm
 from speechscope.networks.layered import Layered
 from speechscope.networks.layers import Network
-from speechscope.networks.pooling import Unsupported
 
 
 class Proposals(Protocol):

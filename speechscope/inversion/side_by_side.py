@@ -11,9 +11,9 @@ from typing import TypeVar
 
 import torch
 
-from speechscope.device import threads
 from speechscope.networks.layers import Conv, Linear, Network
-from speechscope.overlap import LANES, Overlapping, block_size
+from speechscope.work.device import threads
+from speechscope.work.overlap import LANES, Overlapping, block_size
 
 Result = TypeVar("Result")
 

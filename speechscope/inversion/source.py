@@ -11,10 +11,10 @@ import torch
 from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
 from speechscope.inversion.problem import Restorer
-from speechscope.lineage import ancestor, record_at
 from speechscope.networks.layered import Layered
 from speechscope.networks.saved import load_classifier, load_decoders
-from speechscope.subject import elsewhere
+from speechscope.networks.subject import elsewhere
+from speechscope.store.lineage import ancestor, record_at
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def of_factory(
     method: str,
     device: torch.device,
 ) -> Source:
-    """Return any network, as `speechscope.subject.elsewhere` does.
+    """Return any network, as `speechscope.networks.subject.elsewhere` does.
 
     Raises
     ------

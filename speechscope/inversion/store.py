@@ -9,16 +9,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from speechscope.artifact_writer import ArtifactWriter, flag_attributes
-from speechscope.blocks import Results, Task, Values, carry_out, tasks_of
 from speechscope.corpus.store import Corpus
 from speechscope.inversion.chain import InversionSettings, invert
 from speechscope.inversion.examples import Examples
 from speechscope.inversion.problem import Restorer
 from speechscope.inversion.sound import audible, sound_of
 from speechscope.networks.layered import Layered
-from speechscope.parallel import Executor, Here
-from speechscope.seeds import mixed
+from speechscope.store.writer import ArtifactWriter, flag_attributes
+from speechscope.work.parallel import Executor, Here
+from speechscope.work.seeds import mixed
+from speechscope.work.tasks import Results, Task, Values, carry_out, tasks_of
 
 BLOCK = 256
 """Items worked on at a time, and in one chunk: 3 MB of spectrograms a method and layer."""
@@ -70,7 +70,7 @@ class Inverter:
         return held[1]
 
     def __call__(self, task: Task, progress: Callable[[int, int], None] | None) -> Results:
-        """See `speechscope.blocks.Work`."""
+        """See `speechscope.work.tasks.Work`."""
         inputs = self.inputs(task)
         seeds = [mixed(self.seed, int(item)) for item in task.items]
         device = next(self.network.parameters()).device

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from speechscope.artifact import Artifact
-from speechscope.wav import write_folder
+from speechscope.store.artifact import Artifact
+from speechscope.store.wav import write_folder
 
 
 def write_wavs(inversion: Path, folder: Path, *, force: bool) -> int:

@@ -11,8 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from speechscope.artifact import Artifact
-from speechscope.artifact_writer import CHUNK_BYTES
 from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
 from speechscope.navai.alignment import NEEDS, shifts
@@ -20,9 +18,11 @@ from speechscope.navai.block import Block
 from speechscope.navai.passes import Passes
 from speechscope.navai.times import Times, times_of
 from speechscope.networks.layers import Network
+from speechscope.networks.subject import Subject
 from speechscope.relevance.networks import explained
 from speechscope.relevance.rules import Composite
-from speechscope.subject import Subject
+from speechscope.store.artifact import Artifact
+from speechscope.store.writer import CHUNK_BYTES
 
 MOST = 256
 """Most inputs worked on at a time."""

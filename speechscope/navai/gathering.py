@@ -16,11 +16,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from speechscope.artifact_writer import ArtifactWriter
 from speechscope.errors import SpeechscopeError
 from speechscope.navai.sums import Listed, Sums
-from speechscope.parallel import Executor
-from speechscope.parcels import Parcel, shipped
+from speechscope.store.writer import ArtifactWriter
+from speechscope.work.parallel import Executor
+from speechscope.work.parcels import Parcel, shipped
 
 SPANS = 64
 """Most spans, and so most shards (chosen: sums of each are stored until they are merged)."""

@@ -14,13 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from speechscope.corpus.alphabet import NAMES, SPOKEN
 from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
 from speechscope.navai.block import Block
 from speechscope.navai.examples import ALL, at_once, moved
 from speechscope.navai.passes import Passes
 from speechscope.navai.times import Times, times_of
-from speechscope.networks.alphabet import NAMES, SPOKEN
 from speechscope.networks.layers import Network
 from speechscope.networks.receptive_field import ReceptiveField, receptive_field
 from speechscope.networks.wav2letter import Wav2Letter

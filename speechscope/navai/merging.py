@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from speechscope.artifact import Artifact
-from speechscope.artifact_writer import ArtifactWriter, create, flag_attributes
 from speechscope.errors import UsageProblem
 from speechscope.navai.averaging import Layout, NavaiSettings
 from speechscope.navai.gathering import Found, Watch, Work, gathered, joined
 from speechscope.navai.profiles import write_profiles
 from speechscope.navai.store import Written, write_lists, write_navai
 from speechscope.navai.sums import Listed, Sums
-from speechscope.parallel import Executor
-from speechscope.shards import in_order, record_of
+from speechscope.store.artifact import Artifact
+from speechscope.store.shards import in_order, record_of
+from speechscope.store.writer import ArtifactWriter, create_artifact, flag_attributes
+from speechscope.work.parallel import Executor
 
 KIND = "navai-shard"
 """Of a shard: it holds sums, and is of no use by itself."""
@@ -108,7 +108,7 @@ def merge(paths: Sequence[Path], path: Path, *, force: bool) -> tuple[str, int]:
     record = record_of(first, path)
     record["kind"] = "navai"
     layout, settings = _layout(first), _settings(record["config"], record["seed"])
-    with create(path, "Averages of aligned inputs", record, force=force) as writer:
+    with create_artifact(path, "Averages of aligned inputs", record, force=force) as writer:
         found = joined(part for shard in shards for part in _spans(shard))
         lists = joined(Found(Sums(), _lists(shard)) for shard in shards).lists
         _written(writer, layout, settings, Found(found.sums, lists))

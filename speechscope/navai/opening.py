@@ -9,17 +9,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from speechscope.artifact import Artifact
 from speechscope.corpus import selection
 from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
-from speechscope.lineage import ancestor, record_at
 from speechscope.navai.examples import Examples, ItemExamples, StoredExamples
 from speechscope.navai.letters import LetterExamples
 from speechscope.networks.saved import load_model
+from speechscope.networks.subject import subject_of
 from speechscope.networks.wav2letter import Wav2Letter
 from speechscope.relevance.rules import Composite
-from speechscope.subject import subject_of
+from speechscope.store.artifact import Artifact
+from speechscope.store.lineage import ancestor, record_at
 
 
 @dataclass(frozen=True)

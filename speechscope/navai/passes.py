@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from speechscope.navai.alignment import NEEDS
+from speechscope.networks.graph import Graph, Part
 from speechscope.relevance.lrp import lrp
 from speechscope.relevance.networks import Explained
 from speechscope.relevance.rules import Composite, Rule, composite
 from speechscope.relevance.target import per_class, predicted
-from speechscope.tracing.graph import Graph, Part
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from speechscope.artifact_writer import ArtifactWriter, flag_attributes
 from speechscope.errors import UsageProblem
 from speechscope.navai.averaging import Counting, Layout, NavaiSettings, axes_of
 from speechscope.navai.gathering import Found, Watch
@@ -19,6 +18,7 @@ from speechscope.navai.store import Written, answered
 from speechscope.navai.sums import MOST_BYTES, Sums
 from speechscope.networks.layers import Network
 from speechscope.relevance.target import per_class
+from speechscope.store.writer import ArtifactWriter, flag_attributes
 
 
 @dataclass

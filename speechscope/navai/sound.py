@@ -7,13 +7,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from speechscope.artifact import Artifact
 from speechscope.corpus.store import Corpus
 from speechscope.features.mel import LOG_FLOOR, filters, points_for
 from speechscope.features.scaling import SCOPES
 from speechscope.features.stft import Stft
 from speechscope.inversion.sound import MODULUS, griffin_lim
-from speechscope.wav import write_folder
+from speechscope.store.artifact import Artifact
+from speechscope.store.wav import write_folder
 
 DEVIATION = 2.8
 """What one standard deviation of z-normalised log-mel energies stands for [nepers].

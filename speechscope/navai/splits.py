@@ -7,12 +7,12 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from speechscope.corpus.alphabet import BLANK, NAMES
 from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
 from speechscope.navai.averages import Group
 from speechscope.navai.block import Block
 from speechscope.navai.times import Times
-from speechscope.networks.alphabet import BLANK, NAMES
 
 BY = ("none", "phone", "speaker", "before", "after", "context")
 EDGE = "edge"

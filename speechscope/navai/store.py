@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from speechscope.artifact_writer import ArtifactWriter, flag_attributes
 from speechscope.errors import SpeechscopeError
 from speechscope.navai.averages import Means, groups_of, means_of
 from speechscope.navai.averaging import Layout, NavaiSettings
 from speechscope.navai.gathering import Found
 from speechscope.navai.sums import Sums
+from speechscope.store.writer import ArtifactWriter, flag_attributes
 
 
 @dataclass(frozen=True)

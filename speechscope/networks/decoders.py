@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from speechscope.errors import SpeechscopeError, UsageProblem
-from speechscope.networks.blocks import convolution_block
+from speechscope.fast.blocks import convolution_block
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Shape
 from speechscope.networks.unpooling import (
     BlindUnpooling,

@@ -12,7 +12,7 @@ class Layered(Protocol):
     """A network whose layers can be named, counted from 1, and read.
 
     Inputs are (B, C, F, T). `speechscope.networks.layers.Network` and
-    `speechscope.tracing.foreign.ForeignNetwork` are such networks.
+    `speechscope.networks.foreign.ForeignNetwork` are such networks.
     """
 
     @property

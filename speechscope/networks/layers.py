@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from speechscope.errors import SpeechscopeError, UsageProblem
-from speechscope.networks.blocks import convolution_block, excess_work, plain_convolution
+from speechscope.fast.blocks import convolution_block, excess_work, plain_convolution
 
 Shape: TypeAlias = tuple[int, ...]
 

@@ -10,14 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from speechscope.checkpoint import Checkpoint
+from speechscope.corpus.alphabet import LETTERS
 from speechscope.errors import ArtifactError, SpeechscopeError, UsageProblem
-from speechscope.networks.alphabet import LETTERS
 from speechscope.networks.autoencoders import Autoencoder, Scheme
 from speechscope.networks.classifiers import TABLES, XAVIER
 from speechscope.networks.decoders import Decoder
 from speechscope.networks.layers import Network, output_shapes
 from speechscope.networks.wav2letter import Wav2Letter
+from speechscope.store.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from speechscope.networks.alphabet import OUTPUTS
+from speechscope.corpus.alphabet import OUTPUTS
 from speechscope.networks.layers import BatchNorm, Conv, Network, ReLU, Table
 
 Padding: TypeAlias = Literal["same-time", "valid"]

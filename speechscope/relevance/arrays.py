@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from speechscope.artifact_writer import ArtifactWriter, flag_attributes
-from speechscope.blocks import Values
+from speechscope.networks.graph import Graph
+from speechscope.networks.maps import Convolution
 from speechscope.relevance.first_layer import cumulative_response, dictionary_response
 from speechscope.relevance.spectral import Frames, spectral_gradient, spectral_relevance
-from speechscope.tracing.graph import Graph
-from speechscope.tracing.maps import Convolution
+from speechscope.store.writer import ArtifactWriter, flag_attributes
+from speechscope.work.tasks import Values
 
 GRADIENTS = ("gradient", "guided", "smoothgrad")
 """Methods that give derivatives; the others divide the score among the inputs."""

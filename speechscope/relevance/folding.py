@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from speechscope.tracing.graph import Graph, Step
-from speechscope.tracing.maps import Convolution, Dense, LinearMap, Scale
-from speechscope.tracing.table_graph import linear_step
+from speechscope.networks.graph import Graph, Step
+from speechscope.networks.maps import Convolution, Dense, LinearMap, Scale
+from speechscope.networks.table_graph import linear_step
 
 
 def folded(graph: Graph) -> Graph:

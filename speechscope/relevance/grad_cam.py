@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from speechscope.networks.graph import Graph, Untreatable
 from speechscope.relevance.target import derivative
-from speechscope.tracing.graph import Graph, Untreatable
 
 
 def grad_cam(graph: Graph, x: Tensor, target: Tensor, layer: str) -> Tensor:

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from speechscope.networks.graph import Graph, Kind, Step
 from speechscope.relevance.target import derivative
-from speechscope.tracing.graph import Graph, Kind, Step
 
 _REFUSED: dict[Kind, str] = {
     "activation": "guided backpropagation is defined for ReLU only",

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from speechscope.networks.graph import Graph, Kind, Step
+from speechscope.networks.maps import output
 from speechscope.relevance.folding import folded
 from speechscope.relevance.rules import (
     Composite,
@@ -20,8 +22,6 @@ from speechscope.relevance.rules import (
     stabilised,
 )
 from speechscope.relevance.target import one_hot
-from speechscope.tracing.graph import Graph, Kind, Step
-from speechscope.tracing.maps import output
 
 _REFUSED: dict[Kind, str] = {
     "unknown": "no rule of relevance propagation is known for it",

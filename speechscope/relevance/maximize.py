@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from speechscope.optimizers import Adam
+from speechscope.training.optimizers import Adam
 
 Shape = tuple[int, ...]
 

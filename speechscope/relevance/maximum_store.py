@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from speechscope.artifact_writer import ArtifactWriter, flag_attributes
+from speechscope.networks.subject import Subject
 from speechscope.relevance.maximize import MaximizeSettings, Unit, maximize
 from speechscope.relevance.windows import Layer
-from speechscope.seeds import mixed
-from speechscope.subject import Subject
+from speechscope.store.writer import ArtifactWriter, flag_attributes
+from speechscope.work.seeds import mixed
 
 UNITS = 64
 """Units worked on at a time, and in one chunk."""

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from speechscope.networks.foreign import ForeignNetwork
+from speechscope.networks.graph import Graph
 from speechscope.networks.layers import Network
-from speechscope.tracing.foreign import ForeignNetwork
-from speechscope.tracing.graph import Graph
-from speechscope.tracing.module_graph import module_graph
-from speechscope.tracing.table_graph import table_graph
+from speechscope.networks.module_graph import module_graph
+from speechscope.networks.table_graph import table_graph
 
 
 def graph_of(network: nn.Module, example: Tensor) -> Graph:

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from speechscope.errors import UsageProblem
-from speechscope.tracing.graph import Part
-from speechscope.tracing.maps import Convolution, LinearMap
+from speechscope.networks.graph import Part
+from speechscope.networks.maps import Convolution, LinearMap
 
 KRUG_EPSILON = 1e-21
 """Added to |z_j| (Krug 2018, sec. 3.4)."""

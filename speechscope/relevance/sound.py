@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from speechscope.artifact import Artifact
 from speechscope.corpus.store import Corpus
-from speechscope.wav import write_folder
+from speechscope.store.artifact import Artifact
+from speechscope.store.wav import write_folder
 
 
 def relevance_sounds(

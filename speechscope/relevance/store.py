@@ -11,20 +11,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from speechscope.artifact_writer import CHUNK_BYTES, ArtifactWriter, flag_attributes
-from speechscope.blocks import Results, Task, Values, carry_out, tasks_of
 from speechscope.errors import UsageProblem
 from speechscope.networks.layers import Network
-from speechscope.overlap import LANES, Overlapping, block_size
-from speechscope.parallel import Executor
+from speechscope.networks.subject import Subject
 from speechscope.relevance.arrays import Filters, Spectra, Sums, first_filters
 from speechscope.relevance.lrp import layers_with_weights
 from speechscope.relevance.methods import METHODS, RelevanceSettings, propagated, relevance_by
 from speechscope.relevance.networks import Explained, explained
 from speechscope.relevance.spectral import Frames
 from speechscope.relevance.target import per_class, predicted, score
-from speechscope.seeds import mixed
-from speechscope.subject import Subject
+from speechscope.store.writer import CHUNK_BYTES, ArtifactWriter, flag_attributes
+from speechscope.work.overlap import LANES, Overlapping, block_size
+from speechscope.work.parallel import Executor
+from speechscope.work.seeds import mixed
+from speechscope.work.tasks import Results, Task, Values, carry_out, tasks_of
 
 MOST = 256
 """Most items worked on at a time, and in one chunk."""
@@ -166,7 +166,7 @@ class Explainer:
         return Overlapping(together=ours and tasks > 1)
 
     def __call__(self, task: Task, progress: Callable[[int, int], None] | None) -> Results:
-        """See `speechscope.blocks.Work`.
+        """See `speechscope.work.tasks.Work`.
 
         Raises
         ------

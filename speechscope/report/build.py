@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from speechscope.errors import UsageProblem
-from speechscope.lineage import record_at
-from speechscope.provenance import Record
 from speechscope.report.figures import Chapter, Figure
 from speechscope.report.request import Request
+from speechscope.store.lineage import record_at
+from speechscope.store.record import Record
 
 KINDS = (
     "corpus",

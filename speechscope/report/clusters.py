@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 
-from speechscope.artifact import Artifact
 from speechscope.corpus.store import Corpus
 from speechscope.report.figures import (
     Chapter,
@@ -21,6 +20,7 @@ from speechscope.report.figures import (
 from speechscope.report.formants import planes
 from speechscope.report.look import heard
 from speechscope.report.request import Request, spread
+from speechscope.store.artifact import Artifact
 
 POINTS = 40
 """Points of the projection, and sounds, for each example asked for (chosen)."""

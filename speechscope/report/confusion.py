@@ -4,12 +4,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechscope.corpus.store import Corpus
-from speechscope.device import choose
 from speechscope.networks.saved import Model
 from speechscope.networks.wav2letter import Wav2Letter
 from speechscope.report.figures import Entry, Figure, Matrix, Table
 from speechscope.training import evaluation, utterances
 from speechscope.training.source import CorpusSource
+from speechscope.work.device import choose
 
 TOP = 15
 """Confusions named in the table (chosen)."""

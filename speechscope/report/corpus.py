@@ -9,19 +9,10 @@ from numpy.typing import NDArray
 from speechscope.corpus import selection
 from speechscope.corpus.arrays import SPLIT_NAMES
 from speechscope.corpus.store import Corpus
-from speechscope.report.figures import (
-    Bars,
-    Chapter,
-    Chart,
-    Figure,
-    Gallery,
-    Line,
-    Plot,
-    Table,
-)
+from speechscope.report.figures import Bars, Chapter, Chart, Figure, Gallery, Line, Plot, Table
 from speechscope.report.look import pictures
 from speechscope.report.request import Request, number, spread
-from speechscope.scorecards import scorecard
+from speechscope.scores.scorecards import scorecard
 
 
 def chapter(path: Path, request: Request) -> Chapter:

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from speechscope.checkpoint import Checkpoint
 from speechscope.errors import ArtifactError
 from speechscope.report.figures import Bars, Chapter, Chart, Figure, Line, Plot, Table
 from speechscope.report.request import Request
+from speechscope.store.checkpoint import Checkpoint
 
 LEAKS = {
     "test": "decoded",

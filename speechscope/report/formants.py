@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from speechscope.artifact import Artifact
 from speechscope.report.figures import Axis, Figure, Picture, Plane, Scale, Values
+from speechscope.store.artifact import Artifact
 
 PLANES = 3
 """Layers whose maps are drawn (chosen: those with maps are few)."""

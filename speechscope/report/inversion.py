@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 
-from speechscope.artifact import Artifact
 from speechscope.report.figures import (
     Cell,
     Chapter,
@@ -20,8 +19,9 @@ from speechscope.report.figures import (
 )
 from speechscope.report.look import Look, config_of, look_of
 from speechscope.report.request import Request
-from speechscope.scorecards import scorecard
-from speechscope.tables import Row as ScoreRow
+from speechscope.scores.scorecards import scorecard
+from speechscope.scores.tables import Row as ScoreRow
+from speechscope.store.artifact import Artifact
 
 CASES = 3
 """Items of which every method and layer is shown (fig. B.1 shows one)."""

@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from speechscope.artifact import Artifact
 from speechscope.corpus.store import Corpus
 from speechscope.corpus.views import Indices, stretches
 from speechscope.errors import ArtifactError
 from speechscope.features.gammatone import COMPRESSION
 from speechscope.features.scaling import SCOPES
 from speechscope.features.stft import Stft
-from speechscope.lineage import ancestor
-from speechscope.provenance import Record
 from speechscope.report.figures import Axis, Picture, Scale, Sound, axis_of
 from speechscope.report.media import SECONDS
+from speechscope.store.artifact import Artifact
+from speechscope.store.lineage import ancestor
+from speechscope.store.record import Record
 
 RANGE_DB = 60.0
 """What is softer than this below the loudest point is drawn as silence (chosen)."""

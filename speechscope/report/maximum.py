@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 
-from speechscope.artifact import Artifact
 from speechscope.corpus.store import Corpus
 from speechscope.report.figures import (
     Axis,
@@ -21,6 +20,7 @@ from speechscope.report.figures import (
 )
 from speechscope.report.look import look_of
 from speechscope.report.request import Request
+from speechscope.store.artifact import Artifact
 
 LABEL = "value of the optimum, of its largest"
 

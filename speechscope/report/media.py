@@ -8,7 +8,7 @@ import zlib
 import numpy as np
 from numpy.typing import NDArray
 
-from speechscope.wav import PEAK
+from speechscope.store.wav import PEAK
 
 SECONDS = 4.0
 """Of a sound; the rest of a longer one is left out (chosen: a page stays a few MB)."""
@@ -43,7 +43,7 @@ def png(pixels: NDArray[np.uint8], palette: NDArray[np.uint8] | None = None) -> 
 def wav(samples: NDArray[np.floating], rate: int) -> bytes:
     """Return a WAV file of 16 bits and one channel, no longer than `SECONDS`.
 
-    The largest sample is `speechscope.wav.PEAK`: what is reconstructed from deep layers, and
+    The largest sample is `speechscope.store.wav.PEAK`: what is reconstructed from deep layers, and
     relevance, would otherwise be too soft to hear.
 
     Parameters

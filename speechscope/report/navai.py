@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 
-from speechscope.artifact import Artifact
 from speechscope.report.figures import (
     Axis,
     Bars,
@@ -20,6 +19,7 @@ from speechscope.report.figures import (
     symmetric,
 )
 from speechscope.report.request import Request
+from speechscope.store.artifact import Artifact
 
 CLASSES = 64
 """Classes shown at most (chosen; the papers have 26 to 48)."""

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 
-from speechscope.artifact import Artifact
 from speechscope.corpus.store import Corpus
 from speechscope.relevance.sound import relevance_sounds
 from speechscope.report.figures import (
@@ -25,6 +24,7 @@ from speechscope.report.figures import (
 )
 from speechscope.report.look import DECIBELS, RANGE_DB, heard, look_of, waveform_picture
 from speechscope.report.request import Request
+from speechscope.store.artifact import Artifact
 
 CELLS = 400
 """Pictures at most (chosen: about 5 MB with their sounds)."""

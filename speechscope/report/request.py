@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from speechscope.corpus.store import Corpus
 from speechscope.errors import ArtifactError, UsageProblem
-from speechscope.lineage import ancestor
-from speechscope.provenance import Record
+from speechscope.store.lineage import ancestor
+from speechscope.store.record import Record
 
 EXAMPLES = 12
 """Items shown, and heard, of every figure that shows items."""

@@ -7,7 +7,7 @@ from speechscope.errors import UsageProblem
 from speechscope.report.figures import Chapter
 from speechscope.report.page import page
 from speechscope.report.paper import draw, drawable
-from speechscope.staging import staged
+from speechscope.store.staging import staged
 
 MARK = ".speechscope"
 

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from speechscope import scoring
 from speechscope.networks.autoencoders import Autoencoder
 from speechscope.networks.decoders import ConvolutionStage, Switches
+from speechscope.scores import scoring
 from speechscope.training.resampling import resample
 from speechscope.training.source import Items
 

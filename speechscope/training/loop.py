@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from speechscope import scoring
+from speechscope.fast.step import Step, Take
 from speechscope.networks.layers import Network
-from speechscope.seeds import mixed
+from speechscope.scores import scoring
 from speechscope.training.evaluation import answers
 from speechscope.training.group import ALONE, Group
 from speechscope.training.keeping import copied_weights, is_over
@@ -26,7 +26,7 @@ from speechscope.training.outcome import Epoch, TrainResult, TrainSettings
 from speechscope.training.pretrained import begin_from
 from speechscope.training.resampling import resample
 from speechscope.training.source import Source
-from speechscope.training.step import Step, Take
+from speechscope.work.seeds import mixed
 
 AHEAD_BATCHES = 64
 """Batches of a corpus on disk that are read at once: 105 MB of spectrograms, twice."""

@@ -6,9 +6,9 @@ from typing import Any
 
 from torch import Tensor
 
-from speechscope.optimizers import Rule
 from speechscope.training.acceleration import PLAIN, Acceleration
 from speechscope.training.augment import Augmentation
+from speechscope.training.optimizers import Rule
 
 
 @dataclass(frozen=True)

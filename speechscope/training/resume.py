@@ -11,11 +11,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from speechscope import checkpoint
-from speechscope.checkpoint import Checkpoint
 from speechscope.errors import ArtifactError
-from speechscope.provenance import Record
-from speechscope.staging import write_atomically
+from speechscope.store import checkpoint
+from speechscope.store.checkpoint import Checkpoint
+from speechscope.store.record import Record
+from speechscope.store.staging import write_atomically
 
 # Settings that may differ between a run and its continuation: they say how far to go, not where.
 FREE = frozenset({"epochs", "together"})

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from speechscope.corpus.alphabet import decode, encode
 from speechscope.corpus.arrays import SPLIT_NAMES
 from speechscope.corpus.store import Corpus
-from speechscope.networks.alphabet import decode, encode
 from speechscope.networks.wav2letter import Wav2Letter
 from speechscope.training.bucketing import batches
 from speechscope.training.ctc import ctc_loss, greedy, letter_error_rate

@@ -10,13 +10,13 @@ import pytest
 import torch
 import xarray
 
-from speechscope.artifact import Artifact
 from speechscope.cli import run
 from speechscope.clustering.samples import activations, choose, phones
 from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
 from speechscope.networks.activations import activation, layer_names
 from speechscope.networks.saved import load_model
+from speechscope.store.artifact import Artifact
 
 FOREIGN = """
 import torch

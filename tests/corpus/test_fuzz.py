@@ -11,12 +11,12 @@ import pytest
 from fuzzing import RATE, SAMPLES, Mutation
 
 from speechscope.corpus.audio import read_audio
-from speechscope.corpus.label_files import LabelFiles
 from speechscope.corpus.layouts import Layout
-from speechscope.corpus.librispeech import LibriSpeech
-from speechscope.corpus.manifest import Manifest
-from speechscope.corpus.textgrid import TextGrids, read
-from speechscope.corpus.timit import Timit
+from speechscope.corpus.layouts.label_files import LabelFiles
+from speechscope.corpus.layouts.librispeech import LibriSpeech
+from speechscope.corpus.layouts.manifest import Manifest
+from speechscope.corpus.layouts.textgrid import TextGrids, read
+from speechscope.corpus.layouts.timit import Timit
 from speechscope.corpus.utterances import BadRecording, Marks, Utterance
 from speechscope.errors import SpeechscopeError
 

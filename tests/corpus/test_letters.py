@@ -1,8 +1,8 @@
 import pytest
 
+from speechscope.corpus.alphabet import LETTERS
 from speechscope.corpus.letters import letters_of
 from speechscope.corpus.utterances import BadRecording
-from speechscope.networks.alphabet import LETTERS
 
 
 @pytest.mark.parametrize(

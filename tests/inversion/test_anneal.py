@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from speechscope.inversion import row_loops
+from speechscope.fast import row_loops
+from speechscope.fast.chains import Chains
+from speechscope.fast.changed_rows import ChangedRows
+from speechscope.fast.first_layer import FirstLayer
+from speechscope.fast.row_loops import Pooling
 from speechscope.inversion.anneal import SWEEP, AnnealSettings, Neighbours, anneal, temperatures
-from speechscope.inversion.chains import Chains
-from speechscope.inversion.changed_rows import ChangedRows
-from speechscope.inversion.first_layer import FirstLayer
 from speechscope.inversion.problem import Problem
 from speechscope.inversion.proposals import WholeNetwork, make_proposals
-from speechscope.inversion.row_loops import Pooling
 from speechscope.networks.classifiers import TABLES
 from speechscope.networks.layered import Layered
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Table

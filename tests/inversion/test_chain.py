@@ -8,16 +8,11 @@ from inversions import bold, bp_settings
 from speechscope.errors import UsageProblem
 from speechscope.inversion.anneal import AnnealSettings, anneal
 from speechscope.inversion.bp import bp, random_start
-from speechscope.inversion.chain import (
-    InversionSettings,
-    invert,
-    most_steps,
-    parse_method,
-)
+from speechscope.inversion.chain import InversionSettings, invert, most_steps, parse_method
 from speechscope.inversion.problem import Found, Problem
 from speechscope.networks.decoders import Decoder
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Table
-from speechscope.seeds import mixed
+from speechscope.work.seeds import mixed
 
 TABLE: Table = (Conv(3, (4, 5), "same"), ReLU(), MaxPool((5, 2), (2, 2)), Linear(6))
 SETTINGS = replace(

@@ -8,7 +8,6 @@ import torch
 from inversions import bold, bp_settings, settings
 from torch import Tensor
 
-from speechscope.artifact import Artifact
 from speechscope.cli import run
 from speechscope.corpus.store import Corpus
 from speechscope.features.deltas import fill_deltas
@@ -18,6 +17,7 @@ from speechscope.inversion.derived import complete, derivation, static_channels
 from speechscope.inversion.objective import AutogradObjective
 from speechscope.inversion.problem import Problem
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Table
+from speechscope.store.artifact import Artifact
 
 TABLE: Table = (Conv(3, (4, 5), "same"), ReLU(), MaxPool((5, 2), (2, 2)), Linear(6))
 

@@ -8,12 +8,7 @@ import pytest
 import torch
 
 from speechscope.errors import UsageProblem
-from speechscope.inversion.side_by_side import (
-    ENOUGH,
-    blocks,
-    multiplications,
-    side_by_side,
-)
+from speechscope.inversion.side_by_side import ENOUGH, blocks, multiplications, side_by_side
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU
 
 CPU = torch.device("cpu")

@@ -10,7 +10,7 @@ from speechscope.features.stft import Stft
 from speechscope.features.transform import Transform
 from speechscope.inversion.sound import griffin_lim, inverse_real, to_waveforms
 from speechscope.inversion.stimuli import STIMULI, make_stimuli
-from speechscope.scoring import max_cross_correlation
+from speechscope.scores.scoring import max_cross_correlation
 
 STFT = Stft(samples=2554, window=267, overlap=122, points=400, rate=16000)
 

@@ -13,18 +13,18 @@ import torch
 import xarray
 from answers import evened
 
-from speechscope.artifact import Artifact
 from speechscope.cli import run
+from speechscope.corpus.alphabet import NAMES
 from speechscope.corpus.store import Corpus
 from speechscope.navai import examples
 from speechscope.navai.sound import sound_of
-from speechscope.networks.alphabet import NAMES
 from speechscope.networks.saved import load_model
+from speechscope.networks.table_graph import table_graph
 from speechscope.networks.wav2letter import Wav2Letter
 from speechscope.relevance.gradient import sensitivity
 from speechscope.relevance.lrp import lrp
 from speechscope.relevance.rules import composite
-from speechscope.tracing.table_graph import table_graph
+from speechscope.store.artifact import Artifact
 
 # Hardly trained: what is drawn answers different inputs differently; what has learned from so
 # little answers one thing always.

@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from speechscope import artifact_writer, provenance
-from speechscope.artifact import Artifact
 from speechscope.errors import UsageProblem
-from speechscope.executors import executor
 from speechscope.navai import merging
 from speechscope.navai.averaging import Layout
 from speechscope.navai.gathering import Found, Watch, gathered, joined, span_items
 from speechscope.navai.sums import Sums
+from speechscope.store.artifact import Artifact
+from speechscope.store.record import Record, new_record
+from speechscope.store.writer import create_artifact
+from speechscope.work.executors import executor
 
 VALUES = [0.5, 0.5, 1e16, 0.0, -1e16, 0.0, 1.0]
 """Of seven items: which of the small ones are lost tells in what order they were added."""
@@ -34,8 +35,8 @@ class Numbers:
         return Found(sums, {"item_index": self.items[rows]})
 
 
-def record(kind: str) -> provenance.Record:
-    return provenance.new_record(kind, config={}, seed=0, device="cpu")
+def record(kind: str) -> Record:
+    return new_record(kind, config={}, seed=0, device="cpu")
 
 
 def test_spans_are_whole_blocks_and_few() -> None:
@@ -53,7 +54,7 @@ def test_blocks_and_spans_are_added_in_order(
     assert wanted != ((a + b) + c) + d
     with (
         executor() as here,
-        artifact_writer.create(tmp_path / "x.zarr", "x", record("x"), force=False) as writer,
+        create_artifact(tmp_path / "x.zarr", "x", record("x"), force=False) as writer,
     ):
         rows = slice(0, len(VALUES))
         parts = list(gathered(Numbers(), rows, writer, here))
@@ -69,7 +70,7 @@ def test_a_shard_gives_its_spans_in_order(tmp_path: Path, monkeypatch: pytest.Mo
     work.items = np.arange(3)
     with (
         executor() as here,
-        artifact_writer.create(path, "x", record("navai-shard"), force=False) as writer,
+        create_artifact(path, "x", record("navai-shard"), force=False) as writer,
     ):
         monkeypatch.setattr("speechscope.navai.merging.gathered", numbered)
         merging.write_shard(writer, work, Layout(("a",), {}), slice(0, 3), here)
@@ -88,7 +89,7 @@ def numbered(*_: object) -> list[tuple[int, Found]]:
 
 def test_what_holds_no_sums_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "empty.zarr"
-    with artifact_writer.create(path, "x", record("navai-shard"), force=False) as writer:
+    with create_artifact(path, "x", record("navai-shard"), force=False) as writer:
         writer.put("class", np.arange(2), ("class",))
     with pytest.raises(UsageProblem, match="holds no sums"):
         list(merging._spans(Artifact(path)))

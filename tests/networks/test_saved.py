@@ -4,12 +4,13 @@ from typing import Any
 import pytest
 import torch
 
-from speechscope import checkpoint, provenance
-from speechscope.checkpoint import Checkpoint
 from speechscope.errors import ArtifactError, UsageProblem
 from speechscope.networks.autoencoders import Autoencoder, Scheme, make_encoder
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Table
 from speechscope.networks.saved import decoder_values, first_weights, load_decoders
+from speechscope.store import checkpoint
+from speechscope.store.checkpoint import Checkpoint
+from speechscope.store.record import new_record
 
 TABLE: Table = (
     Conv(3, (4, 2), "same"),
@@ -29,7 +30,7 @@ def network() -> Network:
 
 
 def write(path: Path, values: dict[str, Any], kind: str = "decoder") -> Path:
-    record = provenance.new_record(kind, config={}, seed=0, device="cpu", parents=[])
+    record = new_record(kind, config={}, seed=0, device="cpu", parents=[])
     checkpoint.write(path, record, values)
     return path
 

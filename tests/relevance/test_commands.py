@@ -12,19 +12,20 @@ import soundfile
 import torch
 import xarray
 
-from speechscope import checkpoint, provenance
-from speechscope.artifact import Artifact
 from speechscope.cli import run
 from speechscope.corpus.store import Corpus
+from speechscope.networks.foreign import load_module
 from speechscope.networks.saved import load_model
-from speechscope.overlap import Overlapping
+from speechscope.networks.table_graph import table_graph
 from speechscope.relevance import store
 from speechscope.relevance.first_layer import cumulative_response, dictionary_response
 from speechscope.relevance.gradient import sensitivity
 from speechscope.relevance.guided import guided_backpropagation
 from speechscope.relevance.spectral import Frames, spectral_gradient
-from speechscope.tracing.foreign import load_module
-from speechscope.tracing.table_graph import table_graph
+from speechscope.store import checkpoint
+from speechscope.store.artifact import Artifact
+from speechscope.store.record import new_record
+from speechscope.work.overlap import Overlapping
 
 
 @pytest.fixture(scope="module")
@@ -397,7 +398,7 @@ def test_letter_networks_are_explained_where_they_answer(here: Path) -> None:
     # So that it answers with letters, without learning to.
     values = dict(model.checkpoint.values)
     values["weights"]["conv12.bias"][26:] -= 1e3
-    record = provenance.new_record(
+    record = new_record(
         "model", config={}, seed=0, device="cpu", parents=model.checkpoint.record["parents"]
     )
     checkpoint.write(Path("letters.pt"), record, values)

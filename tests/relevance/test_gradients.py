@@ -9,7 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from speechscope.networks.classifiers import TABLES
+from speechscope.networks.graph import Graph
 from speechscope.networks.layers import Network
+from speechscope.networks.module_graph import module_graph
+from speechscope.networks.table_graph import table_graph
 from speechscope.relevance.grad_cam import grad_cam
 from speechscope.relevance.gradient import gradient_times_input, sensitivity, smoothgrad
 from speechscope.relevance.guided import guided_backpropagation
@@ -18,9 +21,6 @@ from speechscope.relevance.methods import RelevanceSettings, relevance_by
 from speechscope.relevance.networks import Explained, explained
 from speechscope.relevance.occlusion import occlusion
 from speechscope.relevance.target import per_class, predicted, score
-from speechscope.tracing.graph import Graph
-from speechscope.tracing.module_graph import module_graph
-from speechscope.tracing.table_graph import table_graph
 
 ZERO = torch.zeros(2, dtype=torch.long)
 

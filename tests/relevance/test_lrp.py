@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from speechscope.errors import SpeechscopeError, UsageProblem
+from speechscope.networks.graph import Graph, Untreatable
+from speechscope.networks.maps import Dense
+from speechscope.networks.module_graph import module_graph
 from speechscope.relevance.guided import guided_backpropagation
 from speechscope.relevance.lrp import lrp, lrp_with_sums
 from speechscope.relevance.rules import (
@@ -22,9 +25,6 @@ from speechscope.relevance.rules import (
     composite,
     hand_down,
 )
-from speechscope.tracing.graph import Graph, Untreatable
-from speechscope.tracing.maps import Dense
-from speechscope.tracing.module_graph import module_graph
 
 # αβ with β > 0 does so only where every unit has contributions of both signs.
 CONSERVING = ["epsilon", "gamma", "zplus", "epsilon-plus", "epsilon-gamma"]

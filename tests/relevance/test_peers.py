@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from speechscope.networks.classifiers import TABLES
 from speechscope.networks.layers import BatchNorm, Conv, Linear, MaxPool, Network, ReLU, Table
+from speechscope.networks.table_graph import table_graph
 from speechscope.relevance.grad_cam import grad_cam
 from speechscope.relevance.gradient import gradient_times_input, sensitivity
 from speechscope.relevance.guided import guided_backpropagation
@@ -15,7 +16,6 @@ from speechscope.relevance.integrated import integrated_gradients
 from speechscope.relevance.lrp import lrp
 from speechscope.relevance.occlusion import occlusion
 from speechscope.relevance.rules import composite
-from speechscope.tracing.table_graph import table_graph
 
 PRECISIONS = [(torch.float32, 1e-5), (torch.float64, 1e-10)]
 SHAPES = {"freq-overlap": (1, 201, 16), "logmel": (3, 40, 11), "raw-phone": (1, 1, 4000)}

@@ -11,10 +11,11 @@ import reports
 from numpy.typing import NDArray
 from reports import HOSTILE, Page, content
 
-from speechscope import artifact_writer, provenance
-from speechscope.artifact import Artifact
 from speechscope.cli import run
 from speechscope.report.colours import levels
+from speechscope.store.artifact import Artifact
+from speechscope.store.record import new_record
+from speechscope.store.writer import create_artifact
 
 FIGURES = {
     "corpus.zarr": ["classes", "examples", "round-trip"],
@@ -258,8 +259,8 @@ def test_a_damaged_artifact_is_refused_in_one_line(
 def test_a_kind_without_a_report_is_named(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    record = provenance.new_record("widget", config={}, seed=0, device="cpu")
-    with artifact_writer.create(Path("x.zarr"), "test", record, force=False) as writer:
+    record = new_record("widget", config={}, seed=0, device="cpu")
+    with create_artifact(Path("x.zarr"), "test", record, force=False) as writer:
         writer.put("a", np.zeros(3), ("b",))
     assert run(["report", "x.zarr"]) == 2
     err = capsys.readouterr().err

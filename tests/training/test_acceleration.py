@@ -3,12 +3,12 @@ import torch
 from torch import Tensor
 
 from speechscope.errors import UsageProblem
+from speechscope.fast.step import Step
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Table
 from speechscope.networks.wav2letter import masked_batch_norm
-from speechscope.optimizers import AdaGrad
 from speechscope.training import acceleration as module
 from speechscope.training.acceleration import Acceleration
-from speechscope.training.step import Step
+from speechscope.training.optimizers import AdaGrad
 
 # Padded, so that PyTorch takes the derivatives: no pass of it is written out.
 TABLE: Table = (

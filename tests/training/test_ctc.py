@@ -3,8 +3,8 @@ import oracles
 import pytest
 import torch
 
+from speechscope.corpus.alphabet import BLANK, OUTPUTS, encode
 from speechscope.corpus.letters import letters_of
-from speechscope.networks.alphabet import BLANK, OUTPUTS, encode
 from speechscope.training.ctc import (
     BEAM,
     constant_answer,

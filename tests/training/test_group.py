@@ -8,7 +8,7 @@ import corpora
 import pytest
 import torch
 
-from speechscope import checkpoint
+from speechscope.store import checkpoint
 
 
 @pytest.fixture(scope="module")

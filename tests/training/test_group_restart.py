@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from speechscope import cli
-from speechscope.checkpoint import Checkpoint
+from speechscope.store.checkpoint import Checkpoint
 
 TRAIN = ("train", "--epochs", "3", "--per-class", "6", "--batch", "16", "--device", "cpu")
 

@@ -6,9 +6,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from speechscope import scoring
 from speechscope.networks.autoencoders import Autoencoder, Scheme
 from speechscope.networks.layers import Conv, MaxPool, Network, ReLU, Table
+from speechscope.scores import scoring
 from speechscope.training.leak_test import decodings, measure
 
 TABLE: Table = (

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from speechscope import recipes
-from speechscope.checkpoint import _check_plain
+from speechscope.corpus.alphabet import OUTPUTS, encode
 from speechscope.corpus.letters import letters_of
 from speechscope.errors import SpeechscopeError, UsageProblem
-from speechscope.networks.alphabet import OUTPUTS, encode
 from speechscope.networks.wav2letter import Wav2Letter
+from speechscope.store.checkpoint import _check_plain
 from speechscope.training.acceleration import Acceleration
 from speechscope.training.ctc import ctc_loss
 from speechscope.training.letters import LetterSettings, rate, train_letters

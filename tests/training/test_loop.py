@@ -11,10 +11,10 @@ from torch import Tensor
 
 from speechscope.errors import UsageProblem
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Table
-from speechscope.optimizers import AdaGrad
 from speechscope.training import loop
 from speechscope.training.augment import Augmentation
 from speechscope.training.loop import train
+from speechscope.training.optimizers import AdaGrad
 from speechscope.training.outcome import TrainSettings
 from speechscope.training.pretrained import begin_from
 

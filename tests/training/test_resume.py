@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 import torch
 
-from speechscope import checkpoint, provenance
+from speechscope.store import checkpoint
+from speechscope.store.record import new_record
 from speechscope.training.resume import ResumeFile
 
 
 @pytest.fixture
 def states(tmp_path: Path) -> ResumeFile:
-    record = provenance.new_record("model", config={"lr": 0.1}, seed=0, device="cpu")
+    record = new_record("model", config={"lr": 0.1}, seed=0, device="cpu")
     return ResumeFile(tmp_path / "model.pt", record)
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from numcodecs.zstd import compress
 
-from speechscope import provenance
-from speechscope.artifact import root_digest
+from speechscope.store.artifact import root_digest
+from speechscope.store.record import file_digest, new_record
 
 
 class Storage:
@@ -59,7 +59,7 @@ def archive(
 
 def record(kind: str = "model", **changes: Any) -> dict[str, Any]:
     """Return a record that is as it has to be, but for some entries."""
-    return {**provenance.new_record(kind, config={}, seed=0, device="cpu"), **changes}
+    return {**new_record(kind, config={}, seed=0, device="cpu"), **changes}
 
 
 def reseal(path: Path, array: str, **metadata: Any) -> None:
@@ -77,7 +77,7 @@ def reseal_root(path: Path, array: str, **record: Any) -> None:
     own = root["attributes"]["speechscope"]
     if array:
         chunks = list((path / array).glob("c*"))
-        own["contents"][array]["metadata"] = provenance.file_digest(path / array / "zarr.json")
+        own["contents"][array]["metadata"] = file_digest(path / array / "zarr.json")
         own["contents"][array]["chunks"] = len(chunks)
         own["contents"][array]["bytes"] = sum(p.stat().st_size for p in chunks)
     own.update(record)

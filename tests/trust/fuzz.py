@@ -14,12 +14,15 @@ import torch
 from corpus import test_fuzz as corpus_files
 from fuzzing import Mutation
 
-from speechscope import artifact_writer, checkpoint, provenance, settings
-from speechscope.artifact import Artifact
-from speechscope.checkpoint import Checkpoint
+from speechscope import settings
 from speechscope.corpus.utterances import BadRecording
 from speechscope.errors import SpeechscopeError
-from speechscope.inspection import describe, verify
+from speechscope.store import checkpoint
+from speechscope.store.artifact import Artifact
+from speechscope.store.checkpoint import Checkpoint
+from speechscope.store.inspection import describe, verify
+from speechscope.store.record import Parent, Record, file_digest, new_record
+from speechscope.store.writer import create_artifact, flag_attributes
 
 SECONDS = 10.0
 """Longest a reader may take for one file."""
@@ -31,10 +34,10 @@ OPTIONS = {"train": {"epochs": "epochs", "lr": "lr", "bins": "bins", "quiet": "q
            "invert": {"layer": "layer"}}  # fmt: skip
 
 
-def record(kind: str) -> provenance.Record:
+def record(kind: str) -> Record:
     """Return the record of an artifact with a parent."""
-    parent = provenance.Parent(path="../corpus.zarr", kind="corpus", digest="sha256:0")
-    return provenance.new_record(
+    parent = Parent(path="../corpus.zarr", kind="corpus", digest="sha256:0")
+    return new_record(
         kind, config={"recipe": "x", "bins": 201}, seed=3, device="cpu", parents=[parent]
     )
 
@@ -47,11 +50,11 @@ def make_checkpoint(path: Path) -> None:
 
 def make_artifact(path: Path) -> None:
     """Write an artifact of two arrays."""
-    with artifact_writer.create(path, "A test", record("corpus"), force=True) as writer:
+    with create_artifact(path, "A test", record("corpus"), force=True) as writer:
         stream = writer.stream("input", (100,), np.float32, ("item", "frequency"))
         stream.append(VALUES)
         writer.put("label", np.arange(40, dtype=np.int16) % 3, ("item",),
-                   artifact_writer.flag_attributes("abc"))  # fmt: skip
+                   flag_attributes("abc"))  # fmt: skip
 
 
 def read_checkpoint(path: Path, mutation: Mutation) -> None:
@@ -84,7 +87,7 @@ def read_artifact(inside: str) -> Read:
 
 def read_resealed(path: Path, mutation: Mutation) -> None:
     """Metadata that was made by hand, digests and all: read, or an error; never more memory."""
-    from speechscope.artifact import root_digest
+    from speechscope.store.artifact import root_digest
 
     file = path / "zarr.json"
     array = path / "input" / "zarr.json"
@@ -93,7 +96,7 @@ def read_resealed(path: Path, mutation: Mutation) -> None:
     try:
         root = json.loads(whole)
         told = root["attributes"]["speechscope"]
-        told["contents"]["input"]["metadata"] = provenance.file_digest(array)
+        told["contents"]["input"]["metadata"] = file_digest(array)
         told["digest"] = root_digest(root)
         file.write_text(json.dumps(root))
         verify(path, deep=True)

@@ -12,10 +12,10 @@ import corpora
 import torch
 from trust.server import ForkServer, Running
 
-from speechscope.artifact import Artifact
-from speechscope.checkpoint import Checkpoint
-from speechscope.inspection import verify
-from speechscope.lineage import is_checkpoint
+from speechscope.store.artifact import Artifact
+from speechscope.store.checkpoint import Checkpoint
+from speechscope.store.inspection import verify
+from speechscope.store.lineage import is_checkpoint
 
 UNSTABLE = {"created", "seconds", "argv", "parents"}
 """Entries of records and histories that say when and how, not what."""

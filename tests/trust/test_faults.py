@@ -16,7 +16,7 @@ from trust.campaign import Target
 from trust.server import ForkServer
 from trust.stages import CHEAP, LITTLE, STAGES, fingerprint, said_well
 
-from speechscope.provenance import FORMAT_VERSION
+from speechscope.store.record import FORMAT_VERSION
 
 FEW = ("prepare", "decode-train", "invert", "maximize", "merge")
 """Stages of the default suite: one of each way to write."""

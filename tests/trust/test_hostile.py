@@ -20,13 +20,13 @@ from trust.forgery import Storage, Tensor, archive, pickled, record
 from trust.server import ForkServer, Running
 from trust.stages import copy_of, said_well
 
-from speechscope.artifact import Artifact
-from speechscope.checkpoint import Checkpoint
 from speechscope.cli import run
 from speechscope.errors import ArtifactError
-from speechscope.inspection import describe, verify
 from speechscope.settings import load
-from speechscope.sound_files import file_word
+from speechscope.store.artifact import Artifact
+from speechscope.store.checkpoint import Checkpoint
+from speechscope.store.inspection import describe, verify
+from speechscope.store.sound_files import file_word
 
 MEMORY = 3_000_000_000
 """Bytes a command may take beyond what its libraries hold."""

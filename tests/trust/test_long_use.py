@@ -13,10 +13,10 @@ from trust import stages, use
 from trust.server import ForkServer
 from trust.stages import said_well
 
-from speechscope.artifact import Artifact
-from speechscope.checkpoint import Checkpoint
 from speechscope.corpus.store import Corpus
-from speechscope.inspection import verify
+from speechscope.store.artifact import Artifact
+from speechscope.store.checkpoint import Checkpoint
+from speechscope.store.inspection import verify
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from speechscope.artifact_writer import flag_attributes
+from speechscope.corpus.alphabet import LETTERS
 from speechscope.corpus.units.cut import (
     Column,
     Coordinate,
@@ -22,7 +22,7 @@ from speechscope.corpus.units.cut import (
     waveform_columns,
 )
 from speechscope.features.representations import Representation
-from speechscope.networks.alphabet import LETTERS
+from speechscope.store.writer import flag_attributes
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,0 @@
-"""One thin file per subcommand, and the options they share."""

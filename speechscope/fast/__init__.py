@@ -1,0 +1,9 @@
+"""CPU accelerators, each beside the plain function it replaces.
+
+Nothing imports this package but `speechscope.work.accelerators.fastest`, by the names below: delete
+it, and everything still runs, slower, with the same results.
+"""
+
+REPLACES: dict[str, str] = {}
+"""``module:function`` of a plain function → that of its accelerator, which takes the same arguments
+and raises `speechscope.work.accelerators.Unsupported` where it has no form for them."""

@@ -1,0 +1,196 @@
+"""The convolutions of a network over frequency, forward and back in arrays that are reused.
+
+Training repeats the same step on arrays of the same sizes. Forward, a convolution is a matrix
+product of windows, from each of which two neighbouring bins come; the way back needs no product
+(see `line_pool`). Pooling comes before bias and ReLU, with which it commutes.
+"""
+
+from functools import cache
+from math import ceil
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from speechscope.fast import line_pool
+from speechscope.fast.compiled import Array, compiled
+from speechscope.fast.pooling import Unsupported
+from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU
+
+WINDOWS = 2**19
+"""About how many values windows are copied to at a time: few enough to stay in a cache."""
+
+
+class Trunk:
+    """Everything before the first fully connected layer, for batches of at most `batch` items.
+
+    Works on the CPU, where every convolution is valid and leaves one time frame and is followed
+    by a ReLU and a max-pooling over frequency with stride 2 (Churchman 2015, fig. 6).
+
+    Raises
+    ------
+    Unsupported
+        The network is another.
+    """
+
+    def __init__(self, network: Network, batch: int) -> None:
+        rows = network.table
+        end = next((i for i, row in enumerate(rows) if isinstance(row, Linear)), len(rows))
+        if not end or end % 3 or next(network.parameters()).device.type != "cpu":
+            raise Unsupported
+        self._layers: list[_Layer] = []
+        for first in range(0, end, 3):
+            conv, relu, pool = rows[first : first + 3]
+            shape = network.shape_before(first + 1)
+            if not (
+                isinstance(conv, Conv) and isinstance(relu, ReLU) and isinstance(pool, MaxPool)
+            ):
+                raise Unsupported
+            if any(conv.pads) or conv.kernel[1] != shape[2] or conv.stride != (1, 1):
+                raise Unsupported
+            if pool.size[1] != 1 or pool.size[0] < 2 or pool.stride[0] != 2:
+                raise Unsupported
+            weight, bias = network.parameters_of(network.names[first])
+            self._layers.append(_Layer(weight.detach(), bias.detach(), shape, pool.size[0], batch))
+        self._names = [name for name in network.names[:end] if name.startswith("conv")]
+
+    def forward(self, x: Tensor, out: Tensor) -> None:
+        """Write the units, (B, units) in C, F, T order, of inputs (B, C, F, T) to `out`."""
+        rows: Array = x.movedim(1, 3).reshape(len(x), -1).numpy()
+        *others, last = self._layers
+        for layer in others:
+            out_rows = layer.rows[: len(x)]
+            layer.forward(rows, out_rows)
+            rows = out_rows.reshape(len(x), -1)
+        last.forward(rows, last.by_regions(out))
+
+    def backward(self, grad: Tensor) -> dict[str, Tensor]:
+        """Return the derivatives by the parameters, given that by the units of `forward`."""
+        by_output = self._layers[-1].by_regions(grad)
+        found: dict[str, Tensor] = {}
+        for number in range(len(self._layers) - 1, -1, -1):
+            layer, name = self._layers[number], self._names[number]
+            by_rows = self._layers[number - 1].by_rows[: len(grad)] if number else None
+            weight, bias = layer.backward(by_output, by_rows)
+            found[f"{name}.weight"], found[f"{name}.bias"] = weight, bias
+            if by_rows is not None:
+                by_output = by_rows
+        return found
+
+
+class _Layer:
+    """A convolution, its pooling and ReLU, from rows (B, F, K) to rows (B, F', maps).
+
+    K = frames × channels. Two neighbouring bins of the convolution, an even and an odd one, come
+    from one window of taps + 1 bins.
+
+    Attributes
+    ----------
+    rows, by_rows
+        Room (batch, F', maps) for the output and the derivative by it.
+    """
+
+    def __init__(
+        self, weight: Tensor, bias: Tensor, shape: tuple[int, ...], size: int, batch: int
+    ) -> None:
+        self._size = size
+        maps, channels, taps, frames = weight.shape
+        self._maps, self._k = maps, frames * channels
+        bins = shape[1] - taps + 1
+        line, self._regions = ceil(bins / 2), (bins - size) // 2 + 1
+        new = weight.new_zeros
+        window = (taps + 1) * self._k
+        together = min(batch, max(1, WINDOWS // (line * window)))
+        matrix, windows = new(2 * maps, window), new(together, line, window)
+        y = new(2 * maps * batch * line)
+        self.rows, self.by_rows = (new(batch, self._regions, maps).numpy() for _ in range(2))
+        self._input: Array = self.rows[:0]
+        # Arrays and views that stay where they are: making one takes as long as a small operation.
+        self._weight, self._bias = weight.numpy(), bias.numpy()
+        self._kernel = new(maps, taps * self._k).numpy()
+        self._matrix, self._spread_matrix = matrix, matrix.numpy()
+        self._by_kernel = np.empty_like(self._kernel)
+        by_taps = torch.from_numpy(self._by_kernel).view(maps, taps, frames, channels)
+        self._by_kernel_turned = by_taps.permute(0, 3, 1, 2)
+
+        @cache
+        def of_items(count: int) -> tuple[Array, list[tuple[slice, Array, Tensor, Tensor]]]:
+            whole = y[: 2 * maps * count * line].view(2 * maps, -1)
+            parts = []
+            for first in range(0, count, together):
+                items = slice(first, min(first + together, count))
+                some = windows[: items.stop - items.start]
+                place = whole[:, items.start * line : items.stop * line]
+                parts.append((items, some.numpy(), some.view(-1, window).t(), place))
+            return whole.view(2, maps, count, line).numpy(), parts
+
+        self._of_items = of_items
+
+    def by_regions(self, units: Tensor) -> Array:
+        """Return units (B, maps × F') as rows."""
+        array: Array = units.numpy().reshape(-1, self._maps, self._regions).transpose(0, 2, 1)
+        return array
+
+    def forward(self, rows: Array, out: Array) -> None:
+        """Write the output (B, F', maps) for rows (B, F × K) to `out`."""
+        self._input = rows
+        _spread(self._weight, self._kernel, self._spread_matrix)
+        lines, parts = self._of_items(len(rows))
+        for items, windows, turned, place in parts:
+            _copy_windows(rows[items], 2 * self._k, windows)
+            torch.mm(self._matrix, turned, out=place)
+        line_pool.pool(lines, self._bias, self._size, out)
+
+    def backward(self, grad: Array, by_rows: Array | None) -> tuple[Tensor, Tensor]:
+        """Return the derivatives by weight and bias, given that by the output.
+
+        That by the input is written to `by_rows`, where it is wanted.
+        """
+        count, by_bias = len(self._input), np.empty_like(self._bias)
+        line_pool.unpool(
+            grad,
+            self._of_items(count)[0],
+            self._bias,
+            self._size,
+            self._input,
+            self._kernel,
+            self._by_kernel,
+            by_bias,
+            self._input[:0] if by_rows is None else by_rows.reshape(count, -1),
+            self._k,
+        )
+        by_weight = self._by_kernel_turned.clone(memory_format=torch.contiguous_format)
+        return by_weight, torch.from_numpy(by_bias)
+
+
+@compiled
+def _copy_windows(rows: Array, step: int, windows: Array) -> None:
+    """Copy windows (B, n, window) that begin every `step` values of rows (B, F × K).
+
+    The last one ends with its row, and in what it held before.
+    """
+    for item in range(len(rows)):
+        row = rows[item]
+        for i in range(windows.shape[1]):
+            part, window = row[i * step :], windows[item, i]
+            for j in range(min(len(part), len(window))):
+                window[j] = part[j]
+
+
+@compiled
+def _spread(weight: Array, kernel: Array, matrix: Array) -> None:
+    """Write a weight (maps, C, taps, T) as a kernel (maps, taps T C) and as that of two bins.
+
+    The latter is the matrix (2 maps, (taps + 1) T C).
+    """
+    maps, channels, taps, frames = weight.shape
+    step = frames * channels
+    for m in range(maps):
+        for tap in range(taps):
+            for frame in range(frames):
+                for channel in range(channels):
+                    place = tap * step + frame * channels + channel
+                    value = weight[m, channel, tap, frame]
+                    kernel[m, place] = value
+                    matrix[m, place] = value
+                    matrix[maps + m, place + step] = value

@@ -1,0 +1,220 @@
+"""A network as the list of its steps, so that each step's backward pass can be chosen.
+
+Methods that change how something flows back through a layer (guided backpropagation, layer-wise
+relevance propagation) run the steps themselves, with a rule in place of a step's own derivative.
+Nothing is attached to the network, which stays as it is.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeAlias
+
+from torch import Tensor
+
+from speechscope.errors import SpeechscopeError, UsageProblem
+from speechscope.networks.maps import LinearMap
+
+Kind: TypeAlias = Literal[
+    "linear", "relu", "activation", "plain", "sum", "normalisation", "value", "unknown"
+]
+"""What a step is to the rules.
+
+linear: a map with weights and a bias, or an average; relu; activation: another one that is 0 at 0
+and grows; plain: moves, copies or leaves out values (reshapes, zero padding, max-pooling), whose
+derivative takes relevance where it belongs; sum: adds several; normalisation: by statistics of the
+input itself; value: not a tensor of the input (a size, a parameter); unknown: anything else.
+"""
+
+Part: TypeAlias = Literal["conv", "dense", "norm", "pool", "other"]
+
+
+class Untreatable(SpeechscopeError):
+    """A method cannot treat a layer faithfully; the message names it."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One call of one layer.
+
+    Parameters
+    ----------
+    name
+        Of the layer: as the network counts it, or as the module holds it.
+    kind
+        See `Kind`.
+    inputs
+        The numbers of the steps its arguments come from, 0 being the network's input.
+    run
+        The step itself, given its arguments.
+    what
+        The layer in words, for messages.
+    map
+        Of a linear step.
+    part
+        Of a linear step: which rule of a composite applies. Of a plain one, ``pool`` tells
+        max-pooling from what moves or copies values.
+    apart
+        Of a linear step that the batch normalisation after it was folded into: the two maps.
+    """
+
+    name: str
+    kind: Kind
+    inputs: tuple[int, ...]
+    run: Callable[..., Any]
+    what: str
+    map: LinearMap | None = None
+    part: Part = "other"
+    apart: tuple[LinearMap, LinearMap] | None = None
+
+
+Handler: TypeAlias = Callable[..., Tensor]
+"""Runs a step in a method's way: (step, *arguments) → output."""
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The steps of a network from its input, number 0, to its scores, the last."""
+
+    steps: tuple[Step, ...]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return the scores of inputs, as the network computes them."""
+        return self.run(x)
+
+    def run(
+        self,
+        x: Tensor,
+        handlers: Mapping[Kind, Handler] | None = None,
+        kept: dict[str, Tensor] | None = None,
+    ) -> Tensor:
+        """Return the scores of inputs.
+
+        Parameters
+        ----------
+        handlers
+            What runs the steps of a kind instead of the steps themselves.
+        kept
+            Filled with the first argument of every linear step, by the step's name.
+        """
+        handlers = handlers or {}
+        values: list[Any] = [x]
+        left = self._uses()
+        for step in self.steps:
+            arguments = [values[number] for number in step.inputs]
+            if kept is not None and step.kind == "linear":
+                kept.setdefault(step.name, arguments[0])
+            handler = handlers.get(step.kind)
+            values.append(step.run(*arguments) if handler is None else handler(step, *arguments))
+            for number in step.inputs:
+                left[number] -= 1
+                if not left[number]:
+                    values[number] = None  # free what no later step needs
+        out: Tensor = values[-1]
+        return out
+
+    def outputs(self, x: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+        """Return what layers give for inputs, by name; of one called twice, its last output."""
+        last = {step.name: number for number, step in enumerate(self.steps, 1)}
+        wanted = {last[name]: name for name in layers}
+        found: dict[str, Tensor] = {}
+        values: list[Any] = [x]
+        left = self._uses()
+        for number, step in enumerate(self.steps[: max(wanted, default=0)], 1):
+            values.append(step.run(*[values[n] for n in step.inputs]))
+            if number in wanted:
+                found[wanted[number]] = values[number]
+            for n in step.inputs:
+                left[n] -= 1
+                if not left[n]:
+                    values[n] = None
+        return found
+
+    def layers(self) -> list[str]:
+        """Return the names of all that is more than a reshape or padding, in order, each once."""
+        counted = (
+            s.name for s in self.steps if s.kind not in ("plain", "value") or s.part == "pool"
+        )
+        return list(dict.fromkeys(counted))
+
+    def names(self) -> list[str]:
+        """Return the names of the layers, in order, each once."""
+        return list(dict.fromkeys(step.name for step in self.steps if step.kind != "value"))
+
+    def split(self, layer: str) -> tuple["Graph", "Graph"]:
+        """Return the steps before a layer's first call and those from it on.
+
+        Raises
+        ------
+        UsageProblem
+            There is no such layer, or something goes around it.
+        """
+        numbers = [n for n, step in enumerate(self.steps, 1) if step.name == layer]
+        if not numbers:
+            raise UsageProblem(f"layer {layer}: choose from {', '.join(self.names())}")
+        first = numbers[0]
+        source = self.steps[first - 1].inputs[0]
+        wanted = _needed(self.steps, source)
+        before = _renumbered(self.steps, wanted, {0: 0})
+        later = _needed(self.steps, len(self.steps), stop=source)
+        if 0 in later and source != 0:
+            raise UsageProblem(f"layer {layer}: other connections go around it")
+        after = _renumbered(self.steps, later, {source: 0})
+        return Graph(before), Graph(after)
+
+    def until(self, layer: str) -> "Graph":
+        """Return the steps to the output of a layer's last call; of a ReLU, to what enters it.
+
+        Raises
+        ------
+        UsageProblem
+            There is no such layer.
+        """
+        numbers = [n for n, step in enumerate(self.steps, 1) if step.name == layer]
+        if not numbers:
+            raise UsageProblem(f"layer {layer}: choose from {', '.join(self.names())}")
+        last = numbers[-1]
+        if self.steps[last - 1].kind == "relu" and self.steps[last - 1].inputs[0]:
+            last = self.steps[last - 1].inputs[0]
+        return Graph(_renumbered(self.steps, _needed(self.steps, last), {0: 0}))
+
+    def refuse(self, kinds: Mapping[Kind, str]) -> None:
+        """Raise Untreatable, with the reason given, if a step is of one of these kinds."""
+        for step in self.steps:
+            if step.kind in kinds:
+                raise Untreatable(f"layer {step.name} ({step.what}): {kinds[step.kind]}")
+
+    def _uses(self) -> list[int]:
+        uses = [0] * (len(self.steps) + 1)
+        for step in self.steps:
+            for number in step.inputs:
+                uses[number] += 1
+        uses[-1] += 1
+        return uses
+
+
+def _needed(steps: Sequence[Step], last: int, stop: int | None = None) -> set[int]:
+    """Return the numbers of all that a step needs; what `stop` needs is left out, 0 included."""
+    found: set[int] = set()
+    waiting = [last]
+    while waiting:
+        number = waiting.pop()
+        if number in found or number == stop:
+            continue
+        found.add(number)
+        if number:
+            waiting.extend(steps[number - 1].inputs)
+    return found
+
+
+def _renumbered(
+    steps: Sequence[Step], wanted: set[int], start: Mapping[int, int]
+) -> tuple[Step, ...]:
+    places = dict(start)
+    out: list[Step] = []
+    for number in sorted(wanted - {0}):
+        if number in places:
+            continue
+        step = steps[number - 1]
+        out.append(replace(step, inputs=tuple(places[n] for n in step.inputs)))
+        places[number] = len(out)
+    return tuple(out)

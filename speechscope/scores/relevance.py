@@ -1,0 +1,188 @@
+"""The scores of `relevance.zarr`: how faithful each method is."""
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from speechscope.errors import ArtifactError, UsageProblem
+from speechscope.networks.subject import Foreign, Subject, elsewhere, subject_of
+from speechscope.relevance import voice
+from speechscope.relevance.methods import relevance_by, relevance_settings
+from speechscope.relevance.networks import explained
+from speechscope.scores.faithfulness import (
+    agreement,
+    area,
+    interval,
+    randomised,
+    removal_curves,
+    sensitivity_n,
+)
+from speechscope.scores.tables import Row
+from speechscope.store.artifact import Artifact
+from speechscope.store.lineage import ancestor
+from speechscope.store.record import file_digest
+from speechscope.work.seeds import mixed
+
+BLOCK = 64
+"""Items worked on at a time."""
+STEPS = 20
+"""Portions of deletion and insertion (chosen: the curves are smooth by then)."""
+SHARE, SETS = 0.1, 50
+"""Of sensitivity-n (chosen): a tenth of the values, 50 random sets."""
+
+Values = dict[tuple[str, str], list[NDArray[np.float64]]]
+
+
+def relevance_rows(
+    path: Path,
+    device: torch.device,
+    moved: Mapping[str, Path] | None = None,
+    foreign: Foreign | None = None,
+) -> Iterator[Row]:
+    """Yield a row for each method and measure, with the mean over items and its interval.
+
+    deletion (low is good) and insertion (high): mean probability of the target as the most
+    relevant values are taken away, or given; sensitivity-n; agreement with every other method; and
+    agreement with itself for the same network with random weights, which ought to be near 0. Of
+    waveforms, where Praat is installed: the share of vowels, by vowel and group, whose F0, F1 and
+    F2 are those of the relevance signal (Muckenhirn 2019, table 2), beside the same for random
+    weights; of speakers, whose vowels are not labelled, the share of voiced windows. Of LRP: the
+    relevance at every layer over the score, 1 where no bias took any. Of a first layer for
+    waveforms: where its filters together are strongest (eq. 1).
+
+    Parameters
+    ----------
+    path
+        ``relevance.zarr``.
+    device
+        Where the network runs.
+    moved
+        Parents that moved, by kind.
+    foreign
+        The network, where it is not ours. The artifact holds its name and the digest of its
+        weights; nothing that an artifact names is run because it does.
+
+    Raises
+    ------
+    UsageProblem
+        The network is not ours and not given, or another than the one explained.
+    ArtifactError
+        It or a parent is missing, damaged or another.
+    """
+    artifact = Artifact(path, "relevance")
+    config = artifact.record["config"]
+    places = dict(moved or {})
+    if "model" in config or foreign is not None:
+        subject = _elsewhere(artifact, device, places, foreign)
+    else:
+        model = ancestor(path, artifact.record, "model", places)
+        subject = subject_of(model, None, None, places.get("corpus"), device)
+    values: Values = {}
+    for start in range(0, len(artifact.read("target")), BLOCK):
+        _measure(artifact, subject, slice(start, start + BLOCK), values)
+    _conserved(artifact, values)
+    if "cumulative_response" in artifact:
+        peak = artifact.read("filter_frequency")[artifact.read("cumulative_response").argmax()]
+        values["first layer", "strongest frequency [Hz]"] = [np.array([peak])]
+    for (method, measure), parts in values.items():
+        found = np.concatenate(parts)
+        mean, low, high = interval(found)
+        yield {
+            "artifact": path.name,
+            "method": method,
+            "measure": measure,
+            "items": len(found),
+            "value": mean,
+            "low": low,
+            "high": high,
+        }
+
+
+def _elsewhere(
+    artifact: Artifact, device: torch.device, places: Mapping[str, Path], foreign: Foreign | None
+) -> Subject:
+    path, explained_one = artifact.path, artifact.record["config"].get("model")
+    if explained_one is None:
+        raise UsageProblem(f"{path} explains a model of ours; leave out --model and --weights")
+    if foreign is None or foreign.factory != explained_one:
+        raise UsageProblem(f"{path} explains {explained_one}: name it by --model, and --weights")
+    digest = None if foreign.weights is None else file_digest(foreign.weights)
+    if digest != artifact.record["config"]["weights"]:
+        raise ArtifactError(f"--weights: not those that {path} was made with")
+    corpus = ancestor(path, artifact.record, "corpus", places)
+    return elsewhere(foreign.factory, foreign.weights, corpus, device)
+
+
+def _conserved(artifact: Artifact, values: Values) -> None:
+    """Add the relevance at every layer over the score; Krug's rule scales it at every layer."""
+    if "relevance_sum" not in artifact or artifact.record["config"]["rule"] == "krug":
+        return
+    score, sums = artifact.read("score").astype(np.float64), artifact.read("relevance_sum")
+    told = np.abs(score) > 1e-6 * np.abs(score).max()
+    for layer, held in zip(artifact.flags("propagated_layer"), sums.T, strict=True):
+        values["lrp", f"at {layer} over score"] = [held[told] / score[told]]
+
+
+def _measure(artifact: Artifact, subject: Subject, block: slice, values: Values) -> None:
+    config = artifact.record["config"]
+    items = artifact.read("item_index", block)
+    inputs = subject.inputs(items)
+    target = torch.from_numpy(artifact.read("target", block).astype(np.int64)).to(inputs.device)
+    of = explained(subject.network, inputs[:1], config["layer"])
+    x = of.enter(inputs)
+    twin = explained(randomised(subject.network, 0), inputs[:1], config["layer"])
+    shuffled = twin.enter(inputs)
+    seeds = [mixed(artifact.record["seed"], int(item)) for item in items]
+    methods = artifact.flags("method")
+    stored = artifact.read("relevance", (slice(None), block))
+    relevance = [torch.from_numpy(part).to(x.device).view_as(x) for part in stored]
+    settings = relevance_settings(config)
+
+    def add(method: str, measure: str, found: NDArray[np.float64]) -> None:
+        values.setdefault((method, measure), []).append(found)
+
+    signals = {}
+    for name, found in zip(methods, relevance, strict=True):
+        deletion, insertion = removal_curves(of.scores, x, target, found, steps=STEPS)
+        add(name, "deletion", area(deletion))
+        add(name, "insertion", area(insertion))
+        faith = sensitivity_n(of.scores, x, target, found, share=SHARE, samples=SETS, seeds=seeds)
+        add(name, "sensitivity-n", faith)
+        random: Tensor = relevance_by(name, twin, shuffled, target, settings, seeds)
+        add(name, "agreement with random weights", agreement(found, random))
+        signals[name], signals[f"{name}, random weights"] = found, random
+    if subject.corpus.unit == "window" and config["layer"] is None and voice.available():
+        _voices(artifact, subject, block, signals, add)
+    for (first, a), (second, b) in combinations(zip(methods, relevance, strict=True), 2):
+        add(first, f"agreement with {second}", agreement(a, b))
+
+
+def _voices(
+    artifact: Artifact,
+    subject: Subject,
+    block: slice,
+    signals: Mapping[str, Tensor],
+    add: Callable[[str, str, NDArray[np.float64]], None],
+) -> None:
+    """Compare pitch and formants of the vowels among some waveforms with those of relevance."""
+    rate = int(subject.corpus.config["rate"])
+    names, of_speakers = artifact.flags("label"), subject.corpus.config["labels"] == "speaker"
+    waveforms, labels = artifact.read("input", block), artifact.read("label", block)
+    for row, label in enumerate(labels):
+        vowel = None if of_speakers else names[label]
+        if vowel is not None and vowel not in voice.DEVIATIONS["M"]:
+            continue
+        original = voice.measured(waveforms[row], rate)
+        if not np.isfinite(original[0]):
+            continue  # not voiced
+        for method, relevance in signals.items():
+            found = voice.measured(relevance[row].flatten().cpu().numpy(), rate)
+            group, right = voice.shared(original, found, vowel)
+            for quantity, one in zip(voice.QUANTITIES, right, strict=True):
+                for part in ("voiced",) if vowel is None else ("all vowels", vowel):
+                    add(method, f"{quantity} of {part}, {group}", np.array([one]))

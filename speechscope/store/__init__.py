@@ -1,0 +1,1 @@
+"""The artifact: a file format that is complete, checked and knows its parents."""

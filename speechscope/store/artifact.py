@@ -1,0 +1,247 @@
+"""The file format: a Zarr v3 group that is complete, checked and knows its parents.
+
+Layout of an artifact folder
+    ``zarr.json``            root group; its attribute ``speechscope`` is the record
+    ``NAME/zarr.json``       one folder per array, with ``dimension_names`` and attributes
+    ``NAME/c.0.2``           chunks, Zstandard with a content checksum
+
+The record holds, beside what `speechscope.store.record` says, ``contents``: for every array the
+number of its chunk files, their size and the SHA-256 over theirs; and ``digest``, the
+SHA-256 of the root's own metadata without that one entry. So opening an artifact finds a missing,
+added or truncated chunk and any change of metadata at the price of listing the folder; reading
+finds a flipped bit in what is read, by the checksum in the chunk; `verify` with ``deep`` reads all.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from speechscope.errors import ArtifactError
+from speechscope.store import chunks
+from speechscope.store.checks import (
+    METADATA,
+    Settings,
+    check_contents,
+    check_record,
+    check_sizes,
+    check_version,
+    one_line,
+    small_file,
+)
+from speechscope.store.record import Record, digest_of
+
+__all__ = ["METADATA", "Artifact", "is_artifact", "open_record", "read_back", "root_digest"]
+
+
+class Artifact:
+    """An artifact opened for reading; opening it verifies everything but the chunks' bytes.
+
+    Parameters
+    ----------
+    path
+        The artifact's folder.
+    kind
+        The kind it has to be of, or None for any.
+
+    Raises
+    ------
+    ArtifactError
+        It is missing, foreign, damaged, of another kind or from another format version.
+    """
+
+    def __init__(self, path: Path, kind: str | None = None) -> None:
+        self.path = path
+        root = _read_root(path)
+        self.record = _checked_record(path, root)
+        self.digest = self.record["digest"]
+        if kind is not None and self.kind != kind:
+            raise ArtifactError(f"{path} is a {self.kind}; a {kind} is needed here")
+        check_contents(path, self.contents)
+        try:
+            self._group = zarr.open_group(path, mode="r")
+        except Exception as error:
+            raise ArtifactError(f"{path}: metadata cannot be read ({error})") from error
+
+    @property
+    def kind(self) -> str:
+        """What the artifact is, such as corpus or inversion."""
+        return self.record["kind"]
+
+    @property
+    def title(self) -> str:
+        """What it says of itself to people."""
+        return str(self._group.attrs["title"])
+
+    @property
+    def contents(self) -> dict[str, dict[str, Any]]:
+        """Per array: ``chunks``, ``bytes``, ``digest`` and the digest of its ``metadata``."""
+        return self.record.get("contents", {})
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.contents
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.contents)
+
+    def array(self, name: str) -> zarr.Array[Any]:
+        """Return an array's handle (shape, attributes, dimension names); `read` reads it."""
+        if name not in self.contents:
+            raise ArtifactError(f"{self.path} has no array {name!r}; it has {', '.join(self)}")
+        try:
+            return cast("zarr.Array[Any]", self._group[name])
+        except Exception as error:
+            raise ArtifactError(
+                f"{self.path}/{name}: metadata cannot be read ({one_line(error)})"
+            ) from error
+
+    def read(self, name: str, selection: Any = ()) -> NDArray[Any]:
+        """Read part of an array: `selection` is a basic index (slices and integers).
+
+        Raises
+        ------
+        ArtifactError
+            A chunk is damaged.
+        """
+        array = self.array(name)
+        check_sizes(array, self.path / name, selection)
+        try:
+            return np.asarray(array[selection if selection != () else ...])
+        except (IndexError, TypeError):
+            raise
+        except Exception as error:
+            raise ArtifactError(
+                f"{self.path}/{name}: a chunk is damaged ({one_line(error)}); "
+                f"`speechscope check --deep {self.path}` names it; make the artifact again"
+            ) from error
+
+    def read_items(self, name: str, items: NDArray[np.integer[Any]]) -> NDArray[Any]:
+        """Read rows of the first dimension in any order, each chunk once.
+
+        Parameters
+        ----------
+        items : (N,) indices, repeats allowed.
+
+        Returns
+        -------
+        (N, …) array of the array's type.
+        """
+        array = self.array(name)
+        step = array.chunks[0]
+        out = np.empty((len(items), *array.shape[1:]), dtype=array.dtype)
+        order = np.argsort(items, kind="stable")
+        ordered = np.asarray(items)[order]
+        bounds = np.flatnonzero(np.diff(ordered // step)) + 1
+        for rows in np.split(order, bounds) if len(order) else []:
+            wanted = np.asarray(items)[rows]
+            low, high = int(wanted.min()), int(wanted.max()) + 1
+            out[rows] = self.read(name, slice(low, high))[wanted - low]
+        return out
+
+    def dims(self, name: str) -> tuple[str, ...]:
+        """Return the names of an array's dimensions."""
+        return tuple(self.array(name).metadata.dimension_names or ())  # type: ignore[union-attr,arg-type]
+
+    def attributes(self, name: str) -> Mapping[str, Any]:
+        """Return an array's attributes, such as ``units`` and ``flag_meanings``."""
+        return cast("Mapping[str, Any]", self.array(name).attrs.asdict())
+
+    def flags(self, name: str) -> tuple[str, ...]:
+        """Return the names behind an integer label (CF ``flag_meanings``), in order of value."""
+        meanings = self.attributes(name).get("flag_meanings")
+        if meanings is None:
+            raise ArtifactError(f"{self.path}/{name} has no flag_meanings; make it again")
+        return tuple(str(meanings).split(" "))
+
+    def verify(self) -> None:
+        """Read every chunk and compare its bytes with what was written.
+
+        Raises
+        ------
+        ArtifactError
+            A chunk differs; the message names it.
+        """
+        for name, expected in self.contents.items():
+            actual = read_back(self.path / name)
+            if actual["digest"] == expected["digest"]:
+                continue
+            bad = next(_damaged_chunks(self.array(name), self.path / name), None)
+            where = f"{self.path}/{name}" if bad is None else str(bad)
+            raise ArtifactError(f"{where}: the bytes are not those that were written")
+
+
+def open_record(path: Path) -> Record:
+    """Read an artifact's record without listing its chunks."""
+    return _checked_record(path, _read_root(path))
+
+
+def is_artifact(path: Path) -> bool:
+    """Say whether a folder is one of ours, damaged or not; a replaced output has to be."""
+    try:
+        root = json.loads((path / METADATA).read_text())
+        return "speechscope" in root["attributes"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return False
+
+
+def root_digest(root: Mapping[str, Any]) -> str:
+    """Return the digest of the root metadata, the digest's own entry left out."""
+    record = {k: v for k, v in root["attributes"]["speechscope"].items() if k != "digest"}
+    return digest_of({**root, "attributes": {**root["attributes"], "speechscope": record}})
+
+
+def read_back(folder: Path) -> dict[str, Any]:
+    """Describe an array's chunk files as they are on the disk (`chunks.described`)."""
+    return chunks.described(
+        {chunk.name: _describe(Path(chunk.path)) for chunk in chunks.chunk_files(folder)}
+    )
+
+
+def _describe(chunk: Path) -> dict[str, Any]:
+    """Return what `speechscope.store.chunks.describe` does, without holding the file."""
+    with chunk.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return {"bytes": file.tell(), "digest": digest}
+
+
+def _damaged_chunks(array: "zarr.Array[Any]", folder: Path) -> Iterator[Path]:
+    """Yield the files of the chunks that do not decode."""
+    for corner, region in chunks.regions(array.shape, array.chunks):
+        try:
+            check_sizes(array, folder, region)
+            array[region]
+        except Exception:
+            yield folder / chunks.chunk_name(corner)
+
+
+def _read_root(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        raise ArtifactError(f"{path} does not exist; name the artifact or run the stage before")
+    try:
+        text = small_file(path / METADATA)
+    except OSError as error:
+        raise ArtifactError(f"{path} is not a speechscope artifact (no {METADATA})") from error
+    try:
+        root = json.loads(text)
+        record = root["attributes"]["speechscope"]
+        if not isinstance(record, dict):
+            raise TypeError
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ArtifactError(
+            f"{path}/{METADATA} is damaged or not written by speechscope; make the artifact again"
+        ) from error
+    return cast("dict[str, Any]", root)
+
+
+def _checked_record(path: Path, root: Mapping[str, Any]) -> Record:
+    record = root["attributes"]["speechscope"]
+    check_version(path, record)
+    check_record(path, record)
+    if record.get("digest") != root_digest(root):
+        raise ArtifactError(f"{path}/{METADATA} was changed after it was written; make it again")
+    return cast("Record", {**record, "config": Settings(record["config"], path)})

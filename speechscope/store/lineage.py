@@ -1,0 +1,84 @@
+"""Finding the artifacts that an artifact was made from, and making sure they are the same ones."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from speechscope.errors import ArtifactError
+from speechscope.store import artifact
+from speechscope.store.artifact import METADATA
+from speechscope.store.record import Parent, Record, file_digest, parent_entry
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Say whether a path is meant as a checkpoint: any file is, a folder is an artifact."""
+    return path.is_file() or (not path.exists() and path.suffix == ".pt")
+
+
+def record_at(path: Path) -> Record:
+    """Read the record of an artifact or a checkpoint, without its chunks or tensors.
+
+    Raises
+    ------
+    ArtifactError
+        It is missing or foreign, or its record is damaged.
+    """
+    if is_checkpoint(path):
+        from speechscope.store import checkpoint
+
+        return checkpoint.open_record(path)
+    return artifact.open_record(path)
+
+
+def digest_at(path: Path) -> str:
+    """Return the digest that a child stores of this parent."""
+    if is_checkpoint(path):
+        return file_digest(path)
+    return artifact.open_record(path)["digest"]
+
+
+def entry(parent: Path, kind: str, child: Path) -> Parent:
+    """Describe a parent for the record of the artifact that will stand at `child`."""
+    return parent_entry(parent, kind, digest_at(parent), child)
+
+
+def ancestor(
+    path: Path, record: Record, kind: str, moved: Mapping[str, Path] | None = None
+) -> Path:
+    """Find the artifact of a kind that another was made from, however far up.
+
+    Parameters
+    ----------
+    path, record
+        The artifact to start from.
+    kind
+        The kind looked for: ``corpus``, ``model``, ``decoder``.
+    moved
+        Where parents now stand that are no longer where the record says, by kind
+        (``--corpus``, ``--checkpoint``).
+
+    Raises
+    ------
+    ArtifactError
+        It is not there, or it is not the one this was made from.
+    """
+    if record["kind"] == kind:
+        return path
+    for parent in record["parents"]:
+        target = (moved or {}).get(parent["kind"], path.parent / parent["path"])
+        option = "--corpus" if parent["kind"] == "corpus" else "--checkpoint"
+        if not (target / METADATA).exists() and not target.is_file():
+            raise ArtifactError(
+                f"{path} was made from {target}, which is not there; "
+                f"name the {parent['kind']} with {option} PATH"
+            )
+        if digest_at(target) != parent["digest"]:
+            raise ArtifactError(
+                f"{target} is not the {parent['kind']} {path} was made from (it changed since); "
+                f"make {path.name} again, or name the right one with {option} PATH"
+            )
+        if parent["kind"] == kind:
+            return target
+        found = record_at(target)
+        if found["parents"]:
+            return ancestor(target, found, kind, moved)
+    raise ArtifactError(f"{path} was not made from a {kind}")

@@ -1,0 +1,68 @@
+"""Sounds as WAV files one can listen to."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from speechscope.store.sound_files import file_word, write_sound
+from speechscope.store.staging import refuse_existing, staged
+
+PEAK = 0.7
+"""Each file's largest sample: what comes from deep layers is too soft to hear otherwise, and
+relevance has a scale of its own."""
+
+MARK = ".speechscope"
+
+
+def _ours(folder: Path) -> bool:
+    return (folder / MARK).is_file()
+
+
+def check_target(folder: Path, *, force: bool) -> None:
+    """Refuse a folder that may not be written, before hours of work are spent.
+
+    Raises
+    ------
+    UsageProblem
+        It exists and may not be replaced.
+    """
+    refuse_existing(folder, force=force, owned=_ours)
+
+
+def write_folder(
+    sounds: Iterable[tuple[str, NDArray[np.float32]]],
+    folder: Path,
+    rate: int,
+    source: str,
+    *,
+    force: bool,
+) -> int:
+    """Write sounds as ``NAME.wav``, each scaled to the same peak, and return their number.
+
+    Parameters
+    ----------
+    sounds
+        Names and samples; what no name of a file may hold becomes ``_``.
+    folder
+        Where to; it is complete at its name or not there.
+    rate
+        Their sampling frequency [Hz].
+    source
+        What they are of, for whoever finds the folder.
+
+    Raises
+    ------
+    UsageProblem
+        The folder exists and may not be replaced.
+    """
+    written = 0
+    with staged(folder, force=force, directory=True, owned=_ours) as partial:
+        (partial / MARK).write_text(f"sounds of {source}\n")
+        for name, samples in sounds:
+            loudest = float(np.abs(samples).max())
+            scaled = samples * (PEAK / loudest) if loudest > 0 else samples
+            write_sound(partial / f"{file_word(name)}.wav", scaled, rate)
+            written += 1
+    return written

@@ -1,0 +1,1 @@
+"""The demonstration corpus, spoken by Praat's synthesizer."""

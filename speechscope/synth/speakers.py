@@ -1,0 +1,148 @@
+"""The speakers of the synthesized corpus: who they are and how they speak.
+
+A speaker is a voice of eSpeak's, an accent, a pitch, a liveliness, a rate, a length of the vocal
+tract and a microphone, all drawn from the corpus seed and the speaker's number.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from speechscope.errors import SpeechscopeError
+from speechscope.synth.espeak_symbols import ACCENTS
+
+# Voices without eSpeak's echo, which would fill every closure, and neither whispered nor creaky;
+# its Klatt voices are silent in Praat. Of TIMIT's speakers, 30 % are women: so here.
+WOMEN = ("Female1", "Linda", "Auntie", "Annie", "Steph")
+MEN = (
+    "Male1", "Male3", "Male4", "Male5", "Male6", "Male7", "Robert", "Rob", "Max", "Mario", "Lee",
+    "Travis",
+)  # fmt: skip
+
+TEST_SHARE = 168 / 630
+"""The share of TIMIT's speakers in its test set (Garofolo et al. 1993)."""
+
+REGIONS = 8
+# DR1–DR5 speak the accent asked for, DR6–DR8 three others.
+_OWN_REGIONS = 5
+
+# Ratios to the voice's own, words per minute, and the ratio of its formants to the voice's.
+_PITCH = (0.85, 1.2)
+_PITCH_RANGE = (0.6, 1.4)
+_RATE = (175.0, 215.0)
+_FORMANTS = (0.94, 1.06)
+# First coefficient of the microphone's two-tap response: its tilt is within ±2.2 dB.
+_TILT = (-0.25, 0.25)
+_LEVEL = (-29.0, -23.0)  # dB re full scale
+_NOISE = (-48.0, -42.0)  # dB re the speech
+
+
+@dataclass(frozen=True)
+class Speaker:
+    """One speaker.
+
+    Parameters
+    ----------
+    number
+        From 0; with the corpus seed it fixes all that is random about the speaker.
+    name
+        As TIMIT's: sex, three initials, a digit.
+    split
+        ``TRAIN`` or ``TEST``.
+    region
+        Dialect region, 1–8.
+    accent, voice
+        Praat's names of the language and the voice variant.
+    pitch, pitch_range, formants
+        Ratios to the voice's own.
+    rate
+        Words per minute.
+    tilt
+        Second tap of the microphone's response, the first being 1.
+    level
+        RMS of the speech [dB re full scale].
+    noise
+        RMS of the room's noise [dB re the speech].
+    """
+
+    number: int
+    name: str
+    split: str
+    region: int
+    accent: str
+    voice: str
+    pitch: float
+    pitch_range: float
+    formants: float
+    rate: int
+    tilt: float
+    level: float
+    noise: float
+
+
+def draw_speakers(count: int, language: str, seed: int) -> list[Speaker]:
+    """Draw the speakers of a corpus.
+
+    Parameters
+    ----------
+    count
+        How many; regions and voices are shared out evenly among them, and a share of
+        ``TEST_SHARE`` of them (one at least, of two or more) is held out.
+    language
+        The accent of most, one of ``ACCENTS``; three of the eight regions speak others.
+    seed
+        Of the corpus.
+
+    Raises
+    ------
+    SpeechscopeError
+        No such accent.
+    """
+    if language not in ACCENTS:
+        raise SpeechscopeError(
+            f"--language {language}: the synthesizer's phones map to TIMIT's in "
+            f"{', '.join(ACCENTS)}; choose one of these"
+        )
+    others = [code for code in ACCENTS if code != language]
+    spoken = [language] * _OWN_REGIONS + others[: REGIONS - _OWN_REGIONS]
+    shared = np.random.default_rng([seed, 0])
+    test = _held_out(count, shared.random())
+    voices = shared.permutation([*WOMEN, *MEN]).tolist()
+    speakers: list[Speaker] = []
+    names: set[str] = set()
+    for number in range(count):
+        own = np.random.default_rng([seed, 1, number])
+        voice = voices[number % len(voices)]
+        region = number % REGIONS + 1
+        speaker = Speaker(
+            number=number,
+            name=_name(own, "F" if voice in WOMEN else "M", names),
+            split="TEST" if number in test else "TRAIN",
+            region=region,
+            accent=ACCENTS[spoken[region - 1]],
+            voice=voice,
+            pitch=own.uniform(*_PITCH),
+            pitch_range=own.uniform(*_PITCH_RANGE),
+            formants=own.uniform(*_FORMANTS),
+            rate=round(own.uniform(*_RATE)),
+            tilt=own.uniform(*_TILT),
+            level=own.uniform(*_LEVEL),
+            noise=own.uniform(*_NOISE),
+        )
+        names.add(speaker.name)
+        speakers.append(speaker)
+    return speakers
+
+
+def _held_out(count: int, offset: float) -> set[int]:
+    """Return the speakers of the test set, evenly spread over regions and voices."""
+    size = 0 if count < 2 else max(1, round(TEST_SHARE * count))
+    return {int((n + offset) * count / size) for n in range(size)}
+
+
+def _name(rng: np.random.Generator, sex: str, taken: set[str]) -> str:
+    initials = "".join(chr(ord("A") + letter) for letter in rng.integers(26, size=3))
+    digit = 0
+    while f"{sex}{initials}{digit}" in taken:
+        digit += 1
+    return f"{sex}{initials}{digit}"

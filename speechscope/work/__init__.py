@@ -1,0 +1,1 @@
+"""Work in tasks of whole chunks: here, in processes, under Dask."""

@@ -1,0 +1,110 @@
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from speechscope.errors import SpeechscopeError, UsageProblem
+from speechscope.store.staging import partial_path, staged
+
+
+def write(path: Path, text: str, *, force: bool = False, fail: bool = False) -> None:
+    with staged(path, force=force, directory=True, owned=lambda _: True) as folder:
+        (folder / "data").write_text(text)
+        if fail:
+            raise RuntimeError("stopped half-way")
+
+
+def test_the_output_appears_only_when_the_block_ends_well(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    with staged(path, force=False, directory=True) as folder:
+        (folder / "data").write_text("x")
+        assert not path.exists()
+    assert (path / "data").read_text() == "x"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failure_leaves_the_old_output_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    write(path, "old")
+    with pytest.raises(RuntimeError):
+        write(path, "new", force=True, fail=True)
+    assert (path / "data").read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_existing_output_needs_force(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    write(path, "old")
+    with pytest.raises(UsageProblem, match="--force"):
+        write(path, "new")
+    assert (path / "data").read_text() == "old"
+    write(path, "new", force=True)
+    assert (path / "data").read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_is_not_ours_is_never_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "recordings"
+    path.mkdir()
+    (path / "SA1.WAV").write_text("precious")
+    with (
+        pytest.raises(UsageProblem, match="not made by speechscope"),
+        staged(path, force=True, directory=True, owned=lambda _: False),
+    ):
+        pass
+    assert (path / "SA1.WAV").read_text() == "precious"
+
+
+def test_a_second_writer_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    with (
+        staged(path, force=False, directory=True) as folder,
+        pytest.raises(SpeechscopeError, match="being written by another process"),
+    ):
+        (folder / "data").write_text("first")
+        write(path, "second")
+    assert (path / "data").read_text() == "first"
+
+
+def test_what_a_killed_run_left_is_cleared(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    code = f"""
+        import os, signal
+        from pathlib import Path
+        from speechscope.store.staging import staged
+        with staged(Path({str(path)!r}), force=False, directory=True) as folder:
+            (folder / "junk").write_text("half")
+            os.kill(os.getpid(), signal.SIGKILL)
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert partial_path(path).exists() and not path.exists()
+    write(path, "whole")
+    assert [p.name for p in path.iterdir()] == ["data"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SpeechscopeError, match="missing does not exist"):
+        write(tmp_path / "missing" / "out", "x")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_folder_is_named(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(SpeechscopeError, match="cannot be written"):
+        write(tmp_path / "out", "x")
+
+
+def test_a_file_is_staged_like_a_folder(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    path.write_text("old")
+    with staged(path, force=True, directory=False) as partial:
+        partial.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
