@@ -1,54 +1,58 @@
-"""The ``speechscope`` command: its subcommands in pipeline order, and its exit codes."""
+"""The ``speechscope`` command: its subcommands, made from the stages' settings, and its exit codes."""
 
 import errno
-import importlib
+import inspect
 import os
 import signal
 import sys
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, NoReturn
 
 import typer
 
-from speechscope import __version__, settings
+from speechscope import __version__, settings, stages
 from speechscope.errors import ItemsSkipped, SpeechscopeError, Terminated, UsageProblem
-from speechscope.stages.options import variable
-from speechscope.stages.output import printable
-
-# In the order of the pipeline; each is the function of that name in its module.
-COMMANDS = (
-    "synth",
-    "prepare",
-    "train",
-    "decode-train",
-    "invert",
-    "relevance",
-    "maximize",
-    "navai",
-    "cluster",
-    "merge",
-    "score",
-    "report",
-    "info",
-    "check",
-)
+from speechscope.settings import Declared, variable
+from speechscope.stages import STAGES
+from speechscope.stages.shared import Result, Written
+from speechscope.work.progress import Console, printable
 
 INTERRUPTED = 130
 AGAIN_SECONDS = 0.005
 # Typer's usage errors, without importing the click inside it (its home changed between releases).
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
-app = typer.Typer(
-    name="speechscope",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    rich_markup_mode="rich",
-)
+PRESENTATION = {
+    "quiet": ("--quiet", "-q", "No progress, no notes."),
+    "verbose": ("--verbose", "-v", "More notes on standard error."),
+    "json": ("--json", None, "One JSON object on standard output."),
+    "csv": ("--csv", None, "Comma-separated values on standard output."),
+}
+"""Options of how a command speaks; a stage has those its module lists as ``PRESENTATION``."""
+USUAL = ("quiet", "json")
+
+
+def build(only: str | None = None) -> typer.Typer:
+    """Return the app; with `only`, the other commands have their help and no options."""
+    app = typer.Typer(
+        name="speechscope",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+        rich_markup_mode="rich",
+    )
+    app.callback()(speechscope)
+    for name in STAGES:
+        kind = stages.settings_class(name)
+        whole = only is None or name == only
+        app.command(name, help=_paragraphs(inspect.getdoc(kind) or ""))(
+            _command(name, settings.declared(kind) if whole else ())
+        )
+    return app
 
 
 def _version(wanted: bool) -> None:
@@ -57,7 +61,6 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def speechscope(
     context: typer.Context,
     directory: Annotated[
@@ -84,7 +87,9 @@ def speechscope(
             os.chdir(directory)
         except OSError as error:
             raise UsageProblem(f"-C {directory}: {error.strerror}") from error
-    context.default_map = settings.load(_option_names(context.command))
+    if Path(settings.FILE).is_file():
+        every = _option_names(typer.main.get_command(build()))
+        context.default_map = settings.load(every)
 
 
 def _option_names(group: Any) -> dict[str, dict[str, str]]:
@@ -106,9 +111,136 @@ def _paragraphs(text: str) -> str:
     return "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
 
 
-for _name in COMMANDS:
-    _module = importlib.import_module(f"speechscope.stages.{_name.replace('-', '_')}")
-    app.command(_name, help=_paragraphs(_module.command.__doc__))(_module.command)
+def _command(name: str, known: Sequence[Declared]) -> Callable[..., None]:
+    """Return the function of a command, with the parameters that Typer makes options of."""
+    speaks: tuple[str, ...] = getattr(stages.stage(name), "PRESENTATION", USUAL)
+
+    def command(**values: Any) -> None:
+        said = {how: values.pop(how, False) for how in PRESENTATION}
+        if said["json"] and said["csv"]:
+            raise UsageProblem("--json and --csv exclude each other")
+        given = {key: value for key, value in values.items() if value not in (None, [])}
+        for entry in known:
+            if entry.said.kind == "argument" and entry.name in given:
+                given[entry.name] = _from_pipe(given[entry.name])
+        console = Console(quiet=bool(said["quiet"]), verbose=bool(said["verbose"]))
+        form = "json" if said["json"] else "csv" if said["csv"] else "text"
+        _show(stages.run(name, given, console), form, console)
+
+    own = [_parameter(entry) for entry in known if entry.said.kind == "argument" or entry.flags]
+    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        own + [_presentation(how) for how in speaks] if known else []
+    )
+    return command
+
+
+def _parameter(entry: Declared) -> inspect.Parameter:
+    """Return a setting as a parameter of a command; None: it was not given."""
+    said = entry.said
+    base = str if entry.many or entry.said.kind == "argument" else entry.type
+    kind: Any = list[base] if entry.many else base  # type: ignore[valid-type]
+    if said.kind == "argument":
+        required = entry.default is ... or entry.default == ()
+        info = typer.Argument(
+            metavar=said.metavar, help=said.help, show_default=False, autocompletion=_offered(entry)
+        )
+        return inspect.Parameter(
+            entry.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if required else None,
+            annotation=Annotated[kind if required else kind | None, info],  # type: ignore[operator]
+        )
+    info = typer.Option(
+        *entry.flags,
+        help=_help(entry),
+        metavar=said.metavar,
+        envvar=variable(entry.flags[0]),
+        show_default=False,
+        show_envvar=False,
+        rich_help_panel={"common": "Common options", "setting": "Settings"}.get(said.kind),
+        autocompletion=_offered(entry),
+    )
+    return inspect.Parameter(
+        entry.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[kind | None, info],  # type: ignore[operator]
+    )
+
+
+def _presentation(how: str) -> inspect.Parameter:
+    flag, short, text = PRESENTATION[how]
+    info = typer.Option(
+        *([flag] if short is None else [flag, short]),
+        help=text,
+        envvar=variable(flag),
+        show_envvar=False,
+        rich_help_panel="Common options",
+    )
+    return inspect.Parameter(
+        how, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Annotated[bool, info]
+    )
+
+
+def _help(entry: Declared) -> str:
+    """Return what the help says of an option: the text, the names allowed, the default."""
+    text = entry.said.help.replace("[", "\\[")
+    if entry.choices and entry.name != "recipe":
+        text += f" {'Any' if entry.many else 'One'} of {', '.join(entry.choices)}."
+    default = entry.default
+    if entry.said.kind != "setting" or default is None:
+        return text
+    if isinstance(default, bool):
+        default = "yes" if default else "no"
+    elif isinstance(default, tuple):
+        default = ",".join(default)
+    return f"{text} [dim]\\[{default}][/dim]"
+
+
+def _offered(entry: Declared) -> Callable[[str], list[str]] | None:
+    """Return what offers the shell the names that go on from what is typed; of a list, the last."""
+    if not entry.completions:
+        return None
+
+    def complete(incomplete: str) -> list[str]:
+        before, comma, last = incomplete.rpartition(",") if entry.many else ("", "", incomplete)
+        return [before + comma + name for name in entry.completions if name.startswith(last)]
+
+    return complete
+
+
+def _from_pipe(value: Any) -> Any:
+    """Return what an argument means; ``-`` reads a path from standard input.
+
+    Raises
+    ------
+    SpeechscopeError
+        Standard input is empty: the stage before failed.
+    """
+    if isinstance(value, list | tuple):
+        return [_from_pipe(one) for one in value]
+    if value != "-":
+        return value
+    line = sys.stdin.readline().strip()
+    if not line:
+        raise SpeechscopeError("no path on standard input: the stage before failed")
+    return line
+
+
+def _show(result: Result | None, form: str, console: Console) -> None:
+    """Print what a stage returned; data on standard output, what was left out as notes."""
+    if result is None:  # a process of a group that does not write
+        return
+    text = result.shown(form)
+    if form == "text":
+        text = "\n".join(map(printable, text.split("\n")))
+    if text:
+        sys.stdout.write(text if text.endswith("\n") else text + "\n")
+    if isinstance(result, Written) and result.skipped:
+        if result.problem:
+            raise ItemsSkipped(result.problem, result.skipped)
+        for line in result.skipped:
+            console.note(f"skipped {line}")
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
@@ -153,6 +285,8 @@ def run(arguments: Sequence[str]) -> int:
     """Run the command line; report what goes wrong in one line; return the exit code."""
     debug = "--debug" in arguments or bool(os.environ.get(variable("--debug")))
     try:
+        completing = "_SPEECHSCOPE_COMPLETE" in os.environ
+        app = build(None if completing else _named(arguments))
         code = app(args=list(arguments), prog_name="speechscope", standalone_mode=False)
         sys.stdout.flush()
         if code == INTERRUPTED:  # some Typer releases turn the interrupt into its exit code
@@ -164,6 +298,17 @@ def run(arguments: Sequence[str]) -> int:
             traceback.print_exc()
         return _report(error)
     return code if isinstance(code, int) else 0
+
+
+def _named(arguments: Sequence[str]) -> str:
+    """Return the command that the arguments name; "": none."""
+    words = iter(arguments)
+    for word in words:
+        if word == "-C":
+            next(words, None)
+        elif not word.startswith("-"):
+            return word
+    return ""
 
 
 def _report(error: BaseException) -> int:

@@ -1,17 +1,317 @@
-"""``speechscope.toml``: defaults of the working directory, below flags and variables."""
+"""How a setting is declared: once, as a field of its stage's dataclass.
 
+The command line, the variables ``SPEECHSCOPE_*``, ``speechscope.toml``, manual pages, completions,
+`info` and the keywords of the Python API all follow from the fields. A default is the value of the
+recipe ``churchman2015`` or one that no paper speaks of; the other recipes are overrides
+(`speechscope.recipes`).
+"""
+
+import dataclasses
+import math
 import tomllib
-from collections.abc import Mapping
+import types
+import typing
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from speechscope.errors import UsageProblem
+from speechscope.recipes import DEFAULT, RECIPES
 
 FILE = "speechscope.toml"
+Names = tuple[str, ...] | Callable[[], tuple[str, ...]]
+S = TypeVar("S")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is said of a setting beside its name, type and default.
+
+    Parameters
+    ----------
+    kind
+        ``argument``; ``setting``: a value of a recipe; ``option``: of this run alone; ``common``:
+        an option that commands share.
+    help
+        One line.
+    source
+        Of the default: paper and section, or "chosen: why".
+    low, high
+        Bounds of a number, both allowed.
+    choices
+        The names allowed, or what returns them (those of a registry).
+    complete
+        Names offered to the shell beside others that are allowed.
+    flags
+        Of the command line, where they are not ``--name``; "" for none.
+    record
+        Its key in the record of an artifact, where that is not its name.
+    metavar
+        What the command line calls its value.
+    """
+
+    kind: str
+    help: str
+    source: str = ""
+    low: float | None = None
+    high: float | None = None
+    choices: Names = ()
+    complete: Names = ()
+    flags: str | None = None
+    record: str = ""
+    metavar: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the dataclasses of all stages have.
+
+    Attributes
+    ----------
+    given
+        The names that were given, and not left to the recipe.
+    """
+
+    given: frozenset[str] = dataclasses.field(default=frozenset(), repr=False, compare=False)
+
+    def refuse(self, names: Iterable[str], why: str) -> None:
+        """Refuse settings that were given and mean nothing here.
+
+        Raises
+        ------
+        UsageProblem
+            One was: ``--width has no meaning for …``.
+        """
+        for entry in declared(type(self)):
+            if entry.name in self.given and entry.name in names:
+                raise UsageProblem(f"{entry.shown} has no meaning for {why}")
+
+    def exclusive(self, *names: str) -> None:
+        """Refuse more than one of some settings.
+
+        Raises
+        ------
+        UsageProblem
+            More than one was given.
+        """
+        if len(self.given.intersection(names)) > 1:
+            shown = {entry.name: entry.shown for entry in declared(type(self))}
+            *others, last = (shown[name] for name in names)
+            raise UsageProblem(f"{', '.join(others)} and {last} exclude each other")
+
+
+def setting(default: Any, text: str, source: str, **more: Any) -> Any:
+    """Declare a value of a recipe: its default, its help, where the default is from (`Setting`)."""
+    return _field(default, Setting("setting", text, source, **more))
+
+
+def option(default: Any, text: str, **more: Any) -> Any:
+    """Declare an option of a single run."""
+    return _field(default, Setting("option", text, **more))
+
+
+def common(default: Any, text: str, **more: Any) -> Any:
+    """Declare an option that many commands share."""
+    return _field(default, Setting("common", text, **more))
+
+
+def argument(default: Any, text: str, **more: Any) -> Any:
+    """Declare what stands on the command line without a flag."""
+    return _field(default, Setting("argument", text, **more))
+
+
+def _field(default: Any, said: Setting) -> Any:
+    if default is ...:
+        return dataclasses.field(metadata={"setting": said})
+    return dataclasses.field(default=default, metadata={"setting": said})
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A field of a stage's dataclass.
+
+    Parameters
+    ----------
+    name
+        Of the field: the keyword of the Python API.
+    type
+        ``int``, ``float``, ``bool``, ``str`` or ``Path``.
+    many
+        Whether its value is a tuple of these.
+    optional
+        Whether it may be None.
+    default
+        ``...`` where there is none.
+    said
+        The rest.
+    """
+
+    name: str
+    type: type
+    many: bool
+    optional: bool
+    default: Any
+    said: Setting
+
+    @property
+    def option(self) -> str:
+        """Its name on the command line, without dashes."""
+        return self.name.rstrip("_").replace("_", "-")
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Its flags, the long one first."""
+        flags = self.said.flags
+        return (f"--{self.option}",) if flags is None else tuple(flags.split())
+
+    @property
+    def shown(self) -> str:
+        """How a message names it: by its flag."""
+        first = self.flags[0].split("/")[0] if self.flags else self.name
+        return first if self.said.kind != "argument" else (self.said.metavar or self.name)
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The names allowed; none: any."""
+        return _names(self.said.choices)
+
+    @property
+    def completions(self) -> tuple[str, ...]:
+        """The names offered to the shell."""
+        return self.choices or _names(self.said.complete)
+
+    def converted(self, value: Any) -> Any:
+        """Return a value as the field holds it.
+
+        Raises
+        ------
+        UsageProblem
+            It is of another type, out of bounds, or not one of the choices.
+        """
+        if value is None and self.optional:
+            return None
+        if not self.many:
+            return self._one(value)
+        parts = value if isinstance(value, tuple | list) else (value,)
+        if self.type is str:
+            parts = [part.strip() for text in parts for part in str(text).split(",")]
+            parts = list(dict.fromkeys(part for part in parts if part))
+        return tuple(self._one(part) for part in parts)
+
+    def _one(self, value: Any) -> Any:
+        if self.type is str and isinstance(value, str | int | float):
+            value = str(value)
+        elif self.type is Path and isinstance(value, str | Path):
+            value = Path(value)
+        elif self.type is float and type(value) in (int, float):
+            value = float(value)
+        elif type(value) is not self.type:
+            raise UsageProblem(f"{self.shown} {value!r}: give {_KINDS[self.type]}")
+        self._check(value)
+        return value
+
+    def _check(self, value: Any) -> None:
+        low, high = self.said.low, self.said.high
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UsageProblem(f"{self.shown} {value}: give a finite number")
+        if low is not None and value < low:
+            raise UsageProblem(f"{self.shown} {value}: at least {low:g}")
+        if high is not None and value > high:
+            raise UsageProblem(f"{self.shown} {value}: at most {high:g}")
+        if self.choices and value not in self.choices:
+            raise UsageProblem(f"{self.shown} {value}: choose from {', '.join(self.choices)}")
+
+
+_KINDS = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+    Path: "a path",
+}
+
+
+def _names(names: Names) -> tuple[str, ...]:
+    return names() if callable(names) else names
+
+
+@cache
+def declared(kind: type) -> tuple[Declared, ...]:
+    """Return the settings of a stage: its arguments, its own in their order, the shared ones."""
+    hints = typing.get_type_hints(kind)
+    own = []
+    for field in dataclasses.fields(kind):
+        if "setting" not in field.metadata:
+            continue
+        hint = hints[field.name]
+        options = [t for t in typing.get_args(hint) if t is not types.NoneType]
+        optional = types.NoneType in typing.get_args(hint)
+        inner = options[0] if optional else hint
+        many = typing.get_origin(inner) is tuple
+        default = ... if field.default is dataclasses.MISSING else field.default
+        base = typing.get_args(inner)[0] if many else inner
+        own.append(Declared(field.name, base, many, optional, default, field.metadata["setting"]))
+    order = ("argument", "setting", "option", "common")
+    ranks = {entry: (0, 1, 1, 2)[order.index(entry.said.kind)] for entry in own}
+    return tuple(sorted(own, key=lambda entry: ranks[entry]))
+
+
+def defaults(kind: type, stage: str, recipe: str) -> dict[str, Any]:
+    """Return the values of a recipe for a stage, by field.
+
+    Raises
+    ------
+    UsageProblem
+        There is no such recipe.
+    """
+    if recipe not in RECIPES:
+        raise UsageProblem(f"--recipe {recipe}: choose from {', '.join(RECIPES)}")
+    values = {entry.name: entry.default for entry in declared(kind) if entry.default is not ...}
+    return values | {name: value.value for name, value in RECIPES[recipe].get(stage, {}).items()}
+
+
+def make(kind: type[S], stage: str, given: Mapping[str, Any], recipe: str = DEFAULT) -> S:
+    """Return a stage's settings: what is given, else what the recipe says.
+
+    Raises
+    ------
+    UsageProblem
+        A name is not a setting of the stage, or a value is not allowed.
+    """
+    known = {entry.name: entry for entry in declared(kind)}
+    for name in given:
+        if name not in known:
+            raise UsageProblem(f"{name} is not a setting of {stage}; it has {', '.join(known)}")
+    values = defaults(kind, stage, recipe) | dict(given)
+    if "recipe" in known:
+        values["recipe"] = recipe
+    for name, entry in known.items():
+        if values.get(name, ...) is ...:
+            raise UsageProblem(f"{stage} needs {entry.shown}")
+    chosen = {name: entry.converted(values[name]) for name, entry in known.items()}
+    return kind(given=frozenset(given), **chosen)  # type: ignore[call-arg]
+
+
+def record_of(settings: Any) -> dict[str, Any]:
+    """Return the recipe and its values as the record of an artifact holds them."""
+    found: dict[str, Any] = {"recipe": settings.recipe}
+    for entry in declared(type(settings)):
+        if entry.said.kind == "setting":
+            value = getattr(settings, entry.name)
+            key = entry.said.record or entry.name.rstrip("_")
+            found[key] = ",".join(map(str, value)) if isinstance(value, tuple) else value
+    return found
+
+
+def variable(flag: str) -> str:
+    """Return the environment variable that stands for a flag."""
+    return "SPEECHSCOPE_" + flag.split("/")[0].lstrip("-").replace("-", "_").upper()
 
 
 def load(options: Mapping[str, Mapping[str, str]], path: Path = Path(FILE)) -> dict[str, Any]:
-    """Read the settings file as defaults per command.
+    """Read ``speechscope.toml``: defaults of the working directory, below flags and variables.
 
     Keys are option names without dashes in front. At the top of the file they hold for every
     command that has the option; in a table ``[train]`` they hold for that command.
@@ -36,30 +336,29 @@ def load(options: Mapping[str, Mapping[str, str]], path: Path = Path(FILE)) -> d
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError, RecursionError) as error:
         raise UsageProblem(f"{path}: {error}") from error
-    defaults: dict[str, dict[str, Any]] = {command: {} for command in options}
-    for key, value in content.items():
-        if isinstance(value, dict):
-            continue
-        users = [command for command, known in options.items() if _name(key) in known]
+    found: dict[str, dict[str, Any]] = {command: {} for command in options}
+    for commands, key, value in _entries(content, options, path):
+        name = key.replace("_", "-")
+        users = [command for command in commands if name in options[command]]
         if not users:
-            raise UsageProblem(f"{path}: {key!r} is not an option of any command")
+            owner = commands[0] if len(commands) == 1 else "any command"
+            raise UsageProblem(f"{path}: {key!r} is not an option of {owner}")
         for command in users:
-            defaults[command][options[command][_name(key)]] = _plain(value)
+            plain = [str(part) for part in value] if isinstance(value, list) else value
+            found[command][options[command][name]] = plain
+    return {command: table for command, table in found.items() if table}
+
+
+def _entries(
+    content: Mapping[str, Any], options: Mapping[str, Any], path: Path
+) -> Iterator[tuple[list[str], str, Any]]:
+    """Yield the entries of the file with the commands they are meant for, tables last."""
+    for key, value in content.items():
+        if not isinstance(value, dict):
+            yield list(options), key, value
     for command, table in content.items():
-        if not isinstance(table, dict):
-            continue
-        if command not in options:
-            raise UsageProblem(f"{path}: [{command}] is not a command")
-        for key, value in table.items():
-            if _name(key) not in options[command]:
-                raise UsageProblem(f"{path}: {key!r} is not an option of {command}")
-            defaults[command][options[command][_name(key)]] = _plain(value)
-    return {command: table for command, table in defaults.items() if table}
-
-
-def _name(key: str) -> str:
-    return key.replace("_", "-")
-
-
-def _plain(value: object) -> object:
-    return [str(entry) for entry in value] if isinstance(value, list) else value
+        if isinstance(table, dict):
+            if command not in options:
+                raise UsageProblem(f"{path}: [{command}] is not a command")
+            for key, value in table.items():
+                yield [command], key, value

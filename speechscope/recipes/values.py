@@ -1,4 +1,4 @@
-"""What a recipe is made of: values with their sources, in a table a command."""
+"""What a recipe is made of: values with their sources, in a table a stage."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,23 +7,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Value:
-    """One default.
-
-    Parameters
-    ----------
-    value
-        The default.
-    source
-        Paper and section, or "chosen: why".
-    choices
-        The values allowed, where they are names.
-    """
+    """The value of a setting, and its source: paper and section, or "chosen: why"."""
 
     value: Any
     source: str
-    choices: tuple[str, ...] = ()
 
 
-Table = Mapping[str, Value]
-
-Recipe = Mapping[str, Table]
+Recipe = Mapping[str, Mapping[str, Value]]
+"""By stage and setting."""

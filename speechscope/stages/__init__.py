@@ -1,1 +1,76 @@
-"""The stages: one file a command."""
+"""The stages: one file a command, with its settings and ``run``.
+
+`run` is what the command line and the Python API call. A stage's file holds one dataclass, named as
+the stage (``DecodeTrain``), whose docstring is the help of the command, and a function ``run(settings,
+console)`` that opens what is read, computes, writes, and returns what is to be shown.
+"""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+from speechscope import settings
+from speechscope.recipes import DEFAULT
+from speechscope.stages.shared import Result
+from speechscope.work.progress import SILENT, Console
+
+STAGES = (
+    "synth",
+    "prepare",
+    "train",
+    "decode-train",
+    "invert",
+    "relevance",
+    "maximize",
+    "navai",
+    "cluster",
+    "merge",
+    "score",
+    "report",
+    "info",
+    "check",
+)
+"""In the order of the pipeline."""
+
+
+def stage(name: str) -> Any:
+    """Return the module of a stage."""
+    return import_module(f"speechscope.stages.{name.replace('-', '_')}")
+
+
+def settings_class(name: str) -> Any:
+    """Return the dataclass of a stage's settings."""
+    return getattr(stage(name), name.replace("-", " ").title().replace(" ", ""))
+
+
+def choose(name: str, given: Mapping[str, Any]) -> Any:
+    """Return a stage's settings; the recipe, where none is given, is that of what it reads.
+
+    Raises
+    ------
+    UsageProblem
+        See `settings.make`.
+    ArtifactError
+        What it reads is not there, or damaged.
+    """
+    kind = settings_class(name)
+    recipe = given.get("recipe")
+    if recipe is None and hasattr(kind, "recipe_read"):
+        recipe = settings.make(kind, name, given).recipe_read()
+    return settings.make(kind, name, given, recipe or DEFAULT)
+
+
+def run(name: str, given: Mapping[str, Any], console: Console = SILENT) -> Result:
+    """Run a stage.
+
+    Parameters
+    ----------
+    name
+        As on the command line.
+    given
+        Settings by name; the recipe has the others.
+    console
+        Where progress and notes go.
+    """
+    result: Result = stage(name).run(choose(name, given), console)
+    return result

@@ -2,7 +2,8 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 
 Report = Callable[[int, int], None]  # (done, total)
@@ -73,3 +74,42 @@ def bar(description: str, *, quiet: bool = False) -> Iterator[Report]:
             progress.update(task, completed=done, total=total)
 
         yield report
+
+
+@dataclass(frozen=True)
+class Console:
+    """Standard error, for people: notes, and bars on a terminal.
+
+    Parameters
+    ----------
+    quiet
+        Say nothing.
+    verbose
+        Say more.
+    """
+
+    quiet: bool = False
+    verbose: bool = False
+
+    def note(self, text: str) -> None:
+        """Print a line, or several."""
+        if not self.quiet:
+            lines = [printable(line) for line in text.split("\n")]
+            sys.stderr.write("\n".join(lines) + "\n")
+
+    def detail(self, text: str) -> None:
+        """Print what is only asked for with ``--verbose``."""
+        if self.verbose:
+            self.note(text)
+
+    def bar(self, description: str) -> AbstractContextManager[Report]:
+        """Show a bar while the block runs; see `bar`."""
+        return bar(description, quiet=self.quiet)
+
+
+SILENT = Console(quiet=True)
+
+
+def printable(line: str) -> str:
+    """Return a line that cannot steer a terminal: what names and labels hold may be anything."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)

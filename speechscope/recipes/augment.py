@@ -1,9 +1,11 @@
-"""Values of what no paper speaks of: the demonstration corpus, and amounts of augmentation."""
+"""Amounts of augmentation, of which no paper speaks."""
+
+from collections.abc import Mapping
 
 from speechscope.errors import UsageProblem
-from speechscope.recipes.values import Table, Value
+from speechscope.recipes.values import Value
 
-AUGMENT: Table = {
+AUGMENT: Mapping[str, Value] = {
     "warp": Value(0.1, "chosen: vocal tracts differ by about as much"),
     "bins": Value(2.0, "chosen: 80 Hz"),
     "stretch": Value(0.2, "chosen: speaking rates"),
@@ -12,14 +14,6 @@ AUGMENT: Table = {
     "noise": Value(0.0, "chosen: it did not help"),
 }
 """Amounts of ``train --augment all``, and of those that are named without an amount."""
-
-# What no paper speaks of: sizes of the demonstration corpus.
-SYNTH: Table = {
-    "speakers": Value(40, "chosen: enough voices to hold a quarter of them out"),
-    "sentences": Value(10, "TIMIT: 2 SA, 5 SX and 3 SI per speaker"),
-    "language": Value("en-us", "TIMIT's language"),
-    "sphere": Value(False, "chosen: RIFF is read everywhere; TIMIT itself is SPHERE"),
-}
 
 
 def augment_amounts(text: str) -> dict[str, float]:

@@ -1,0 +1,209 @@
+"""What stages share: groups of settings, and what `run` returns."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from speechscope.errors import UsageProblem
+from speechscope.recipes import DEFAULT, RECIPES
+from speechscope.settings import Settings, common, option
+
+if TYPE_CHECKING:
+    from speechscope.scores.tables import Row
+    from speechscope.store.shards import Shard
+
+
+@dataclass(frozen=True, kw_only=True)
+class FromRecipe(Settings):
+    """Stages with values that a recipe sets."""
+
+    recipe: str = common(
+        DEFAULT,
+        "The paper; by default that of what is read.",
+        choices=tuple(RECIPES),
+    )
+
+    def recipe_read(self) -> str | None:
+        """Return the recipe of the artifact that the stage reads; None: the default.
+
+        Raises
+        ------
+        ArtifactError
+            It is not there, or damaged.
+        """
+        from speechscope.store.lineage import record_at
+
+        path = self.reads()
+        return None if path is None else record_at(path)["config"].get("recipe")
+
+    def reads(self) -> Path | None:
+        """Return the artifact that the stage reads; None: it reads none."""
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Writing(Settings):
+    """Stages that write."""
+
+    output: Path | None = common(None, "Where to write.", flags="--output -o")
+    force: bool = common(False, "Replace an existing output.", flags="--force -f")
+
+    def path(self, usual: str) -> Path:
+        """Return where to write: the path given, or the usual name in the working directory.
+
+        Raises
+        ------
+        UsageProblem
+            The next stage could not read it from a line.
+        """
+        path = Path(usual) if self.output is None else self.output
+        if "\n" in str(path) or "\0" in str(path):
+            raise UsageProblem(f"-o {str(path)!r}: a path that is passed on is one line")
+        return path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Computing(Settings):
+    """Stages that compute."""
+
+    device: str = common("auto", "auto, cpu, cuda or cuda:N.", complete=("auto", "cpu", "cuda"))
+    seed: int = common(0, "Seed of everything drawn.", low=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread(Settings):
+    """Stages whose work is spread over processes and machines."""
+
+    workers: int = common(1, "Threads or processes to use.", low=1)
+    scheduler: str | None = common(
+        None,
+        "Have the workers of a Dask scheduler do it: its address or file.",
+        metavar="ADDRESS",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sharded(Writing):
+    """Stages of which a job may do a part."""
+
+    shard: str | None = common(
+        None,
+        "Do the I-th of N parts alone; speechscope merge puts them together.",
+        metavar="I/N",
+    )
+
+    def part(self) -> "Shard | None":
+        """Return the part that is asked for.
+
+        Raises
+        ------
+        UsageProblem
+            It is none.
+        """
+        from speechscope.store.shards import Shard
+
+        return None if self.shard is None else Shard.parse(self.shard)
+
+    def path(self, usual: str) -> Path:
+        """See `Writing.path`; a shard's usual name says which it is."""
+        part = self.part()
+        return super().path(usual if part is None else str(part.path(Path(usual))))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moved(Settings):
+    """Stages that read an artifact's parents."""
+
+    corpus: Path | None = common(None, "The corpus it came from, if it moved.")
+    checkpoint: Path | None = common(None, "The model or decoder it came from, if it moved.")
+
+    def moved(self) -> dict[str, Path]:
+        """Return where parents stand now, by kind."""
+        places = {"corpus": self.corpus, "model": self.checkpoint, "decoder": self.checkpoint}
+        return {kind: path for kind, path in places.items() if path is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Foreign(Settings):
+    """Stages that take a network that is not ours."""
+
+    model: str | None = common(
+        None, "A network that is not ours, with --corpus.", metavar="PACKAGE.MODULE:FACTORY"
+    )
+    weights: Path | None = common(None, "Its weights.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choosing(Settings):
+    """Stages of some items of the test split."""
+
+    items: tuple[str, ...] | None = option(None, "Test items by position: 0:100, 7.")
+    all: bool = option(False, "All test items.")
+
+
+class Result(Protocol):
+    """What a stage returns: something to show."""
+
+    def shown(self, form: str) -> str:
+        """Return it as a command prints it: ``text``, ``json`` or ``csv``."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """An artifact that was written.
+
+    Parameters
+    ----------
+    path, kind
+        Where, and what.
+    facts
+        What is known of it.
+    skipped
+        A line for every item that could not be used.
+    problem
+        What is said of them; "": they are accepted.
+    """
+
+    path: Path
+    kind: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    skipped: Sequence[str] = ()
+    problem: str = ""
+
+    def shown(self, form: str) -> str:
+        """See `Result`: the path, or an object with what is known."""
+        if form == "json":
+            return json.dumps({"path": str(self.path), "kind": self.kind, **self.facts})
+        return str(self.path)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows to be shown; those that follow each other with other columns are another table."""
+
+    rows: Sequence["Row"]
+
+    def shown(self, form: str) -> str:
+        """See `Result`."""
+        from speechscope.scores import tables
+
+        if form == "json":
+            return tables.as_json(self.rows)
+        groups: list[list[Row]] = []
+        for row in self.rows:
+            if groups and list(groups[-1][0]) == list(row):
+                groups[-1].append(row)
+            else:
+                groups.append([row])
+        text = tables.as_csv if form == "csv" else tables.as_text
+        return "\n".join(text(group) for group in groups)
+
+
+def listed(lines: Iterable[str], where: Path, most: int = 20) -> list[str]:
+    """Return the first lines of a long list, and where the rest can be found."""
+    every = list(lines)
+    if len(every) <= most:
+        return every
+    return [*every[:most], f"… and {len(every) - most} more, all listed in {where}"]
