@@ -1,4 +1,4 @@
-"""The ``speechscope`` command: its subcommands, made from the stages' settings, and its exit codes."""
+"""The ``speechscope`` command: its subcommands, made from the stages, and its exit codes."""
 
 import errno
 import inspect

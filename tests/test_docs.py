@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import typer
 
-from speechscope.cli import _option_names, app, run
+from speechscope.cli import _option_names, build, run
 from speechscope.store.artifact import Artifact
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 ENDS = {"|", "&&", "||", ";", ">", "2>", "&"}
-GROUP = typer.main.get_command(app)
+GROUP = typer.main.get_command(build())
 
 
 def blocks(text: str, language: str | None = None) -> list[str]:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from speechscope import recipes
-from speechscope.cli import COMMANDS
+from speechscope.recipes import RECIPES
+from speechscope.settings import declared, make
+from speechscope.stages import STAGES, settings_class
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "speechscope"
@@ -18,10 +19,9 @@ PACKAGE = ROOT / "speechscope"
 # room. Rooms on one step do not know each other.
 LADDER = (
     ("__main__",),
-    ("cli",),
+    ("cli", "api"),
     ("stages",),
     ("fast",),  # knows what it replaces; is found by name (`work.accelerators`)
-    ("api",),
     ("report",),
     ("scores",),
     ("navai",),  # built on relevance, and on the sounds of inversion
@@ -31,7 +31,8 @@ LADDER = (
     ("features",),
     ("work",),
     ("store",),
-    ("recipes", "settings"),
+    ("settings", "registry"),
+    ("recipes",),
     ("errors", "__init__"),
 )
 STEP = {name: len(LADDER) - number for number, names in enumerate(LADDER) for name in names}
@@ -53,13 +54,22 @@ def imports(tree: ast.AST) -> Iterator[str]:
                 yield node.module
 
 
+def run_time(tree: ast.Module) -> ast.Module:
+    """Return the module without what it imports for type checkers alone."""
+    kept = [node for node in tree.body if not _is_checking(node)]
+    return ast.Module(kept, [])
+
+
+def _is_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_imports_go_one_way(path: Path) -> None:
     mine = component(path)
     if mine == "__init__":
         return  # the front door: what it names is loaded when it is asked for
-    tree = ast.parse(path.read_text())
-    for name in imports(tree):
+    for name in imports(run_time(ast.parse(path.read_text()))):
         parts = name.split(".")
         if parts[0] != "speechscope":
             continue
@@ -78,7 +88,7 @@ def test_only_commands_speak(path: Path) -> None:
     assert "click" not in {name.split(".")[0] for name in imports(tree)}
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", STAGES)
 def test_every_command_is_documented(name: str) -> None:
     readme = (ROOT / "README.md").read_text()
     assert f"`speechscope {name}" in readme
@@ -93,32 +103,57 @@ def test_man_pages_and_completions_are_fresh() -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_the_names_in_the_recipes_are_those_of_the_library() -> None:
-    from speechscope.features.representations import REPRESENTATIONS
-    from speechscope.networks.classifiers import TABLES
-
-    assert set(recipes.FEATURES) == set(REPRESENTATIONS)
-    from speechscope.relevance.methods import METHODS
-    from speechscope.relevance.rules import RULES
-
-    assert set(recipes.NETWORKS) == {*TABLES, "wav2letter"}
-    assert recipes.METHODS == tuple(METHODS)
-    assert recipes.RULES == RULES
-    from speechscope.clustering.algorithms import ALGORITHMS
-    from speechscope.clustering.samples import FRAMES
-
-    assert recipes.ALGORITHMS == tuple(ALGORITHMS)
-    assert recipes.SAMPLE_FRAMES == FRAMES
-    from speechscope.navai.alignment import ALIGNMENTS
-    from speechscope.navai.splits import BY
-
-    assert recipes.ALIGNMENTS == ALIGNMENTS
-    assert recipes.SPLITS_OF_CLASSES == BY
+def test_a_stage_and_its_settings_are_documented_and_sourced() -> None:
+    for name in STAGES:
+        kind = settings_class(name)
+        assert "Example: speechscope" in (kind.__doc__ or ""), name
+        for entry in declared(kind):
+            assert entry.said.help.endswith("."), (name, entry.name)
+            assert entry.said.source.strip() or entry.said.kind != "setting", (name, entry.name)
 
 
-def test_every_value_of_a_recipe_has_a_source() -> None:
-    for recipe in recipes.RECIPES.values():
-        for table in recipe.values():
-            for name, value in table.items():
-                assert value.source.strip(), name
-                assert not value.choices or value.value in value.choices
+def test_recipes_override_settings_that_there_are_and_say_why() -> None:
+    for recipe, stages in RECIPES.items():
+        for name, table in stages.items():
+            kind = settings_class(name)
+            known = {entry.name: entry for entry in declared(kind)}
+            for key, value in table.items():
+                assert known[key].said.kind == "setting" and value.source.strip(), (recipe, key)
+            required = {e.name: "x" for e in known.values() if e.default is ...}
+            make(kind, name, required, recipe)
+
+
+def test_the_top_is_small() -> None:
+    assert len([path for path in PACKAGE.iterdir() if path.is_file()]) <= 12
+    assert len(MODULES) <= 160
+    rooms = {path.parent.name for path in MODULES if path.parent.parent == PACKAGE}
+    assert rooms <= {
+        *("recipes", "stages", "store", "work", "corpus", "synth", "features", "networks"),
+        *("training", "inversion", "relevance", "navai", "clustering", "scores", "report", "fast"),
+    }
+
+
+LONGEST, LONG, MOST_LONG = 100, 60, 10
+MOST_PARAMETERS = 12
+
+
+def test_functions_are_short() -> None:
+    long = []
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = (node.end_lineno or node.lineno) - node.lineno + 1
+                name = f"{path.relative_to(PACKAGE)}:{node.name}"
+                assert lines <= LONGEST, (name, lines)
+                arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+                assert len(arguments) <= MOST_PARAMETERS, name
+                if lines > LONG:
+                    long.append(name)
+    assert len(long) <= MOST_LONG, long
+
+
+def test_only_accelerators_know_the_accelerators() -> None:
+    for path in MODULES:
+        if component(path) != "fast":
+            names = set(imports(ast.parse(path.read_text())))
+            assert not any(name.startswith("speechscope.fast") for name in names), path

@@ -1,4 +1,7 @@
-"""Write man/ and completions/ from the program itself; --check only compares (exit 1 if stale)."""
+"""Write man/, completions/ and docs/settings.md from the program itself.
+
+``--check`` only compares, and exits with 1 if any is stale.
+"""
 
 import os
 import re
@@ -9,7 +12,10 @@ from typing import Any
 
 import typer
 
-from speechscope.cli import COMMANDS, app
+from speechscope.cli import build
+from speechscope.recipes import DEFAULT, RECIPES
+from speechscope.settings import Declared, declared
+from speechscope.stages import STAGES, settings_class
 
 ROOT = Path(__file__).resolve().parents[1]
 SHELLS = {"bash": "speechscope.bash", "zsh": "_speechscope", "fish": "speechscope.fish"}
@@ -66,7 +72,7 @@ def page(name: str, command: Any, subcommands: list[str]) -> str:
             continue
         lines += option_lines(parameter)
     if subcommands:
-        lines += [".SH COMMANDS"]
+        lines += [".SH STAGES"]
         for sub in subcommands:
             help_text = command.commands[sub].help.split("\n\n")[0]
             lines += [".TP", f"\\fBspeechscope\\-{escape(sub)}\\fR(1)", escape(help_text)]
@@ -82,16 +88,66 @@ def page(name: str, command: Any, subcommands: list[str]) -> str:
     for code, meaning in EXIT_CODES:
         lines += [".TP", code, meaning]
     others = ["speechscope"] if not subcommands else []
-    others += [f"speechscope\\-{escape(c)}" for c in COMMANDS if f"speechscope {c}" != name]
+    others += [f"speechscope\\-{escape(c)}" for c in STAGES if f"speechscope {c}" != name]
     lines += [".SH SEE ALSO", ", ".join(f"\\fB{other}\\fR(1)" for other in others)]
     return "\n".join(lines) + "\n"
 
 
+HEAD = """# Every setting, and where its default is from
+
+Written from the program. A flag `--name` is the keyword `name` in Python (`-` becomes `_`), the key
+`name` in `speechscope.toml` and the variable `SPEECHSCOPE_NAME`. Defaults are those of the recipe
+`churchman2015`; what the other recipes set otherwise stands below each table.
+"""
+
+
+def shown(value: Any) -> str:
+    """Return a value as a table shows it."""
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: ""}[value]
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def row(entry: Declared) -> str:
+    """Return the row of a setting."""
+    said = entry.said
+    text = said.help
+    if entry.choices:
+        text += f" {'Any' if entry.many else 'One'} of {', '.join(entry.choices)}."
+    low, high = ("" if bound is None else f"{bound:g}" for bound in (said.low, said.high))
+    bounds = f" {low} to {high}." if low and high else f" At least {low}." if low else ""
+    name = ", ".join(f"`{flag}`" for flag in entry.flags) or f"`{entry.name}` (Python)"
+    cells = (name, text + bounds, f"`{shown(entry.default)}`", said.source)
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def settings_page() -> str:
+    """Return docs/settings.md."""
+    lines = [HEAD]
+    for name in STAGES:
+        entries = [e for e in declared(settings_class(name)) if e.said.kind == "setting"]
+        if not entries:
+            continue
+        lines += [f"## {name}", "", "| setting | what it is | default | source |"]
+        lines += ["| --- | --- | --- | --- |", *map(row, entries), ""]
+        for recipe, tables in RECIPES.items():
+            if recipe == DEFAULT or name not in tables:
+                continue
+            lines.append(f"`--recipe {recipe}`:")
+            for key, value in tables[name].items():
+                lines.append(f"- `{key.replace('_', '-')}` `{shown(value.value)}`: {value.source}")
+            lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
+
+
 def documents() -> dict[Path, str]:
     """Return every generated file."""
-    group: Any = typer.main.get_command(app)
-    names = list(COMMANDS)
-    files = {ROOT / "man" / "speechscope.1": page("speechscope", group, names)}
+    group: Any = typer.main.get_command(build())
+    names = list(STAGES)
+    files = {
+        ROOT / "docs" / "settings.md": settings_page(),
+        ROOT / "man" / "speechscope.1": page("speechscope", group, names),
+    }
     for name in names:
         text = page(f"speechscope {name}", group.commands[name], [])
         files[ROOT / "man" / f"speechscope-{name}.1"] = text
@@ -111,7 +167,7 @@ def documents() -> dict[Path, str]:
 def main() -> int:
     """Write the files, or with --check compare them with what is there."""
     files = documents()
-    folders = {path.parent for path in files}
+    folders = {path.parent for path in files} - {ROOT / "docs"}
     present = {path for folder in folders if folder.is_dir() for path in folder.iterdir()}
     if "--check" in sys.argv[1:]:
         stale = [
