@@ -1,16 +1,15 @@
 """``speechscope report``: what artifacts hold, as one page or as figures for a paper."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from speechscope.errors import ItemsSkipped, UsageProblem
-from speechscope.stages import options, output
+from speechscope.errors import UsageProblem
+from speechscope.settings import argument, common, option
+from speechscope.stages.shared import Moved, OnDevice, Writing, Written
+from speechscope.work.progress import Console
 
 FORMATS = ("html", "png", "pdf")
-EXAMPLES = 12
-USUAL = (
+DEFAULTS = (
     "corpus.zarr",
     "model.pt",
     "decoder.pt",
@@ -23,48 +22,8 @@ USUAL = (
 """What is reported without an argument, where it is there."""
 
 
-def command(
-    artifacts: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[ARTIFACT…]",
-            help="Any artifacts; - reads one path. By default those here by their usual names.",
-            show_default=False,
-        ),
-    ] = None,
-    file_format: Annotated[
-        str | None,
-        typer.Option(
-            "--format",
-            help="html, png or pdf; by default the suffix of -o, or html.",
-            show_default=False,
-        ),
-    ] = None,
-    figure: Annotated[
-        list[str] | None,
-        typer.Option("--figure", help="Only figures of these names.", show_default=False),
-    ] = None,
-    examples: Annotated[
-        int,
-        typer.Option("--examples", help="Items a figure shows, and sounds, at most.", min=1),
-    ] = EXAMPLES,
-    items: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--items",
-            help="Positions in the artifact, such as 0,5,7; the first ones.",
-            show_default=False,
-        ),
-    ] = None,
-    corpus: options.CorpusPath = None,
-    checkpoint: options.CheckpointPath = None,
-    device: options.Device = "auto",
-    destination: options.Output = None,
-    force: options.Force = False,
-    skip_bad: options.SkipBad = False,
-    quiet: options.Quiet = False,
-    as_json: options.Json = False,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Report(Moved, Writing, OnDevice):
     r"""Show what artifacts hold in one self-contained HTML page, a player beside every picture.
 
     A corpus: class counts, examples, its round trip. A model: training curves, confusions,
@@ -79,54 +38,73 @@ def command(
 
     Example: speechscope report inversion.zarr relevance.zarr -o report.html
     """
-    wanted = file_format or (destination.suffix.removeprefix(".") if destination else "html")
-    if wanted not in FORMATS:
-        raise UsageProblem(f"--format {wanted or destination}: choose from {', '.join(FORMATS)}")
-    positions = options.split_list(items)
-    if not all(position.isdecimal() for position in positions):
-        raise UsageProblem(f"--items {','.join(positions)}: give positions such as 0,5,7")
-    sources = [options.input_path(value) for value in artifacts or _usual()]
-    path = options.output_path(destination, "report.html" if wanted == "html" else "figures")
+
+    artifacts: tuple[Path, ...] | None = argument(
+        None,
+        "Any artifacts; - reads one path. By default those here by their usual names.",
+        metavar="[ARTIFACT…]",
+    )
+    format: str | None = option(None, "By default the suffix of -o, or html.", choices=FORMATS)
+    figure: tuple[str, ...] = option((), "Only figures of these names.")
+    examples: int = option(12, "Items a figure shows, and sounds, at most.", low=1)
+    items: tuple[str, ...] = option((), "Positions in the artifact, such as 0,5,7; the first ones.")
+    skip_bad: bool = common(False, "Accept left-out items: exit 0, not 4.")
+
+    @property
+    def positions(self) -> list[int] | None:
+        """The items asked for; None: the first ones.
+
+        Raises
+        ------
+        UsageProblem
+            One is no position.
+        """
+        if not all(item.isdecimal() for item in self.items):
+            raise UsageProblem(f"--items {','.join(self.items)}: give positions such as 0,5,7")
+        return [int(item) for item in self.items] or None
+
+
+def run(settings: Report, console: Console) -> Written:
+    """Write the page, or the figures."""
+    form = _format(settings)
+    paths = settings.artifacts or [Path(name) for name in DEFAULTS if Path(name).exists()]
+    if not paths:
+        raise UsageProblem(f"name an artifact; there is none here of {', '.join(DEFAULTS)}")
+    positions = settings.positions
+    path = settings.path("report.html" if form == "html" else "figures")
 
     from speechscope.report.build import chapters
     from speechscope.report.request import Request
     from speechscope.report.write import write_figures, write_page
     from speechscope.store.staging import refuse_existing
-    from speechscope.work.progress import bar
 
-    refuse_existing(path, force=force, owned=lambda _: True)
-    moved = {"corpus": corpus, "model": checkpoint, "decoder": checkpoint}
+    refuse_existing(path, force=settings.force, owned=lambda _: True)
     request = Request(
-        examples=examples,
-        items=tuple(int(position) for position in positions) or None,
-        device=device,
-        moved={kind: place for kind, place in moved.items() if place is not None},
+        examples=settings.examples,
+        items=None if positions is None else tuple(positions),
+        device=settings.device,
+        moved=settings.moved(),
     )
-    with bar("report", quiet=quiet) as progress:
-        found = chapters(sources, request, options.split_list(figure), progress)
-    if wanted == "html":
-        size = write_page(found, path, examples, force=force)
-        output.note(f"{size / 1e6:.1f} MB, {examples} examples a figure at most", quiet=quiet)
-        facts = {"figures": sum(len(chapter.figures) for chapter in found), "bytes": size}
+    with console.bar("report") as progress:
+        written = chapters(paths, request, settings.figure, progress)
+    if form == "html":
+        size = write_page(written, path, settings.examples, force=settings.force)
+        console.note(f"{size / 1e6:.1f} MB, {settings.examples} examples a figure at most")
+        facts = {"figures": sum(len(chapter.figures) for chapter in written), "bytes": size}
     else:
-        names = write_figures(found, path, wanted, force=force)
-        output.note(f"{len(names)} figures", quiet=quiet)
+        names = write_figures(written, path, form, force=settings.force)
+        console.note(f"{len(names)} figures")
         facts = {"figures": len(names)}
-    output.wrote(path, "report", as_json=as_json, facts=facts)
-    left_out = [f"{chapter.title}: {line}" for chapter in found for line in chapter.left_out]
-    if left_out and not skip_bad:
-        raise ItemsSkipped(f"{len(left_out)} parts left out (--skip-bad accepts that)", left_out)
+    left_out = [f"{chapter.title}: {line}" for chapter in written for line in chapter.left_out]
+    problem = f"{len(left_out)} parts left out (--skip-bad accepts that)"
+    return Written(path, "report", facts, [] if settings.skip_bad else left_out, problem)
 
 
-def _usual() -> list[str]:
-    """Return the artifacts of the working directory that have their usual names.
-
-    Raises
-    ------
-    UsageProblem
-        There is none.
-    """
-    found = [name for name in USUAL if Path(name).exists()]
-    if not found:
-        raise UsageProblem(f"name an artifact; there is none here of {', '.join(USUAL)}")
-    return found
+def _format(settings: Report) -> str:
+    """Return the format that is asked for, or that the suffix of the output says."""
+    if settings.format is not None:
+        return settings.format
+    form = "html" if settings.output is None else settings.output.suffix.removeprefix(".")
+    if form not in FORMATS:
+        raise UsageProblem(f"--format {form or settings.output}: choose from {', '.join(FORMATS)}")
+    return form

@@ -1,25 +1,18 @@
 """``speechscope score``: the table of an artifact's scores."""
 
-from typing import Annotated
+from dataclasses import dataclass
+from pathlib import Path
 
-import typer
+from speechscope.errors import UsageProblem
+from speechscope.settings import argument
+from speechscope.stages.shared import Foreign, Moved, OnDevice, Table
+from speechscope.work.progress import Console
 
-from speechscope.stages import options, output
+PRESENTATION = ("json", "csv")
 
 
-def command(
-    artifacts: Annotated[
-        list[str],
-        typer.Argument(metavar="ARTIFACT…", help="Any artifacts; - reads one path."),
-    ],
-    corpus: options.CorpusPath = None,
-    checkpoint: options.CheckpointPath = None,
-    foreign: options.Foreign = None,
-    weights: options.Weights = None,
-    device: options.Device = "auto",
-    as_json: options.Json = False,
-    as_csv: options.Csv = False,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Score(Moved, Foreign, OnDevice):
     """Print the scores of artifacts as a table.
 
     A corpus: what of its segments comes back from the transform, by frequency bins and by what is
@@ -36,38 +29,26 @@ def command(
 
     Example: speechscope score inversion.zarr --csv
     """
-    options.exclusive({"--json": as_json, "--csv": as_csv})
 
-    from speechscope.errors import UsageProblem
-    from speechscope.scores import tables
+    artifacts: tuple[Path, ...] = argument(
+        ..., "Any artifacts; - reads one path.", metavar="ARTIFACT…"
+    )
+
+
+def run(settings: Score, console: Console) -> Table:
+    """Return the scores of every artifact."""
     from speechscope.scores.scorecards import scorecard
 
     theirs = None
-    if foreign is not None:
-        from speechscope.networks.subject import Foreign
+    if settings.model is not None:
+        from speechscope.networks.subject import Foreign as Network
 
-        theirs = Foreign(foreign, weights)
-    elif weights is not None:
+        theirs = Network(settings.model, settings.weights)
+    elif settings.weights is not None:
         raise UsageProblem("--weights goes with --model package.module:factory")
-
-    moved = {"corpus": corpus, "model": checkpoint, "decoder": checkpoint}
-    paths = {kind: path for kind, path in moved.items() if path is not None}
+    moved = settings.moved()
     cards = [
-        scorecard(options.input_path(value), device=device, moved=paths, foreign=theirs)
-        for value in artifacts
+        scorecard(path, device=settings.device, moved=moved, foreign=theirs)
+        for path in settings.artifacts
     ]
-    if as_json:
-        output.data(tables.as_json([row for card in cards for row in card]))
-        return
-    text = tables.as_csv if as_csv else tables.as_text
-    # Tables of different kinds have different columns: one after the other.
-    groups: list[list[tables.Row]] = []
-    for row in (row for card in cards for row in card):
-        if groups and list(groups[-1][0]) == list(row):
-            groups[-1].append(row)
-        else:
-            groups.append([row])
-    shown = "\n".join(text(group) for group in groups)
-    if not as_csv:
-        shown = "\n".join(map(output.printable, shown.split("\n")))
-    output.data(shown)
+    return Table([row for card in cards for row in card])

@@ -65,10 +65,16 @@ class Writing(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Computing(Settings):
-    """Stages that compute."""
+class OnDevice(Settings):
+    """Stages that run a network."""
 
     device: str = common("auto", "auto, cpu, cuda or cuda:N.", complete=("auto", "cpu", "cuda"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Computing(OnDevice):
+    """Stages that draw numbers too."""
+
     seed: int = common(0, "Seed of everything drawn.", low=0)
 
 
