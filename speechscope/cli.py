@@ -125,7 +125,11 @@ def _command(name: str, known: Sequence[Declared]) -> Callable[..., None]:
                 given[entry.name] = _from_pipe(given[entry.name])
         console = Console(quiet=bool(said["quiet"]), verbose=bool(said["verbose"]))
         form = "json" if said["json"] else "csv" if said["csv"] else "text"
-        _show(stages.run(name, given, console), form, console)
+        try:
+            _show(stages.run(name, given, console), form, console)
+        except SpeechscopeError as error:
+            _show(error.done, form, console)
+            raise
 
     own = [_parameter(entry) for entry in known if entry.said.kind == "argument" or entry.flags]
     command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
@@ -229,7 +233,7 @@ def _from_pipe(value: Any) -> Any:
 
 def _show(result: Result | None, form: str, console: Console) -> None:
     """Print what a stage returned; data on standard output, what was left out as notes."""
-    if result is None:  # a process of a group that does not write
+    if result is None:  # such as of a process of a group that does not write
         return
     text = result.shown(form)
     if form == "text":

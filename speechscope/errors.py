@@ -5,12 +5,17 @@ A message is one line: what is wrong, where (path, item), and what to do.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 
 class SpeechscopeError(Exception):
-    """The command failed (exit code 1)."""
+    """The command failed (exit code 1).
+
+    `done` is what the stage is to show all the same: what it had done before.
+    """
 
     exit_code = 1
+    done: Any = None
 
 
 class UsageProblem(SpeechscopeError):

@@ -1,21 +1,19 @@
 """``speechscope check``: whether an artifact is what it was when written."""
 
 import json
-from typing import Annotated
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
-import typer
+from speechscope.errors import SpeechscopeError
+from speechscope.settings import Settings, argument, option
+from speechscope.work.progress import Console
 
-from speechscope.stages import options, output
+PRESENTATION = ("quiet", "json")
 
 
-def command(
-    artifacts: Annotated[
-        list[str], typer.Argument(metavar="ARTIFACT…", help="Artifacts; - reads one.")
-    ],
-    deep: Annotated[bool, typer.Option("--deep", help="Read every byte.")] = False,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Check(Settings):
     """Verify artifacts: complete, unchanged, and of a format this release reads.
 
     Without --deep the metadata, the number of chunks and their sizes are compared; a flipped bit
@@ -24,12 +22,48 @@ def command(
 
     Example: speechscope check --deep corpus.zarr model.pt
     """
-    from speechscope.store.inspection import verify
 
-    for value in artifacts:
-        path = options.input_path(value)
-        kind = verify(path, deep=deep)
-        if as_json:
-            output.data(json.dumps({"path": str(path), "kind": kind, "deep": deep, "ok": True}))
-        elif not quiet:
-            output.data(f"{path}: {kind}, {'every byte read' if deep else 'complete'}")
+    artifacts: tuple[Path, ...] = argument((), "Artifacts; - reads one.", metavar="ARTIFACT…")
+    deep: bool = option(False, "Read every byte.")
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The artifacts that are as they were written, with their kinds."""
+
+    kinds: Sequence[tuple[Path, str]]
+    deep: bool
+    quiet: bool
+
+    def shown(self, form: str) -> str:
+        """See `speechscope.stages.shared.Result`."""
+        if form == "json":
+            return "\n".join(
+                json.dumps({"path": str(path), "kind": kind, "deep": self.deep, "ok": True})
+                for path, kind in self.kinds
+            )
+        if self.quiet:
+            return ""
+        how = "every byte read" if self.deep else "complete"
+        return "\n".join(f"{path}: {kind}, {how}" for path, kind in self.kinds)
+
+
+def run(settings: Check, console: Console) -> Checked:
+    """Verify one artifact after another.
+
+    Raises
+    ------
+    ArtifactError
+        One is not what was written; those before it are in its `done`.
+    """
+    from speechscope.store.lineage import verify
+
+    kinds: list[tuple[Path, str]] = []
+    checked = Checked(kinds, settings.deep, console.quiet)
+    for path in settings.artifacts:
+        try:
+            kinds.append((path, verify(path, deep=settings.deep)))
+        except SpeechscopeError as error:
+            error.done = checked
+            raise
+    return checked

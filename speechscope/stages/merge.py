@@ -1,23 +1,16 @@
 """``speechscope merge``: from the shards of an artifact to the artifact."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from speechscope.errors import UsageProblem
-from speechscope.stages import options, output
+from speechscope.settings import argument
+from speechscope.stages.shared import Writing, Written
+from speechscope.work.progress import Console
 
 
-def command(
-    shards: Annotated[
-        list[Path], typer.Argument(metavar="SHARD…", help="What --shard I/N wrote, in any order.")
-    ],
-    destination: options.Output = None,
-    force: options.Force = False,
-    quiet: options.Quiet = False,
-    as_json: options.Json = False,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Merge(Writing):
     """Put together what jobs with --shard wrote, as one job would have written it.
 
     What the shards hold is compared with its digests and copied; sums of navai are added up. All
@@ -26,18 +19,29 @@ def command(
 
     Example: speechscope merge inversion-*-of-16.zarr -o inversion.zarr
     """
+
+    shards: tuple[Path, ...] = argument(
+        (), "What --shard I/N wrote, in any order.", metavar="SHARD…"
+    )
+
+
+def run(settings: Merge, console: Console) -> Written:
+    """Write the whole artifact."""
     from speechscope.corpus import parts
     from speechscope.navai import merging
     from speechscope.store import shards as chunked
     from speechscope.store.lineage import record_at
 
-    path = destination if destination is not None else _without_number(shards[0])
+    if not settings.shards:
+        raise UsageProblem("merge needs SHARD…")
+    first = settings.shards[0]
+    path = settings.path("") if settings.output else _without_number(first)
     # A corpus has chunks that go across its shards, and averages are sums of theirs.
     special = {"corpus": parts.merge, merging.KIND: merging.merge}
-    merge = special.get(record_at(shards[0])["kind"], chunked.merge)
-    kind, items = merge(shards, path, force=force)
-    output.note(f"{items} items of {len(shards)} shards", quiet=quiet)
-    output.wrote(path, kind, as_json=as_json, facts={"items": items})
+    merge = special.get(record_at(first)["kind"], chunked.merge)
+    kind, items = merge(settings.shards, path, force=settings.force)
+    console.note(f"{items} items of {len(settings.shards)} shards")
+    return Written(path, kind, {"items": items})
 
 
 def _without_number(shard: Path) -> Path:

@@ -36,6 +36,44 @@ def digest_at(path: Path) -> str:
     return artifact.open_record(path)["digest"]
 
 
+def verify(path: Path, *, deep: bool) -> str:
+    """Verify an artifact or a checkpoint and return its kind; `deep` reads every byte of it.
+
+    Raises
+    ------
+    ArtifactError
+        It is not what was written.
+    """
+    if is_checkpoint(path):
+        from speechscope.store import checkpoint
+
+        return checkpoint.Checkpoint(path).kind
+    opened = artifact.Artifact(path)
+    if deep:
+        opened.verify()
+    return opened.kind
+
+
+def history(path: Path, record: Record) -> list[str]:
+    """Return the commands an artifact comes from, the first one first, with their times.
+
+    A parent that is not where it was, or changed since, is said to be missing.
+    """
+    lines: list[str] = []
+    for parent in record["parents"]:
+        target = path.parent / parent["path"]
+        try:
+            same = target.exists() and digest_at(target) == parent["digest"]
+            above = history(target, record_at(target)) if same else []
+        except ArtifactError:
+            above = []
+        if not above:
+            above = [f"(the {parent['kind']} {target}: not there as it was)"]
+        lines += [line for line in above if line not in lines]
+    words = " ".join(str(word) for word in record["argv"])
+    return [*lines, f"{record['created']} {words}"]
+
+
 def entry(parent: Path, kind: str, child: Path) -> Parent:
     """Describe a parent for the record of the artifact that will stand at `child`."""
     return parent_entry(parent, kind, digest_at(parent), child)

@@ -20,7 +20,7 @@ from trust.server import ForkServer, Running
 from trust.stages import STAGES, Stage, fingerprint, left_over, remove, said_well
 
 from speechscope.errors import ArtifactError
-from speechscope.store.inspection import verify
+from speechscope.store.lineage import verify
 
 ENDS = {signal.SIGKILL: {-9}, signal.SIGTERM: {143, -15}, signal.SIGINT: {130, -2}}
 """Exit codes after a signal; an early one, or the second, ends the process as the system does."""

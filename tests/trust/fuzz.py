@@ -14,13 +14,13 @@ import torch
 from corpus import test_fuzz as corpus_files
 from fuzzing import Mutation
 
-from speechscope import settings
+from speechscope import settings, stages
 from speechscope.corpus.utterances import BadRecording
 from speechscope.errors import SpeechscopeError
 from speechscope.store import checkpoint
 from speechscope.store.artifact import Artifact
 from speechscope.store.checkpoint import Checkpoint
-from speechscope.store.inspection import describe, verify
+from speechscope.store.lineage import verify
 from speechscope.store.record import Parent, Record, file_digest, new_record
 from speechscope.store.writer import create_artifact, flag_attributes
 
@@ -63,7 +63,7 @@ def read_checkpoint(path: Path, mutation: Mutation) -> None:
     found = Checkpoint(path)
     assert torch.equal(found.values["weights"]["w"], torch.from_numpy(VALUES))
     assert found.values["names"] == ["a", "b"] and found.record["config"]["bins"] == 201
-    describe(path)
+    stages.run("info", {"artifact": path})
 
 
 def read_artifact(inside: str) -> Read:
@@ -78,7 +78,7 @@ def read_artifact(inside: str) -> Read:
             artifact = Artifact(path)
             np.testing.assert_array_equal(artifact.read("input"), VALUES)
             assert artifact.flags("label") == ("a", "b", "c")
-            describe(path)
+            stages.run("info", {"artifact": path})
         finally:
             file.write_bytes(whole)
 
@@ -103,7 +103,7 @@ def read_resealed(path: Path, mutation: Mutation) -> None:
         found = Artifact(path)
         if "input" in found:
             assert found.read("input").nbytes < 1 << 22
-        describe(path)
+        stages.run("info", {"artifact": path})
     finally:
         file.write_bytes(whole)
         array.write_bytes(inner)

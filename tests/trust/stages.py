@@ -14,8 +14,7 @@ from trust.server import ForkServer, Running
 
 from speechscope.store.artifact import Artifact
 from speechscope.store.checkpoint import Checkpoint
-from speechscope.store.inspection import verify
-from speechscope.store.lineage import is_checkpoint
+from speechscope.store.lineage import is_checkpoint, verify
 
 UNSTABLE = {"created", "seconds", "argv", "parents"}
 """Entries of records and histories that say when and how, not what."""

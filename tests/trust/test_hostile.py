@@ -20,12 +20,13 @@ from trust.forgery import Storage, Tensor, archive, pickled, record
 from trust.server import ForkServer, Running
 from trust.stages import copy_of, said_well
 
+from speechscope import stages
 from speechscope.cli import run
 from speechscope.errors import ArtifactError
 from speechscope.settings import load
 from speechscope.store.artifact import Artifact
 from speechscope.store.checkpoint import Checkpoint
-from speechscope.store.inspection import describe, verify
+from speechscope.store.lineage import verify
 from speechscope.store.sound_files import file_word
 
 MEMORY = 3_000_000_000
@@ -385,6 +386,6 @@ def test_what_is_piped_in_may_be_anything(work: Path, server: ForkServer) -> Non
 
 
 def test_info_of_many_things_is_bounded(work: Path) -> None:
-    facts = describe(work / "corpus.zarr")
+    facts = stages.run("info", {"artifact": work / "corpus.zarr"}).facts
     assert len(json.dumps(facts)) < 100_000
     assert run(["info", str(work / "corpus.zarr"), "-C"]) == 2

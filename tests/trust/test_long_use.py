@@ -16,7 +16,7 @@ from trust.stages import said_well
 from speechscope.corpus.store import Corpus
 from speechscope.store.artifact import Artifact
 from speechscope.store.checkpoint import Checkpoint
-from speechscope.store.inspection import verify
+from speechscope.store.lineage import verify
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
