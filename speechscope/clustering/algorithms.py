@@ -16,6 +16,7 @@ from speechscope.clustering.spectral import (
     width,
 )
 from speechscope.fast.kmedians import distance_ratio, manhattan, manhattan_kmeans
+from speechscope.registry import CLUSTERING
 
 Points = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -41,6 +42,7 @@ Solver = Callable[[int], tuple[Labels, float]]
 """Labels for a number of clusters, and how good the number is: less is better."""
 
 
+@CLUSTERING.register("kmeans")
 def _kmeans(points: Points, most: int, seed: int) -> Solver:
     def solve(count: int) -> tuple[Labels, float]:
         found = manhattan_kmeans(points, count, seed)
@@ -50,6 +52,7 @@ def _kmeans(points: Points, most: int, seed: int) -> Solver:
     return solve
 
 
+@CLUSTERING.register("spectral")
 def _spectral(points: Points, most: int, seed: int) -> Solver:
     squared = squared_distances(points)
     weights = affinity(squared, width(squared, points.shape[1]))
@@ -109,18 +112,13 @@ def _mixture(count: int, seed: int) -> Any:
     return GaussianMixture(count, covariance_type="diag", reg_covar=1e-4, random_state=seed)
 
 
-ALGORITHMS: dict[str, Callable[[Points, int, int], Solver]] = {
-    "kmeans": _kmeans,
-    "spectral": _spectral,
-    "kmeans-euclidean": _of(_euclidean),
-    "bisecting-kmeans": _of(_bisecting),
-    "agglomerative": _of(_ward),
-    "agglomerative-cosine": _of(_average),
-    "gaussian-mixture": _of(_mixture),
-}
-"""`kmeans` with the Manhattan distance and `spectral` as in the paper, the others scikit-learn's:
-k-means by squared distance, its bisecting form, agglomerative clustering by Ward's criterion or by
-the average cosine, and a mixture of Gaussians with diagonal covariance."""
+# Those of scikit-learn: k-means by squared distance, its bisecting form, agglomerative clustering
+# by Ward's criterion or the average cosine, a mixture of Gaussians with diagonal covariance.
+CLUSTERING.register("kmeans-euclidean")(_of(_euclidean))
+CLUSTERING.register("bisecting-kmeans")(_of(_bisecting))
+CLUSTERING.register("agglomerative")(_of(_ward))
+CLUSTERING.register("agglomerative-cosine")(_of(_average))
+CLUSTERING.register("gaussian-mixture")(_of(_mixture))
 
 
 def clustered(
@@ -134,13 +132,13 @@ def clustered(
     Parameters
     ----------
     algorithm
-        A key of `ALGORITHMS`.
+        A name in `CLUSTERING`.
     points : (n, d).
     counts
         Numbers of clusters to try; one is an imposed number.
     """
     most = max(counts)
-    solve = ALGORITHMS[algorithm](points, most, seed)
+    solve = CLUSTERING[algorithm](points, most, seed)
     criterion = np.full(most + 1, np.nan)
     best: Labels | None = None
     lowest = np.inf

@@ -11,12 +11,13 @@ from speechscope.clustering.algorithms import clustered
 from speechscope.clustering.maps import class_means, class_projections, projected
 from speechscope.clustering.measures import agreement, composition, phonological_purity
 from speechscope.clustering.probes import feature_probes
-from speechscope.clustering.reduction import principal_components, tsne
+from speechscope.clustering.reduction import principal_components
 from speechscope.clustering.samples import Samples
 from speechscope.clustering.similarity import ITEMS, inner_products
 from speechscope.corpus.phonology import features_of
 from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
+from speechscope.registry import REDUCTIONS
 
 Array = NDArray[Any]
 
@@ -28,7 +29,7 @@ class Question:
     Parameters
     ----------
     reductions, algorithms
-        Names, of ``none``, ``pca`` and ``tsne``, and of `algorithms.ALGORITHMS`.
+        Names, of ``none``, ``pca`` and ``tsne``, and of `registry.CLUSTERING`.
     counts
         Numbers of clusters to choose from; one is imposed.
     labels, speakers
@@ -101,12 +102,7 @@ def answered(values: NDArray[np.float32], question: Question) -> Answer:
     points = values.reshape(len(values), -1)
     # Inner products and principal components in single precision, of which activations are.
     components = principal_components(points)
-    reduced: dict[str, NDArray[np.float32]] = {}
-    for name in q.reductions:
-        if name == "tsne":
-            reduced[name] = tsne(components.scores, q.seed)
-        else:
-            reduced[name] = points if name == "none" else components.scores
+    reduced = {name: REDUCTIONS[name](points, components, q.seed) for name in q.reductions}
     cells = [
         [_cell(reduced[name], algorithm, q) for algorithm in q.algorithms] for name in q.reductions
     ]

@@ -6,6 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from speechscope.registry import REDUCTIONS
+
+Points = NDArray[np.float32]
+
 SPECTRUM = 0.9
 """Of the covariance matrix's spectrum, what is kept (sec. 3.1: "at least 90%")."""
 DIRECT = 1500
@@ -118,3 +122,18 @@ def tsne(
     )
     found: NDArray[np.float32] = method.fit_transform(scores)
     return found
+
+
+@REDUCTIONS.register("none")
+def _as_they_are(points: Points, components: Components, seed: int) -> Points:
+    return points
+
+
+@REDUCTIONS.register("pca")
+def _principal(points: Points, components: Components, seed: int) -> Points:
+    return components.scores
+
+
+@REDUCTIONS.register("tsne")
+def _embedded(points: Points, components: Components, seed: int) -> Points:
+    return tsne(components.scores, seed)

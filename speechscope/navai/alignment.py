@@ -1,36 +1,41 @@
 """Where in an input its class was found, and the input moved so that this is its middle."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from speechscope.errors import UsageProblem
-
-ALIGNMENTS = ("none", "min-sensitivity", "max-sensitivity", "max-lrp")
-"""In the order of Krug 2018, fig. 3."""
-
-NEEDS: Mapping[str, str] = {
-    "min-sensitivity": "gradient",
-    "max-sensitivity": "gradient",
-    "max-lrp": "lrp",
-}
-"""The relevance an alignment looks at, by its name in `relevance`."""
+from speechscope.registry import ALIGNMENTS
 
 
-def check(alignments: tuple[str, ...]) -> None:
-    """Refuse names that are none of `ALIGNMENTS`, or that come twice.
+@dataclass(frozen=True)
+class Alignment:
+    """Which frame of an input becomes its middle: the one with most evidence.
 
-    Raises
-    ------
-    UsageProblem
-        There is one.
+    Parameters
+    ----------
+    relevance
+        The method of relevance it rests on, ``gradient`` or ``lrp``; "": inputs stay as they are.
+    evidence
+        Of every frame (B, T), from that relevance (B, C, F, T).
     """
-    for number, name in enumerate(alignments):
-        if name not in ALIGNMENTS:
-            raise UsageProblem(f"--align {name}: choose from {', '.join(ALIGNMENTS)}")
-        if name in alignments[:number]:
-            raise UsageProblem(f"--align {name} is given twice")
+
+    relevance: str = ""
+    evidence: Callable[[Tensor], Tensor] | None = None
+
+
+# In the order of Krug 2018, fig. 3.
+ALIGNMENTS.register("none")(Alignment())
+ALIGNMENTS.register("min-sensitivity")(Alignment("gradient", lambda found: -found.amin((1, 2))))
+ALIGNMENTS.register("max-sensitivity")(Alignment("gradient", lambda found: found.amax((1, 2))))
+ALIGNMENTS.register("max-lrp")(Alignment("lrp", lambda found: found.amax((1, 2))))
+
+
+def needed(names: tuple[str, ...]) -> dict[str, str]:
+    """Return the methods of relevance that alignments need, each with the last that does."""
+    entries = {name: ALIGNMENTS[name].relevance for name in names}
+    return {method: name for name, method in entries.items() if method}
 
 
 def shifts(name: str, relevance: Mapping[str, Tensor], like: Tensor) -> Tensor:
@@ -44,17 +49,17 @@ def shifts(name: str, relevance: Mapping[str, Tensor], like: Tensor) -> Tensor:
     Parameters
     ----------
     name
-        One of `ALIGNMENTS`.
+        Of an `Alignment`.
     relevance
-        (B, C, F, T) by the names of `NEEDS`.
+        (B, C, F, T) by method.
     like
         The inputs (B, C, F, T).
     """
     frames = like.shape[-1]
-    if name == "none":
+    alignment: Alignment = ALIGNMENTS[name]
+    if alignment.evidence is None:
         return torch.zeros(len(like), dtype=torch.int64, device=like.device)
-    found = relevance[NEEDS[name]]
-    best = (-found if name == "min-sensitivity" else found).amax((1, 2))  # (B, T)
+    best = alignment.evidence(relevance[alignment.relevance])
     highest = best == best.amax(1, keepdim=True)
     away = torch.arange(frames, device=like.device) - frames // 2
     # 0 in the middle, then −1, +1, −2, +2, …

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
-from speechscope.navai.alignment import NEEDS, shifts
+from speechscope.navai.alignment import needed, shifts
 from speechscope.navai.block import Block
 from speechscope.navai.passes import Passes
 from speechscope.navai.times import Times, times_of
@@ -205,8 +205,8 @@ class StoredExamples:
             It lacks the relevance an alignment needs.
         """
         artifact, methods = self._artifact, self._artifact.flags("method")
-        needed = {NEEDS[name]: name for name in alignments if name in NEEDS}
-        for method, name in needed.items():
+        methods_needed = needed(tuple(alignments))
+        for method, name in methods_needed.items():
             if method not in methods:
                 raise UsageProblem(
                     f"--align {name}: {artifact.path} holds {', '.join(methods)}; it needs "
@@ -224,7 +224,7 @@ class StoredExamples:
                 method: torch.from_numpy(
                     artifact.read("relevance", (methods.index(method), some)).reshape(size)
                 ).to(self.device)
-                for method in needed
+                for method in methods_needed
             }
             target = torch.from_numpy(artifact.read("target", some).astype(np.int64))
             same = target == torch.from_numpy(artifact.read("predicted", some).astype(np.int64))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from speechscope.navai.alignment import NEEDS
+from speechscope.navai.alignment import needed
 from speechscope.networks.graph import Graph, Part
 from speechscope.relevance.lrp import lrp
 from speechscope.relevance.networks import Explained
@@ -48,7 +48,7 @@ class Passes:
     rule
         Of LRP.
     needed
-        Names of `relevance`, as in `alignment.NEEDS`.
+        Names of `relevance`, as in `alignment.needed`.
     """
 
     of: Explained
@@ -64,8 +64,7 @@ class Passes:
         Untreatable
             See `relevance.lrp`.
         """
-        needed = frozenset(NEEDS[name] for name in alignments if name in NEEDS)
-        return Passes(of, rule, needed)
+        return Passes(of, rule, frozenset(needed(tuple(alignments))))
 
     def __call__(self, x: Tensor, target: Tensor | None = None) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the classes of inputs (B, C, F, T), (B,), and the relevance for them.

@@ -1,86 +1,18 @@
 """``speechscope cluster``: what layers hold, in clusters, and what the clusters are of."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from speechscope import recipes
 from speechscope.errors import UsageProblem
-from speechscope.stages import options, output
+from speechscope.registry import CLUSTERING, REDUCTIONS
+from speechscope.settings import argument, option, record_of, setting
+from speechscope.stages.shared import Computing, Foreign, FromRecipe, Spread, Writing, Written
+from speechscope.work.progress import Console
 
 
-def command(
-    model: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[MODEL]", help="model.pt, or - to read its path.", show_default=False
-        ),
-    ] = None,
-    recipe: options.Recipe = recipes.DEFAULT,
-    layer: Annotated[
-        list[str] | None,
-        options.setting("--layer", "Names or numbers; input, or 0; all.", "cluster.layer"),
-    ] = None,
-    reduce: Annotated[
-        list[str] | None,
-        options.setting("--reduce", f"Any of {', '.join(recipes.REDUCTIONS)}.", "cluster.reduce"),
-    ] = None,
-    algorithm: Annotated[
-        list[str] | None,
-        options.setting(
-            "--algorithm", f"Any of {', '.join(recipes.ALGORITHMS)}.", "cluster.algorithm"
-        ),
-    ] = None,
-    clusters: Annotated[
-        str | None,
-        options.setting("--clusters", "A number, classes or auto.", "cluster.clusters"),
-    ] = None,
-    most: Annotated[
-        str | None,
-        options.setting("--most", "Largest number auto tries, or classes.", "cluster.most"),
-    ] = None,
-    per_class: Annotated[
-        int | None,
-        options.setting("--per-class", "Random samples a class.", "cluster.per_class", min=1),
-    ] = None,
-    frame: Annotated[
-        str | None, options.setting("--frame", "What stands for a phone.", "cluster.frame")
-    ] = None,
-    split: Annotated[
-        str | None, options.setting("--split", "Where samples are from.", "cluster.split")
-    ] = None,
-    correct: Annotated[
-        bool | None,
-        options.setting(
-            "--correct/--any", "Samples answered correctly, or any.", "cluster.correct"
-        ),
-    ] = None,
-    probes: Annotated[
-        bool | None,
-        options.setting("--probes/--no-probes", "Train linear probes.", "cluster.probes"),
-    ] = None,
-    against: Annotated[
-        Path | None,
-        typer.Option(
-            "--against",
-            metavar="MODEL",
-            help="Compare its layers with those of another model of the same corpus.",
-            show_default=False,
-        ),
-    ] = None,
-    foreign: options.Foreign = None,
-    weights: options.Weights = None,
-    corpus: options.CorpusPath = None,
-    destination: options.Output = None,
-    force: options.Force = False,
-    device: options.Device = "auto",
-    seed: options.Seed = 0,
-    workers: options.Workers = 1,
-    scheduler: options.Scheduler = None,
-    quiet: options.Quiet = False,
-    as_json: options.Json = False,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Cluster(FromRecipe, Foreign, Writing, Computing, Spread):
     """Cluster what layers hold of each phone, and measure how well the clusters are the phones.
 
     Of samples that are classified correctly: k-means with Manhattan distances, spectral clustering
@@ -90,24 +22,79 @@ def command(
 
     Example: speechscope cluster --layer input,pool1,pool2,relu5 --reduce none,tsne --clusters auto
     """
-    flags = {
-        "layer": options.joined(layer),
-        "reduce": options.joined(reduce),
-        "algorithm": options.joined(algorithm),
-        "clusters": clusters,
-        "most": most,
-        "per_class": per_class,
-        "frame": frame,
-        "split": split,
-        "correct": correct,
-        "probes": probes,
-    }
-    chosen = recipes.resolve(recipe, "cluster", flags)
-    reductions = options.among(chosen["reduce"], recipes.REDUCTIONS, "--reduce")
-    algorithms = options.among(chosen["algorithm"], recipes.ALGORITHMS, "--algorithm")
-    number = options.count_or(chosen["clusters"], ("auto", "classes"), "--clusters")
-    limit = options.count_or(chosen["most"], ("classes",), "--most")
-    path = options.output_path(destination, "clusters.zarr")
+
+    checkpoint: Path | None = argument(None, "model.pt, or - to read its path.", metavar="[MODEL]")
+    layer: tuple[str, ...] = setting(
+        ("all",),
+        "Names or numbers; input, or 0; all.",
+        "Pellegrini 2016, sec. 4.1: the raw input and the layers",
+    )
+    reduce: tuple[str, ...] = setting(
+        ("none", "pca", "tsne"),
+        "Before clustering.",
+        "Pellegrini 2016, sec. 3.1",
+        choices=REDUCTIONS.names,
+    )
+    algorithm: tuple[str, ...] = setting(
+        ("kmeans", "spectral"),
+        "Ways to cluster.",
+        "Pellegrini 2016, sec. 3.2",
+        choices=CLUSTERING.names,
+    )
+    clusters: str = setting(
+        "classes",
+        "A number, classes or auto.",
+        "Pellegrini 2016, sec. 4.1: as many as phones; auto: sec. 4.2",
+        complete=("auto", "classes"),
+    )
+    most: str = setting(
+        "classes",
+        "Largest number auto tries, or classes.",
+        "Pellegrini 2016, sec. 3.2: up to as many as phones",
+        complete=("classes",),
+    )
+    per_class: int = setting(100, "Random samples a class.", "Pellegrini 2016, sec. 3", low=1)
+    frame: str = setting(
+        "third",
+        "What stands for a phone.",
+        "Pellegrini 2016, sec. 3; mean: sec. 5; segments are whole",
+        choices=("third", "middle", "mean"),
+    )
+    split: str = setting(
+        "test",
+        "Where samples are from.",
+        "chosen: unseen speakers; Pellegrini 2016 has what it tuned on",
+        choices=("train", "dev", "test"),
+    )
+    correct: bool = setting(
+        True,
+        "Samples answered correctly, or any.",
+        "Pellegrini 2016, sec. 3: correctly classified",
+        flags="--correct/--any",
+    )
+    probes: bool = setting(
+        True, "Train linear probes.", "chosen: beyond the paper", flags="--probes/--no-probes"
+    )
+    against: Path | None = option(
+        None,
+        "Compare its layers with those of another model of the same corpus.",
+        metavar="MODEL",
+    )
+    corpus: Path | None = option(None, "The corpus it came from, if it moved.")
+
+    def reads(self) -> Path | None:
+        """See `FromRecipe`."""
+        return self.corpus if self.model else self.checkpoint or Path("model.pt")
+
+
+def run(settings: Cluster, console: Console) -> Written:
+    """Write ``clusters.zarr``."""
+    number = count_or(settings.clusters, ("auto", "classes"), "--clusters")
+    limit = count_or(settings.most, ("classes",), "--most")
+    path = settings.path("clusters.zarr")
+    against = settings.against
+    if against is not None and settings.model is not None:
+        raise UsageProblem("--against compares models of ours; --model is not one")
 
     from speechscope.clustering.layer import counts_of, question_of
     from speechscope.clustering.samples import choose
@@ -119,22 +106,18 @@ def command(
     from speechscope.store.writer import create_artifact
     from speechscope.work.device import choose as choose_device
     from speechscope.work.executors import executor
-    from speechscope.work.progress import bar
 
-    given = None if model is None else options.input_path(model)
-    where = choose_device(device)
-    subject = subject_of(given, foreign, weights, corpus, where)
-    data = subject.corpus
-    example = subject.inputs(data.items(chosen["split"])[:2])
-    layers = resolve_layers(
-        layer_names(subject.network, example), options.split_list([chosen["layer"]])
+    device = choose_device(settings.device)
+    subject = subject_of(
+        settings.checkpoint, settings.model, settings.weights, settings.corpus, device
     )
+    data = subject.corpus
+    example = subject.inputs(data.items(settings.split)[:2])
+    layers = resolve_layers(layer_names(subject.network, example), list(settings.layer))
     parents = [entry(*subject.parent, path)]
     other = None
-    if against is not None and foreign is not None:
-        raise UsageProblem("--against compares models of ours; --model is not one")
     if against is not None:
-        rival = subject_of(against, None, None, data.path, where)
+        rival = subject_of(against, None, None, data.path, device)
         names = layer_names(rival.network, example)
         other = (rival, (INPUT, *names))
         parents.append(entry(against, "model", path))
@@ -143,37 +126,52 @@ def command(
         subject.inputs,
         data,
         subject.classes,
-        split=chosen["split"],
-        frame=chosen["frame"],
-        per_class=chosen["per_class"],
-        correct=chosen["correct"],
-        seed=seed,
+        split=settings.split,
+        frame=settings.frame,
+        per_class=settings.per_class,
+        correct=settings.correct,
+        seed=settings.seed,
     )
     question = question_of(
         samples,
         data,
-        reductions=reductions,
-        algorithms=algorithms,
+        reductions=settings.reduce,
+        algorithms=settings.algorithm,
         counts=counts_of(samples.labels, number, limit),
-        probes=chosen["probes"],
-        seed=seed,
+        probes=settings.probes,
+        seed=settings.seed,
     )
+    config = {**record_of(settings), "against": against and str(against), **subject.config}
     new = new_record(
         "clusters",
-        config={"recipe": recipe, **chosen, "against": against and str(against), **subject.config},
-        seed=seed,
+        config=config,
+        seed=settings.seed,
         device=str(subject.device),
         parents=parents,
     )
     work = LayerWork(subject, samples, question)
     with (
-        executor(workers, scheduler) as who,
-        create_artifact(path, "Clusters of activations", new, force=force) as writer,
-        bar("layers", quiet=quiet) as progress,
+        executor(settings.workers, settings.scheduler) as who,
+        create_artifact(path, "Clusters of activations", new, force=settings.force) as writer,
+        console.bar("layers") as progress,
     ):
         write_clusters(writer, work, layers, executor=who, other=other, progress=progress)
-    fewer = question.short(data.classes, chosen["per_class"])
+    fewer = question.short(data.classes, settings.per_class)
     if fewer:
-        output.note(f"fewer than {chosen['per_class']} samples: {fewer}", quiet=quiet)
-    facts = {"items": len(samples), "layers": len(layers)}
-    output.wrote(path, "clusters", as_json=as_json, facts=facts)
+        console.note(f"fewer than {settings.per_class} samples: {fewer}")
+    return Written(path, "clusters", {"items": len(samples), "layers": len(layers)})
+
+
+def count_or(text: str, names: Sequence[str], flag: str) -> int | str:
+    """Return a whole number, or one of the names that stand for one.
+
+    Raises
+    ------
+    UsageProblem
+        It is neither.
+    """
+    if text in names:
+        return text
+    if not text.isdecimal():
+        raise UsageProblem(f"{flag} {text}: give a whole number or {' or '.join(names)}")
+    return int(text)

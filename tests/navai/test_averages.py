@@ -8,8 +8,9 @@ from torch import Tensor
 
 from speechscope.errors import UsageProblem
 from speechscope.navai import sums
-from speechscope.navai.alignment import ALIGNMENTS, check, crop, shifts
+from speechscope.navai.alignment import crop, shifts
 from speechscope.navai.averages import Averages
+from speechscope.registry import ALIGNMENTS
 
 
 def summed(
@@ -56,7 +57,7 @@ def test_the_frame_of_the_extreme_value_is_chosen() -> None:
     gradient, lrp = x.clone(), x.clone()
     gradient[0, 1, 2, 0], gradient[0, 0, 1, 4], lrp[0, 0, 0, 6] = 5.0, -9.0, 1.0
     relevance = {"gradient": gradient, "lrp": lrp}
-    found = {name: int(shifts(name, relevance, x)) for name in ALIGNMENTS}
+    found = {name: int(shifts(name, relevance, x)) for name in ALIGNMENTS.names()}
     assert found == {"none": 0, "min-sensitivity": 1, "max-sensitivity": -3, "max-lrp": 3}
 
 
@@ -190,10 +191,3 @@ def test_means_that_do_not_fit_are_refused(monkeypatch: pytest.MonkeyPatch) -> N
             group = [(0, part)]
             one = torch.zeros(1, dtype=torch.long)
             some.add(torch.ones(1, 1, 2, 3), one, one[None], [group])
-
-
-def test_unknown_alignments_are_refused() -> None:
-    with pytest.raises(UsageProblem, match="--align middle: choose from none, min-sensitivity"):
-        check(("none", "middle"))
-    with pytest.raises(UsageProblem, match="given twice"):
-        check(("none", "none"))
