@@ -98,6 +98,8 @@ RULES: Registry[Any] = Registry("rules", "RULES", "speechscope.relevance")
 """Rules of layer-wise relevance propagation."""
 INVERSION: Registry[Any] = Registry("inversions", "INVERSION", "speechscope.inversion")
 """Methods of inversion, which ``+`` chains."""
+DESCENTS: Registry[Any] = Registry("descents", "DESCENTS", "speechscope.inversion")
+"""Rules by which backpropagation to the input moves."""
 STIMULI: Registry[Any] = Registry("stimuli", "STIMULI", "speechscope.inversion")
 """Sounds that are not speech."""
 LAYOUTS: Registry[Any] = Registry("layouts", "LAYOUTS", "speechscope.corpus")

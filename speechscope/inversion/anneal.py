@@ -10,6 +10,7 @@ from torch import Tensor
 from speechscope.inversion.derived import complete, static_channels
 from speechscope.inversion.objective import squared_norm
 from speechscope.inversion.problem import Found, Problem
+from speechscope.registry import INVERSION
 
 SWEEP = 100
 """Proposals between two entries of the history."""
@@ -108,6 +109,7 @@ def temperatures(settings: AnnealSettings, start: Tensor, first: int, count: int
     return settings.temperature * fall[:, None] * start
 
 
+@INVERSION.register("anneal")
 def anneal(problem: Problem, start: Tensor | None, settings: AnnealSettings) -> Found:
     """Search by simulated annealing, and return the best X any chain of an item has visited.
 

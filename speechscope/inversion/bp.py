@@ -9,6 +9,7 @@ from torch import Tensor
 from speechscope.inversion.derived import complete, static_channels
 from speechscope.inversion.problem import Found, Problem
 from speechscope.inversion.rules import RuleSettings, make_rule
+from speechscope.registry import INVERSION
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ def random_start(shape: Sequence[int], seeds: Sequence[int], deviation: float) -
     return out
 
 
+@INVERSION.register("bp")
 def bp(problem: Problem, start: Tensor | None, settings: BpSettings) -> Found:
     """Descend on E = ½ ‖Y* − Y‖² + λ/2 ‖X‖² by the derivative ∂E/∂X.
 

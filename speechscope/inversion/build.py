@@ -1,6 +1,5 @@
 """A recipe's values as the settings of the methods."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from speechscope.inversion.align import AlignSettings
@@ -11,47 +10,46 @@ from speechscope.inversion.chain import InversionSettings
 from speechscope.inversion.rules import RuleSettings
 
 
-def inversion_settings(chosen: Mapping[str, Any], seed: int) -> InversionSettings:
+def inversion_settings(chosen: Any) -> InversionSettings:
     """Return the settings that the values of ``invert`` in `speechscope.recipes` stand for."""
-    own_rate = f"rate_{chosen['optimizer']}"
     return InversionSettings(
-        l2=chosen["l2"],
-        block=chosen["block"],
-        average=chosen["average"],
-        noise=chosen["noise"],
+        l2=chosen.l2,
+        block=chosen.block,
+        average=chosen.average,
+        noise=chosen.noise,
         bp=BpSettings(
-            steps=chosen["steps"],
-            start=chosen["start"],
+            steps=chosen.steps,
+            start=chosen.start,
             rule=RuleSettings(
-                name=chosen["optimizer"],
-                rate=chosen.get(own_rate, chosen["rate"]),
+                name=chosen.optimizer,
+                rate=chosen.step_size or 0.0,
                 driver=BoldDriverSettings(
-                    rate=chosen["rate"], up=chosen["up"], down=chosen["down"], stop=chosen["stop"]
+                    rate=chosen.step_size or 0.0, up=chosen.up, down=chosen.down, stop=chosen.stop
                 ),
             ),
         ),
         anneal=AnnealSettings(
-            proposals=chosen["proposals"],
-            chains=chosen["chains"],
-            rows=chosen["rows"],
-            share=chosen["share"],
-            reach=chosen["reach"],
-            temperature=chosen["temperature"],
-            cooling=chosen["cooling"],
-            seed=seed,
+            proposals=chosen.proposals,
+            chains=chosen.chains,
+            rows=chosen.rows,
+            share=chosen.share,
+            reach=chosen.reach,
+            temperature=chosen.temperature,
+            cooling=chosen.cooling,
+            seed=chosen.seed,
         ),
     )
 
 
-def align_settings(chosen: Mapping[str, Any], seed: int) -> AlignSettings:
+def align_settings(chosen: Any) -> AlignSettings:
     """Return those of the decoders that ``align`` trains."""
     return AlignSettings(
-        items=chosen["align_items"],
-        epochs=chosen["align_epochs"],
-        batch=chosen["align_batch"],
-        hidden=chosen["align_hidden"],
-        rate=chosen["align_rate"],
-        dropout=chosen["align_dropout"],
-        lags=chosen["align_lags"],
-        seed=seed,
+        items=chosen.align_items,
+        epochs=chosen.align_epochs,
+        batch=chosen.align_batch,
+        hidden=chosen.align_hidden,
+        rate=chosen.align_rate,
+        dropout=chosen.align_dropout,
+        lags=chosen.align_lags,
+        seed=chosen.seed,
     )

@@ -4,8 +4,10 @@ import torch
 
 from speechscope.errors import UsageProblem
 from speechscope.inversion.problem import Found, Problem
+from speechscope.registry import INVERSION
 
 
+@INVERSION.register("decode")
 def decode(name: str, problem: Problem) -> Found:
     """Restore the input from the activations by the decoder called `name`.
 
@@ -28,3 +30,9 @@ def decode(name: str, problem: Problem) -> Found:
     energy, _ = problem.objective().evaluate(x)
     steps = torch.zeros(len(x), dtype=torch.int64, device=x.device)
     return Found(x, energy[:, None], steps)
+
+
+@INVERSION.register("align")
+def align(name: str, problem: Problem) -> Found:
+    """Restore the input by a decoder trained up to a delay."""
+    return decode(name, problem)

@@ -14,7 +14,8 @@ from speechscope.corpus.reading import GAIN_SCALE
 from speechscope.corpus.store import Corpus
 from speechscope.errors import SpeechscopeError, UsageProblem
 from speechscope.features.scaling import SCOPES, Scaling
-from speechscope.inversion.stimuli import STIMULI, make_stimuli
+from speechscope.inversion.stimuli import make_stimuli
+from speechscope.registry import STIMULI
 
 Float = NDArray[np.float32]
 Items = NDArray[np.integer[Any]]
@@ -208,7 +209,9 @@ def stimuli(kind: str, count: int, trained: Corpus, seed: int) -> SoundExamples:
         There is no such kind.
     """
     if kind not in STIMULI:
-        raise UsageProblem(f"--input {kind}: choose from {', '.join(STIMULI)}, or a corpus folder")
+        raise UsageProblem(
+            f"--input {kind}: choose from {', '.join(STIMULI.names())}, or a corpus folder"
+        )
     sizes = trained.representation.transform
     waveforms = make_stimuli(kind, count, sizes.samples, sizes.rate, seed)
     return SoundExamples(waveforms, kind, kind, trained)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from speechscope.errors import UsageProblem
 from speechscope.inversion.bold_driver import BoldDriver, BoldDriverSettings
+from speechscope.registry import DESCENTS
 
 DECAY_FIRST, DECAY_SECOND, FLOOR = 0.9, 0.999, 1e-8
 """Adam's constants (Kingma & Ba 2015, alg. 1)."""
@@ -68,6 +69,7 @@ def make_rule(settings: RuleSettings, like: Tensor) -> Rule:
     raise UsageProblem(f"optimizer {settings.name}: choose from bold, adagrad, adam, lbfgs")
 
 
+@DESCENTS.register("bold")
 class BoldDescent:
     """X ← X − η f ∂E/∂X with the factor f of the bold driver (Churchman 2015, sec. 6.4.2)."""
 
@@ -89,6 +91,7 @@ class BoldDescent:
         self._driver.keep(items)
 
 
+@DESCENTS.register("adagrad")
 class AdaGrad:
     """X ← X − η ∂E/∂X / √G, G the sum of the squared derivatives so far.
 
@@ -113,6 +116,7 @@ class AdaGrad:
         self._squares = self._squares[items]
 
 
+@DESCENTS.register("adam")
 class Adam:
     """X ← X − η m̂ / (√v̂ + ε), m̂ and v̂ the corrected running means of ∂E/∂X and its square.
 
@@ -142,6 +146,7 @@ class Adam:
         self._mean, self._square = self._mean[items], self._square[items]
 
 
+@DESCENTS.register("lbfgs")
 class LimitedMemoryBfgs:
     """L-BFGS with a step that is halved until E falls enough, every item by itself.
 

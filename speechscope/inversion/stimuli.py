@@ -1,10 +1,11 @@
 """Sounds that are not speech, to be reconstructed beside it (Churchman 2015, sec. 7)."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from speechscope.registry import STIMULI
 
 Waveform = NDArray[np.float32]
 
@@ -15,6 +16,7 @@ LEVEL = 0.05
 """Root mean square while it sounds, about that of read speech (chosen)."""
 
 
+@STIMULI.register("chirps")
 def chirps(rng: np.random.Generator, time: NDArray[Any]) -> NDArray[Any]:
     """Return a sine that sweeps evenly between two random frequencies (sec. 7, fig. 8)."""
     first, last = np.exp(rng.uniform(np.log(LOW), np.log(HIGH), 2))
@@ -23,11 +25,13 @@ def chirps(rng: np.random.Generator, time: NDArray[Any]) -> NDArray[Any]:
     return wave
 
 
+@STIMULI.register("noise")
 def noise(rng: np.random.Generator, time: NDArray[Any]) -> NDArray[Any]:
     """Return white noise."""
     return rng.normal(size=len(time))
 
 
+@STIMULI.register("tones")
 def tones(rng: np.random.Generator, time: NDArray[Any]) -> NDArray[Any]:
     """Return a sine of one random frequency."""
     frequency = np.exp(rng.uniform(np.log(LOW), np.log(HIGH)))
@@ -35,6 +39,7 @@ def tones(rng: np.random.Generator, time: NDArray[Any]) -> NDArray[Any]:
     return wave
 
 
+@STIMULI.register("music-like")
 def music_like(rng: np.random.Generator, time: NDArray[Any]) -> NDArray[Any]:
     """Return a major triad of decaying harmonic notes on a random semitone."""
     root = 110.0 * 2 ** (rng.integers(0, 25) / 12)
@@ -46,14 +51,6 @@ def music_like(rng: np.random.Generator, time: NDArray[Any]) -> NDArray[Any]:
             if frequency < HIGH:
                 wave += decay * np.sin(2 * np.pi * (frequency * time + rng.uniform()))
     return wave
-
-
-STIMULI: dict[str, Callable[[np.random.Generator, NDArray[Any]], NDArray[Any]]] = {
-    "chirps": chirps,
-    "noise": noise,
-    "tones": tones,
-    "music-like": music_like,
-}
 
 
 def make_stimuli(kind: str, count: int, samples: int, rate: int, seed: int) -> Waveform:

@@ -1,159 +1,34 @@
 """``speechscope invert``: reconstruct inputs from the activity of a layer."""
 
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from speechscope import recipes
 from speechscope.errors import UsageProblem
-from speechscope.stages import options, output
+from speechscope.registry import DESCENTS, INVERSION, STIMULI
+from speechscope.settings import argument, option, record_of, setting
+from speechscope.stages.shared import (
+    Choosing,
+    Computing,
+    Foreign,
+    FromRecipe,
+    Moved,
+    Sharded,
+    Spread,
+    Written,
+)
+from speechscope.work.progress import Console
+
+if TYPE_CHECKING:
+    from speechscope.corpus.store import Corpus
+    from speechscope.inversion.source import Source
+
+RATES = {"bold": 1e-6, "adagrad": 0.02, "adam": 0.01}
+"""η of each rule: Churchman 2015, sec. 6.4.2, of the bold driver; chosen, an entry's first step."""
 
 
-def command(
-    model: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[CHECKPOINT]",
-            help="decoder.pt where the method decodes, else model.pt; - reads its path.",
-            show_default=False,
-        ),
-    ] = None,
-    recipe: options.Recipe = recipes.DEFAULT,
-    layer: Annotated[
-        list[str] | None, options.setting("--layer", "Layers to invert from.", "invert.layer")
-    ] = None,
-    method: Annotated[
-        list[str] | None,
-        options.setting(
-            "--method",
-            "anneal, bp, decode, align, or chains of them such as decode+bp.",
-            "invert.method",
-        ),
-    ] = None,
-    l2: Annotated[
-        float | None, options.setting("--l2", "Weight λ of λ/2 ‖X‖².", "invert.l2", min=0.0)
-    ] = None,
-    average: Annotated[
-        int | None, options.setting("--average", "Runs to average.", "invert.average", min=1)
-    ] = None,
-    noise: Annotated[
-        float | None,
-        options.setting(
-            "--noise", "Noise of decode and align in averages.", "invert.noise", min=0.0
-        ),
-    ] = None,
-    steps: Annotated[
-        int | None, options.setting("--steps", "Most steps of bp.", "invert.steps", min=0)
-    ] = None,
-    start: Annotated[
-        float | None,
-        options.setting("--start", "Deviation of bp's random start.", "invert.start", min=0.0),
-    ] = None,
-    optimizer: Annotated[
-        str | None, options.setting("--optimizer", "How bp descends.", "invert.optimizer")
-    ] = None,
-    rate: Annotated[
-        float | None,
-        options.setting("--rate", "Master rate η of bold, adagrad or adam.", "invert.rate"),
-    ] = None,
-    up: Annotated[
-        float | None, options.setting("--up", "The bold driver's growth.", "invert.up", min=1.0)
-    ] = None,
-    down: Annotated[
-        float | None,
-        options.setting("--down", "The bold driver's fall.", "invert.down", min=0.0, max=1.0),
-    ] = None,
-    stop: Annotated[
-        float | None,
-        options.setting("--stop", "The factor below which it stops.", "invert.stop", min=0.0),
-    ] = None,
-    proposals: Annotated[
-        int | None,
-        options.setting("--proposals", "Neighbours anneal tries.", "invert.proposals", min=1),
-    ] = None,
-    chains: Annotated[
-        int | None,
-        options.setting("--chains", "Chains of anneal an item.", "invert.chains", min=1),
-    ] = None,
-    rows: Annotated[
-        int | None, options.setting("--rows", "Bands a neighbour changes.", "invert.rows", min=1)
-    ] = None,
-    share: Annotated[
-        float | None,
-        options.setting(
-            "--share", "Share of their entries that change.", "invert.share", min=0.0, max=1.0
-        ),
-    ] = None,
-    reach: Annotated[
-        float | None, options.setting("--reach", "Largest change r.", "invert.reach", min=0.0)
-    ] = None,
-    temperature: Annotated[
-        float | None,
-        options.setting(
-            "--temperature", "First temperature over the first E.", "invert.temperature", min=0.0
-        ),
-    ] = None,
-    cooling: Annotated[
-        float | None,
-        options.setting(
-            "--cooling", "Last temperature over the first.", "invert.cooling", min=0.0, max=1.0
-        ),
-    ] = None,
-    align_items: Annotated[
-        int | None,
-        options.setting(
-            "--align-items", "Training segments of align.", "invert.align_items", min=1
-        ),
-    ] = None,
-    align_epochs: Annotated[
-        int | None,
-        options.setting("--align-epochs", "Passes over them.", "invert.align_epochs", min=1),
-    ] = None,
-    align_lags: Annotated[
-        int | None,
-        options.setting(
-            "--align-lags", "Delay align is free in \\[samples].", "invert.align_lags", min=0
-        ),
-    ] = None,
-    audio: Annotated[
-        Path | None,
-        typer.Option("--audio", metavar="FILE", help="A recording instead.", show_default=False),
-    ] = None,
-    given: Annotated[
-        str | None,
-        typer.Option(
-            "--input",
-            metavar="KIND",
-            help="Instead: chirps, noise, tones, music-like, or another corpus.",
-            show_default=False,
-        ),
-    ] = None,
-    count: Annotated[
-        int | None, options.setting("--count", "Sounds of a kind.", "invert.count", min=1)
-    ] = None,
-    items: options.Items = None,
-    per_class: Annotated[
-        int | None,
-        options.setting("--per-class", "Random test items a class.", "invert.per_class", min=1),
-    ] = None,
-    everything: options.Everything = False,
-    wav: options.Wav = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped run.")] = False,
-    foreign: options.Foreign = None,
-    weights: options.Weights = None,
-    corpus: options.CorpusPath = None,
-    checkpoint: options.CheckpointPath = None,
-    destination: options.Output = None,
-    force: options.Force = False,
-    device: options.Device = "auto",
-    seed: options.Seed = 0,
-    workers: options.Workers = 1,
-    scheduler: options.Scheduler = None,
-    shard: options.Shard = None,
-    quiet: options.Quiet = False,
-    as_json: options.Json = False,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Invert(FromRecipe, Choosing, Foreign, Moved, Sharded, Computing, Spread):
     """Reconstruct test items from what a layer makes of them, and turn them back into sound.
 
     anneal proposes random changes and bp descends, both on ½‖Y* − Y‖² + λ/2‖X‖²; decode runs a
@@ -166,175 +41,313 @@ def command(
 
     Example: speechscope invert --layer 1,9 --method bp,decode+bp --per-class 2
     """
-    options.exclusive(
-        {"--items": items is not None, "--per-class": per_class is not None, "--all": everything}
+
+    source: Path | None = argument(
+        None,
+        "decoder.pt where the method decodes, else model.pt; - reads its path.",
+        metavar="[CHECKPOINT]",
     )
-    options.exclusive({"--audio": audio is not None, "--input": given is not None})
-    options.exclusive({"CHECKPOINT": model is not None, "--model": foreign is not None})
-    if weights is not None and foreign is None:
-        raise UsageProblem("--weights goes with --model package.module:factory")
-    flags = {
-        "layer": options.joined(layer),
-        # Other networks have no decoders to start from.
-        "method": options.joined(method) or ("bp" if foreign else None),
-        "l2": l2,
-        "average": average,
-        "noise": noise,
-        "steps": steps,
-        "start": start,
-        "optimizer": optimizer,
-        "up": up,
-        "down": down,
-        "stop": stop,
-        "proposals": proposals,
-        "chains": chains,
-        "rows": rows,
-        "share": share,
-        "reach": reach,
-        "temperature": temperature,
-        "cooling": cooling,
-        "align_items": align_items,
-        "align_epochs": align_epochs,
-        "align_lags": align_lags,
-        "count": count,
-        "per_class": per_class,
-    }
-    chosen = recipes.resolve(recipe, "invert", flags)
-    own_rate = {"adagrad": "rate_adagrad", "adam": "rate_adam"}.get(chosen["optimizer"], "rate")
-    if rate is not None:
-        chosen[own_rate] = rate
+    layer: tuple[str, ...] = setting(
+        ("1", "3", "6", "9", "12"), "Layers to invert from.", "Churchman 2015, sec. 7"
+    )
+    method: tuple[str, ...] = setting(
+        ("decode+bp",),
+        "anneal, bp, decode, align, or chains of them such as decode+bp.",
+        "Churchman 2015, sec. 8: the best of the paper's methods",
+        complete=INVERSION.names,
+    )
+    l2: float = setting(
+        0.3,
+        "Weight λ of λ/2 ‖X‖².",
+        "chosen on recorded speech, docs/results.md; Churchman 2015, sec. 6.4.1 gives no value",
+        low=0,
+    )
+    average: int = setting(
+        1,
+        "Runs to average.",
+        "Churchman 2015, sec. 6.7 describes averages, sec. 7 reports single runs",
+        low=1,
+    )
+    noise: float = setting(
+        0.1,
+        "Noise of decode and align in averages.",
+        'chosen: "slight" (Churchman 2015, sec. 6.7), a tenth of the activations\' size',
+        low=0,
+    )
+    steps: int = setting(2000, "Most steps of bp.", "chosen", low=0)
+    start: float = setting(
+        1e-3,
+        "Deviation of bp's random start.",
+        "chosen: a random start breaks symmetry (Churchman 2015, sec. 6.7)",
+        low=0,
+    )
+    optimizer: str = setting(
+        "bold", "How bp descends.", "Churchman 2015, sec. 6.4.2", choices=DESCENTS.names
+    )
+    rate: float | None = setting(
+        None,
+        "Master rate η; by default 1e-6 of bold, 0.02 of adagrad, 0.01 of adam.",
+        "Churchman 2015, sec. 6.4.2, of the bold driver; chosen: an entry's first step",
+    )
+    up: float = setting(1.01, "The bold driver's growth.", "Churchman 2015, sec. 6.4.2", low=1)
+    down: float = setting(
+        0.9, "The bold driver's fall.", "Churchman 2015, sec. 6.4.2", low=0, high=1
+    )
+    stop: float = setting(
+        0.005, "The factor below which it stops.", "Churchman 2015, sec. 6.4.2", low=0
+    )
+    proposals: int = setting(
+        20000,
+        "Neighbours anneal tries.",
+        "chosen: Churchman 2015, sec. 8 names a restricted number, without the number",
+        low=1,
+    )
+    chains: int = setting(1, "Chains of anneal an item.", "Churchman 2015, sec. 6.3: one", low=1)
+    rows: int = setting(
+        5,
+        "Bands a neighbour changes.",
+        "chosen: 200 Hz; Churchman 2015, sec. 6.3.1 leaves n open",
+        low=1,
+    )
+    share: float = setting(
+        0.5, "Share of their entries that change.", "Churchman 2015, sec. 6.3.1", low=0, high=1
+    )
+    reach: float = setting(0.05, "Largest change r.", "Churchman 2015, sec. 6.3.1", low=0)
+    temperature: float = setting(
+        1e-4,
+        "First temperature over the first E.",
+        "chosen: a share of E; Churchman 2015, sec. 6.3 asks for a high start",
+        low=0,
+    )
+    cooling: float = setting(
+        1e-4,
+        "Last temperature over the first.",
+        "chosen: Churchman 2015, sec. 6.3 asks for T near 0 at the end",
+        low=0,
+        high=1,
+    )
+    align_items: int = setting(
+        28000,
+        "Training segments of align.",
+        "chosen: as many as the corpus of docs/results.md has",
+        low=1,
+    )
+    align_epochs: int = setting(
+        4, "Passes over them.", "chosen: more items and passes still help, at their cost", low=1
+    )
+    align_batch: int = setting(
+        128, "Segments a step of align.", "as in training, Churchman 2015, sec. 3.3", flags=""
+    )
+    align_hidden: int = setting(
+        512, "Hidden units of align.", "chosen on recorded speech", flags=""
+    )
+    align_rate: float = setting(
+        2e-3, "Adam's rate of align.", "chosen on recorded speech: twice Adam's usual", flags=""
+    )
+    align_dropout: float = setting(0.2, "Share of the hidden units left out.", "chosen", flags="")
+    align_lags: int = setting(
+        1541,
+        "Delay align is free in [samples].",
+        "chosen: 96 ms; segments lie in the middle, as mxcorr's do",
+        low=0,
+    )
+    audio: Path | None = option(None, "A recording instead.", metavar="FILE")
+    input: str | None = option(
+        None,
+        "Instead: chirps, noise, tones, music-like, or another corpus.",
+        metavar="KIND",
+        complete=STIMULI.names,
+    )
+    count: int = setting(
+        48, "Sounds of a kind.", "Churchman 2015, sec. 7: as many as there are classes", low=1
+    )
+    block: int = setting(
+        128,
+        "Items at a time.",
+        "chosen: the overhead of a step is then a tenth of it (measured)",
+        flags="",
+    )
+    per_class: int = setting(
+        1,
+        "Random test items a class.",
+        "Churchman 2015, sec. 7: one example from each class",
+        low=1,
+    )
+    wav: Path | None = option(None, "Write sounds there too.", metavar="DIR")
+    resume: bool = option(False, "Go on with a stopped run.")
 
-    from collections.abc import Mapping
+    def sequences(self) -> list[tuple[str, ...]]:
+        """Return the methods, each as those that follow each other in it.
 
+        Raises
+        ------
+        UsageProblem
+            There is no such method.
+        """
+        found = [tuple(part.strip() for part in name.split("+")) for name in self.method]
+        for name, parts in zip(self.method, found, strict=True):
+            if not all(part in INVERSION for part in parts):
+                known = ", ".join(INVERSION.names())
+                raise UsageProblem(f"method {name}: choose from {known}, or chain them with +")
+        return found
+
+    def uses(self, method: str) -> bool:
+        """Say whether a method is part of any that is asked for."""
+        return any(method in parts for parts in self.sequences())
+
+    def reads(self) -> Path:
+        """See `FromRecipe`."""
+        if self.model:
+            return self.corpus or Path("corpus.zarr")
+        return self.source or Path("decoder.pt" if self.uses("decode") else "model.pt")
+
+    @property
+    def step_size(self) -> float | None:
+        """η of the rule; None: it has none."""
+        return RATES.get(self.optimizer) if self.rate is None else self.rate
+
+
+def run(settings: Invert, console: Console) -> Written:
+    """Write ``inversion.zarr``."""
     import torch
 
     from speechscope.corpus import selection
-    from speechscope.corpus.store import Corpus
-    from speechscope.inversion import source
     from speechscope.inversion.align import train_aligned
     from speechscope.inversion.build import align_settings, inversion_settings
-    from speechscope.inversion.chain import most_steps, parse_method
+    from speechscope.inversion.chain import most_steps
     from speechscope.inversion.derived import derivation
-    from speechscope.inversion.examples import Items, TrainingSegments
+    from speechscope.inversion.examples import TrainingSegments
     from speechscope.inversion.examples import choose as choose_examples
-    from speechscope.inversion.problem import Restorer
     from speechscope.inversion.sound import audible, stft_of
-    from speechscope.inversion.stimuli import STIMULI
     from speechscope.inversion.store import Inverter, chunk_items, write_inversion
     from speechscope.inversion.waveforms import write_wavs
     from speechscope.store.lineage import entry
     from speechscope.store.record import new_record
-    from speechscope.store.shards import Shard
     from speechscope.store.wav import check_target
     from speechscope.store.writer import create_artifact
     from speechscope.work.device import choose
     from speechscope.work.executors import executor
-    from speechscope.work.progress import bar
 
-    one = None if shard is None else Shard.parse(shard)
-    usual = Path("inversion.zarr")
-    path = options.output_path(destination, str(usual if one is None else one.path(usual)))
-    methods = chosen["method"].split(",")
-    used = {part for name in methods for part in parse_method(name)}
-    where = choose(device)
-    if foreign is not None:
-        found = source.of_factory(foreign, weights, corpus, chosen["method"], where)
-    else:
-        moved = {kind: p for kind, p in (("corpus", corpus), ("model", checkpoint)) if p}
-        given_path = options.input_path(model or ("decoder.pt" if "decode" in used else "model.pt"))
-        found = source.of_checkpoint(given_path, chosen["method"], moved, where)
+    settings.exclusive("items", "per_class", "all")
+    settings.exclusive("audio", "input")
+    settings.exclusive("source", "model")
+    if settings.weights is not None and settings.model is None:
+        raise UsageProblem("--weights goes with --model package.module:factory")
+    if settings.model is not None and "method" not in settings.given:
+        settings = replace(settings, method=("bp",))  # there are no decoders to start from
+    settings.sequences()
+    path, part = settings.path("inversion.zarr"), settings.part()
+    device = choose(settings.device)
+    found = _source(settings, device)
     data, network = found.corpus, found.network
-    layers = [network.resolve(name) for name in chosen["layer"].split(",")]
-    restorers: dict[str, Mapping[int, Restorer]] = {}
-    if "decode" in used:
-        restorers["decode"] = found.decoders
-        missing = [layer for layer in layers if layer not in restorers["decode"]]
-        if missing:
-            known = ", ".join(map(str, sorted(restorers["decode"])))
-            raise UsageProblem(
-                f"{found.path} has decoders for layers {known}, not "
-                f"{', '.join(map(str, missing))}; train them with decode-train --layer"
-            )
-    if "align" in used and not (data.features == "real" and data.invertible):
-        raise UsageProblem(
-            "--method align needs segments as real spectrograms, without z-normalisation; "
-            f"{data.path} holds {data.features}"
-        )
+    layers = [network.resolve(name) for name in settings.layer]
+    restorers = {"decode": dict(found.decoders)} if settings.uses("decode") else {}
+    _check(settings, found, layers)
 
-    ranges = None if items is None else options.split_list(items)
-
-    def items_of(held: Corpus) -> Items:
+    def items_of(corpus: "Corpus"):  # type: ignore[no-untyped-def]
         return selection.choose(
-            held,
+            corpus,
             "test",
-            ranges=ranges,
-            everything=everything,
-            count=chosen["per_class"],
-            seed=seed,
+            ranges=None if settings.items is None else list(settings.items),
+            everything=settings.all,
+            count=settings.per_class,
+            seed=settings.seed,
         )
 
-    examples = choose_examples(data, audio, given, chosen["count"], seed, items_of)
+    examples = choose_examples(
+        data, settings.audio, settings.input, settings.count, settings.seed, items_of
+    )
     parents = [entry(found.path, found.kind, path)]
-    if given is not None and examples.kind not in STIMULI:
-        parents.append(entry(Path(given), "corpus", path))
+    if settings.input is not None and examples.kind not in STIMULI:
+        parents.append(entry(Path(settings.input), "corpus", path))
     if not audible(data):
-        if wav is not None:
+        if settings.wav is not None:
             raise UsageProblem(f"--wav: {data.features} spectrograms have no waveform")
-        output.note(f"{data.features} spectrograms cannot be turned back into sound", quiet=quiet)
-    if wav is not None:
-        check_target(wav, force=force)
-    settings, derived = inversion_settings(chosen, seed), derivation(data)
+        console.note(f"{data.features} spectrograms cannot be turned back into sound")
+    if settings.wav is not None:
+        check_target(settings.wav, force=settings.force)
+    derived = derivation(data)
     count = len(examples.index)
     step = chunk_items(count)
-    part = slice(0, count) if one is None else one.part(count, step)
+    some = slice(0, count) if part is None else part.part(count, step)
     new = new_record(
         "inversion",
         config={
-            "recipe": recipe,
-            **chosen,
+            **record_of(settings),
+            "rate": settings.step_size,
             "split": "test",
             "input": examples.kind,
             **found.config,
-            **({} if one is None else {"shard": one.config(count, step)}),
+            **({} if part is None else {"shard": part.config(count, step)}),
         },
-        seed=seed,
-        device=str(where),
+        seed=settings.seed,
+        device=str(device),
         parents=parents,
     )
     with (
-        executor(workers, scheduler) as who,
-        create_artifact(path, "Reconstructed inputs", new, force=force, resume=resume) as writer,
+        executor(settings.workers, settings.scheduler) as workers,
+        create_artifact(
+            path, "Reconstructed inputs", new, force=settings.force, resume=settings.resume
+        ) as writer,
     ):
-        if "align" in used:
-            with bar("align", quiet=quiet) as progress:
+        if settings.uses("align"):
+            with console.bar("align") as progress:
                 restorers["align"] = {
                     **train_aligned(
                         network,
                         layers,
-                        TrainingSegments(data, where, chosen["align_items"], seed),
+                        TrainingSegments(data, device, settings.align_items, settings.seed),
                         stft_of(data),
-                        torch.from_numpy(data.mean).to(where),
-                        align_settings(chosen, seed),
+                        torch.from_numpy(data.mean).to(device),
+                        align_settings(settings),
                         progress,
-                        derived=None if derived is None else derived.to(where),
+                        derived=None if derived is None else derived.to(device),
                     )
                 }
-        with bar("invert", quiet=quiet) as progress:
+        with console.bar("invert") as progress:
+            chosen = inversion_settings(settings)
             work = Inverter(
                 data,
                 network,
                 restorers,
                 examples,
                 layers,
-                methods,
-                settings,
-                max(most_steps(name, settings) for name in methods),
-                seed,
+                settings.method,
+                chosen,
+                max(most_steps(name, chosen) for name in settings.method),
+                settings.seed,
                 derived,
             )
-            write_inversion(writer, work, step=step, part=part, executor=who, progress=progress)
-    held = part.stop - part.start
-    if wav is not None:
-        write_wavs(path, wav, force=force)
-    output.note(f"{held} items, layers {chosen['layer']}, {chosen['method']}", quiet=quiet)
-    output.wrote(path, "inversion", as_json=as_json, facts={"items": held})
+            write_inversion(writer, work, step=step, part=some, executor=workers, progress=progress)
+    if settings.wav is not None:
+        write_wavs(path, settings.wav, force=settings.force)
+    items = some.stop - some.start
+    console.note(f"{items} items, layers {','.join(settings.layer)}, {','.join(settings.method)}")
+    return Written(path, "inversion", {"items": items})
+
+
+def _source(settings: Invert, device) -> "Source":  # type: ignore[no-untyped-def]
+    from speechscope.inversion import source
+
+    method = ",".join(settings.method)
+    if settings.model is not None:
+        return source.of_factory(settings.model, settings.weights, settings.corpus, method, device)
+    moved = settings.moved()
+    moved.pop("decoder", None)
+    return source.of_checkpoint(settings.reads(), method, moved, device)
+
+
+def _check(settings: Invert, found: "Source", layers: list[int]) -> None:
+    missing = [layer for layer in layers if layer not in found.decoders]
+    if settings.uses("decode") and missing:
+        known = ", ".join(map(str, sorted(found.decoders)))
+        raise UsageProblem(
+            f"{found.path} has decoders for layers {known}, not "
+            f"{', '.join(map(str, missing))}; train them with decode-train --layer"
+        )
+    data = found.corpus
+    if settings.uses("align") and not (data.features == "real" and data.invertible):
+        raise UsageProblem(
+            "--method align needs segments as real spectrograms, without z-normalisation; "
+            f"{data.path} holds {data.features}"
+        )
