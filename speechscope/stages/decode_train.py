@@ -1,100 +1,17 @@
 """``speechscope decode-train``: decoders that restore the input from a layer's activity."""
 
-from dataclasses import asdict
-from typing import Annotated
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
-import typer
+from speechscope.settings import argument, option, record_of, setting
+from speechscope.stages.shared import Computing, FromRecipe, Writing, Written
+from speechscope.work.progress import Console
 
-from speechscope import recipes
-from speechscope.stages import options, output
+NOT_TRIED = "Riemens 2015, sec. 8: proposed, not tried"
 
 
-def command(
-    model: Annotated[
-        str, typer.Argument(metavar="[MODEL]", help="The trained network; - reads its path.")
-    ] = "model.pt",
-    recipe: options.Recipe = recipes.DEFAULT,
-    layer: Annotated[
-        list[str] | None,
-        options.setting(
-            "--layer", "Layers to decode from; unit2 is where two units end.", "decode-train.layer"
-        ),
-    ] = None,
-    epochs: Annotated[
-        int | None,
-        options.setting("--epochs", "Epochs of each stage.", "decode-train.epochs", min=0),
-    ] = None,
-    together: Annotated[
-        int | None,
-        options.setting(
-            "--together", "Epochs of all stages together.", "decode-train.together", min=0
-        ),
-    ] = None,
-    per_class: Annotated[
-        int | None,
-        options.setting("--per-class", "Items a class.", "decode-train.per_class", min=1),
-    ] = None,
-    batch: Annotated[
-        int | None, options.setting("--batch", "Items a batch.", "decode-train.batch", min=1)
-    ] = None,
-    lr: Annotated[
-        float | None, options.setting("--lr", "AdaGrad's master step size.", "decode-train.lr")
-    ] = None,
-    units: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--units",
-            help="Decode after so many units (convolution and pooling), in place of --layer.",
-            show_default=False,
-        ),
-    ] = None,
-    encoder: Annotated[
-        str | None,
-        options.setting("--encoder", "The encoder's weights.", "decode-train.encoder"),
-    ] = None,
-    decoder: Annotated[
-        str | None,
-        options.setting("--decoder", "The decoder's weights.", "decode-train.decoder"),
-    ] = None,
-    unpool: Annotated[
-        str | None,
-        options.setting("--unpool", "How pooling is inverted.", "decode-train.unpool"),
-    ] = None,
-    stack: Annotated[
-        str | None,
-        options.setting("--stack", "In which order parts are trained.", "decode-train.stack"),
-    ] = None,
-    relu: Annotated[
-        bool | None,
-        options.setting("--relu/--no-relu", "ReLUs in the decoder.", "decode-train.relu"),
-    ] = None,
-    noise: Annotated[
-        float | None,
-        options.setting(
-            "--noise", "Noise on the inputs, of their size.", "decode-train.noise", min=0.0
-        ),
-    ] = None,
-    sparse: Annotated[
-        float | None,
-        options.setting(
-            "--sparse", "Weight of the code's L1 norm.", "decode-train.sparse", min=0.0
-        ),
-    ] = None,
-    contractive: Annotated[
-        float | None,
-        options.setting(
-            "--contractive", "Weight of the code's slope.", "decode-train.contractive", min=0.0
-        ),
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped run.")] = False,
-    corpus: options.CorpusPath = None,
-    destination: options.Output = None,
-    force: options.Force = False,
-    device: options.Device = "auto",
-    seed: options.Seed = 0,
-    quiet: options.Quiet = False,
-    as_json: options.Json = False,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class DecodeTrain(FromRecipe, Writing, Computing):
     """Train a decoder for each layer, and the encoder with it where asked.
 
     By default the network stays as it is, pooling is inverted blindly, and decoders are trained
@@ -104,26 +21,87 @@ def command(
 
     Example: speechscope decode-train --encoder random --decoder random --stack weak --units 2
     """
-    options.exclusive({"--units": bool(units), "--layer": bool(layer)})
-    flags = {
-        "layer": ",".join(f"unit{n}" for n in options.split_list(units)) or options.joined(layer),
-        "epochs": epochs,
-        "together": together,
-        "per_class": per_class,
-        "batch": batch,
-        "lr": lr,
-        "encoder": encoder,
-        "decoder": decoder,
-        "unpool": unpool,
-        "stack": stack,
-        "relu": relu,
-        "noise": noise,
-        "sparse": sparse,
-        "contractive": contractive,
-    }
-    chosen = recipes.resolve(recipe, "decode-train", flags)
-    source, path = options.input_path(model), options.output_path(destination, "decoder.pt")
-    moved = {"corpus": corpus} if corpus else {}
+
+    model: Path = argument(
+        Path("model.pt"), "The trained network; - reads its path.", metavar="[MODEL]"
+    )
+    layer: tuple[str, ...] = setting(
+        ("1", "3", "6", "9", "12"),
+        "Layers to decode from; unit2 is where two units end.",
+        "sec. 7",
+    )
+    epochs: int = setting(
+        3, "Epochs of each stage.", "chosen: a stage by itself has levelled by then", low=0
+    )
+    together: int = setting(
+        6, "Epochs of all stages together.", "chosen: the error has levelled by then", low=0
+    )
+    per_class: int = setting(
+        50, "Items a class.", "chosen: the encoder is fixed, fewer items do", low=1
+    )
+    test_per_class: int = setting(
+        20, "Test items a class.", "chosen: a mean needs no more", flags=""
+    )
+    batch: int = setting(128, "Items a batch.", "sec. 3.3", low=1)
+    lr: float = setting(
+        0.1, "AdaGrad's master step size.", "chosen: a share of the size of a stage's first weights"
+    )
+    lr_together: float = setting(
+        0.02,
+        "The same for everything together.",
+        "chosen: likewise; fine-tuning takes smaller steps",
+        flags="",
+    )
+    encoder: str = setting(
+        "fixed",
+        "The encoder's weights.",
+        "sec. 6.5.4: only the decoder's weights are updated",
+        choices=("fixed", "init", "random", "frozen-random"),
+    )
+    decoder: str = setting(
+        "transpose-init",
+        "The decoder's weights.",
+        "Riemens 2015, sec. 4.3 (Churchman leaves it open)",
+        choices=("random", "transpose-init", "transpose-tied", "frozen-random"),
+    )
+    unpool: str = setting(
+        "blind",
+        "How pooling is inverted.",
+        "sec. 6.5.2: switches leak information",
+        choices=("switch", "blind"),
+    )
+    stack: str = setting(
+        "decoder",
+        "In which order parts are trained.",
+        "sec. 6.5.5",
+        choices=("decoder", "none", "weak", "strong"),
+    )
+    relu: bool = setting(
+        True,
+        "ReLUs in the decoder.",
+        "Riemens 2015, sec. 4.3 (Churchman leaves it open)",
+        flags="--relu/--no-relu",
+    )
+    noise: float = setting(0.0, "Noise on the inputs, of their size.", NOT_TRIED, low=0)
+    sparse: float = setting(0.0, "Weight of the code's L1 norm.", NOT_TRIED, low=0)
+    contractive: float = setting(0.0, "Weight of the code's slope.", NOT_TRIED, low=0)
+    units: tuple[str, ...] = option(
+        (), "Decode after so many units (convolution and pooling), in place of --layer."
+    )
+    resume: bool = option(False, "Go on with a stopped run.")
+    corpus: Path | None = option(None, "The corpus it came from, if it moved.")
+
+    def reads(self) -> Path:
+        """See `FromRecipe`."""
+        return self.model
+
+
+def run(settings: DecodeTrain, console: Console) -> Written:
+    """Write ``decoder.pt``."""
+    settings.exclusive("units", "layer")
+    if settings.units:
+        settings = replace(settings, layer=tuple(f"unit{number}" for number in settings.units))
+    source, path = settings.model, settings.path("decoder.pt")
 
     from speechscope.corpus.store import Corpus
     from speechscope.networks.autoencoders import Scheme, resolve
@@ -137,52 +115,53 @@ def command(
     from speechscope.training.resume import ResumeFile
     from speechscope.training.source import CorpusSource
     from speechscope.work.device import choose
-    from speechscope.work.progress import bar
 
-    names = ("encoder", "decoder", "unpool", "relu")
-    settings = DecoderSettings(
-        **{name: value for name, value in chosen.items() if name not in ("layer", *names)},
-        scheme=Scheme(**{name: chosen[name] for name in names}),
-        seed=seed,
+    names = (
+        *("epochs", "together", "per_class", "test_per_class", "batch", "lr", "lr_together"),
+        *("stack", "noise", "sparse", "contractive", "seed"),
     )
-    where = choose(device)
+    scheme = {name: getattr(settings, name) for name in ("encoder", "decoder", "unpool", "relu")}
+    how = DecoderSettings(
+        **{name: getattr(settings, name) for name in names}, scheme=Scheme(**scheme)
+    )
+    device = choose(settings.device)
     trained = load_classifier(source)
+    moved = {} if settings.corpus is None else {"corpus": settings.corpus}
     data = Corpus(ancestor(source, trained.checkpoint.record, "corpus", moved))
-    layers = [resolve(trained.network, name) for name in chosen["layer"].split(",")]
+    layers = [resolve(trained.network, name) for name in settings.layer]
     record = new_record(
         "decoder",
-        config={"recipe": recipe, **chosen},
-        seed=seed,
-        device=str(where),
+        config=record_of(settings),
+        seed=settings.seed,
+        device=str(device),
         parents=[entry(source, "model", path)],
     )
     unfinished = ResumeFile(path, record)
     with (
-        staged(path, force=force or resume, directory=False) as partial,
-        bar("decode-train", quiet=quiet) as progress,
+        staged(path, force=settings.force or settings.resume, directory=False) as partial,
+        console.bar("decode-train") as progress,
     ):
         done = train_decoders(
-            trained.network.to(where),
-            CorpusSource(data, ("train", "test"), where),
+            trained.network.to(device),
+            CorpusSource(data, ("train", "test"), device),
             layers,
-            settings,
-            state=unfinished.load(path) if resume else None,
+            how,
+            state=unfinished.load(path) if settings.resume else None,
             on_stage=unfinished.save,
             progress=progress,
         )
         values = {
             **decoder_values(done.autoencoders),
-            "history": [asdict(entry_) for entry_ in done.history],
+            "history": [asdict(epoch) for epoch in done.history],
             "scores": done.scores,
             "state": done.state,
         }
         checkpoint.write(partial, record, values)
     unfinished.clear()
-    output.note(
+    console.note(
         "; ".join(
             f"layer {row['layer']}: error {row['test']:.3g} (silence {row['silence']:.3g})"
             for row in done.scores
-        ),
-        quiet=quiet,
+        )
     )
-    output.wrote(path, "decoder", as_json=as_json, facts={"scores": done.scores})
+    return Written(path, "decoder", {"scores": done.scores})
