@@ -46,8 +46,8 @@ from speechscope.store.artifact import Artifact
 from speechscope.store.lineage import ancestor
 from speechscope.store.record import Record, new_record
 from speechscope.store.writer import create_artifact
-from speechscope.work.dask_workers import dask_workers
-from speechscope.work.parallel import Executor, Here
+from speechscope.work.dask import dask_workers
+from speechscope.work.local import Executor, Serial
 from speechscope.work.tasks import Results, Task, carry_out, tasks_of
 
 LAYERS, STEPS = (3, 9), 60
@@ -173,7 +173,7 @@ def grow(
     out, few, items = folder / "out.zarr", options.items // 4, options.items
     if options.alone:
         return alone_of(name, write, out, items)
-    write(out, few, Here())
+    write(out, few, Serial())
     alone = Artifact(out).contents
     small, times = [], []
     for _ in range(options.repeats):
@@ -187,7 +187,7 @@ def grow(
                 if count == 1:
                     small.append(seconds(partial(write, out, few, who)))
                 times[-1][count - 1] = seconds(partial(write, out, items, who))
-    here = seconds(lambda: write(out, items, Here()))
+    here = seconds(lambda: write(out, items, Serial()))
     found = {
         **sizes(out, items),
         "few_items": few,
@@ -221,9 +221,9 @@ def sizes(out: Path, items: int) -> dict[str, Any]:
 
 def alone_of(name: str, write: Write, out: Path, items: int) -> dict[str, Any]:
     """Count the processor seconds of this process, which other processes do not change much."""
-    write(out, items // 4, Here())
+    write(out, items // 4, Serial())
     began = time.process_time()
-    write(out, items, Here())
+    write(out, items, Serial())
     found = {**sizes(out, items), "cpu": time.process_time() - began}
     print(
         f"{name:>10} {items} items: {found['cpu']:.2f} s of one processor, "

@@ -225,7 +225,7 @@ def utterances(root: Path, out: Path) -> None:
     from speechscope.features.transform import Transform
     from speechscope.store.record import new_record
     from speechscope.store.writer import create_artifact
-    from speechscope.work.parallel import Threads
+    from speechscope.work.local import Threads
 
     settings = Settings(
         unit="utterance",

@@ -47,7 +47,7 @@ from speechscope.relevance.spectral import Frames
 from speechscope.relevance.store import Explainer, Target, write_relevance
 from speechscope.store.record import new_record
 from speechscope.store.writer import create_artifact
-from speechscope.work.tasks import Task, in_turn, tasks_of
+from speechscope.work.tasks import Task, computed, tasks_of
 
 SHAPES = {
     "freq-overlap": (1, 201, 16),
@@ -159,7 +159,7 @@ def nowhere(work: Explainer, items: NDArray[np.int64]) -> None:
     who = work.alone(len(tasks))
 
     def forget(task: Task) -> None:
-        for _ in in_turn(work, who.turn, task, None).values:
+        for _ in computed(work, who.computing, task, None).values:
             pass
 
     with who.ordered_map(forget, tasks) as results:

@@ -18,8 +18,9 @@ from speechscope.errors import UsageProblem
 from speechscope.store.artifact import Artifact
 from speechscope.store.record import new_record
 from speechscope.store.writer import create_artifact
-from speechscope.work.parallel import Executor
-from speechscope.work.tasks import Report, Results, Task, Values, carry_out, tasks_of
+from speechscope.work.local import Executor
+from speechscope.work.progress import Report
+from speechscope.work.tasks import Results, Task, Values, carry_out, tasks_of
 
 ITEMS, STEP, PARTS = 100, 16, 2
 """Seven chunks, the last of four items."""
@@ -74,7 +75,7 @@ def write(path: Path, work: Powers, executor: Executor) -> Artifact:
         )
         tasks = tasks_of(items, STEP, PARTS)
         done = list(carry_out(writer, work, tasks, executor, total=ITEMS * PARTS))
-        small = [d.small["item"] for d in done if d.task.part == 0]
+        small = [d.returned["item"] for d in done if d.task.part == 0]
         writer.put("item_index", np.concatenate(small), ("item",))
     return Artifact(path)
 

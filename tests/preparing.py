@@ -9,7 +9,7 @@ from speechscope.corpus.store import Corpus
 from speechscope.features.transform import Transform
 from speechscope.store.record import new_record
 from speechscope.store.writer import create_artifact
-from speechscope.work.parallel import Threads
+from speechscope.work.local import Threads
 
 SETTINGS = Settings(
     unit="segment",

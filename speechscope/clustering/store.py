@@ -16,8 +16,8 @@ from speechscope.corpus.phonology import FEATURES, formants_of
 from speechscope.networks.subject import Subject
 from speechscope.store.writer import CHUNK_BYTES, ArtifactWriter, flag_attributes
 from speechscope.work.device import threads
-from speechscope.work.parallel import Executor
-from speechscope.work.parcels import shipped
+from speechscope.work.local import Executor
+from speechscope.work.tasks import ordered_map
 
 _ALGORITHM_DIMS: dict[str, tuple[str, ...]] = {
     "cluster": ("item",),
@@ -92,8 +92,7 @@ def write_clusters(
     _put_items(writer, work.samples, work.question, layers, classes)
     answers: list[Answer] = []
     with (
-        shipped(work, writer.folder, executor) as do,
-        executor.ordered_map(do, layers) as results,
+        ordered_map(work, layers, executor, writer.folder) as results,
     ):
         for answer in results:
             answers.append(answer)

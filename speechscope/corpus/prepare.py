@@ -30,8 +30,8 @@ from speechscope.corpus.wanted import splits_of, wanted_of
 from speechscope.errors import SpeechscopeError
 from speechscope.store.shards import Shard
 from speechscope.store.writer import ArtifactWriter
-from speechscope.work.parallel import Executor, Here
-from speechscope.work.parcels import shipped
+from speechscope.work.local import Executor, Serial
+from speechscope.work.tasks import ordered_map
 
 AS_IS = "as-is"
 """The phone set whose classes are the labels of the corpus."""
@@ -117,7 +117,7 @@ def prepare(
     UsageProblem
         The settings do not fit together, or do not fit this corpus.
     """
-    executor = executor or Here()
+    executor = executor or Serial()
     phones = None
     if settings.marked and settings.phone_set != AS_IS:
         phones = phone_set(settings.phone_set, settings.mapping)
@@ -145,10 +145,7 @@ def prepare(
             marked=settings.marked,
             rate=settings.transform.rate,
         )
-        with (
-            shipped(look, writer.folder, executor) as surveying,
-            executor.ordered_map(surveying, tasks) as parts,
-        ):
+        with ordered_map(look, tasks, executor, writer.folder) as parts:
             for some in parts:
                 seen.add(some)
     if unnamed:
@@ -189,10 +186,8 @@ def prepare(
         first=part.before,
     )
     mine, done = tasks[part.place], 0
-    with (
-        shipped(partial(_work, reader=reader, unit=unit), writer.folder, executor) as work,
-        executor.ordered_map(work, mine) as blocks,
-    ):
+    cut = partial(_work, reader=reader, unit=unit)
+    with ordered_map(cut, mine, executor, writer.folder) as blocks:
         for task, block in zip(mine, blocks, strict=True):
             arrays.append(block.cut, [s for _, s, _ in task], [s for _, _, s in task])
             part.add(block.cut)

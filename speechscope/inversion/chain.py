@@ -19,7 +19,7 @@ from speechscope.inversion.problem import Found, Method, Problem, Restorer
 from speechscope.inversion.side_by_side import blocks, multiplications, side_by_side
 from speechscope.networks.layered import Layered
 from speechscope.networks.layers import Network
-from speechscope.work.seeds import mixed
+from speechscope.work.tasks import mixed
 
 METHODS = ("anneal", "bp", "decode", "align")
 """Every single method by its name."""

@@ -13,7 +13,7 @@ import torch
 
 from speechscope.networks.layers import Conv, Linear, Network
 from speechscope.work.device import threads
-from speechscope.work.overlap import LANES, Overlapping, block_size
+from speechscope.work.local import OVERLAPPED, Overlapping, block_size
 
 Result = TypeVar("Result")
 
@@ -44,7 +44,7 @@ def blocks(items: int, most: int, work: int, device: torch.device) -> list[slice
     work
         Multiplications an item takes.
     """
-    lanes = LANES if device.type == "cpu" and items * work >= ENOUGH else 1
+    lanes = OVERLAPPED if device.type == "cpu" and items * work >= ENOUGH else 1
     size = block_size(items, most, lanes)
     return [slice(start, min(start + size, items)) for start in range(0, items, size)]
 
@@ -56,10 +56,10 @@ def side_by_side(
 
     Where the iteration is left early, as by an interrupt, nothing is running any more.
     """
-    if device.type != "cpu" or torch.get_num_threads() < LANES:
+    if device.type != "cpu" or torch.get_num_threads() < OVERLAPPED:
         yield from map(work, parts)
         return
-    if len(parts) < LANES:  # little work: even its products are faster undivided
+    if len(parts) < OVERLAPPED:  # little work: even its products are faster undivided
         with threads(1):
             yield from map(work, parts)
         return

@@ -16,9 +16,8 @@ from speechscope.inversion.problem import Restorer
 from speechscope.inversion.sound import audible, sound_of
 from speechscope.networks.layered import Layered
 from speechscope.store.writer import ArtifactWriter, flag_attributes
-from speechscope.work.parallel import Executor, Here
-from speechscope.work.seeds import mixed
-from speechscope.work.tasks import Results, Task, Values, carry_out, tasks_of
+from speechscope.work.local import Executor, Serial
+from speechscope.work.tasks import Results, Task, Values, carry_out, mixed, tasks_of
 
 BLOCK = 256
 """Items worked on at a time, and in one chunk: 3 MB of spectrograms a method and layer."""
@@ -203,7 +202,7 @@ def write_inversion(
         replace(task, part=order[task.part]) for task in tasks_of(index, step, parts=len(layers))
     )
     total = count * len(layers)
-    for _ in carry_out(writer, work, tasks, executor or Here(), total=total, progress=progress):
+    for _ in carry_out(writer, work, tasks, executor or Serial(), total=total, progress=progress):
         pass
 
 

@@ -17,7 +17,7 @@ from speechscope.navai.block import Block
 from speechscope.navai.examples import Examples
 from speechscope.navai.gathering import Found, Watch
 from speechscope.navai.splits import Split, split_by
-from speechscope.work.seeds import mixed
+from speechscope.work.tasks import mixed
 
 
 @dataclass(frozen=True)

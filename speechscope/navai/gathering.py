@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from speechscope.errors import SpeechscopeError
 from speechscope.navai.sums import Listed, Sums
 from speechscope.store.writer import ArtifactWriter
-from speechscope.work.parallel import Executor
-from speechscope.work.parcels import Parcel, shipped
+from speechscope.work.local import Executor
+from speechscope.work.processes import SharedFunction, shared
 
 SPANS = 64
 """Most spans, and so most shards (chosen: sums of each are stored until they are merged)."""
@@ -94,7 +94,7 @@ def gathered(
         if progress is not None:
             progress(done - rows.start, total)
 
-    with shipped(work, writer.folder, executor) as do:
+    with shared(work, writer.folder, executor) as do:
         folder = writer.folder.resolve() if executor.elsewhere else None
         errand = _Errand(do, folder, uuid.uuid4().hex, watch)
         with executor.ordered_map(errand, tasks) as results:
@@ -135,7 +135,7 @@ class _Errand:
             watch = self.watch
             return rows, self.work(rows, watch and (lambda done, _: watch(rows.start + done)))
         found = self.work(rows, None)
-        if isinstance(self.work, Parcel):
+        if isinstance(self.work, SharedFunction):
             self.work.check()
         # A block may be worked out twice: what is at its name is whole, whichever it is.
         path = self.folder / f".sums-{self.token}-{rows.start}"

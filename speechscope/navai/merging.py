@@ -16,7 +16,7 @@ from speechscope.navai.sums import Listed, Sums
 from speechscope.store.artifact import Artifact
 from speechscope.store.shards import in_order, record_of
 from speechscope.store.writer import ArtifactWriter, create_artifact, flag_attributes
-from speechscope.work.parallel import Executor
+from speechscope.work.local import Executor
 
 KIND = "navai-shard"
 """Of a shard: it holds sums, and is of no use by itself."""

@@ -8,7 +8,7 @@ from speechscope.networks.subject import Subject
 from speechscope.relevance.maximize import MaximizeSettings, Unit, maximize
 from speechscope.relevance.windows import Layer
 from speechscope.store.writer import ArtifactWriter, flag_attributes
-from speechscope.work.seeds import mixed
+from speechscope.work.tasks import mixed
 
 UNITS = 64
 """Units worked on at a time, and in one chunk."""

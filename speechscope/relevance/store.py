@@ -21,10 +21,8 @@ from speechscope.relevance.networks import Explained, explained
 from speechscope.relevance.spectral import Frames
 from speechscope.relevance.target import per_class, predicted, score
 from speechscope.store.writer import CHUNK_BYTES, ArtifactWriter, flag_attributes
-from speechscope.work.overlap import LANES, Overlapping, block_size
-from speechscope.work.parallel import Executor
-from speechscope.work.seeds import mixed
-from speechscope.work.tasks import Results, Task, Values, carry_out, tasks_of
+from speechscope.work.local import OVERLAPPED, Executor, Overlapping, block_size
+from speechscope.work.tasks import Results, Task, Values, carry_out, mixed, tasks_of
 
 MOST = 256
 """Most items worked on at a time, and in one chunk."""
@@ -153,7 +151,7 @@ class Explainer:
         """Return the items of a chunk when there are so many in all."""
         largest = max(prod(self.subject.corpus.input_shape), prod(self.explained[1]))
         most = max(1, min(MOST, CHUNK_BYTES // (4 * largest)))
-        return block_size(count, most, LANES if count >= LANES * FEW else 1)
+        return block_size(count, most, OVERLAPPED if count >= OVERLAPPED * FEW else 1)
 
     def alone(self, tasks: int) -> Executor:
         """Return what carries out so many tasks in this process.
@@ -265,7 +263,7 @@ def write_relevance(
     who = executor or work.alone(-(-count // step))
     tasks = tasks_of(items, step)
     for done in carry_out(writer, work, tasks, who, total=count, progress=progress):
-        for name, values in done.small.items():
+        for name, values in done.returned.items():
             small[name][done.task.place] = values
     classes = flag_attributes(work.target.classes)
     for name, values in small.items():

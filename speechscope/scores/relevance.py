@@ -26,7 +26,7 @@ from speechscope.scores.tables import Row
 from speechscope.store.artifact import Artifact
 from speechscope.store.lineage import ancestor
 from speechscope.store.record import file_digest
-from speechscope.work.seeds import mixed
+from speechscope.work.tasks import mixed
 
 BLOCK = 64
 """Items worked on at a time."""

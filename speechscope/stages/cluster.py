@@ -105,7 +105,7 @@ def run(settings: Cluster, console: Console) -> Written:
     from speechscope.store.record import new_record
     from speechscope.store.writer import create_artifact
     from speechscope.work.device import choose as choose_device
-    from speechscope.work.executors import executor
+    from speechscope.work.local import executor
 
     device = choose_device(settings.device)
     subject = subject_of(

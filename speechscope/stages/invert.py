@@ -226,7 +226,7 @@ def run(settings: Invert, console: Console) -> Written:
     from speechscope.store.wav import check_target
     from speechscope.store.writer import create_artifact
     from speechscope.work.device import choose
-    from speechscope.work.executors import executor
+    from speechscope.work.local import executor
 
     settings.exclusive("items", "per_class", "all")
     settings.exclusive("audio", "input")

@@ -111,7 +111,7 @@ def run(settings: Navai, console: Console) -> Written:
     from speechscope.store.wav import check_target
     from speechscope.store.writer import create_artifact
     from speechscope.work.device import choose
-    from speechscope.work.executors import executor
+    from speechscope.work.local import executor
 
     profile = settings.mode == "profile"
     apart = ("align", "wav", "by") if profile else ("layer", "adjust")

@@ -170,7 +170,7 @@ def command(
     from speechscope.store.record import new_record
     from speechscope.store.shards import Shard
     from speechscope.store.writer import create_artifact
-    from speechscope.work.executors import executor
+    from speechscope.work.local import executor
     from speechscope.work.progress import bar
 
     one = None if shard is None else Shard.parse(shard)

@@ -124,7 +124,7 @@ def command(
     from speechscope.store.wav import check_target
     from speechscope.store.writer import create_artifact
     from speechscope.work.device import choose
-    from speechscope.work.executors import executor
+    from speechscope.work.local import executor
     from speechscope.work.progress import bar
 
     one = None if shard is None else Shard.parse(shard)

@@ -6,15 +6,21 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict, cast
 
 from speechscope import __version__
+from speechscope.errors import ArtifactError
 
 FORMAT_VERSION = 4
+"""What this program writes; it reads every version from `OLDEST` on."""
+OLDEST = 4
+UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+"""By version: what makes of a file's content (the record under ``speechscope``, and what else a
+checkpoint holds) that of the next version. A version without an entry is read as it is."""
 
 
 class Parent(TypedDict):
@@ -69,6 +75,67 @@ def _software() -> dict[str, str]:
         except metadata.PackageNotFoundError:  # a partial install can still read artifacts
             continue
     return versions
+
+
+def read_record(path: Path, content: Mapping[str, Any]) -> tuple[Record, dict[str, Any]]:
+    """Return the record in what a file holds, and all of it, as a file of this version has them.
+
+    Raises
+    ------
+    ArtifactError
+        Its format is unknown, or the record lacks what commands rely on.
+    """
+    version = content["speechscope"].get("format_version")
+    if type(version) is not int or not OLDEST <= version <= FORMAT_VERSION:
+        known = str(OLDEST) if OLDEST == FORMAT_VERSION else f"{OLDEST} to {FORMAT_VERSION}"
+        newer = type(version) is int and version > FORMAT_VERSION
+        hint = "install a newer one" if newer else "use the release that wrote it or make it again"
+        raise ArtifactError(
+            f"{path} has format version {version}; this speechscope reads {known}; {hint}"
+        )
+    _check(path, content["speechscope"])
+    current = dict(content)
+    for older in range(version, FORMAT_VERSION):
+        current = UPGRADES[older](current) if older in UPGRADES else current
+    record = current["speechscope"]
+    return cast("Record", {**record, "config": Config(record["config"], path)}), current
+
+
+class Config(dict[str, Any]):
+    """The settings in a record; one that is not there is the artifact's fault."""
+
+    def __init__(self, values: Mapping[str, Any], path: Path) -> None:
+        super().__init__(values)
+        self._path = path
+
+    def __missing__(self, name: str) -> Any:
+        raise ArtifactError(f"{self._path}: its record has no setting {name!r}; make it again")
+
+
+def _check(path: Path, record: Mapping[str, Any]) -> None:
+    """Refuse a record that lacks what commands rely on."""
+    kinds: dict[str, type] = {"kind": str, "argv": list, "config": dict, "seed": int}
+    kinds |= {"device": str, "software": dict, "parents": list, "created": str}
+    if "contents" in record:
+        kinds["contents"] = dict
+        for name, told in _dictionary(record["contents"]).items():
+            numbers = [_dictionary(told).get(key) for key in ("chunks", "bytes")]
+            texts = [_dictionary(told).get(key) for key in ("digest", "metadata")]
+            if {*map(type, numbers)} != {int} or {*map(type, texts)} != {str}:
+                raise ArtifactError(f"{path}: its record has no valid contents of {name!r}")
+    wrong = [name for name, kind in kinds.items() if type(record.get(name)) is not kind]
+    wrong += [
+        "parents"
+        for parent in record.get("parents") or ()
+        if not isinstance(parent, dict)
+        or any(type(parent.get(name)) is not str for name in ("path", "kind", "digest"))
+    ]
+    if wrong:
+        raise ArtifactError(f"{path}: its record has no valid {wrong[0]}; make it again")
+
+
+def _dictionary(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def parent_entry(parent: Path, kind: str, digest: str, child: Path) -> Parent:

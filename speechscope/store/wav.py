@@ -1,19 +1,23 @@
-"""Sounds as WAV files one can listen to."""
+"""Sounds as WAV files: a full disk is an error, and no label leads out of the folder."""
 
+import io
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import soundfile
 from numpy.typing import NDArray
 
-from speechscope.store.sound_files import file_word, write_sound
 from speechscope.store.staging import refuse_existing, staged
 
 PEAK = 0.7
 """Each file's largest sample: what comes from deep layers is too soft to hear otherwise, and
 relevance has a scale of its own."""
-
 MARK = ".speechscope"
+LONGEST_NAME = 100
+"""Characters a name keeps: fewer than 255 bytes."""
 
 
 def _ours(folder: Path) -> bool:
@@ -66,3 +70,27 @@ def write_folder(
             write_sound(partial / f"{file_word(name)}.wav", scaled, rate)
             written += 1
     return written
+
+
+def write_sound(path: Path, samples: NDArray[Any], rate: int, *, container: str = "WAV") -> None:
+    """Write 16-bit samples as a file.
+
+    It is encoded in memory: libsndfile says nothing of writes that fail when the file is closed.
+
+    Raises
+    ------
+    OSError
+        It cannot be written.
+    """
+    content = io.BytesIO()
+    soundfile.write(content, samples, rate, subtype="PCM_16", format=container)
+    path.write_bytes(content.getvalue())
+
+
+def file_word(name: str) -> str:
+    """Return a name fit for a file: no separators, blanks or control characters."""
+    shown = "".join(
+        "_" if c in '/\\:*?"<>|' or c.isspace() or unicodedata.category(c)[0] == "C" else c
+        for c in name
+    )
+    return shown[:LONGEST_NAME] or "_"

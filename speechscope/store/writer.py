@@ -1,4 +1,10 @@
-"""Writing an artifact: arrays in whole chunks, verified complete, then moved into place."""
+"""Writing an artifact: arrays in whole chunks, verified complete, then moved into place.
+
+Long work can be gone on with: while it is being written, the file ``.finished`` in the folder has a
+line for every block that is, with the files of its chunks, their sizes and digests. A block counts
+if all of its files are there as they were written, so that neither a torn line nor a chunk that
+never reached the disk can be taken for work that is done.
+"""
 
 import asyncio
 import json
@@ -10,7 +16,7 @@ from typing import Any, cast
 import numpy as np
 import zarr
 import zarr.core.sync
-from numpy.typing import ArrayLike, DTypeLike
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 from zarr.codecs import ZstdCodec
 
 from speechscope.errors import ArtifactError
@@ -20,6 +26,7 @@ from speechscope.store.chunks import (
     ZSTD_LEVEL,
     ChunkThreads,
     chunk_name,
+    describe,
     described,
     filled,
     regions,
@@ -27,22 +34,22 @@ from speechscope.store.chunks import (
 )
 from speechscope.store.record import Record, bytes_digest
 from speechscope.store.staging import staged
-from speechscope.store.streams import Stream
-from speechscope.store.unfinished import Finished, is_unfinished, remove_scraps
 
 CHUNK_BYTES = 4_000_000  # DESIGN sec. 2: chunks of 1-8 MB
+LOG = ".finished"
+Chunks = Mapping[str, Mapping[str, Any]]
 
 
 def chunk_shape(shape: Sequence[int], itemsize: int) -> tuple[int, ...]:
     """Choose chunks of about `CHUNK_BYTES`: trailing dimensions whole, leading ones cut."""
-    chunks = [1] * len(shape)
+    chunk = [1] * len(shape)
     room = max(1, CHUNK_BYTES // itemsize)
     for axis in range(len(shape) - 1, -1, -1):
-        chunks[axis] = max(1, min(shape[axis], room))
-        room //= chunks[axis]
-        if chunks[axis] < shape[axis]:
+        chunk[axis] = max(1, min(shape[axis], room))
+        room //= chunk[axis]
+        if chunk[axis] < shape[axis]:
             break
-    return tuple(chunks)
+    return tuple(chunk)
 
 
 def flag_attributes(names: Sequence[str]) -> dict[str, Any]:
@@ -50,11 +57,184 @@ def flag_attributes(names: Sequence[str]) -> dict[str, Any]:
     return {"flag_values": list(range(len(names))), "flag_meanings": " ".join(names)}
 
 
+class Stream:
+    """An array that grows along its first dimension; rows are written in whole chunks.
+
+    Zarr itself would encode and write no more than this does, with more overhead a chunk.
+    """
+
+    def __init__(self, array: "zarr.Array[Any]", folder: Path, threads: ChunkThreads) -> None:
+        self._array = array
+        self._folder = folder
+        self._threads = threads
+        self._rows = 0  # of chunks that are written, or on their way
+        self._spare: list[NDArray[Any]] = []  # fresh memory costs as much as filling it
+        self._tail = self._buffer()
+        self._held = 0  # rows of `_tail`
+        self._written: dict[str, dict[str, Any]] = {}
+
+    def append(self, block: NDArray[Any]) -> None:
+        """Add rows ``(n, …)``, which must not change afterwards."""
+        step, used = len(self._tail), 0
+        while used < len(block):
+            if not self._held and len(block) - used >= step:
+                self._submit(block[used : used + step])
+                used += step
+                continue
+            count = min(step - self._held, len(block) - used)
+            self._tail[self._held : self._held + count] = block[used : used + count]
+            used, self._held = used + count, self._held + count
+            if self._held == step:
+                self._submit(self._tail)
+                self._tail, self._held = self._buffer(), 0
+
+    def close(self) -> None:
+        """Write what is left and give the array its final length."""
+        rows = self._rows + self._held
+        if self._held:
+            self._tail[self._held :] = self._array.fill_value  # Zarr v3: edge chunks are whole
+            self._submit(self._tail)
+        self._array.resize((rows, *self._array.shape[1:]))
+
+    def contents(self) -> dict[str, Any]:
+        """Describe the chunks, once all are written."""
+        return described(self._written)
+
+    def _buffer(self) -> NDArray[Any]:
+        if self._spare:
+            return self._spare.pop()
+        return np.empty(self._array.chunks, dtype=self._array.dtype)
+
+    def _submit(self, rows: NDArray[Any]) -> None:
+        name = chunk_name((self._rows // len(rows), *(0 for _ in rows.shape[1:])))
+        self._threads.submit(self._write, name, rows)
+        self._rows += len(rows)
+
+    def _write(self, name: str, rows: NDArray[Any]) -> None:
+        self._written[name] = write_chunk(self._folder / name, rows)
+        if rows.base is None:  # a buffer of ours, not part of a block
+            self._spare.append(rows)
+
+
+def is_unfinished(folder: Path) -> bool:
+    """Say whether some of an artifact is written, and worth keeping."""
+    return (folder / LOG).is_file()
+
+
+class Finished:
+    """The blocks of an unfinished artifact that are written.
+
+    Parameters
+    ----------
+    folder
+        Where the artifact is being built.
+    record
+        Of the artifact.
+
+    Raises
+    ------
+    ArtifactError
+        The folder holds blocks of other settings, or from another parent.
+    """
+
+    def __init__(self, folder: Path, record: Record) -> None:
+        self._folder = folder
+        self._work = {
+            "kind": record["kind"],
+            "format": record["format_version"],
+            "software": record["software"],
+            "seed": record["seed"],
+            "device": record["device"],
+            "parents": [parent["digest"] for parent in record["parents"]],
+            "config": dict(record["config"]),
+        }
+        self._blocks: dict[str, dict[str, Any]] = {}
+        lines = self._whole_lines()
+        self._begun = bool(lines)
+        if lines:
+            self._compare(lines[0])
+            self._blocks = {line["block"]: line for line in lines[1:]}
+            remove_scraps(folder)
+            self._write("w", lines)  # without what was torn
+
+    def block(self, name: str) -> tuple[Chunks, dict[str, NDArray[Any]]] | None:
+        """Return a block's chunks and its small arrays, if it is written, every byte of it."""
+        line = self._blocks.get(name)
+        if line is None:
+            return None
+        for array, written in line["chunks"].items():
+            for chunk, expected in written.items():
+                try:
+                    found = describe((self._folder / array / chunk).read_bytes())
+                except OSError:
+                    return None
+                if found != expected:
+                    return None
+        small = {key: np.array(v, dtype=kind) for key, (kind, v) in line["small"].items()}
+        return line["chunks"], small
+
+    def add(self, name: str, written: Chunks, small: Mapping[str, NDArray[Any]]) -> None:
+        """Note that a block is written.
+
+        Parameters
+        ----------
+        written
+            Its chunks by array and name, as `speechscope.store.describe` describes them.
+        small
+            Arrays of one dimension that the caller needs again.
+        """
+        values = {key: [str(array.dtype), array.tolist()] for key, array in small.items()}
+        line = {"block": name, "chunks": written, "small": values}
+        self._write("a", [line] if self._begun else [self._work, line])
+        self._begun = True
+
+    def end(self) -> None:
+        """Remove the notes: the artifact is complete."""
+        (self._folder / LOG).unlink(missing_ok=True)
+
+    def _compare(self, begun: Mapping[str, Any]) -> None:
+        now = json.loads(json.dumps(self._work))
+        for name in now["config"]:
+            if begun["config"].get(name) != now["config"][name]:
+                raise ArtifactError(
+                    f"{self._folder} was begun with {name} {begun['config'].get(name)}, now "
+                    f"{now['config'][name]}; give the same settings, or run without --resume"
+                )
+        for name, value in now.items():
+            if begun.get(name) != value:
+                raise ArtifactError(
+                    f"{self._folder} was begun with another {name.removesuffix('s')}; "
+                    "run without --resume"
+                )
+
+    def _whole_lines(self) -> list[dict[str, Any]]:
+        path, lines = self._folder / LOG, []
+        for line in path.read_text().splitlines() if path.is_file() else ():
+            try:
+                lines.append(json.loads(line))
+            except ValueError:
+                break  # the process died while it wrote this one
+        return lines
+
+    def _write(self, mode: str, lines: list[dict[str, Any]]) -> None:
+        with (self._folder / LOG).open(mode) as file:
+            file.writelines(json.dumps(line) + "\n" for line in lines)
+
+
+def remove_scraps(folder: Path) -> None:
+    """Remove what processes that died while they wrote may have left among the chunks."""
+    for path in folder.rglob(".*"):
+        if path.name != LOG:
+            path.unlink(missing_ok=True)
+
+
 class ArtifactWriter:
     """An artifact being written; `create_artifact` opens one and completes it.
 
     Attributes
     ----------
+    folder
+        Where the artifact is being built.
     finished
         Notes what is finished, where the command can go on with a stopped run.
     """
@@ -67,13 +247,13 @@ class ArtifactWriter:
         threads: ChunkThreads,
         finished: Finished | None = None,
     ) -> None:
-        self._folder = folder
+        self.folder = folder
+        self.finished = finished
         self._record = record
+        self._threads = threads
         self._arrays: dict[str, zarr.Array[Any]] = {}
         self._streams: dict[str, Stream] = {}
         self._adopted: dict[str, dict[str, dict[str, Any]]] = {}
-        self._threads = threads
-        self.finished = finished
         attributes = {
             "Conventions": "CF-1.11",
             "title": title,
@@ -85,22 +265,17 @@ class ArtifactWriter:
             self._group = zarr.create_group(folder, zarr_format=3, attributes=attributes)
 
     def __contains__(self, name: str) -> bool:
-        return (self._folder / name / METADATA).is_file()
+        return (self.folder / name / METADATA).is_file()
 
-    @property
-    def folder(self) -> Path:
-        """Where the artifact is being built."""
-        return self._folder
-
-    def adopt(self, name: str, chunks: Mapping[str, dict[str, Any]]) -> None:
+    def adopt(self, name: str, written: Mapping[str, dict[str, Any]]) -> None:
         """Learn of chunks of a created array that were written as files, by their names.
 
         Parameters
         ----------
-        chunks
-            Their descriptions (`speechscope.store.chunks.describe`), which are then not read back.
+        written
+            Their descriptions (`speechscope.store.describe`), which are then not read back.
         """
-        self._adopted.setdefault(name, {}).update(chunks)
+        self._adopted.setdefault(name, {}).update(written)
 
     def create(
         self,
@@ -116,7 +291,7 @@ class ArtifactWriter:
         if name in self:
             there = cast("zarr.Array[Any]", self._group[name])
             if there.shape != tuple(shape) or there.dtype != kind:
-                raise ArtifactError(f"{self._folder}/{name} is another array; leave out --resume")
+                raise ArtifactError(f"{self.folder}/{name} is another array; leave out --resume")
             self._arrays[name] = there
             return there
         # Never a plausible value: a chunk lost behind our back must not look like data.
@@ -149,7 +324,7 @@ class ArtifactWriter:
         for corner, part in regions(data.shape, array.chunks):
             rows = filled(np.asarray(data[part]), array.chunks, array.fill_value)
             chunk = chunk_name(corner)
-            written[chunk] = write_chunk(self._folder / name / chunk, rows)
+            written[chunk] = write_chunk(self.folder / name / chunk, rows)
         self.adopt(name, written)
 
     def stream(
@@ -164,7 +339,7 @@ class ArtifactWriter:
         # As for a very long array: the chunks never depend on how many rows will come.
         rows = chunk_shape((CHUNK_BYTES, *row), np.dtype(dtype).itemsize)[0]
         array = self.create(name, (0, *row), dtype, dims, attributes, (rows, *row))
-        self._streams[name] = Stream(array, self._folder / name, self._threads)
+        self._streams[name] = Stream(array, self.folder / name, self._threads)
         return self._streams[name]
 
     def set_config(self, **values: Any) -> None:
@@ -183,19 +358,19 @@ class ArtifactWriter:
             stream.close()
         self._threads.finish()
         self._check_adopted()
-        remove_scraps(self._folder)
+        remove_scraps(self.folder)
         if self.finished is not None:
             self.finished.end()
         contents: dict[str, dict[str, Any]] = {}
         consolidated: dict[str, Any] = {}
         for name, array in sorted(self._arrays.items()):
-            metadata = (self._folder / name / METADATA).read_bytes()
+            metadata = (self.folder / name / METADATA).read_bytes()
             consolidated[name] = json.loads(metadata)
             contents[name] = {
                 **self._contents(name, array.nchunks),
                 "metadata": bytes_digest(metadata),
             }
-        path = self._folder / METADATA
+        path = self.folder / METADATA
         root = json.loads(path.read_text())
         # What `zarr.consolidate_metadata` writes: an extension of Zarr v3, which xarray asks for.
         inline = {"kind": "inline", "must_understand": False, "metadata": consolidated}
@@ -208,16 +383,16 @@ class ArtifactWriter:
         if name in self._streams:
             return self._streams[name].contents()
         written = self._adopted.get(name)
-        found = read_back(self._folder / name) if written is None else described(written)
+        found = read_back(self.folder / name) if written is None else described(written)
         if found["chunks"] != count:
             raise ArtifactError(f"{name}: {found['chunks']} of {count} chunks were written")
         return found
 
     def _check_adopted(self) -> None:
         """Make sure that what others say they wrote is here, in full."""
-        for array, chunks in self._adopted.items():
-            for name, expected in chunks.items():
-                path = self._folder / array / name
+        for array, written in self._adopted.items():
+            for name, expected in written.items():
+                path = self.folder / array / name
                 size = path.stat().st_size if path.is_file() else None
                 if size != expected["bytes"]:
                     raise ArtifactError(
@@ -227,7 +402,10 @@ class ArtifactWriter:
 
 
 def _drain_zarr() -> None:
-    """Let what an interrupted call left behind in Zarr's event loop end, and hear its errors."""
+    """Let what an interrupted call left behind in Zarr's event loop end, and hear its errors.
+
+    Zarr offers no way to wait for its own loop.
+    """
     loop = zarr.core.sync.loop[0]
     if loop is None or loop.is_closed():
         return

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from speechscope.corpus.utterances import Segment
 from speechscope.errors import SpeechscopeError
-from speechscope.store.sound_files import write_sound
+from speechscope.store.wav import write_sound
 from speechscope.synth.espeak import Interval, segment
 from speechscope.synth.fresh_process import fresh_map
 from speechscope.synth.microphone import PRAAT_RATE, RATE, record

@@ -26,7 +26,7 @@ from speechscope.training.outcome import Epoch, TrainResult, TrainSettings
 from speechscope.training.pretrained import begin_from
 from speechscope.training.resampling import resample
 from speechscope.training.source import Source
-from speechscope.work.seeds import mixed
+from speechscope.work.tasks import mixed
 
 AHEAD_BATCHES = 64
 """Batches of a corpus on disk that are read at once: 105 MB of spectrograms, twice."""

@@ -1,32 +1,46 @@
-"""One mechanism for long work on items: chunk-aligned blocks, written by whoever works them out.
+"""The engine of long work on items: tasks of whole chunks, done here, in processes or elsewhere.
 
-A command makes the arrays of an artifact, cuts its items into `Task`s that are whole chunks, and
-has a `Work` carried out for each: in this process, in others, or on other machines
-(`speechscope.work.parallel.Executor`). What a task writes depends on the task alone, and a chunk is
-renamed into place when it is complete, so a task may be carried out twice, or by a worker that was
-taken for lost.
+A stage makes the arrays of an artifact, cuts its items into tasks that are whole chunks, and has a
+`Work` carried out for each by an executor (`speechscope.work.local.executor`). Whoever works a task
+out writes its chunks; what the caller is to have of it, such as sums, is returned. Both depend on
+the task alone, and a chunk or a file is renamed into place when it is complete, so a task may be
+carried out twice, or by a worker that was taken for lost.
 """
 
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from speechscope.errors import SpeechscopeError
 from speechscope.store.chunks import chunk_name, filled, write_chunk
 from speechscope.store.writer import ArtifactWriter
-from speechscope.work.parallel import Executor
-from speechscope.work.parcels import Parcel, shipped
+from speechscope.work.local import Executor
+from speechscope.work.processes import SharedFunction, shared
+from speechscope.work.progress import Report
 
-Report = Callable[[int, int], None]  # (done, total)
+Given = TypeVar("Given")
+Result = TypeVar("Result")
+
+LARGE = 1_000_000
+"""Bytes of returned arrays above which they come from other processes as a file (chosen)."""
+
+
+def mixed(*numbers: int) -> int:
+    """Return a seed of 63 bits that numbers, such as (seed, item), determine and that looks random.
+
+    Torch takes no more. Source: NumPy's `SeedSequence` (O'Neill 2015).
+    """
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
 
 
 @dataclass(frozen=True)
@@ -48,9 +62,9 @@ class Task:
     part: int = 0
 
     @property
-    def place(self) -> slice:
-        """The range as a slice."""
-        return slice(self.start, self.stop)
+    def name(self) -> str:
+        """What tells it from the others of an artifact."""
+        return f"{self.start}-{self.stop} {self.part}"
 
 
 @dataclass(frozen=True)
@@ -61,22 +75,30 @@ class Values:
     ----------
     array
         Its name; its dimensions are [..., item, ...], with chunks of one along those before.
-    where
-        Indices of the dimensions before the item axis.
+    index
+        Of the dimensions before the item axis.
     values : (items, ...)
     """
 
     array: str
-    where: tuple[int, ...]
+    index: tuple[int, ...]
     values: NDArray[Any]
 
 
 @dataclass(frozen=True)
 class Results:
-    """What a task gives: values to be written at once, and small ones for the caller."""
+    """What a task gives.
 
-    values: Iterable[Values]
-    small: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    Parameters
+    ----------
+    values
+        What is written, at once.
+    returned
+        Arrays for the caller: a few numbers of every item, or sums over the items.
+    """
+
+    values: Iterable[Values] = ()
+    returned: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
 
 class Work(Protocol):
@@ -89,11 +111,11 @@ class Work(Protocol):
 
 @dataclass(frozen=True)
 class Done:
-    """A task that was carried out: descriptions of its chunks by array and name, small values."""
+    """A task that was carried out: its chunks as described by array and name, what it returned."""
 
     task: Task
     written: Mapping[str, Mapping[str, Any]]
-    small: Mapping[str, NDArray[Any]]
+    returned: Mapping[str, NDArray[Any]]
 
 
 def tasks_of(items: NDArray[np.integer[Any]], step: int, parts: int = 1) -> Iterator[Task]:
@@ -105,23 +127,27 @@ def tasks_of(items: NDArray[np.integer[Any]], step: int, parts: int = 1) -> Iter
             yield Task(start, stop, some, part)
 
 
-def in_turn(
-    work: Work, turn: AbstractContextManager[object], task: Task, report: Report | None
-) -> Results:
-    """Work out a task, holding `turn` while something is computed and not between the values."""
-    with turn:
-        results = work(task, report)
-        values = iter(results.values)
+@contextmanager
+def ordered_map(
+    function: Callable[[Given], Result], given: Iterable[Given], executor: Executor, folder: Path
+) -> Iterator[Iterator[Result]]:
+    """Give ``function(one)`` for everything given, in order, while the block lasts.
 
-    def each() -> Iterator[Values]:
-        while True:
-            with turn:
-                found = next(values, None)
-            if found is None:
-                return
-            yield found
+    Parameters
+    ----------
+    folder
+        Where an output is being built; other processes find the function there.
 
-    return Results(each(), results.small)
+    Raises
+    ------
+    SpeechscopeError
+        The function cannot be sent to other processes.
+    """
+    with (
+        shared(function, folder, executor) as callable_there,
+        executor.ordered_map(callable_there, given) as results,
+    ):
+        yield results
 
 
 def carry_out(
@@ -147,33 +173,36 @@ def carry_out(
     count = _Count(total, progress)
     todo = iter(tasks)
     for task in todo:
-        kept = None if writer.finished is None else writer.finished.block(_name(task))
+        kept = None if writer.finished is None else writer.finished.block(task.name)
         if kept is None:
             todo = chain([task], todo)
             break
         count.over(task)
         yield _adopted(writer, Done(task, *kept))
 
-    with shipped(work, writer.folder, executor) as do:
-        errand = _Errand(
-            writer.folder.resolve(), uuid.uuid4().hex, do, executor.remote, count, executor.turn
+    with shared(work, writer.folder, executor) as callable_there:
+        run = _Runner(
+            writer.folder.resolve(),
+            uuid.uuid4().hex,
+            callable_there,
+            executor.elsewhere,
+            executor.remote,
+            count,
+            executor.computing,
         )
-        with executor.ordered_map(errand, todo) as results:
+        with executor.ordered_map(run, todo) as results:
             for result in results:
+                done = Done(result.task, result.written, _read(result.returned))
                 if writer.finished is not None:
-                    writer.finished.add(_name(result.task), result.written, result.small)
-                count.over(result.task)
-                yield _adopted(writer, result)
+                    writer.finished.add(done.task.name, done.written, done.returned)
+                count.over(done.task)
+                yield _adopted(writer, done)
 
 
 def _adopted(writer: ArtifactWriter, done: Done) -> Done:
     for array, chunks in done.written.items():
         writer.adopt(array, chunks)
     return done
-
-
-def _name(task: Task) -> str:
-    return f"{task.start}-{task.stop} {task.part}"
 
 
 class _Count:
@@ -188,13 +217,13 @@ class _Count:
     def part(self, task: Task, done: int, total: int) -> None:
         """Note how much of a task is done."""
         with self._changing:
-            self._parts[_name(task)] = len(task.items) * done // total
+            self._parts[task.name] = len(task.items) * done // total
             self._tell()
 
     def over(self, task: Task) -> None:
         """Note that a task is done."""
         with self._changing:
-            self._parts.pop(_name(task), None)
+            self._parts.pop(task.name, None)
             self._done += len(task.items)
             self._tell()
 
@@ -204,42 +233,104 @@ class _Count:
 
 
 @dataclass(frozen=True)
-class _Errand:
+class _Ran:
+    """What comes back of a task: what it returned is arrays, or a file that holds them."""
+
+    task: Task
+    written: Mapping[str, Mapping[str, Any]]
+    returned: Mapping[str, NDArray[Any]] | Path
+
+
+@dataclass(frozen=True)
+class _Runner:
     """Carries out tasks for an artifact that is being written."""
 
     folder: Path
     token: str
     work: Work
+    elsewhere: bool
     synced: bool
     count: _Count | None
-    turn: AbstractContextManager[object]
+    computing: AbstractContextManager[object]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "count": None}
 
-    def __call__(self, task: Task) -> Done:
+    def __call__(self, task: Task) -> _Ran:
         report = None if self.count is None else partial(self.count.part, task)
-        results = in_turn(self.work, self.turn, task, report)
+        results = computed(self.work, self.computing, task, report)
         written: dict[str, dict[str, Any]] = {}
-        for found in results.values:
-            if isinstance(self.work, Parcel):
-                self.work.check()
-            name, chunk = self._write(found, task)
-            written.setdefault(found.array, {})[name] = chunk
-        return Done(task, written, dict(results.small))
+        for values in results.values:
+            self._check()
+            name, chunk = self._write(values, task)
+            written.setdefault(values.array, {})[name] = chunk
+        return _Ran(task, written, self._returned(task, dict(results.returned)))
 
-    def _write(self, found: Values, task: Task) -> tuple[str, dict[str, Any]]:
-        folder = self.folder / found.array
+    def _check(self) -> None:
+        if isinstance(self.work, SharedFunction):
+            self.work.check()
+
+    def _write(self, values: Values, task: Task) -> tuple[str, dict[str, Any]]:
+        folder = self.folder / values.array
         array = _array(folder, self.token)
-        axis = len(found.where)
+        axis = len(values.index)
         step, rest = array.chunks[axis], array.chunks[axis + 1 :]
-        rows = np.asarray(found.values, dtype=array.dtype)
+        rows = np.asarray(values.values, dtype=array.dtype)
         if rows.shape[1:] != rest or len(rows) != len(task.items) or task.start % step:
-            raise ValueError(f"{found.array}: {rows.shape} at {task.start} is not a chunk")
+            raise ValueError(f"{values.array}: {rows.shape} at {task.start} is not a chunk")
         rows = filled(rows, (step, *rest), array.fill_value)
-        corner = (*found.where, task.start // step, *(0 for _ in rest))
+        corner = (*values.index, task.start // step, *(0 for _ in rest))
         name = chunk_name(corner)
         return name, write_chunk(folder / name, rows, whole=True, synced=self.synced)
+
+    def _returned(
+        self, task: Task, arrays: dict[str, NDArray[Any]]
+    ) -> dict[str, NDArray[Any]] | Path:
+        """Return arrays, or the file beside the output that large ones lie in."""
+        if not self.elsewhere or sum(array.nbytes for array in arrays.values()) <= LARGE:
+            return arrays
+        self._check()
+        # A task may be worked out twice: what is at its name is whole, whichever it is.
+        path = self.folder / f".returned-{self.token}-{task.name}"
+        draft = path.with_name(f"{path.name}-{uuid.uuid4().hex}")
+        with draft.open("wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+        draft.replace(path)
+        return path
+
+
+def computed(
+    work: Work, computing: AbstractContextManager[object], task: Task, report: Report | None
+) -> Results:
+    """Work out a task, holding `computing` while something is and not between the values."""
+    with computing:
+        results = work(task, report)
+        values = iter(results.values)
+
+    def each() -> Iterator[Values]:
+        while True:
+            with computing:
+                found = next(values, None)
+            if found is None:
+                return
+            yield found
+
+    return Results(each(), results.returned)
+
+
+def _read(returned: Mapping[str, NDArray[Any]] | Path) -> Mapping[str, NDArray[Any]]:
+    if not isinstance(returned, Path):
+        return returned
+    try:
+        with np.load(returned, allow_pickle=False) as file:
+            arrays = dict(file)
+        returned.unlink()
+    except OSError as error:
+        raise SpeechscopeError(
+            f"{returned.parent}: what a worker found is not here ({error.strerror}); the output "
+            "has to be in a folder that all machines share"
+        ) from error
+    return arrays
 
 
 @lru_cache(maxsize=32)

@@ -12,7 +12,7 @@ from speechscope.inversion.chain import InversionSettings, invert, most_steps, p
 from speechscope.inversion.problem import Found, Problem
 from speechscope.networks.decoders import Decoder
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Table
-from speechscope.work.seeds import mixed
+from speechscope.work.tasks import mixed
 
 TABLE: Table = (Conv(3, (4, 5), "same"), ReLU(), MaxPool((5, 2), (2, 2)), Linear(6))
 SETTINGS = replace(

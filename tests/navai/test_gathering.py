@@ -14,7 +14,7 @@ from speechscope.navai.sums import Sums
 from speechscope.store.artifact import Artifact
 from speechscope.store.record import Record, new_record
 from speechscope.store.writer import create_artifact
-from speechscope.work.executors import executor
+from speechscope.work.local import executor
 
 VALUES = [0.5, 0.5, 1e16, 0.0, -1e16, 0.0, 1.0]
 """Of seven items: which of the small ones are lost tells in what order they were added."""

@@ -25,7 +25,7 @@ from speechscope.relevance.spectral import Frames, spectral_gradient
 from speechscope.store import checkpoint
 from speechscope.store.artifact import Artifact
 from speechscope.store.record import new_record
-from speechscope.work.overlap import Overlapping
+from speechscope.work.local import Overlapping
 
 
 @pytest.fixture(scope="module")

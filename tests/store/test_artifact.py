@@ -98,7 +98,7 @@ def test_nothing_is_written_after_an_interrupt(
         await asyncio.to_thread(slow, tmp_path / ".corpus.zarr.partial/input/c.9", None)
         raise OSError("never heard")
 
-    monkeypatch.setattr("speechscope.store.streams.write_chunk", slow)
+    monkeypatch.setattr("speechscope.store.writer.write_chunk", slow)
     record = new_record("corpus", config={}, seed=0, device="cpu")
     with (
         pytest.raises(KeyboardInterrupt),

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from speechscope.errors import ArtifactError
-from speechscope.store import checkpoint, checkpoint_file
+from speechscope.store import checkpoint
 from speechscope.store import record as provenance
 from speechscope.store.checkpoint import Checkpoint
 from speechscope.store.record import file_digest, new_record
@@ -141,8 +141,8 @@ def test_an_interrupt_while_saving_is_an_interrupt(
     # torch.save ends the archive then, which fails, and says only that.
     content = {"w": torch.zeros(1_000_000)}
     with pytest.raises(KeyboardInterrupt):
-        checkpoint_file.save(content, Place(tmp_path / "m.pt"))
-    file = checkpoint_file._Noting(Raw(tmp_path / "n.pt", "w"), 16)
+        checkpoint.save(content, Place(tmp_path / "m.pt"))
+    file = checkpoint._Noting(Raw(tmp_path / "n.pt", "w"), 16)
     with pytest.raises(KeyboardInterrupt):
         file.write(bytes(100))
     assert isinstance(file.error, KeyboardInterrupt)
@@ -156,4 +156,4 @@ def test_an_interrupt_while_saving_is_an_interrupt(
 
     monkeypatch.setattr(torch.serialization, "_save", stopped)
     with pytest.raises(KeyboardInterrupt):
-        checkpoint_file.save(content, tmp_path / "m.pt")
+        checkpoint.save(content, tmp_path / "m.pt")

@@ -27,7 +27,7 @@ from speechscope.settings import load
 from speechscope.store.artifact import Artifact
 from speechscope.store.checkpoint import Checkpoint
 from speechscope.store.lineage import verify
-from speechscope.store.sound_files import file_word
+from speechscope.store.wav import file_word
 
 MEMORY = 3_000_000_000
 """Bytes a command may take beyond what its libraries hold."""

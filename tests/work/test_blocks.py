@@ -19,16 +19,15 @@ from speechscope.store.artifact import Artifact
 from speechscope.store.chunks import write_chunk
 from speechscope.store.staging import partial_path
 from speechscope.work import tasks
-from speechscope.work.dask_workers import dask_workers
-from speechscope.work.parallel import Here, Threads
-from speechscope.work.parcels import Parcel, shipped
-from speechscope.work.processes import Processes
+from speechscope.work.dask import dask_workers
+from speechscope.work.local import Serial, Threads
+from speechscope.work.processes import Processes, SharedFunction, shared
 from speechscope.work.tasks import tasks_of
 
 
 @pytest.fixture
 def expected(tmp_path: Path) -> Artifact:
-    made = growing.write(tmp_path / "here.zarr", growing.Powers(tmp_path), Here())
+    made = growing.write(tmp_path / "here.zarr", growing.Powers(tmp_path), Serial())
     items = np.arange(100.0)[::-1]
     power = np.stack([np.repeat(items[:, None], 3, 1) ** n for n in (2, 3)])
     np.testing.assert_array_equal(made.read("power"), power.astype(np.float32))
@@ -48,7 +47,7 @@ def test_threads_and_processes_give_the_arrays_of_one(expected: Artifact, tmp_pa
         made = growing.write(tmp_path / "other.zarr", growing.Powers(tmp_path), executor)
         assert made.contents == expected.contents
         made.verify()
-        assert not list(made.path.glob(".parcel*"))
+        assert not list(made.path.glob(".function*"))
 
 
 def test_a_process_that_dies_costs_only_time(expected: Artifact, tmp_path: Path) -> None:
@@ -173,13 +172,13 @@ class Vanishing(growing.Powers):
 def test_no_scheduler_is_one_line(
     address: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("speechscope.work.dask_workers.ANSWER", 0.2)
+    monkeypatch.setattr("speechscope.work.dask.ANSWER", 0.2)
     with pytest.raises(SpeechscopeError, match=message), dask_workers(address):
         pass
 
 
 def test_no_worker_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("speechscope.work.dask_workers.PATIENCE", 0.1)
+    monkeypatch.setattr("speechscope.work.dask.PATIENCE", 0.1)
     with (
         growing.cluster(tmp_path, workers=0) as dask,
         dask_workers(dask.wait_for_file()) as executor,
@@ -194,21 +193,21 @@ def test_without_dask_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
         pass
 
 
-def test_a_parcel_is_opened_only_as_it_was_written(tmp_path: Path) -> None:
-    with shipped(growing.Powers(tmp_path), tmp_path, Processes(1)) as sent:
-        parcel: Any = sent
-        assert len(pickle.dumps(parcel)) < 1000
-        other = Parcel(parcel.path, parcel.digest, "0.0", "")
+def test_a_shared_function_is_opened_only_as_it_was_written(tmp_path: Path) -> None:
+    with shared(growing.Powers(tmp_path), tmp_path, Processes(1)) as sent:
+        function: Any = sent
+        assert len(pickle.dumps(function)) < 1000
+        other = SharedFunction(function.path, function.digest, "0.0", "")
         with pytest.raises(SpeechscopeError, match="same release"):
             other(1, 2)
-        parcel.path.write_bytes(pickle.dumps(os.getpid))
+        function.path.write_bytes(pickle.dumps(os.getpid))
         with pytest.raises(SpeechscopeError, match="not what was written"):
-            parcel()
-        parcel.check()
+            function()
+        function.check()
     with pytest.raises(SpeechscopeError, match="not being written"):
-        parcel.check()
+        function.check()
     with pytest.raises(SpeechscopeError, match="all machines share"):
-        parcel()
+        function()
 
 
 def test_what_cannot_be_sent_is_said(tmp_path: Path) -> None:
@@ -216,10 +215,10 @@ def test_what_cannot_be_sent_is_said(tmp_path: Path) -> None:
 
     with (
         pytest.raises(SpeechscopeError, match="cannot be sent"),
-        shipped(local, tmp_path, Processes(2)),
+        shared(local, tmp_path, Processes(2)),
     ):
         pass
-    with shipped(local, tmp_path, Threads(2)) as same:
+    with shared(local, tmp_path, Threads(2)) as same:
         assert same is local
 
 
@@ -236,7 +235,7 @@ def test_what_cannot_be_written_is_the_commands_error(
 
     monkeypatch.setattr(tasks, "write_chunk", full)
     with pytest.raises(OSError, match="No space left"):
-        growing.write(tmp_path / "no.zarr", growing.Powers(tmp_path), Here())
+        growing.write(tmp_path / "no.zarr", growing.Powers(tmp_path), Serial())
     assert not (tmp_path / "no.zarr").exists()
     assert not partial_path(tmp_path / "no.zarr").exists()
 
@@ -252,5 +251,5 @@ def test_a_chunk_that_is_not_there_is_noticed(tmp_path: Path) -> None:
             return super().__call__(task, progress)
 
     with pytest.raises(ArtifactError, match="all machines share"):
-        growing.write(tmp_path / "no.zarr", Losing(tmp_path), Here())
+        growing.write(tmp_path / "no.zarr", Losing(tmp_path), Serial())
     assert not (tmp_path / "no.zarr").exists()

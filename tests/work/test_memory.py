@@ -9,7 +9,7 @@ import pytest
 FAULTS = """
 import resource, sys, threading
 import torch
-from speechscope.work.memory import keep_freed
+from speechscope.work.processes import keep_freed
 
 torch.set_num_threads(1)
 if sys.argv[1] == "kept":

@@ -15,9 +15,9 @@ from speechscope.store.chunks import write_chunk
 from speechscope.store.record import new_record
 from speechscope.store.writer import create_artifact
 from speechscope.work import tasks
-from speechscope.work.overlap import Overlapping, block_size
-from speechscope.work.parallel import Here
-from speechscope.work.tasks import Report, Results, Task, Values, carry_out, tasks_of
+from speechscope.work.local import Overlapping, Serial, block_size
+from speechscope.work.progress import Report
+from speechscope.work.tasks import Results, Task, Values, carry_out, tasks_of
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +30,7 @@ def two_threads() -> Iterator[None]:
 
 @pytest.mark.parametrize("together", [False, True])
 def test_the_arrays_are_those_of_one_after_another(tmp_path: Path, together: bool) -> None:
-    expected = growing.write(tmp_path / "here.zarr", growing.Powers(tmp_path), Here())
+    expected = growing.write(tmp_path / "here.zarr", growing.Powers(tmp_path), Serial())
     executor = Overlapping(together=together)
     made = growing.write(tmp_path / "other.zarr", growing.Powers(tmp_path), executor)
     assert made.contents == expected.contents

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from speechscope.work.parallel import AHEAD, ordered_map
+from speechscope.work.local import AHEAD, Threads
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -21,12 +21,12 @@ def test_results_come_in_order_and_few_at_a_time(workers: int) -> None:
         return task * task
 
     used = []
-    with ordered_map(slow_first, tasks(), workers) as results:
+    with Threads(workers).ordered_map(slow_first, tasks()) as results:
         for result in results:
             used.append(result)
             assert len(made) - len(used) < AHEAD * workers
     assert used == [task * task for task in range(20)]
-    with ordered_map(slow_first, [], workers) as results:
+    with Threads(workers).ordered_map(slow_first, []) as results:
         assert list(results) == []
 
 
@@ -36,7 +36,7 @@ def test_workers_work_at_the_same_time() -> None:
     def meet(task: int) -> int:
         return together.wait()
 
-    with ordered_map(meet, range(2), 2) as results:
+    with Threads(2).ordered_map(meet, range(2)) as results:
         assert sorted(results) == [0, 1]
 
 
@@ -46,7 +46,7 @@ def test_an_error_comes_where_its_result_would() -> None:
             raise ValueError("one")
         return task
 
-    with ordered_map(fails, range(3), 1) as results:
+    with Threads(1).ordered_map(fails, range(3)) as results:
         assert next(results) == 0
         with pytest.raises(ValueError, match="one"):
             next(results)
@@ -62,7 +62,7 @@ def test_nothing_runs_after_the_block() -> None:
         ended.append(task)
         return task
 
-    with pytest.raises(KeyboardInterrupt), ordered_map(slow, range(50), 2) as results:
+    with pytest.raises(KeyboardInterrupt), Threads(2).ordered_map(slow, range(50)) as results:
         next(results)
         raise KeyboardInterrupt
     assert begun and sorted(begun) == sorted(ended)

@@ -19,7 +19,7 @@ from time import monotonic
 from typing import Any
 
 from speechscope.errors import SpeechscopeError
-from speechscope.work.parallel import AHEAD, Executor, Result, Task
+from speechscope.work.local import AHEAD, Executor, Result, Task
 
 ANSWER = 10.0  # seconds for a scheduler to answer (chosen)
 PATIENCE = 300.0
@@ -31,7 +31,7 @@ BRIEF = 0.2
 HELD = 4  # results a worker that may wait for one before them
 
 
-class DaskWorkers(Executor):
+class Dask(Executor):
     """Runs tasks on the workers of a scheduler.
 
     Parameters
@@ -49,7 +49,7 @@ class DaskWorkers(Executor):
     def ordered_map(
         self, function: Callable[[Task], Result], tasks: Iterable[Task]
     ) -> Iterator[Iterator[Result]]:
-        """See `speechscope.work.parallel.Executor`.
+        """See `speechscope.work.local.Executor`.
 
         Raises
         ------
@@ -182,7 +182,7 @@ class _Flight:
 
 
 @contextmanager
-def dask_workers(scheduler: str) -> Iterator[DaskWorkers]:
+def dask_workers(scheduler: str) -> Iterator[Dask]:
     """Connect to a scheduler.
 
     Parameters
@@ -221,7 +221,7 @@ def dask_workers(scheduler: str) -> Iterator[DaskWorkers]:
             f"({' '.join(str(error).split())[:160]})"
         ) from error
     try:
-        yield DaskWorkers(client)
+        yield Dask(client)
     finally:
         with suppress(Exception):
             client.close(timeout=ANSWER)
