@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from speechscope import recipes
 from speechscope.corpus.store import Corpus
+from speechscope.features import distances
 from speechscope.features.stft import Stft
 from speechscope.inversion.align import AlignedDecoder, train_aligned
 from speechscope.inversion.bp import bp
@@ -29,7 +30,7 @@ from speechscope.inversion.problem import Problem
 from speechscope.inversion.sound import griffin_lim, inverse_real, stft_of, transform
 from speechscope.networks.layers import Network
 from speechscope.networks.saved import load_classifier
-from speechscope.scores import scoring
+from speechscope.scores.measures import bootstrap
 from speechscope.store.lineage import ancestor
 
 FLOOR = 1e-3
@@ -88,13 +89,13 @@ class Bench:
     def row(self, name: str, waveforms: Tensor, began: float) -> None:
         """Print the scores of one idea."""
         true, found = self.waveforms.numpy(), waveforms.detach().numpy()
-        values = scoring.max_cross_correlation(true, found)
-        low, high = scoring.bootstrap(values)
+        values = distances.max_cross_correlation(true, found)
+        low, high = bootstrap(values)
         apart = float(self.mismatch(real_part(self.stft, waveforms.detach()) - self.mean).mean())
         print(
             f"{self.layer:>3} {name:<52} {values.mean():.3f} ({low:.3f}-{high:.3f}) "
-            f"{scoring.correlation(true, found).mean():>6.3f} "
-            f"{scoring.log_spectral_distance(true, found).mean():>6.2f} {apart:>6.3f} "
+            f"{distances.correlation(true, found).mean():>6.3f} "
+            f"{distances.log_spectral_distance(true, found).mean():>6.2f} {apart:>6.3f} "
             f"{time.perf_counter() - began:>5.0f} s",
             flush=True,
         )

@@ -1,17 +1,30 @@
-"""The scores of `clusters.zarr`."""
+"""The scores of `clusters.zarr`: clusters against classes, and what layers hold."""
 
 from collections.abc import Iterator
-from itertools import product
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from speechscope.corpus.phonology import FEATURES
+from speechscope.registry import SCORES
 from speechscope.scores.tables import Row
 from speechscope.store.artifact import Artifact
 
+if TYPE_CHECKING:
+    from speechscope.stages.score import Score
 
-def cluster_rows(path: Path) -> Iterator[Row]:
+AGREEMENT = {
+    "precision": "precision",
+    "recall": "recall",
+    "f_measure": "f_measure",
+    "ami": "mutual_information",
+}
+"""Columns, and the arrays they are from."""
+
+
+@SCORES.register("clusters")
+def cluster_rows(path: Path, settings: "Score") -> Iterator[Row]:
     """Yield the tables of `clusters.zarr`, one after the other.
 
     Clusters against classes by layer, reduction and algorithm; the purity of clusters in each
@@ -24,73 +37,69 @@ def cluster_rows(path: Path) -> Iterator[Row]:
         It is missing, damaged or another.
     """
     artifact = Artifact(path, "clusters")
-    layers = artifact.flags("layer")
-    reductions, algorithms = artifact.flags("reduction"), artifact.flags("algorithm")
-    cells = list(product(enumerate(layers), enumerate(reductions), enumerate(algorithms)))
-    names = ("precision", "recall", "f_measure", "mutual_information", "n_clusters")
-    values = {name: artifact.read(name) for name in names}
-    dimensions = artifact.read("dimensions")
+    axes = {key: artifact.flags(key) for key in ("layer", "reduction", "algorithm")}
+    ways = {
+        way: {key: names[at] for (key, names), at in zip(axes.items(), way, strict=True)}
+        for way in np.ndindex(*map(len, axes.values()))
+    }
+    values = {column: artifact.read(name) for column, name in AGREEMENT.items()}
+    clusters, dimensions = artifact.read("n_clusters"), artifact.read("dimensions")
     items = len(artifact.read("label"))
-    for (l, layer), (r, reduction), (a, algorithm) in cells:  # noqa: E741
+    for way, names in ways.items():
         yield {
             "artifact": path.name,
-            "layer": layer,
-            "reduction": reduction,
-            "algorithm": algorithm,
+            **names,
             "items": items,
-            "dimensions": int(dimensions[l, r]),
-            "clusters": int(values["n_clusters"][l, r, a]),
-            "precision": float(values["precision"][l, r, a]),
-            "recall": float(values["recall"][l, r, a]),
-            "f_measure": float(values["f_measure"][l, r, a]),
-            "ami": float(values["mutual_information"][l, r, a]),
+            "dimensions": int(dimensions[way[:2]]),
+            "clusters": int(clusters[way]),
+            **{column: float(found[way]) for column, found in values.items()},
         }
     purity = artifact.read("purity")
-    for (l, layer), (r, reduction), (a, algorithm) in cells:  # noqa: E741
+    for way, names in ways.items():
         yield {
             "artifact": path.name,
-            "layer": layer,
-            "reduction": reduction,
-            "algorithm": algorithm,
-            "clusters": int(values["n_clusters"][l, r, a]),
+            **names,
+            "clusters": int(clusters[way]),
             **{
-                f"{name}{what}": _number(purity[l, r, a, f, column])
-                for f, name in enumerate(FEATURES)
-                for column, what in enumerate(("", "_chance"))
+                f"{feature}{suffix}": _number(purity[way][f, column])
+                for f, feature in enumerate(FEATURES)
+                for column, suffix in enumerate(("", "_chance"))
             },
         }
-    if "probe" in artifact:
-        probe = artifact.read("probe")
-        for l, layer in enumerate(layers):  # noqa: E741
-            for f, name in enumerate(FEATURES):
-                yield {
-                    "artifact": path.name,
-                    "layer": layer,
-                    "probe": name,
-                    "accuracy": _number(probe[l, f, 0]),
-                    "control": _number(probe[l, f, 1]),
-                    "values": len(_values(artifact, name)),
-                }
-    for name, others in (("cka", "layer"), ("cka_against", "against_layer")):
-        if name in artifact:
-            found = artifact.read(name)
-            for l, layer in enumerate(layers):  # noqa: E741
-                yield {
-                    "artifact": path.name,
-                    "layer": layer,
-                    "measure": name,
-                    **{
-                        other: _number(found[l, column])
-                        for column, other in enumerate(artifact.flags(others))
-                    },
-                }
+    yield from _probes(artifact)
+    yield from _likeness(artifact)
 
 
-def _values(artifact: Artifact, feature: str) -> set[str]:
-    """Return the values of a feature that phones with samples have."""
-    names = artifact.flags(f"class_{feature}")
-    there = artifact.read("count") > 0
-    return {names[place] for place in artifact.read(f"class_{feature}")[there]} - {"-"}
+def _probes(artifact: Artifact) -> Iterator[Row]:
+    if "probe" not in artifact:
+        return
+    probe, there = artifact.read("probe"), artifact.read("count") > 0
+    for layer, row in zip(artifact.flags("layer"), probe, strict=True):
+        for feature, (accuracy, control) in zip(FEATURES, row, strict=True):
+            # The values of the feature that phones with samples have.
+            values = artifact.flags(f"class_{feature}")
+            occurring = {values[place] for place in artifact.read(f"class_{feature}")[there]}
+            yield {
+                "artifact": artifact.path.name,
+                "layer": layer,
+                "probe": feature,
+                "accuracy": _number(accuracy),
+                "control": _number(control),
+                "values": len(occurring - {"-"}),
+            }
+
+
+def _likeness(artifact: Artifact) -> Iterator[Row]:
+    for measure, others in (("cka", "layer"), ("cka_against", "against_layer")):
+        if measure not in artifact:
+            continue
+        for layer, row in zip(artifact.flags("layer"), artifact.read(measure), strict=True):
+            yield {
+                "artifact": artifact.path.name,
+                "layer": layer,
+                "measure": measure,
+                **dict(zip(artifact.flags(others), map(_number, row), strict=True)),
+            }
 
 
 def _number(value: np.floating) -> float | None:

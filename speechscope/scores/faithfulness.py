@@ -148,16 +148,3 @@ def randomised(network: nn.Module, seed: int) -> nn.Module:
                 if callable(reset):
                     reset()
     return twin.eval().requires_grad_(False)
-
-
-def interval(
-    values: NDArray[np.float64], seed: int = 0, draws: int = 1000
-) -> tuple[float, float, float]:
-    """Return the mean over items and its bootstrap 95 % interval; NaN items are left out."""
-    kept = values[np.isfinite(values)]
-    if len(kept) == 0:
-        return np.nan, np.nan, np.nan
-    rng = np.random.default_rng(seed)
-    means = np.array([rng.choice(kept, len(kept)).mean() for _ in range(draws)])
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(kept.mean()), float(low), float(high)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,16 +10,21 @@ from numpy.typing import NDArray
 from speechscope.corpus.alphabet import NAMES
 from speechscope.navai.measures import band_energy, burst, strength, width
 from speechscope.navai.vowels import LETTER_VOWELS, MEANS, PLOSIVES, bands
-from speechscope.scores.scoring import bootstrap
+from speechscope.registry import SCORES
+from speechscope.scores.measures import bootstrap
 from speechscope.scores.tables import Row
 from speechscope.store.artifact import Artifact
+
+if TYPE_CHECKING:
+    from speechscope.stages.score import Score
 
 Measure = Callable[[str, NDArray[np.float32], NDArray[np.float32]], float]
 """(class, pattern, pattern of shuffled classes) → value."""
 Values = NDArray[np.float64]
 
 
-def navai_rows(path: Path) -> Iterator[Row]:
+@SCORES.register("navai")
+def navai_rows(path: Path, settings: "Score") -> Iterator[Row]:
     """Yield a row for each alignment and measure: means over classes, with bootstrap intervals.
 
     formant energy: of vowels, how much denser the positive energy of their pattern is where men's

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from itertools import combinations
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -10,23 +11,28 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from speechscope.errors import ArtifactError, UsageProblem
-from speechscope.networks.subject import Foreign, Subject, elsewhere, subject_of
+from speechscope.networks.subject import Subject, elsewhere, subject_of
+from speechscope.registry import SCORES
 from speechscope.relevance import voice
 from speechscope.relevance.methods import relevance_by, relevance_settings
 from speechscope.relevance.networks import explained
 from speechscope.scores.faithfulness import (
     agreement,
     area,
-    interval,
     randomised,
     removal_curves,
     sensitivity_n,
 )
+from speechscope.scores.measures import interval
 from speechscope.scores.tables import Row
 from speechscope.store.artifact import Artifact
 from speechscope.store.lineage import ancestor
 from speechscope.store.record import file_digest
+from speechscope.work.device import choose
 from speechscope.work.tasks import mixed
+
+if TYPE_CHECKING:
+    from speechscope.stages.score import Score
 
 BLOCK = 64
 """Items worked on at a time."""
@@ -38,12 +44,8 @@ SHARE, SETS = 0.1, 50
 Values = dict[tuple[str, str], list[NDArray[np.float64]]]
 
 
-def relevance_rows(
-    path: Path,
-    device: torch.device,
-    moved: Mapping[str, Path] | None = None,
-    foreign: Foreign | None = None,
-) -> Iterator[Row]:
+@SCORES.register("relevance")
+def relevance_rows(path: Path, settings: "Score") -> Iterator[Row]:
     """Yield a row for each method and measure, with the mean over items and its interval.
 
     deletion (low is good) and insertion (high): mean probability of the target as the most
@@ -55,18 +57,6 @@ def relevance_rows(
     relevance at every layer over the score, 1 where no bias took any. Of a first layer for
     waveforms: where its filters together are strongest (eq. 1).
 
-    Parameters
-    ----------
-    path
-        ``relevance.zarr``.
-    device
-        Where the network runs.
-    moved
-        Parents that moved, by kind.
-    foreign
-        The network, where it is not ours. The artifact holds its name and the digest of its
-        weights; nothing that an artifact names is run because it does.
-
     Raises
     ------
     UsageProblem
@@ -75,13 +65,7 @@ def relevance_rows(
         It or a parent is missing, damaged or another.
     """
     artifact = Artifact(path, "relevance")
-    config = artifact.record["config"]
-    places = dict(moved or {})
-    if "model" in config or foreign is not None:
-        subject = _elsewhere(artifact, device, places, foreign)
-    else:
-        model = ancestor(path, artifact.record, "model", places)
-        subject = subject_of(model, None, None, places.get("corpus"), device)
+    subject = _explained(artifact, settings)
     values: Values = {}
     for start in range(0, len(artifact.read("target")), BLOCK):
         _measure(artifact, subject, slice(start, start + BLOCK), values)
@@ -90,32 +74,39 @@ def relevance_rows(
         peak = artifact.read("filter_frequency")[artifact.read("cumulative_response").argmax()]
         values["first layer", "strongest frequency [Hz]"] = [np.array([peak])]
     for (method, measure), parts in values.items():
-        found = np.concatenate(parts)
-        mean, low, high = interval(found)
+        items = np.concatenate(parts)
+        mean, low, high = interval(items)
         yield {
             "artifact": path.name,
             "method": method,
             "measure": measure,
-            "items": len(found),
+            "items": len(items),
             "value": mean,
             "low": low,
             "high": high,
         }
 
 
-def _elsewhere(
-    artifact: Artifact, device: torch.device, places: Mapping[str, Path], foreign: Foreign | None
-) -> Subject:
-    path, explained_one = artifact.path, artifact.record["config"].get("model")
-    if explained_one is None:
+def _explained(artifact: Artifact, settings: "Score") -> Subject:
+    """Return the network that was explained.
+
+    Of one that is not ours the artifact holds its name and the digest of its weights; nothing that
+    an artifact names is run because it does.
+    """
+    path, config, moved = artifact.path, artifact.record["config"], settings.moved()
+    device, name = choose(settings.device), config.get("model")
+    if name is None and settings.model is None:
+        model = ancestor(path, artifact.record, "model", moved)
+        return subject_of(model, None, None, moved.get("corpus"), device)
+    if name is None:
         raise UsageProblem(f"{path} explains a model of ours; leave out --model and --weights")
-    if foreign is None or foreign.factory != explained_one:
-        raise UsageProblem(f"{path} explains {explained_one}: name it by --model, and --weights")
-    digest = None if foreign.weights is None else file_digest(foreign.weights)
-    if digest != artifact.record["config"]["weights"]:
+    if settings.model != name:
+        raise UsageProblem(f"{path} explains {name}: name it by --model, and --weights")
+    digest = None if settings.weights is None else file_digest(settings.weights)
+    if digest != config["weights"]:
         raise ArtifactError(f"--weights: not those that {path} was made with")
-    corpus = ancestor(path, artifact.record, "corpus", places)
-    return elsewhere(foreign.factory, foreign.weights, corpus, device)
+    corpus = ancestor(path, artifact.record, "corpus", moved)
+    return elsewhere(name, settings.weights, corpus, device)
 
 
 def _conserved(artifact: Artifact, values: Values) -> None:
@@ -124,8 +115,8 @@ def _conserved(artifact: Artifact, values: Values) -> None:
         return
     score, sums = artifact.read("score").astype(np.float64), artifact.read("relevance_sum")
     told = np.abs(score) > 1e-6 * np.abs(score).max()
-    for layer, held in zip(artifact.flags("propagated_layer"), sums.T, strict=True):
-        values["lrp", f"at {layer} over score"] = [held[told] / score[told]]
+    for layer, total in zip(artifact.flags("propagated_layer"), sums.T, strict=True):
+        values["lrp", f"at {layer} over score"] = [total[told] / score[told]]
 
 
 def _measure(artifact: Artifact, subject: Subject, block: slice, values: Values) -> None:
@@ -143,19 +134,19 @@ def _measure(artifact: Artifact, subject: Subject, block: slice, values: Values)
     relevance = [torch.from_numpy(part).to(x.device).view_as(x) for part in stored]
     settings = relevance_settings(config)
 
-    def add(method: str, measure: str, found: NDArray[np.float64]) -> None:
-        values.setdefault((method, measure), []).append(found)
+    def add(method: str, measure: str, items: NDArray[np.float64]) -> None:
+        values.setdefault((method, measure), []).append(items)
 
     signals = {}
-    for name, found in zip(methods, relevance, strict=True):
-        deletion, insertion = removal_curves(of.scores, x, target, found, steps=STEPS)
+    for name, told in zip(methods, relevance, strict=True):
+        deletion, insertion = removal_curves(of.scores, x, target, told, steps=STEPS)
         add(name, "deletion", area(deletion))
         add(name, "insertion", area(insertion))
-        faith = sensitivity_n(of.scores, x, target, found, share=SHARE, samples=SETS, seeds=seeds)
+        faith = sensitivity_n(of.scores, x, target, told, share=SHARE, samples=SETS, seeds=seeds)
         add(name, "sensitivity-n", faith)
         random: Tensor = relevance_by(name, twin, shuffled, target, settings, seeds)
-        add(name, "agreement with random weights", agreement(found, random))
-        signals[name], signals[f"{name}, random weights"] = found, random
+        add(name, "agreement with random weights", agreement(told, random))
+        signals[name], signals[f"{name}, random weights"] = told, random
     if subject.corpus.unit == "window" and config["layer"] is None and voice.available():
         _voices(artifact, subject, block, signals, add)
     for (first, a), (second, b) in combinations(zip(methods, relevance, strict=True), 2):
@@ -181,8 +172,8 @@ def _voices(
         if not np.isfinite(original[0]):
             continue  # not voiced
         for method, relevance in signals.items():
-            found = voice.measured(relevance[row].flatten().cpu().numpy(), rate)
-            group, right = voice.shared(original, found, vowel)
-            for quantity, one in zip(voice.QUANTITIES, right, strict=True):
+            heard = voice.measured(relevance[row].flatten().cpu().numpy(), rate)
+            group, right = voice.shared(original, heard, vowel)
+            for quantity, same in zip(voice.QUANTITIES, right, strict=True):
                 for part in ("voiced",) if vowel is None else ("all vowels", vowel):
-                    add(method, f"{quantity} of {part}, {group}", np.array([one]))
+                    add(method, f"{quantity} of {part}, {group}", np.array([same]))

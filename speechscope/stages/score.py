@@ -2,11 +2,16 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from speechscope.errors import UsageProblem
+from speechscope.registry import SCORES
 from speechscope.settings import argument
 from speechscope.stages.shared import Foreign, Moved, OnDevice, Table
 from speechscope.work.progress import Console
+
+if TYPE_CHECKING:
+    from speechscope.scores.tables import Row
 
 PRESENTATION = ("json", "csv")
 
@@ -37,18 +42,16 @@ class Score(Moved, Foreign, OnDevice):
 
 def run(settings: Score, console: Console) -> Table:
     """Return the scores of every artifact."""
-    from speechscope.scores.scorecards import scorecard
+    from speechscope.store.lineage import record_at
 
-    theirs = None
-    if settings.model is not None:
-        from speechscope.networks.subject import Foreign as Network
-
-        theirs = Network(settings.model, settings.weights)
-    elif settings.weights is not None:
+    if settings.weights is not None and settings.model is None:
         raise UsageProblem("--weights goes with --model package.module:factory")
-    moved = settings.moved()
-    cards = [
-        scorecard(path, device=settings.device, moved=moved, foreign=theirs)
-        for path in settings.artifacts
-    ]
-    return Table([row for card in cards for row in card])
+    rows: list[Row] = []
+    for path in settings.artifacts:
+        kind = record_at(path)["kind"]
+        if kind not in SCORES:
+            raise UsageProblem(f"{path} is a {kind}; score takes {', '.join(SCORES.names())}")
+        if settings.model is not None and kind != "relevance":
+            raise UsageProblem(f"{path} is a {kind}; --model goes with relevance")
+        rows += SCORES[kind](path, settings)
+    return Table(rows)

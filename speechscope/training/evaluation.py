@@ -1,4 +1,6 @@
-"""What a network answers, in bounded memory."""
+"""What a network answers, in bounded memory, and how much of it is right."""
+
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,6 +12,7 @@ from speechscope.training.group import ALONE, Group
 from speechscope.training.source import Items
 
 BATCH = 1024
+Labels = NDArray[np.integer[Any]]
 
 
 def answers(
@@ -37,3 +40,16 @@ def answers(
         group.add_up(torch.from_numpy(losses).to(device)).cpu().numpy(),
         group.add_up(torch.from_numpy(predicted).to(device)).cpu().numpy(),
     )
+
+
+def accuracy(labels: Labels, predicted: Labels) -> float:
+    """Return the share of items whose prediction is their label."""
+    return float(np.mean(labels == predicted))
+
+
+def balanced_accuracy(labels: Labels, predicted: Labels) -> float:
+    """Return the mean over the classes that occur of the share of their items found (recall)."""
+    hits = np.bincount(labels[labels == predicted], minlength=int(labels.max()) + 1)
+    counts = np.bincount(labels)
+    occurring = counts > 0
+    return float(np.mean(hits[: len(counts)][occurring] / counts[occurring]))

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from speechscope.features import distances
 from speechscope.networks.autoencoders import Autoencoder
 from speechscope.networks.decoders import ConvolutionStage, Switches
-from speechscope.scores import scoring
 from speechscope.training.resampling import resample
 from speechscope.training.source import Items
 
@@ -55,11 +55,11 @@ def measure(
         restored = decodings(autoencoder, code, switches)
         for name, found in [*restored.items(), ("silence", torch.zeros_like(x))]:
             first, second = x.cpu().numpy(), found.cpu().numpy()
-            test.setdefault(name, []).append(scoring.euclidean(first, second))
-            correlation = scoring.max_cross_correlation(first, second)
+            test.setdefault(name, []).append(distances.euclidean(first, second))
+            correlation = distances.max_cross_correlation(first, second)
             test.setdefault(f"{name}_correlation", []).append(correlation)
     train = [
-        scoring.euclidean(x.cpu().numpy(), autoencoder.decoder(code, switches).cpu().numpy())
+        distances.euclidean(x.cpu().numpy(), autoencoder.decoder(code, switches).cpu().numpy())
         for x, code, switches in _codes(autoencoder, source, "train", per_class, batch, seed)
     ]
     mean = {name: _mean(values) for name, values in test.items()}

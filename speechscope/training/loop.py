@@ -18,8 +18,7 @@ from torch import Tensor
 
 from speechscope.fast.step import Step, Take
 from speechscope.networks.layers import Network
-from speechscope.scores import scoring
-from speechscope.training.evaluation import answers
+from speechscope.training.evaluation import accuracy, answers, balanced_accuracy
 from speechscope.training.group import ALONE, Group
 from speechscope.training.keeping import copied_weights, is_over
 from speechscope.training.outcome import Epoch, TrainResult, TrainSettings
@@ -152,20 +151,20 @@ class Trainer:
     def epoch(self, number: int, progress: Callable[[int, int], None] | None) -> None:
         """Train on one resampled set and measure the network."""
         begun = time.perf_counter()
-        loss, accuracy = self._train(number, progress)
+        loss, trained = self._train(number, progress)
         losses, predicted = answers(self.network, self.source, "test", self._group)
         labels, fold = self.source.labels("test"), self.source.fold
         rng = np.random.default_rng([self.settings.seed, number, 1])
         sample = resample(labels, self.settings.test_per_class, rng)
-        balanced = scoring.balanced_accuracy(fold[labels], fold[predicted])
+        balanced = balanced_accuracy(fold[labels], fold[predicted])
         self.history.append(
             Epoch(
                 epoch=number + 1,
                 loss=loss,
-                train_accuracy=accuracy,
+                train_accuracy=trained,
                 test_loss=float(losses[sample].mean()),
-                accuracy=scoring.accuracy(labels[sample], predicted[sample]),
-                accuracy_folded=scoring.accuracy(fold[labels[sample]], fold[predicted[sample]]),
+                accuracy=accuracy(labels[sample], predicted[sample]),
+                accuracy_folded=accuracy(fold[labels[sample]], fold[predicted[sample]]),
                 balanced_folded=balanced,
                 seconds=time.perf_counter() - begun,
             )
@@ -173,7 +172,7 @@ class Trainer:
         score = balanced
         if self.selected_on == "dev":
             wanted = fold[self.source.labels("dev")]
-            score = scoring.balanced_accuracy(
+            score = balanced_accuracy(
                 wanted, fold[answers(self.network, self.source, "dev", self._group)[1]]
             )
         if score > self.best["score"]:

@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from speechscope.errors import UsageProblem
+from speechscope.features.distances import max_cross_correlation
 from speechscope.features.representations import representation
 from speechscope.features.stft import Stft
 from speechscope.features.transform import Transform
 from speechscope.inversion.sound import griffin_lim, inverse_real, to_waveforms
 from speechscope.inversion.stimuli import STIMULI, make_stimuli
-from speechscope.scores.scoring import max_cross_correlation
 
 STFT = Stft(samples=2554, window=267, overlap=122, points=400, rate=16000)
 

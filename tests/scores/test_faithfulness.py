@@ -1,7 +1,6 @@
 """Scores of relevance, on functions whose answers are known."""
 
 import numpy as np
-import pytest
 import scipy.stats
 import torch
 from torch import Tensor
@@ -10,7 +9,6 @@ from speechscope.networks.layers import Linear, Network, ReLU
 from speechscope.scores.faithfulness import (
     agreement,
     area,
-    interval,
     randomised,
     removal_curves,
     sensitivity_n,
@@ -62,16 +60,6 @@ def test_agreement_is_spearmans() -> None:
     found = agreement(torch.tensor(first), torch.tensor(second))
     wanted = [scipy.stats.spearmanr(a, b).statistic for a, b in zip(first, second, strict=True)]
     np.testing.assert_allclose(found, wanted)
-
-
-def test_the_interval_is_that_of_a_mean() -> None:
-    rng = np.random.default_rng(0)
-    values = rng.normal(2.0, 3.0, size=400)
-    mean, low, high = interval(np.append(values, np.nan))
-    assert mean == pytest.approx(values.mean())
-    assert high - low == pytest.approx(2 * 1.96 * values.std() / 20, rel=0.1)
-    assert interval(np.full(5, 7.0)) == (7.0, 7.0, 7.0)
-    assert np.isnan(interval(np.full(3, np.nan))).all()
 
 
 def test_a_randomised_network_is_another_and_leaves_the_first() -> None:

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from speechscope.cli import run
+from speechscope.features.distances import max_cross_correlation
 from speechscope.features.stft import Stft
-from speechscope.scores.scoring import max_cross_correlation
 from speechscope.store.artifact import Artifact
 from speechscope.store.checkpoint import Checkpoint
 

@@ -6,9 +6,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from speechscope.features import distances
 from speechscope.networks.autoencoders import Autoencoder, Scheme
 from speechscope.networks.layers import Conv, MaxPool, Network, ReLU, Table
-from speechscope.scores import scoring
 from speechscope.training.leak_test import decodings, measure
 
 TABLE: Table = (
@@ -81,13 +81,13 @@ def test_what_is_measured() -> None:
         assert row[name] == pytest.approx(expected, rel=1e-5), name
     pairs = (("correlation", decoded), ("zeroed_correlation", zeroed))
     for name, restored in pairs:
-        correlations = scoring.max_cross_correlation(x.numpy(), restored.numpy())
+        correlations = distances.max_cross_correlation(x.numpy(), restored.numpy())
         assert row[name] == pytest.approx(correlations.mean(), rel=1e-5), name
     x = source.inputs["train"]
     with torch.no_grad():
         found, switches = autoencoder.encode(x)
-        distances = (autoencoder.decoder(found[6], switches) - x).flatten(1).norm(dim=1)
-    assert distances.min() < row["train"] < distances.max()
+        away = (autoencoder.decoder(found[6], switches) - x).flatten(1).norm(dim=1)
+    assert away.min() < row["train"] < away.max()
     assert row["train"] != row["test"]
 
 

@@ -3,7 +3,7 @@ import oracles
 import pytest
 
 from speechscope.features.transform import Transform
-from speechscope.scores.round_trip import DROPPED, KEPT, PUBLISHED, REAL, round_trip
+from speechscope.scores.corpus import DROPPED, KEPT, PUBLISHED, REAL, round_trip
 from speechscope.scores.tables import Row
 
 TINY = Transform(samples=64, window=16, overlap=8, bins=3, rate=16000)

@@ -1,4 +1,4 @@
-"""Scores: how well a network classifies, and how well an input was reconstructed."""
+"""How far a reconstruction is from its original: spectrograms and waveforms, item by item."""
 
 import warnings
 from typing import Any
@@ -10,7 +10,6 @@ from scipy import fft
 from speechscope.errors import SpeechscopeError
 
 Array = NDArray[np.floating[Any]]
-Labels = NDArray[np.integer[Any]]
 
 
 def max_cross_correlation(first: Array, second: Array) -> NDArray[np.float64]:
@@ -48,21 +47,6 @@ def euclidean(first: Array, second: Array) -> NDArray[np.float64]:
     """Return the Euclidean distance of every pair of items, (N,) (Churchman 2015, sec. 6.2)."""
     distance: NDArray[np.float64] = np.linalg.norm(_rows(first) - _rows(second), axis=1)
     return distance
-
-
-def threshold(average: Array, waveforms: Array) -> float:
-    """Return the waveform mxcorr that says nothing about an item.
-
-    The mean, over items, of the mxcorr between each waveform and the one average waveform: below
-    it the average is a better reconstruction (Churchman 2015, sec. 7.1.1).
-
-    Parameters
-    ----------
-    average : (samples,), the inverse of the average spectrogram.
-    waveforms : (N, samples)
-    """
-    repeated = np.broadcast_to(average, waveforms.shape)
-    return float(max_cross_correlation(waveforms, repeated).mean())
 
 
 def correlation(first: Array, second: Array) -> NDArray[np.float64]:
@@ -169,39 +153,6 @@ def stoi(original: Array, found: Array, rate: int) -> float | None:
             return float(measure(original, found, rate, extended=False))
         except RuntimeWarning:
             return None
-
-
-def bootstrap(
-    values: Array, seed: int = 0, resamples: int = 2000, level: float = 0.95
-) -> tuple[float, float]:
-    """Return the percentile bootstrap interval of a mean over items.
-
-    Items are drawn with replacement `resamples` times; the interval holds the middle `level` of the
-    means. Source: Efron & Tibshirani 1993, sec. 13.3.
-
-    Parameters
-    ----------
-    values : (N,)
-    """
-    rng = np.random.default_rng(seed)
-    means = [
-        float(values[rng.integers(0, len(values), len(values))].mean()) for _ in range(resamples)
-    ]
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
-
-
-def accuracy(labels: Labels, predicted: Labels) -> float:
-    """Return the share of items whose prediction is their label."""
-    return float(np.mean(labels == predicted))
-
-
-def balanced_accuracy(labels: Labels, predicted: Labels) -> float:
-    """Return the mean over the classes that occur of the share of their items found (recall)."""
-    hits = np.bincount(labels[labels == predicted], minlength=int(labels.max()) + 1)
-    counts = np.bincount(labels)
-    occurring = counts > 0
-    return float(np.mean(hits[: len(counts)][occurring] / counts[occurring]))
 
 
 def _rows(values: Array) -> NDArray[np.float64]:
