@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from speechscope.corpus import selection
 from speechscope.corpus.arrays import SPLIT_NAMES
 from speechscope.corpus.store import Corpus
+from speechscope.registry import SCORES
 from speechscope.report.figures import Bars, Chapter, Chart, Figure, Gallery, Line, Plot, Table
 from speechscope.report.look import pictures
 from speechscope.report.request import Request, number, spread
-from speechscope.scores.scorecards import scorecard
 
 
 def chapter(path: Path, request: Request) -> Chapter:
@@ -101,7 +101,7 @@ def _examples(corpus: Corpus, request: Request) -> Gallery:
 
 
 def _round_trip(path: Path, request: Request) -> list[Figure]:
-    rows: list[dict[str, Any]] = [dict(row) for row in scorecard(path, device=request.device)]
+    rows: list[dict[str, Any]] = [dict(row) for row in SCORES["corpus"](path, request)]
     note = (
         "Mean largest cross-correlation of waveforms with what comes back of them, by frequency "
         f"bins and by what is kept of the transform; {rows[0]['items']:,} items at most of the "

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from speechscope.registry import SCORES
 from speechscope.report.figures import (
     Cell,
     Chapter,
@@ -19,7 +20,6 @@ from speechscope.report.figures import (
 )
 from speechscope.report.look import Look, config_of, look_of
 from speechscope.report.request import Request
-from speechscope.scores.scorecards import scorecard
 from speechscope.scores.tables import Row as ScoreRow
 from speechscope.store.artifact import Artifact
 
@@ -49,7 +49,7 @@ def chapter(path: Path, request: Request) -> Chapter:
     """
     inversion = Inversion(path, request)
     config = inversion.artifact.record["config"]
-    scores = list(scorecard(path, device=request.device, moved=request.moved))
+    scores = list(SCORES["inversion"](path, request))
     methods, layers = inversion.methods, inversion.layers
     facts = {
         "items": f"{inversion.count:,} of {config.get('input', 'corpus')}",
