@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from speechscope import registry
 from speechscope.recipes import RECIPES
+from speechscope.registry import Registry
 from speechscope.settings import declared, make
 from speechscope.stages import STAGES, settings_class
 
@@ -157,3 +159,13 @@ def test_only_accelerators_know_the_accelerators() -> None:
         if component(path) != "fast":
             names = set(imports(ast.parse(path.read_text())))
             assert not any(name.startswith("speechscope.fast") for name in names), path
+
+
+REGISTRIES = [value for value in vars(registry).values() if isinstance(value, Registry)]
+
+
+@pytest.mark.parametrize("kind", REGISTRIES, ids=lambda kind: str(kind._kind))
+def test_every_name_that_is_offered_can_be_had(kind: "Registry[object]") -> None:
+    assert kind.names()
+    for name in kind.names():
+        assert kind[name] is not None

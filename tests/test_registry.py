@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from speechscope import registry
 from speechscope.errors import UsageProblem
 from speechscope.registry import Registry
 
@@ -63,13 +62,3 @@ def test_an_entry_of_this_process_is_found() -> None:
     assert own.names() == ("seven",) and own["seven"] == 7
     with pytest.raises(UsageProblem, match="numbers eight: choose from seven"):
         own["eight"]
-
-
-ALL = [value for value in vars(registry).values() if isinstance(value, Registry)]
-
-
-@pytest.mark.parametrize("kind", ALL, ids=lambda kind: str(kind._kind))
-def test_every_name_that_is_offered_can_be_had(kind: "Registry[object]") -> None:
-    assert kind.names()
-    for name in kind.names():
-        assert kind[name] is not None
