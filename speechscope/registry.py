@@ -122,3 +122,5 @@ SCORES: Registry[Any] = Registry("scores", "SCORES", "speechscope.scores")
 """Tables of scores, by the kind of the artifact."""
 CHAPTERS: Registry[Any] = Registry("chapters", "CHAPTERS", "speechscope.report")
 """Chapters of a report, by the kind of the artifact."""
+MERGERS: Registry[Any] = Registry("mergers", "MERGERS", "speechscope")
+"""How shards of a kind become one artifact, where it is not by moving their chunks."""

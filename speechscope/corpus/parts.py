@@ -7,10 +7,7 @@ the tasks in their order: the arrays are those of a single run, to the bit.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence, Sized
-from itertools import pairwise
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence, Sized
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,16 +15,14 @@ from numpy.typing import NDArray
 from speechscope.corpus.arrays import put_mean
 from speechscope.corpus.units.cut import Cut
 from speechscope.errors import SpeechscopeError, UsageProblem
+from speechscope.registry import MERGERS
 from speechscope.store.artifact import Artifact
-from speechscope.store.shards import Shard, in_order, put_same, record_of
-from speechscope.store.writer import ArtifactWriter, create_artifact
+from speechscope.store.shards import Merger, Shard, merge_arrays
+from speechscope.store.writer import ArtifactWriter
 
 LISTED = 1000
 """Lines of what was left out that stand in the record; all do in an array where there are more."""
-OWN = ("dropped", "skipped", "seconds")
-"""Settings of a corpus that say what became of its recordings."""
 TOTAL, SUMMED, SKIPPED = "task_total", "task_summed", "skipped"
-ROWS = 1 << 26  # bytes read at once
 
 
 class Part:
@@ -114,86 +109,45 @@ def put_losses(
     writer.set_config(dropped=dict(dropped), skipped=list(skipped[:LISTED]), seconds=seconds)
 
 
-def merge(paths: Sequence[Path], path: Path, *, force: bool) -> tuple[str, int]:
-    """Put all shards of a corpus together at `path`; return its kind and its items.
+def _merge(writer: ArtifactWriter, shards: Sequence[Artifact]) -> int:
+    """Write the arrays of all shards, the mean, and what was left out; return the items.
 
     Raises
     ------
-    UsageProblem
-        These are not all the shards of one corpus.
-    ArtifactError
-        A shard is damaged, or was made in another way than the first.
     SpeechscopeError
         There is no training item.
     """
-    shards = in_order(paths, OWN)
-    for held in shards:
-        held.verify()  # what is read below is not compared with its digest
-    first = shards[0]
-    roles = first.record["config"]["shard"]["roles"]
-    items = 0
-    with create_artifact(path, first.title, record_of(first, path), force=force) as writer:
-        for name in first:
-            if name in roles:
-                grown = _grown(writer, name, shards, roles)
-                items = grown if name == "split" else items
-            elif name not in (TOTAL, SUMMED, SKIPPED, "mean"):
-                put_same(writer, name, shards)
-        _put_mean(writer, shards)
-        if not any((held.read("split") == 0).any() for held in shards):
-            raise SpeechscopeError("the shards have no training item")
-        dropped: Counter[str] = Counter()
-        skipped: list[str] = []
-        samples = 0
-        for held in shards:
-            config = held.record["config"]
-            dropped.update(config["dropped"])
-            skipped += _skipped(held)
-            samples += config["shard"]["samples"]
-        put_losses(writer, dropped, skipped, samples / first.record["config"]["rate"])
-    return first.kind, items
+    apart = (TOTAL, SUMMED, SKIPPED, "mean")
+    merge_arrays(writer, shards, [name for name in shards[0] if name not in apart])
+    _put_mean(writer, shards)
+    if not any((shard.read("split") == 0).any() for shard in shards):
+        raise SpeechscopeError("the shards have no training item")
+    dropped: Counter[str] = Counter()
+    skipped: list[str] = []
+    samples = 0
+    for shard in shards:
+        config = shard.record["config"]
+        dropped.update(config["dropped"])
+        skipped += _skipped(shard)
+        samples += config["shard"]["samples"]
+    put_losses(writer, dropped, skipped, samples / shards[0].record["config"]["rate"])
+    return sum(shard.array("split").shape[0] for shard in shards)
 
 
-def _grown(
-    writer: ArtifactWriter, name: str, shards: Sequence[Artifact], roles: Mapping[str, str]
-) -> int:
-    """Append an array's rows of all shards to one another; return how many they are."""
-    like = shards[0].array(name)
-    role = roles[name]
-    attributes = shards[0].attributes(name)
-    stream = writer.stream(name, like.shape[1:], like.dtype, shards[0].dims(name), attributes)
-    rows = before = 0
-    for number, held in enumerate(shards):
-        for values in _read(held, name, 1 if role == "edges" and number else 0):
-            rows += len(values)
-            stream.append(values + np.asarray(before, dtype=like.dtype) if before else values)
-        if role == "edges":
-            before += int(held.read(name, -1))
-        elif role != "rows":
-            before += held.array(role).shape[0]
-    return rows
-
-
-def _read(held: Artifact, name: str, start: int) -> Iterator[NDArray[Any]]:
-    array = held.array(name)
-    row = max(1, int(np.prod(array.shape[1:])) * array.dtype.itemsize)
-    step = max(1, ROWS // row // array.chunks[0]) * array.chunks[0]
-    edges = [start, *range(step, array.shape[0], step), array.shape[0]]
-    for low, high in pairwise(edges):
-        yield held.read(name, slice(low, high))
+MERGERS.register("corpus")(Merger(_merge, own=("dropped", "skipped", "seconds")))
 
 
 def _put_mean(writer: ArtifactWriter, shards: Sequence[Artifact]) -> None:
     shape = shards[0].array("mean").shape
     total, summed = np.zeros(shape), 0
-    for held in shards:
-        for added in held.read(TOTAL):  # one after another, as a single run adds them up
+    for shard in shards:
+        for added in shard.read(TOTAL):  # one after another, as a single run adds them up
             total += added
-        summed += int(held.read(SUMMED).sum())
+        summed += int(shard.read(SUMMED).sum())
     put_mean(writer, total, summed, shards[0].dims("mean"))
 
 
-def _skipped(held: Artifact) -> list[str]:
-    if SKIPPED in held:
-        return held.read(SKIPPED).tobytes().decode().split("\n")
-    return list(held.record["config"]["skipped"])
+def _skipped(shard: Artifact) -> list[str]:
+    if SKIPPED in shard:
+        return shard.read(SKIPPED).tobytes().decode().split("\n")
+    return list(shard.record["config"]["skipped"])

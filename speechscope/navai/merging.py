@@ -1,7 +1,6 @@
 """Shards of averages: the sums of some spans of items, and what all of them come to."""
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +12,10 @@ from speechscope.navai.gathering import Found, Watch, Work, gathered, joined
 from speechscope.navai.profiles import write_profiles
 from speechscope.navai.store import Written, write_lists, write_navai
 from speechscope.navai.sums import Listed, Sums
+from speechscope.registry import MERGERS
 from speechscope.store.artifact import Artifact
-from speechscope.store.shards import in_order, record_of
-from speechscope.store.writer import ArtifactWriter, create_artifact, flag_attributes
+from speechscope.store.shards import Merger
+from speechscope.store.writer import ArtifactWriter, flag_attributes
 from speechscope.work.local import Executor
 
 KIND = "navai-shard"
@@ -89,30 +89,23 @@ def write_shard(
     return inputs
 
 
-def merge(paths: Sequence[Path], path: Path, *, force: bool) -> tuple[str, int]:
-    """Put all shards together at `path`; return the kind, and the number of items of the corpus.
-
-    The sums of spans are added in the order in which one process adds them.
+def _merge(writer: ArtifactWriter, shards: Sequence[Artifact]) -> int:
+    """Add the sums of spans in the order in which one process does, and write the averages.
 
     Raises
     ------
-    UsageProblem
-        These are not all the shards of one artifact.
-    ArtifactError
-        A shard is damaged, or was made in another way than the first.
     SpeechscopeError
         Nothing was predicted as any of the classes.
     """
-    shards = in_order(paths)
-    first = shards[0]
-    record = record_of(first, path)
-    record["kind"] = "navai"
-    layout, settings = _layout(first), _settings(record["config"], record["seed"])
-    with create_artifact(path, "Averages of aligned inputs", record, force=force) as writer:
-        found = joined(part for shard in shards for part in _spans(shard))
-        lists = joined(Found(Sums(), _lists(shard)) for shard in shards).lists
-        _written(writer, layout, settings, Found(found.sums, lists))
-    return "navai", int(first.record["config"]["shard"]["items"])
+    record = shards[0].record
+    sums = joined(part for shard in shards for part in _spans(shard)).sums
+    lists = joined(Found(Sums(), _lists(shard)) for shard in shards).lists
+    settings = _settings(record["config"], record["seed"])
+    _written(writer, _layout(shards[0]), settings, Found(sums, lists))
+    return int(record["config"]["shard"]["items"])
+
+
+MERGERS.register("navai-shard")(Merger(_merge, "navai", "Averages of aligned inputs"))
 
 
 def _layout(shard: Artifact) -> Layout:

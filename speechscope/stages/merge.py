@@ -27,18 +27,12 @@ class Merge(Writing):
 
 def run(settings: Merge, console: Console) -> Written:
     """Write the whole artifact."""
-    from speechscope.corpus import parts
-    from speechscope.navai import merging
-    from speechscope.store import shards as chunked
-    from speechscope.store.lineage import record_at
+    from speechscope.store.shards import merge
 
     if not settings.shards:
         raise UsageProblem("merge needs SHARD…")
     first = settings.shards[0]
     path = settings.path("") if settings.output else _without_number(first)
-    # A corpus has chunks that go across its shards, and averages are sums of theirs.
-    special = {"corpus": parts.merge, merging.KIND: merging.merge}
-    merge = special.get(record_at(first)["kind"], chunked.merge)
     kind, items = merge(settings.shards, path, force=settings.force)
     console.note(f"{items} items of {len(settings.shards)} shards")
     return Written(path, kind, {"items": items})
