@@ -28,6 +28,8 @@ from sklearn.manifold import TSNE
 from sklearn.metrics import adjusted_rand_score, pairwise_distances_argmin
 from threadpoolctl import threadpool_limits
 
+from speechscope.clustering.kmeans import kmedians as plain_kmedians
+from speechscope.clustering.kmeans import manhattan
 from speechscope.clustering.reduction import principal_components, tsne
 from speechscope.clustering.spectral import (
     affinity,
@@ -36,7 +38,7 @@ from speechscope.clustering.spectral import (
     squared_distances,
     width,
 )
-from speechscope.fast.kmedians import kmedians, manhattan
+from speechscope.fast.kmedians import kmedians
 
 Array = NDArray[Any]
 
@@ -157,6 +159,7 @@ def kmeans_part(given: argparse.Namespace) -> None:
     title = f"{given.points} × {given.size} points, {given.clusters} clusters"
     whole = {
         "ours": timer(lambda: kmedians(points, start)),
+        "ours, plain": timer(lambda: plain_kmedians(points, start)),
         "scipy, all distances": timer(lambda: plain(points, start)),
     }
     shown(f"k-means, Manhattan: {title}", medians(whole, given.rounds))
@@ -224,7 +227,7 @@ def tsne_part(given: argparse.Namespace) -> None:
 
     taken = medians(
         {
-            "ours": timer(lambda: tsne(principal_components(points).scores, 0)),
+            "ours": timer(lambda: tsne(principal_components(points), 0)),
             "scikit-learn": timer(theirs),
         },
         1,

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from speechscope.clustering.kmeans import distance_ratio, manhattan, manhattan_kmeans
 from speechscope.clustering.samples import activations, choose
 from speechscope.clustering.spectral import (
     affinity,
@@ -21,8 +22,8 @@ from speechscope.clustering.spectral import (
     squared_distances,
     width,
 )
-from speechscope.fast.kmedians import distance_ratio, manhattan, manhattan_kmeans
 from speechscope.networks.subject import subject_of
+from speechscope.stages.cluster import Cluster
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -83,18 +84,9 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     of = subject_of(given.model, None, None, given.corpus, torch.device("cpu"))
-    samples = choose(
-        of.network,
-        of.inputs,
-        of.corpus,
-        of.classes,
-        split=given.split,
-        frame="third",
-        per_class=given.per_class,
-        correct=True,
-        seed=0,
-    )
-    points = activations(of.network, of.inputs, samples, given.layer).flatten(1).numpy()
+    told = Cluster(split=given.split, per_class=given.per_class)
+    samples = choose(of, told)
+    points = activations(of, samples, given.layer).flatten(1).numpy()
     classes = len(np.unique(samples.labels))
     print(f"{len(points)} samples of {classes} classes, {given.layer}")
     squared = squared_distances(points)

@@ -1,184 +1,148 @@
 """Everything that is found of one layer, from its activations."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from speechscope.clustering.algorithms import clustered
-from speechscope.clustering.maps import class_means, class_projections, projected
-from speechscope.clustering.measures import agreement, composition, phonological_purity
-from speechscope.clustering.probes import feature_probes
-from speechscope.clustering.reduction import principal_components
-from speechscope.clustering.samples import Samples
-from speechscope.clustering.similarity import ITEMS, inner_products
+from speechscope.clustering.kmeans import Labels, Points
+from speechscope.clustering.measures import (
+    COMPARED,
+    composition,
+    feature_probes,
+    inner_products,
+    mutual_information,
+    phonological_purity,
+    precision_recall,
+)
+from speechscope.clustering.reduction import (
+    class_means,
+    class_projections,
+    principal_components,
+    projected,
+)
+from speechscope.clustering.samples import Samples, activations
 from speechscope.corpus.phonology import features_of
 from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
-from speechscope.registry import REDUCTIONS
+from speechscope.networks.subject import Subject
+from speechscope.registry import CLUSTERING, REDUCTIONS
+from speechscope.work.device import threads
 
-Array = NDArray[Any]
+if TYPE_CHECKING:
+    from speechscope.stages.cluster import Cluster
 
 
 @dataclass(frozen=True)
-class Question:
-    """What is asked of every layer.
+class LayerWork:
+    """Finds everything about one layer, by its name.
+
+    It works in one thread, whatever the process has: sums depend on how many threads share them,
+    and the arrays are to be the same for any number of workers.
 
     Parameters
     ----------
-    reductions, algorithms
-        Names, of ``none``, ``pca`` and ``tsne``, and of `registry.CLUSTERING`.
+    subject
+        The network and the corpus.
+    samples
+        See `samples.choose`.
     counts
         Numbers of clusters to choose from; one is imposed.
-    labels, speakers
-        Of the samples, (n,); recordings where the corpus tells no speakers apart.
-    classes
-        Number of classes, with or without samples.
-    features
-        Phonological features: the value of each class.
-    probes
-        Whether linear probes are trained.
-    compared
-        Samples whose inner products are kept for `similarity`, (m,).
-    seed
-        Of everything drawn.
     """
 
-    reductions: tuple[str, ...]
-    algorithms: tuple[str, ...]
+    subject: Subject
+    samples: Samples
     counts: tuple[int, ...]
-    labels: NDArray[np.int64]
-    speakers: NDArray[np.int64]
-    classes: int
-    features: dict[str, tuple[str, ...]]
-    probes: bool
-    compared: NDArray[np.int64]
-    seed: int
+    settings: "Cluster"
 
-    @property
-    def most(self) -> int:
-        """The largest number of clusters."""
-        return max(self.counts)
+    def __call__(self, layer: str) -> dict[str, NDArray[Any]]:
+        """Return the arrays of a layer (DESIGN sec. 2) without their dimension ``layer``.
 
-    def short(self, names: Sequence[str], wanted: int) -> str:
-        """Return the classes with fewer samples than wanted, and how many they have."""
-        counts = np.bincount(self.labels, minlength=len(names))
-        few = zip(names, counts, strict=True)
-        return ", ".join(f"{name} {count}" for name, count in few if count < wanted)
+        Beside them ``products``, the inner products of `compared`, and ``activation_map``, the
+        means of classes (class, …) as the layer's shape is.
+        """
+        with single_thread():
+            return self._found(activations(self.subject, self.samples, layer).numpy())
+
+    def _found(self, values: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+        samples, corpus, seed = self.samples, self.subject.corpus, self.settings.seed
+        points = values.reshape(len(values), -1)
+        # Inner products and principal components in single precision, of which activations are.
+        components = principal_components(points)
+        cells, sizes = [], []
+        for name in self.settings.reduce:
+            reduced = REDUCTIONS[name](points, components, seed)
+            sizes.append(reduced.shape[1])
+            cells.append([self._cell(reduced, name) for name in self.settings.algorithm])
+        found = {
+            name: np.stack([np.stack([cell[name] for cell in row]) for row in cells])
+            for name in cells[0][0]
+        }
+        means = class_means(values, samples.labels, len(corpus.classes))
+        found |= {
+            "dimensions": np.array(sizes, dtype=np.int32),
+            "projection": projected(points),
+            "class_projection": class_projections(means.reshape(len(means), -1), seed),
+            "activation_map": means,
+            "products": inner_products(points[compared(samples, seed)]),
+        }
+        if self.settings.probes:
+            speakers = speakers_of(corpus, samples.first)
+            features = list(features_of(corpus.classes).values())
+            probes = feature_probes(components, samples.labels, speakers, features, seed)
+            found["probe"] = probes.astype(np.float32)
+        return found
+
+    def _cell(self, points: Points, algorithm: str) -> dict[str, NDArray[Any]]:
+        """Cluster by one algorithm and measure what comes out."""
+        labels, classes = self.samples.labels, self.subject.corpus.classes
+        clusters, criterion = clustered(algorithm, points, self.counts, self.settings.seed)
+        counts = composition(clusters, labels, (max(self.counts), len(classes)))
+        scores = (*precision_recall(counts), mutual_information(clusters, labels))
+        names = ("precision", "recall", "f_measure", "mutual_information")
+        purity = phonological_purity(counts, features_of(classes), self.settings.seed)
+        return {
+            "cluster": clusters.astype(np.int16),
+            **{n: np.array(v, dtype=np.float32) for n, v in zip(names, scores, strict=True)},
+            "n_clusters": np.array(clusters.max() + 1, dtype=np.int32),
+            "criterion": criterion.astype(np.float32),
+            "composition": counts,
+            "purity": purity.astype(np.float32),
+        }
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What was found of one layer: arrays of DESIGN sec. 2 without their dimension ``layer``.
+def clustered(
+    algorithm: str, points: Points, counts: Sequence[int], seed: int
+) -> tuple[Labels, NDArray[np.float64]]:
+    """Cluster points into that one of several numbers of clusters which the criterion prefers.
 
     Parameters
     ----------
-    by_algorithm
-        Those that begin with (reduction, algorithm).
-    by_reduction
-        ``dimensions (reduction,)``.
-    layer
-        Those of the layer itself; ``activation_map`` is (class, …) as the layer's shape is.
-    products
-        Inner products of `Question.compared`.
+    algorithm
+        A name in `CLUSTERING`.
+    points : (n, d).
+    counts
+        Numbers of clusters to try; one is an imposed number.
+
+    Returns
+    -------
+    The cluster of each point, (n,), numbered from 0 without gaps, and the criterion for each number
+    that was tried.
     """
-
-    by_algorithm: dict[str, Array]
-    by_reduction: dict[str, Array]
-    layer: dict[str, Array]
-    products: Array
-
-
-def answered(values: NDArray[np.float32], question: Question) -> Answer:
-    """Return what is found of a layer.
-
-    Parameters
-    ----------
-    values : (n, …) activations of the samples.
-    """
-    q = question
-    points = values.reshape(len(values), -1)
-    # Inner products and principal components in single precision, of which activations are.
-    components = principal_components(points)
-    reduced = {name: REDUCTIONS[name](points, components, q.seed) for name in q.reductions}
-    cells = [
-        [_cell(reduced[name], algorithm, q) for algorithm in q.algorithms] for name in q.reductions
-    ]
-    by_algorithm = {
-        name: np.stack([np.stack([cell[name] for cell in row]) for row in cells])
-        for name in cells[0][0]
-    }
-    means = class_means(values, q.labels, q.classes)
-    flat = means.reshape(len(means), -1)
-    layer = {
-        "projection": projected(points),
-        "class_projection": class_projections(flat, q.seed),
-        "activation_map": means,
-    }
-    if q.probes:
-        features = list(q.features.values())
-        layer["probe"] = feature_probes(
-            components.scores, q.labels, q.speakers, features, q.seed
-        ).astype(np.float32)
-    sizes = np.array([reduced[name].shape[1] for name in q.reductions], dtype=np.int32)
-    products = inner_products(points[q.compared])
-    return Answer(by_algorithm, {"dimensions": sizes}, layer, products)
+    solve = CLUSTERING[algorithm](points, max(counts), seed)
+    solved = [solve(count) for count in counts]
+    criterion = np.array([value for _, value in solved])
+    best, lowest = solved[0]
+    for labels, value in solved[1:]:
+        if value < lowest:
+            best, lowest = labels, value
+    return np.unique(best, return_inverse=True)[1], criterion
 
 
-def _cell(points: NDArray[np.float32], algorithm: str, q: Question) -> dict[str, Array]:
-    """Cluster by one algorithm and measure what comes out."""
-    found = clustered(algorithm, points, q.counts, q.seed)
-    counts = composition(found.labels, q.labels, (q.most, q.classes))
-    how = agreement(found.labels, q.labels, counts)
-    return {
-        "cluster": found.labels.astype(np.int16),
-        "precision": np.array(how.precision, dtype=np.float32),
-        "recall": np.array(how.recall, dtype=np.float32),
-        "f_measure": np.array(how.f_measure, dtype=np.float32),
-        "mutual_information": np.array(how.mutual_information, dtype=np.float32),
-        "n_clusters": np.array(found.labels.max() + 1, dtype=np.int32),
-        "criterion": found.criterion[list(q.counts)].astype(np.float32),
-        "composition": counts,
-        "purity": phonological_purity(counts, q.features, q.seed).astype(np.float32),
-    }
-
-
-def question_of(
-    samples: Samples,
-    corpus: Corpus,
-    *,
-    reductions: tuple[str, ...],
-    algorithms: tuple[str, ...],
-    counts: tuple[int, ...],
-    probes: bool,
-    seed: int,
-) -> Question:
-    """Return a question about samples of a corpus; see `Question`."""
-    return Question(
-        reductions=reductions,
-        algorithms=algorithms,
-        counts=counts,
-        labels=samples.labels,
-        speakers=_voices(corpus, samples.first),
-        classes=len(corpus.classes),
-        features=features_of(corpus.classes),
-        probes=probes,
-        compared=compared_samples(samples.labels, seed),
-        seed=seed,
-    )
-
-
-def _voices(corpus: Corpus, items: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the speaker of each item; its recording, where the corpus tells no speakers apart."""
-    speakers = corpus.artifact.read("speaker")[items]
-    if len(np.unique(speakers)) < 2:
-        speakers = corpus.artifact.read("utterance")[items]
-    return np.asarray(speakers, dtype=np.int64)
-
-
-def counts_of(labels: NDArray[np.int64], number: int | str, limit: int | str) -> tuple[int, ...]:
+def counts_of(labels: Labels, number: int | str, limit: int | str) -> tuple[int, ...]:
     """Return the numbers of clusters to choose from.
 
     Parameters
@@ -208,7 +172,24 @@ def counts_of(labels: NDArray[np.int64], number: int | str, limit: int | str) ->
     return counts
 
 
-def compared_samples(labels: NDArray[np.int64], seed: int, most: int = ITEMS) -> NDArray[np.int64]:
-    """Return at most `most` random samples for `similarity`, in order, (m,)."""
-    rng = np.random.default_rng([seed, len(labels)])
-    return np.sort(rng.permutation(len(labels))[:most])
+def compared(samples: Samples, seed: int) -> NDArray[np.int64]:
+    """Return some random samples whose likeness in two layers is compared, in order, (m,)."""
+    rng = np.random.default_rng([seed, len(samples)])
+    return np.sort(rng.permutation(len(samples))[:COMPARED])
+
+
+def speakers_of(corpus: Corpus, items: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the speaker of each item; its recording, where the corpus tells no speakers apart."""
+    speakers = corpus.artifact.read("speaker")[items]
+    if len(np.unique(speakers)) < 2:
+        speakers = corpus.artifact.read("utterance")[items]
+    return np.asarray(speakers, dtype=np.int64)
+
+
+@contextmanager
+def single_thread() -> Iterator[None]:
+    """Let libraries use one thread while the block runs."""
+    from threadpoolctl import threadpool_limits
+
+    with threads(1), threadpool_limits(1):
+        yield

@@ -1,7 +1,10 @@
-"""How well clusters are the classes (Pellegrini 2016, sec. 3.3), and what they are of."""
+"""What is measured of a layer: how well clusters are the classes, and what the layer holds.
+
+Precision, recall and purity of clusters (Pellegrini 2016, sec. 3.3 and 4); linear probes (Alain &
+Bengio 2016); centred kernel alignment of two layers (Kornblith et al. 2019).
+"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,29 +12,14 @@ from numpy.typing import NDArray
 
 from speechscope.corpus.phonology import NONE
 
+Products = NDArray[np.float64]
+
 CONTROLS = 50
 """Random groupings of the phones that the phonological ones are held against (chosen)."""
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """Clusters against classes.
-
-    Parameters
-    ----------
-    precision, recall
-        Means over classes.
-    f_measure
-        Their harmonic mean.
-    mutual_information
-        Adjusted for chance: 0 for clusters that have nothing to do with the classes, 1 for the
-        classes themselves.
-    """
-
-    precision: float
-    recall: float
-    f_measure: float
-    mutual_information: float
+FOLDS = 5
+"""Parts the speakers are divided into for probes (chosen: usual)."""
+COMPARED = 1000
+"""Most samples whose likeness in two layers is compared (chosen: 8 MB a layer)."""
 
 
 def composition(
@@ -68,20 +56,17 @@ def precision_recall(counts: NDArray[np.integer[Any]]) -> tuple[float, float, fl
     return p, r, 2 * p * r / (p + r) if p + r else 0.0
 
 
-def agreement(
-    clusters: NDArray[np.integer[Any]],
-    labels: NDArray[np.integer[Any]],
-    counts: NDArray[np.integer[Any]],
-) -> Agreement:
-    """Return how well clusters are the classes; see `precision_recall`.
+def mutual_information(
+    clusters: NDArray[np.integer[Any]], labels: NDArray[np.integer[Any]]
+) -> float:
+    """Return the mutual information of clusters and classes, adjusted for chance.
 
-    Mutual information is adjusted as in Vinh, Epps & Bailey 2010, by scikit-learn.
+    0 for clusters that have nothing to do with the classes, 1 for the classes themselves. As in
+    Vinh, Epps & Bailey 2010, by scikit-learn.
     """
     from sklearn.metrics import adjusted_mutual_info_score
 
-    precision, recall, f_measure = precision_recall(counts)
-    mutual = float(adjusted_mutual_info_score(labels, clusters))
-    return Agreement(precision, recall, f_measure, mutual)
+    return float(adjusted_mutual_info_score(labels, clusters))
 
 
 def grouping(values: Sequence[str]) -> NDArray[np.float64]:
@@ -132,3 +117,128 @@ def phonological_purity(
             shuffled.append(purity(counts, other))
         out[row, 1] = float(np.mean(shuffled))
     return out
+
+
+def probe(
+    points: NDArray[np.floating[Any]],
+    values: NDArray[Any],
+    speakers: NDArray[np.integer[Any]],
+    folds: int = FOLDS,
+) -> float:
+    """Return the balanced accuracy of a linear classifier on speakers it was not trained on.
+
+    A linear discriminant with equal priors whose covariance is shrunk as Ledoit & Wolf (2004) do:
+    it has a closed form and nothing to tune.
+
+    Parameters
+    ----------
+    points : (n, d).
+    values : (n,) what is to be told.
+    speakers : (n,) Each is wholly in one fold.
+
+    Returns
+    -------
+    NaN where there are fewer than two speakers or values, or a fold has fewer than two samples of a
+    value to train on: one has no covariance.
+    """
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+    from sklearn.metrics import recall_score
+    from sklearn.model_selection import GroupKFold
+
+    names, targets = np.unique(values, return_inverse=True)
+    folds = min(folds, len(np.unique(speakers)))
+    if len(names) < 2 or folds < 2:
+        return np.nan
+    priors = np.full(len(names), 1 / len(names))
+    answers = np.empty(len(targets), dtype=np.int64)
+    for train, test in GroupKFold(folds).split(points, targets, speakers):
+        if np.bincount(targets[train], minlength=len(names)).min() < 2:
+            return np.nan
+        classifier = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto", priors=priors)
+        answers[test] = classifier.fit(points[train], targets[train]).predict(points[test])
+    return float(recall_score(targets, answers, average="macro"))
+
+
+def feature_probes(
+    points: NDArray[np.floating[Any]],
+    labels: NDArray[np.integer[Any]],
+    speakers: NDArray[np.integer[Any]],
+    features: Sequence[Sequence[str]],
+    seed: int,
+) -> NDArray[np.float64]:
+    """Return the accuracy for each feature of the phones, and for a control, (feature, 2).
+
+    Samples whose phone lacks the feature are left out. The control gives the same values to the
+    phones at random (Hewitt & Liang 2019): a layer that merely tells phones apart does as well on
+    it, one that holds the feature does not.
+
+    Parameters
+    ----------
+    points : (n, d).
+    labels, speakers : (n,).
+    features
+        For each feature, its value for every class.
+    """
+    out = np.full((len(features), 2), np.nan)
+    for row, by_class in enumerate(features):
+        values = np.array(by_class)
+        have = np.flatnonzero((values != NONE) & np.isin(np.arange(len(values)), labels))
+        rows = np.isin(labels, have)
+        if not rows.any():
+            continue
+        other = values.copy()
+        other[have] = np.random.default_rng([seed, row]).permutation(values[have])
+        for column, table in enumerate((values, other)):
+            out[row, column] = probe(points[rows], table[labels[rows]], speakers[rows])
+    return out
+
+
+def inner_products(points: NDArray[np.floating[Any]]) -> Products:
+    """Return the inner products of points, their mean taken off, (n, n)."""
+    centred = np.asarray(points, dtype=np.float64)
+    centred = centred - centred.mean(0)
+    found: Products = centred @ centred.T
+    return found
+
+
+def independence(first: Products, second: Products) -> float:
+    """Return the unbiased estimate of the Hilbert-Schmidt independence criterion.
+
+    [tr(KL) + 1ᵀK1 · 1ᵀL1 / (n − 1)(n − 2) − 2 · 1ᵀKL1 / (n − 2)] / n(n − 3), K and L without their
+    diagonals: 0 on average for layers that have nothing to do with each other, however many units
+    they have (Song et al. 2012, eq. 5; Nguyen et al. 2021, eq. 3).
+
+    Parameters
+    ----------
+    first, second : (n, n) of `inner_products`, n > 3.
+    """
+    n = len(first)
+    k, l = first.copy(), second.copy()  # noqa: E741
+    np.fill_diagonal(k, 0)
+    np.fill_diagonal(l, 0)
+    rows, columns = k.sum(1), l.sum(1)
+    found = np.vdot(k, l) + rows.sum() * columns.sum() / ((n - 1) * (n - 2))
+    return float(found - 2 * (rows @ columns) / (n - 2)) / (n * (n - 3))
+
+
+def alignment(first: Products, second: Products) -> float:
+    """Return the linear centred kernel alignment, HSIC(K, L) / √(HSIC(K, K) HSIC(L, L)).
+
+    1 for layers that are the same but for rotation and scale. Kornblith et al. 2019, eq. 4, with
+    the unbiased `independence`, without which layers with many units look alike.
+
+    Returns
+    -------
+    NaN where one of them is constant, or there are fewer than four samples.
+    """
+    if len(first) < 4:
+        return np.nan
+    own = independence(first, first) * independence(second, second)
+    return independence(first, second) / float(np.sqrt(own)) if own > 0 else np.nan
+
+
+def alignments(
+    first: list[NDArray[np.float64]], second: list[NDArray[np.float64]]
+) -> NDArray[np.float64]:
+    """Return the alignment of every layer of one list with every layer of another."""
+    return np.array([[alignment(k, l) for l in second] for k in first])  # noqa: E741

@@ -1,6 +1,5 @@
-"""Fewer dimensions before clustering: none, PCA or t-SNE (Pellegrini 2016, sec. 3.1)."""
+"""Fewer dimensions, to cluster in (Pellegrini 2016, sec. 3.1) and to look at (sec. 4.2)."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,35 +15,24 @@ DIRECT = 1500
 """Largest matrix whose eigenvectors are all worked out."""
 FIRST = 64
 """Components looked for at first in larger ones; twice as many each time they do not do."""
+SPACE = 3
+"""Dimensions of projections: "a 3-d PCA projection" (fig. 2)."""
+EMBEDDINGS = ("pca", "tsne")
+"""Of class means; the paper has both online (sec. 4.2, notes 2 and 3)."""
 PLANE = 2
 """Dimensions of t-SNE (chosen: the paper does not say)."""
 PERPLEXITY = 30.0
 """Of t-SNE (chosen: scikit-learn's and the inventors' usual value)."""
 
 
-@dataclass(frozen=True)
-class Components:
-    """Principal components.
-
-    Parameters
-    ----------
-    scores
-        Points in the components, the one of largest variance first, (n, r) float32.
-    explained
-        Share of the variance in each, (r,).
-    """
-
-    scores: NDArray[np.float32]
-    explained: NDArray[np.float64]
-
-
 def principal_components(
     points: NDArray[np.floating[Any]], share: float = SPECTRUM, at_least: int = 1
-) -> Components:
-    """Return the fewest principal components that hold a share of the variance.
+) -> Points:
+    """Return the fewest principal components that hold a share of the variance, (n, r).
 
-    Eigenvectors of the covariance (d × d) or of the inner products (n × n), whichever is smaller;
-    each component's sign is such that its largest score is positive.
+    The one of largest variance first. Eigenvectors of the covariance (d × d) or of the inner
+    products (n × n), whichever is smaller; the sign of each is such that its largest score is
+    positive.
 
     Parameters
     ----------
@@ -64,7 +52,7 @@ def principal_components(
     total = float(np.trace(matrix))
     rank = min(count, size)
     if total <= 0:  # all points are the same
-        return Components(np.zeros((count, 1), dtype=np.float32), np.zeros(1))
+        return np.zeros((count, 1), dtype=np.float32)
     wanted = FIRST
     while True:
         if rank <= DIRECT or 4 * wanted > rank:
@@ -84,7 +72,8 @@ def principal_components(
     scores = vectors * np.sqrt(values[:kept]) if wide else centred.astype(np.float64) @ vectors
     largest = np.abs(scores).argmax(0)
     scores *= np.where(scores[largest, np.arange(kept)] < 0, -1, 1)
-    return Components(scores.astype(np.float32), values[:kept] / total)
+    found: Points = scores.astype(np.float32)
+    return found
 
 
 def tsne(
@@ -124,16 +113,40 @@ def tsne(
     return found
 
 
-@REDUCTIONS.register("none")
-def _as_they_are(points: Points, components: Components, seed: int) -> Points:
-    return points
+# What is clustered, of points (n, d), their principal components and a seed.
+REDUCTIONS.register("none")(lambda points, components, seed: points)
+REDUCTIONS.register("pca")(lambda points, components, seed: components)
+REDUCTIONS.register("tsne")(lambda points, components, seed: tsne(components, seed))
 
 
-@REDUCTIONS.register("pca")
-def _principal(points: Points, components: Components, seed: int) -> Points:
-    return components.scores
+def class_means(
+    values: NDArray[np.floating[Any]], labels: NDArray[np.integer[Any]], classes: int
+) -> NDArray[np.float32]:
+    """Return the mean of the samples of every class, (class, …); NaN for one without samples."""
+    out = np.full((classes, *values.shape[1:]), np.nan, dtype=np.float32)
+    for label in np.unique(labels):
+        out[label] = values[labels == label].mean(0, dtype=np.float64)
+    return out
 
 
-@REDUCTIONS.register("tsne")
-def _embedded(points: Points, components: Components, seed: int) -> Points:
-    return tsne(components.scores, seed)
+def projected(points: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    """Return the first three principal components of points, (n, 3); 0 where there are fewer."""
+    found = principal_components(points, 0.0, SPACE)[:, :SPACE]
+    return np.pad(found, ((0, 0), (0, SPACE - found.shape[1])))
+
+
+def class_projections(means: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
+    """Return class means (class, d) in three dimensions, (embedding, class, 3), NaN as there.
+
+    By PCA of the means (fig. 2: "activations averaged over 100 examples per phone"), and by t-SNE
+    of the means reduced so, its perplexity a tenth of the classes (chosen).
+    """
+    there = ~np.isnan(means).any(1)
+    out = np.full((len(EMBEDDINGS), len(means), SPACE), np.nan, dtype=np.float32)
+    points = means[there]
+    out[0, there] = projected(points)
+    if len(points) > SPACE:
+        scores = principal_components(points)
+        perplexity = max(2.0, len(points) / 10)
+        out[1, there] = tsne(scores, seed, dimensions=SPACE, perplexity=perplexity)
+    return out

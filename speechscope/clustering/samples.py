@@ -2,24 +2,23 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from speechscope.corpus.arrays import SPLIT_NAMES
 from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
 from speechscope.networks.activations import activation
+from speechscope.networks.subject import Subject
+
+if TYPE_CHECKING:
+    from speechscope.stages.cluster import Cluster
 
 BATCH = 256
 """Items that go through a network at a time."""
-FRAMES = ("third", "middle", "mean")
-"""What stands for a phone of several frames."""
-
-Inputs = Callable[[NDArray[np.integer[Any]]], Tensor]
 
 
 @dataclass(frozen=True)
@@ -55,6 +54,11 @@ class Samples:
         edges = np.concatenate([[0], np.cumsum(counts)])
         return Samples(np.concatenate(items), edges.astype(np.int64), self.labels[rows])
 
+    def fewer_than(self, wanted: int, classes: tuple[str, ...]) -> list[str]:
+        """Return the classes with fewer samples than wanted, and how many they have."""
+        counts = np.bincount(self.labels, minlength=len(classes)).tolist()
+        return [f"{name} {n}" for name, n in zip(classes, counts, strict=True) if n < wanted]
+
 
 def phones(corpus: Corpus, split: str, frame: str) -> Samples:
     """Return one sample for every phone of a split.
@@ -66,7 +70,7 @@ def phones(corpus: Corpus, split: str, frame: str) -> Samples:
     Parameters
     ----------
     frame
-        One of `FRAMES`.
+        ``third``, ``middle`` or ``mean``.
 
     Raises
     ------
@@ -95,90 +99,73 @@ def phones(corpus: Corpus, split: str, frame: str) -> Samples:
     return Samples(items[chosen], np.arange(len(chosen) + 1), labels[items[chosen]])
 
 
-def activations(network: nn.Module, inputs: Inputs, samples: Samples, layer: str) -> Tensor:
+def activations(subject: Subject, samples: Samples, layer: str) -> Tensor:
     """Return what a layer holds of each sample, (sample, …) float32 on the CPU.
 
     Read and run in batches of `BATCH` items; the activations of a sample's items are averaged.
     """
-    return _averaged(samples, lambda items: activation(network, inputs(items), layer))
+    return _averaged(subject, samples, lambda x: activation(subject.network, x, layer))
 
 
-def _averaged(samples: Samples, of: Inputs) -> Tensor:
-    found: Tensor | None = None
+def _averaged(subject: Subject, samples: Samples, of: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return the mean of a function of the inputs over the items of each sample, (sample, …)."""
+    total: Tensor | None = None
     lengths = np.diff(samples.edges)
     weights = torch.from_numpy(1.0 / lengths).float()
     owner = torch.from_numpy(np.repeat(np.arange(len(samples)), lengths))
     for start in range(0, len(samples.items), BATCH):
         block = slice(start, start + BATCH)
-        out = of(samples.items[block]).cpu().float()
-        if found is None:
-            found = torch.zeros(len(samples), *out.shape[1:])
+        out = of(subject.inputs(samples.items[block])).cpu().float()
+        if total is None:
+            total = torch.zeros(len(samples), *out.shape[1:])
         rows = owner[block]
-        found.index_add_(0, rows, out * weights[rows].view(-1, *(1,) * (out.dim() - 1)))
-    assert found is not None
-    return found
+        total.index_add_(0, rows, out * weights[rows].view(-1, *(1,) * (out.dim() - 1)))
+    assert total is not None
+    return total
 
 
-def choose(
-    network: nn.Module,
-    inputs: Inputs,
-    corpus: Corpus,
-    classes: tuple[str, ...],
-    *,
-    split: str,
-    frame: str,
-    per_class: int,
-    correct: bool,
-    seed: int,
-) -> Samples:
-    """Return up to `per_class` random samples of every class, in order of class.
+def choose(subject: Subject, settings: "Cluster") -> Samples:
+    """Return up to ``per_class`` random samples of every class, in order of class.
 
-    Parameters
-    ----------
-    classes
-        Names of the network's scores.
-    split, frame
-        See `phones`.
-    correct
-        Take only samples whose largest score (of the mean scores, where items are averaged) is
-        that of their class: "samples that were correctly classified by the model" (sec. 3).
-    seed
-        Each class has its own stream of random numbers.
+    With ``correct`` only samples whose largest score (of the mean scores, where items are averaged)
+    is that of their class: "samples that were correctly classified by the model" (sec. 3). Each
+    class has its own stream of random numbers.
 
     Raises
     ------
     UsageProblem
         Scores and classes are not the same, or fewer than two classes have samples.
     """
-    if split not in SPLIT_NAMES:
-        raise UsageProblem(f"--split {split}: choose from {', '.join(SPLIT_NAMES)}")
-    if correct and classes != corpus.classes:
+    corpus, correct = subject.corpus, settings.correct
+    if correct and subject.classes != corpus.classes:
         raise UsageProblem(
-            f"the network gives {len(classes)} scores, the corpus has {len(corpus.classes)} "
-            "classes: which are correct cannot be told (--any takes all samples)"
+            f"the network gives {len(subject.classes)} scores, the corpus has "
+            f"{len(corpus.classes)} classes: which are correct cannot be told (--any takes all "
+            "samples)"
         )
-    found = phones(corpus, split, frame)
+    samples = phones(corpus, settings.split, settings.frame)
     if correct:
-        found = found.take(np.flatnonzero(_answers(network, inputs, found) == found.labels))
+        samples = samples.take(np.flatnonzero(_answers(subject, samples) == samples.labels))
     chosen = []
-    for label in np.unique(found.labels):
-        rng = np.random.default_rng([seed, int(label)])
-        chosen.append(rng.permutation(np.flatnonzero(found.labels == label))[:per_class])
+    for label in np.unique(samples.labels):
+        rng = np.random.default_rng([settings.seed, int(label)])
+        mine = rng.permutation(np.flatnonzero(samples.labels == label))
+        chosen.append(mine[: settings.per_class])
     if len(chosen) < 2:
         raise UsageProblem(
-            f"{len(chosen)} classes have {'correct ' if correct else ''}samples in the {split} "
-            "split of the corpus; clustering needs two (--any takes all samples)"
+            f"{len(chosen)} classes have {'correct ' if correct else ''}samples in the "
+            f"{settings.split} split of the corpus; clustering needs two (--any takes all samples)"
         )
-    return found.take(np.concatenate(chosen))
+    return samples.take(np.concatenate(chosen))
 
 
-def _answers(network: nn.Module, inputs: Inputs, samples: Samples) -> NDArray[np.int64]:
+def _answers(subject: Subject, samples: Samples) -> NDArray[np.int64]:
     """Return the class with the largest score, over whatever positions there are, (sample,)."""
 
-    def scores(items: NDArray[np.integer[Any]]) -> Tensor:
+    def scores(x: Tensor) -> Tensor:
         with torch.no_grad():
-            out: Tensor = network(inputs(items))
+            out: Tensor = subject.network(x)
         return out.flatten(2).mean(2) if out.dim() > 2 else out
 
-    answers: NDArray[np.int64] = _averaged(samples, scores).argmax(1).numpy()
+    answers: NDArray[np.int64] = _averaged(subject, samples, scores).argmax(1).numpy()
     return answers

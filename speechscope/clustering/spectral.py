@@ -10,11 +10,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from speechscope.clustering.kmeans import Labels, Solver
+from speechscope.registry import CLUSTERING
+
 Array = NDArray[np.float64]
 
 BEYOND = 1e-4
 """How far above 1, the largest eigenvalue there can be, the shift lies (chosen: far enough for the
 factorization to be sound, near enough for eigenvalues close to 1 to stand apart)."""
+
+
+@CLUSTERING.register("spectral")
+def spectral(points: NDArray[np.float32], most: int, seed: int) -> Solver:
+    """Return spectral clustering into at most so many clusters, judged by `block_ratio`."""
+    squared = squared_distances(points)
+    weights = affinity(squared, width(squared, points.shape[1]))
+    del squared
+    vectors = embedding(weights, most)
+    np.square(weights, out=weights)
+
+    def solve(count: int) -> tuple[Labels, float]:
+        labels = spectral_labels(vectors, count, seed)
+        return labels, block_ratio(weights, labels)
+
+    return solve
 
 
 def squared_distances(points: NDArray[np.floating[Any]]) -> Array:

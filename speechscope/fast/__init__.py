@@ -4,6 +4,8 @@ Nothing imports this package but `speechscope.work.accelerators.fastest`, by the
 it, and everything still runs, slower, with the same results.
 """
 
-REPLACES: dict[str, str] = {}
+REPLACES: dict[str, str] = {
+    "speechscope.clustering.kmeans:kmedians": "speechscope.fast.kmedians:kmedians",
+}
 """``module:function`` of a plain function → that of its accelerator, which takes the same arguments
 and raises `speechscope.work.accelerators.Unsupported` where it has no form for them."""

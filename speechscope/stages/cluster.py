@@ -89,16 +89,16 @@ class Cluster(FromRecipe, Foreign, Writing, Computing, Spread):
 
 def run(settings: Cluster, console: Console) -> Written:
     """Write ``clusters.zarr``."""
-    number = count_or(settings.clusters, ("auto", "classes"), "--clusters")
-    limit = count_or(settings.most, ("classes",), "--most")
+    number = _count(settings.clusters, ("auto", "classes"), "--clusters")
+    limit = _count(settings.most, ("classes",), "--most")
     path = settings.path("clusters.zarr")
     against = settings.against
     if against is not None and settings.model is not None:
         raise UsageProblem("--against compares models of ours; --model is not one")
 
-    from speechscope.clustering.layer import counts_of, question_of
+    from speechscope.clustering.layer import LayerWork, counts_of
     from speechscope.clustering.samples import choose
-    from speechscope.clustering.store import LayerWork, write_clusters
+    from speechscope.clustering.store import write_clusters
     from speechscope.networks.activations import INPUT, layer_names, resolve_layers
     from speechscope.networks.subject import subject_of
     from speechscope.store.lineage import entry
@@ -111,58 +111,37 @@ def run(settings: Cluster, console: Console) -> Written:
     subject = subject_of(
         settings.checkpoint, settings.model, settings.weights, settings.corpus, device
     )
-    data = subject.corpus
-    example = subject.inputs(data.items(settings.split)[:2])
+    example = subject.inputs(subject.corpus.items(settings.split)[:2])
     layers = resolve_layers(layer_names(subject.network, example), list(settings.layer))
     parents = [entry(*subject.parent, path)]
     other = None
     if against is not None:
-        rival = subject_of(against, None, None, data.path, device)
-        names = layer_names(rival.network, example)
-        other = (rival, (INPUT, *names))
+        rival = subject_of(against, None, None, subject.corpus.path, device)
+        other = (rival, (INPUT, *layer_names(rival.network, example)))
         parents.append(entry(against, "model", path))
-    samples = choose(
-        subject.network,
-        subject.inputs,
-        data,
-        subject.classes,
-        split=settings.split,
-        frame=settings.frame,
-        per_class=settings.per_class,
-        correct=settings.correct,
-        seed=settings.seed,
-    )
-    question = question_of(
-        samples,
-        data,
-        reductions=settings.reduce,
-        algorithms=settings.algorithm,
-        counts=counts_of(samples.labels, number, limit),
-        probes=settings.probes,
-        seed=settings.seed,
-    )
-    config = {**record_of(settings), "against": against and str(against), **subject.config}
+    samples = choose(subject, settings)
+    counts = counts_of(samples.labels, number, limit)
+    work = LayerWork(subject, samples, counts, settings)
     new = new_record(
         "clusters",
-        config=config,
+        config={**record_of(settings), "against": against and str(against), **subject.config},
         seed=settings.seed,
         device=str(subject.device),
         parents=parents,
     )
-    work = LayerWork(subject, samples, question)
     with (
-        executor(settings.workers, settings.scheduler) as who,
+        executor(settings.workers, settings.scheduler) as run_by,
         create_artifact(path, "Clusters of activations", new, force=settings.force) as writer,
         console.bar("layers") as progress,
     ):
-        write_clusters(writer, work, layers, executor=who, other=other, progress=progress)
-    fewer = question.short(data.classes, settings.per_class)
+        write_clusters(writer, work, layers, executor=run_by, other=other, progress=progress)
+    fewer = samples.fewer_than(settings.per_class, subject.corpus.classes)
     if fewer:
-        console.note(f"fewer than {settings.per_class} samples: {fewer}")
+        console.note(f"fewer than {settings.per_class} samples: {', '.join(fewer)}")
     return Written(path, "clusters", {"items": len(samples), "layers": len(layers)})
 
 
-def count_or(text: str, names: Sequence[str], flag: str) -> int | str:
+def _count(text: str, names: Sequence[str], flag: str) -> int | str:
     """Return a whole number, or one of the names that stand for one.
 
     Raises

@@ -16,6 +16,8 @@ from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
 from speechscope.networks.activations import activation, layer_names
 from speechscope.networks.saved import load_model
+from speechscope.networks.subject import subject_of
+from speechscope.stages.cluster import Cluster
 from speechscope.store.artifact import Artifact
 
 FOREIGN = """
@@ -139,36 +141,30 @@ def test_frames_stand_for_phones(here: Path) -> None:
         assert len({(labels[i], utterances[i]) for i in items}) == 1
     # Of the eight labels of each recording, q is dropped.
     assert len(mean) == 7 * len(np.unique(utterances[mean.items]))
-    model = load_model(here / "frames" / "model.pt")
+    subject = subject_of(here / "frames" / "model.pt", None, None, None, torch.device("cpu"))
     part = mean.take(np.arange(3))
-
-    def inputs(items: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(corpus.centred(items))
-
-    found = activations(model.network, inputs, part, "pool1")
+    found = activations(subject, part, "pool1")
     for row, (low, high) in enumerate(zip(part.edges[:-1], part.edges[1:], strict=True)):
-        whole = activation(model.network, inputs(part.items[low:high]), "pool1")
+        whole = activation(subject.network, subject.inputs(part.items[low:high]), "pool1")
         np.testing.assert_allclose(found[row], whole.mean(0), atol=1e-5)
 
 
 def test_samples_are_answered_correctly(here: Path) -> None:
-    model, corpus = load_model(here / "model.pt"), Corpus(here / "corpus.zarr")
-
-    def inputs(items: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(corpus.centred(items))
-
+    subject = subject_of(here / "model.pt", None, None, None, torch.device("cpu"))
+    corpus = subject.corpus
     items = corpus.items("train")
-    answers = model.network(inputs(items)).argmax(1).numpy()
+    answers = subject.network(subject.inputs(items)).argmax(1).numpy()
     right = {label for label in np.unique(answers) if (corpus.labels[items] == label).any()}
-    given = {"split": "train", "frame": "third", "per_class": 2, "seed": 0}
-    network, classes = model.network, model.classes
+    settings = Cluster(split="train", per_class=2)
     if len(right) < 2:
         with pytest.raises(UsageProblem, match="clustering needs two"):
-            choose(network, inputs, corpus, classes, correct=True, **given)  # type: ignore[arg-type]
+            choose(subject, settings)
     else:
-        found = choose(network, inputs, corpus, classes, correct=True, **given)  # type: ignore[arg-type]
-        assert (network(inputs(found.first)).argmax(1).numpy() == found.labels).all()
-    found = choose(network, inputs, corpus, classes, correct=False, **given)  # type: ignore[arg-type]
+        found = choose(subject, settings)
+        assert (
+            subject.network(subject.inputs(found.first)).argmax(1).numpy() == found.labels
+        ).all()
+    found = choose(subject, Cluster(split="train", per_class=2, correct=False))
     assert (np.bincount(found.labels) <= 2).all()
     assert set(found.labels) == set(corpus.labels[items])
 
