@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from speechscope import recipes
-from speechscope.errors import UsageProblem
 
 if TYPE_CHECKING:
     import numpy as np
@@ -107,7 +106,7 @@ def explain(
     targets
         A class an item; None: the class with the highest score.
     method
-        One of `speechscope.recipes.METHODS`.
+        One of ``speechscope relevance --method``.
     layer
         Explain what enters this layer instead.
     recipe, settings
@@ -128,20 +127,18 @@ def explain(
     """
     import torch
 
-    from speechscope.relevance.methods import METHODS, relevance_settings
-    from speechscope.relevance.networks import explained
+    from speechscope.relevance.explain import explained, predicted, relevance_by
+    from speechscope.settings import make
+    from speechscope.stages.relevance import Relevance
 
-    chosen = recipes.resolve(recipe, "relevance", {"method": method, **settings})
-    if method not in METHODS:
-        raise UsageProblem(f"method {method}: choose from {', '.join(METHODS)}")
+    chosen = make(Relevance, "relevance", {"method": method, "seed": seed, **settings}, recipe)
     of = explained(model.network, inputs, layer)
     entering = of.enter(inputs)
     if targets is None:
         with torch.no_grad():
-            targets = of.scores(entering).argmax(dim=1)
-    wanted = torch.as_tensor(targets)
+            targets = predicted(of.scores(entering))
     seeds = [seed + item for item in range(len(inputs))]
-    return METHODS[method](of, entering, wanted, relevance_settings(chosen), seeds)
+    return relevance_by(method, of, entering, torch.as_tensor(targets), chosen, seeds)
 
 
 def invert(
@@ -223,20 +220,12 @@ def maximize(
     UsageProblem
         There is no such layer, unit or setting.
     """
-    from speechscope.relevance.maximize import MaximizeSettings, maximize
-    from speechscope.relevance.windows import on_its_window, parse_units
+    from speechscope.relevance.maximize import layer_of_units, maximize, parse_units
+    from speechscope.settings import make
+    from speechscope.stages.maximize import Maximize
 
-    chosen = recipes.resolve(recipe, "maximize", settings)
-    network = model.network
-    number = network.resolve(layer)
-    found = on_its_window(network, number)
-    named = model.classes if number == len(network.names) else ()
-    names = ("steps", "lr", "l1", "l2", "tv")
-    wanted = parse_units(list(units), found.out, named)
-    return maximize(
-        found.run,
-        found.seen,
-        list(wanted.values()),
-        MaximizeSettings(**{name: chosen[name] for name in names}),
-        [seed + unit for unit in range(len(wanted))],
-    )
+    chosen = make(Maximize, "maximize", {"seed": seed, **settings}, recipe)
+    place = layer_of_units(model.network, layer, model.classes)
+    found = list(parse_units(units, place.out, place.classes).values())
+    seeds = [seed + unit for unit in range(len(found))]
+    return maximize(place.run, place.seen, found, chosen, seeds)

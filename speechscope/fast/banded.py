@@ -1,105 +1,80 @@
-"""Convolutions over frequency and time in their fastest form, forward and back.
+"""Convolutions that relevance flows through, forward and back to the input, on the CPU.
 
-The same matrix products as `speechscope.fast.blocks` trains with, without a derivative by the
-weights.
+`convolve` replaces `speechscope.networks.maps.convolve`; `tests/fast/test_banded.py` holds the two
+against each other. Gains: see there, and `benchmarks/relevance.py`.
 """
 
-from dataclasses import dataclass
+from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
-from speechscope.fast.blocks import excess_work
-from speechscope.fast.kernels import FrequencyConvolution, time_band
+from speechscope.fast.blocks import convolution_block, excess_work
+from speechscope.work.accelerators import Unsupported
 
 WORTH = 2.0
 """Most products computed for one that is needed, as in `speechscope.networks.layers`."""
 
 
-@dataclass(frozen=True)
-class Banded:
-    """A convolution with stride 1 of inputs of one size.
+def convolve(
+    x: Tensor,
+    weight: Tensor,
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
+    groups: int,
+) -> Tensor:
+    """See `speechscope.networks.maps.convolve`."""
+    if x.device.type != "cpu" or groups > 1 or set(dilation) != {1} or weight.requires_grad:
+        raise Unsupported("convolutions of other devices and kinds have no fast form")
+    if _of_one_signal(x, weight, padding):
+        out: Tensor = _OneSignal.apply(x, weight, stride, padding)  # type: ignore[no-untyped-call]
+        return out
+    if stride != (1, 1) or not _worth(x, weight, padding):
+        raise Unsupported("the plain form of this convolution is the fastest")
+    (top, left), no_bias = padding, None
+    return convolution_block(x, weight, no_bias, (top, top, left, left))
 
-    Parameters
-    ----------
-    frequency, frames
-        Of the input.
-    channels, maps
-        Before and after.
-    kernel, padding
-        (frequency, time).
+
+def _worth(x: Tensor, weight: Tensor, padding: tuple[int, ...]) -> bool:
+    """Say whether products over rows are the fastest form of a convolution with stride 1."""
+    maps, channels, *kernel = weight.shape
+    f, t = (
+        size + 2 * pad - taps + 1
+        for size, pad, taps in zip(x.shape[2:], padding, kernel, strict=True)
+    )
+    before, after = (channels, *x.shape[2:]), (maps, f, t)
+    return f > 1 and t > 0 and excess_work(before, after, (kernel[0], kernel[1])) < WORTH
+
+
+def _of_one_signal(x: Tensor, weight: Tensor, padding: tuple[int, ...]) -> bool:
+    """Say whether one signal is filtered over one axis, as by the first layer of a waveform."""
+    axes = weight.dim() - 2
+    over_one = axes == 1 or (axes == 2 and x.shape[3] == weight.shape[3] == 1 and not padding[1])
+    return over_one and weight.shape[1] == 1
+
+
+class _OneSignal(torch.autograd.Function):
+    """Filters of one signal, whose derivative by it is one product with overlapping columns.
+
+    PyTorch's own way back takes 2 to 14 times as long.
     """
 
-    frequency: int
-    frames: int
-    channels: int
-    maps: int
-    kernel: tuple[int, int]
-    padding: tuple[int, int]
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, stride: tuple[int, ...], padding: tuple[int, ...]
+    ) -> Tensor:
+        ctx.save_for_backward(weight)
+        ctx.shape, ctx.step, ctx.border = x.shape, stride[0], padding[0]
+        form = functional.conv1d if weight.dim() == 3 else functional.conv2d
+        return form(x, weight, None, stride, padding)  # type: ignore[arg-type]
 
-    @property
-    def out(self) -> tuple[int, int]:
-        """Bins and frames of the output."""
-        f = self.frequency + 2 * self.padding[0] - self.kernel[0] + 1
-        return f, self.frames + 2 * self.padding[1] - self.kernel[1] + 1
-
-    @property
-    def worth(self) -> bool:
-        """Whether this form is the fastest."""
-        f, t = self.out
-        if f < 2 or t < 1:
-            return False
-        before, after = (self.channels, self.frequency, self.frames), (self.maps, f, t)
-        return excess_work(before, after, self.kernel) < WORTH
-
-    @property
-    def _columns(self) -> bool:
-        """Whether all frames are columns, or have rows of their own."""
-        return self.kernel[1] > 1 or self.frames == 1
-
-    def _geometry(self, weight: Tensor) -> tuple[FrequencyConvolution, Tensor]:
-        f, t = self.out
-        if self._columns:
-            kernel = time_band(weight, self.frames, self.padding[1], t)
-        else:
-            kernel = weight[..., 0].permute(2, 1, 0)
-        # Products narrower than a few vector registers waste them.
-        group = 2 if kernel.shape[2] <= 16 else 1
-        geometry = FrequencyConvolution(self.kernel[0], kernel.shape[1], kernel.shape[2], f, group)
-        return geometry, geometry.matrix(kernel)
-
-    def apply(self, x: Tensor, weight: Tensor) -> Tensor:
-        """Return W x (B, maps, F', T') of x (B, C, F, T)."""
-        geometry, matrix = self._geometry(weight)
-        f, t = self.out
-        if self._columns:
-            rows = x.permute(0, 2, 3, 1).reshape(len(x), self.frequency, -1)
-        else:
-            rows = x.permute(0, 3, 2, 1).reshape(-1, self.frequency, self.channels)
-        top = self.padding[0]
-        padded = geometry.buffer(len(rows), x)
-        padded[:, top : top + self.frequency] = rows
-        out = x.new_empty(len(rows), geometry.rows, geometry.maps)
-        geometry.forward(padded, matrix, out)
-        y = out[:, :f]
-        if self._columns:
-            return y.view(len(x), f, t, self.maps).permute(0, 3, 1, 2)
-        return y.view(len(x), self.frames, f, self.maps).permute(0, 3, 2, 1)
-
-    def adjoint(self, s: Tensor, weight: Tensor) -> Tensor:
-        """Return Wᵀ s (B, C, F, T) of s (B, maps, F', T')."""
-        geometry, matrix = self._geometry(weight)
-        f, t = self.out
-        if self._columns:
-            rows = s.permute(0, 2, 3, 1).reshape(len(s), f, t * self.maps)
-        else:
-            rows = s.permute(0, 3, 2, 1).reshape(-1, f, self.maps)
-        rows = functional.pad(rows, (0, 0, 0, geometry.rows - f))
-        back = geometry.buffer(len(rows), s)
-        geometry.backward(rows, matrix, back)
-        x = back[:, self.padding[0] : self.padding[0] + self.frequency]
-        if self._columns:
-            whole = x.view(len(s), self.frequency, self.frames, self.channels)
-            return whole.permute(0, 3, 1, 2)
-        whole = x.view(len(s), self.frames, self.frequency, self.channels)
-        return whole.permute(0, 3, 2, 1)
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+        (weight,) = ctx.saved_tensors
+        columns = weight.flatten(1).t() @ grads[0].flatten(2)
+        length, taps = (ctx.shape[2], 1), (weight.shape[2], 1)
+        step, border = (ctx.step, 1), (ctx.border, 0)
+        x = functional.fold(columns, length, taps, 1, border, step).view(ctx.shape)
+        return x, None, None, None

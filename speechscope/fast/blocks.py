@@ -22,7 +22,7 @@ Pool = tuple[tuple[int, int], tuple[int, int]]
 def convolution_block(
     x: Tensor,
     weight: Tensor,
-    bias: Tensor,
+    bias: Tensor | None,
     pads: Pads,
     pool: Pool | None = None,
     *,
@@ -39,7 +39,7 @@ def convolution_block(
     x
         Input (B, C, F, T).
     weight, bias
-        Kernel (maps, C, kf, kt) and bias (maps,).
+        Kernel (maps, C, kf, kt) and bias (maps,), if any.
     pads
         Zeros before and after in frequency, then in time.
     pool
@@ -81,7 +81,8 @@ def convolution_block(
         y = y.view(batch, frames, f_out, maps)
     if pool is not None:
         y = _Pool.apply(y, time, FrequencyPool(size, stride, f_out))  # type: ignore[no-untyped-call]
-    y = y + (bias.repeat(time.out) if banded else bias)
+    if bias is not None:
+        y = y + (bias.repeat(time.out) if banded else bias)
     if relu:
         y = functional.relu(y)
     if banded:

@@ -19,8 +19,8 @@ from speechscope.navai.passes import Passes
 from speechscope.navai.times import Times, times_of
 from speechscope.networks.layers import Network
 from speechscope.networks.subject import Subject
-from speechscope.relevance.networks import explained
-from speechscope.relevance.rules import Composite
+from speechscope.relevance.explain import explained
+from speechscope.relevance.rules import Settings
 from speechscope.store.artifact import Artifact
 from speechscope.store.writer import CHUNK_BYTES
 
@@ -108,7 +108,7 @@ class ItemExamples:
         self,
         subject: Subject,
         items: NDArray[np.int64],
-        rule: Composite,
+        rule: Settings,
         alignments: Sequence[str],
     ) -> None:
         self._given = subject, items, rule, alignments

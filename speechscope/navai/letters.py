@@ -24,9 +24,9 @@ from speechscope.navai.times import Times, times_of
 from speechscope.networks.layers import Network
 from speechscope.networks.receptive_field import ReceptiveField, receptive_field
 from speechscope.networks.wav2letter import Wav2Letter
-from speechscope.relevance.networks import Explained, graph_of
-from speechscope.relevance.rules import Composite
-from speechscope.relevance.windows import on_its_window
+from speechscope.relevance.explain import Explained, graph_of
+from speechscope.relevance.maximize import on_its_window
+from speechscope.relevance.rules import Settings
 
 UTTERANCES = 8
 """Utterances that are one process's to work on (chosen)."""
@@ -61,7 +61,7 @@ class LetterExamples:
         network: Wav2Letter,
         corpus: Corpus,
         items: NDArray[np.int64],
-        rule: Composite,
+        rule: Settings,
         alignments: Sequence[str],
     ) -> None:
         if corpus.unit != "utterance":

@@ -17,7 +17,7 @@ from speechscope.navai.letters import LetterExamples
 from speechscope.networks.saved import load_model
 from speechscope.networks.subject import subject_of
 from speechscope.networks.wav2letter import Wav2Letter
-from speechscope.relevance.rules import Composite
+from speechscope.relevance.rules import Settings
 from speechscope.store.artifact import Artifact
 from speechscope.store.lineage import ancestor, record_at
 
@@ -49,7 +49,7 @@ def opened(
     corpus: Path | None,
     device: torch.device,
     alignments: Sequence[str],
-    rule: Composite,
+    rule: Settings,
     split: str,
     ranges: list[str] | None,
 ) -> Opened:

@@ -7,34 +7,9 @@ import torch
 from torch import Tensor
 
 from speechscope.navai.alignment import needed
-from speechscope.networks.graph import Graph, Part
+from speechscope.relevance.explain import Explained, per_class, predicted
 from speechscope.relevance.lrp import lrp
-from speechscope.relevance.networks import Explained
-from speechscope.relevance.rules import Composite, Rule, composite
-from speechscope.relevance.target import per_class, predicted
-
-
-@dataclass(frozen=True)
-class NamedRule:
-    """A rule of LRP by its name, which can be sent to other processes; see `rules.composite`.
-
-    Raises
-    ------
-    UsageProblem
-        There is no such rule.
-    """
-
-    name: str
-    epsilon: float
-    gamma: float
-    alpha: float
-
-    def __post_init__(self) -> None:
-        composite(self.name, epsilon=self.epsilon, gamma=self.gamma, alpha=self.alpha)
-
-    def __call__(self, part: Part) -> Rule:
-        """Return the rule of a part of a network."""
-        return composite(self.name, epsilon=self.epsilon, gamma=self.gamma, alpha=self.alpha)(part)
+from speechscope.relevance.rules import Settings
 
 
 @dataclass(frozen=True)
@@ -52,11 +27,11 @@ class Passes:
     """
 
     of: Explained
-    rule: Composite
+    rule: Settings
     needed: frozenset[str]
 
     @staticmethod
-    def of_alignments(of: Explained, rule: Composite, alignments: Collection[str]) -> "Passes":
+    def of_alignments(of: Explained, rule: Settings, alignments: Collection[str]) -> "Passes":
         """Return the passes that alignments need; a network that LRP cannot treat is refused.
 
         Raises
@@ -89,6 +64,5 @@ class Passes:
                     (relevance["gradient"],) = torch.autograd.grad(chosen, place)
         assert target is not None
         if "lrp" in self.needed:
-            graph: Graph = self.of.steps()
-            relevance["lrp"] = lrp(graph, x, target, self.rule)
+            relevance["lrp"] = lrp(self.of, x, target, self.rule)
         return target, relevance

@@ -17,7 +17,7 @@ from speechscope.navai.gathering import Found, Watch
 from speechscope.navai.store import Written, answered
 from speechscope.navai.sums import MOST_BYTES, Sums
 from speechscope.networks.layers import Network
-from speechscope.relevance.target import per_class
+from speechscope.relevance.explain import per_class
 from speechscope.store.writer import ArtifactWriter, flag_attributes
 
 

@@ -153,23 +153,3 @@ def elsewhere(factory: str, weights: Path | None, corpus: Path, device: torch.de
         "form": network.form,
     }
     return Subject(network, classes, data, False, (corpus, "corpus"), config)
-
-
-def check_classes(subject: Subject, target: str) -> None:
-    """Refuse the target ``label`` where scores are not those of the corpus's classes.
-
-    Raises
-    ------
-    UsageProblem
-        They are not.
-    """
-    if target == "label" and isinstance(subject.corpus, LetterWindows):
-        raise UsageProblem(
-            "--target label: the letters of an utterance have no times; predicted explains each "
-            "letter where it is answered"
-        )
-    if target == "label" and subject.classes != subject.corpus.classes:
-        raise UsageProblem(
-            f"--target label: the network gives {len(subject.classes)} scores, the corpus has "
-            f"{len(subject.corpus.classes)} classes"
-        )

@@ -5,28 +5,36 @@ from torch import Tensor
 from torch.nn import functional
 
 from speechscope.networks.graph import Graph, Untreatable
-from speechscope.relevance.target import derivative
+from speechscope.registry import RELEVANCE
+from speechscope.relevance.explain import Explained, derivative
 
 
-def grad_cam(graph: Graph, x: Tensor, target: Tensor, layer: str) -> Tensor:
+@RELEVANCE.register("grad-cam")
+def grad_cam(of: Explained, x: Tensor, target: Tensor, *_: object) -> Tensor:
+    """Return where what the last convolution and its activation give speaks for the target class.
+
+    See `class_activation`.
+    """
+    graph = of.steps()
+    return class_activation(graph, x, target, _after_last_convolution(graph))
+
+
+def _after_last_convolution(graph: Graph) -> str:
+    """Return the layer that takes what the last convolution and its activation give."""
+    steps = graph.steps
+    place = max((n for n, step in enumerate(steps, 1) if step.part == "conv"), default=1)
+    while steps[place].kind in ("relu", "activation") or steps[place].part == "norm":
+        place += 1
+    return steps[place].name
+
+
+def class_activation(graph: Graph, x: Tensor, target: Tensor, layer: str) -> Tensor:
     """Return where the maps that enter a layer speak for the target class.
 
     L = max(0, Σ_k a_k A_k), a_k = mean over positions of ∂S_c/∂A_k, stretched bilinearly to the
-    input's size and given to every channel alike.
+    size of the inputs x (B, C, F, T) and given to every channel alike.
 
     Source: Selvaraju et al. (2017), eq. 1 and 2; Krug 2018, sec. 2.1.
-
-    Parameters
-    ----------
-    graph
-        The network's steps.
-    x
-        Inputs (B, C, F, T).
-    target
-        Class of each item (B,).
-    layer
-        The layer whose input A (B, K, F', T') is weighted; usually the one after the last
-        convolution and its pooling.
 
     Raises
     ------
@@ -45,7 +53,7 @@ def grad_cam(graph: Graph, x: Tensor, target: Tensor, layer: str) -> Tensor:
     if maps.shape[2] == 1 and x.shape[2] > 1:
         raise Untreatable(f"layer {layer}: Grad-CAM needs maps over frequency; these have one bin")
     weights = derivative(after, maps, target).mean((2, 3), keepdim=True)
-    found = (weights * maps).sum(1, keepdim=True).clamp(min=0)
+    activation = (weights * maps).sum(1, keepdim=True).clamp(min=0)
     size = (int(x.shape[2]), int(x.shape[3]))
-    stretched = functional.interpolate(found, size, mode="bilinear", align_corners=False)
+    stretched = functional.interpolate(activation, size, mode="bilinear", align_corners=False)
     return stretched.expand_as(x).contiguous()

@@ -1,70 +1,71 @@
-"""The gradient of a score by the input, alone or times the input, plain or averaged over noise."""
+"""The gradient of a score by the input: alone, times the input, over noise, along a way."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from speechscope.relevance.target import derivative
+from speechscope.registry import RELEVANCE
+from speechscope.relevance.explain import Explained, derivative
 
-Network = Callable[[Tensor], Tensor]
+if TYPE_CHECKING:
+    from speechscope.stages.relevance import Relevance
 
 
-def sensitivity(network: Network, x: Tensor, target: Tensor) -> Tensor:
+@RELEVANCE.register("gradient")
+def sensitivity(of: Explained, x: Tensor, target: Tensor, *_: object) -> Tensor:
     """Return the sensitivity of the target score to each input value.
 
     R_i = ∂S_c / ∂x_i, with sign.
 
     Source: Krug 2018, sec. 3.4, eq. 1 (after Gevrey et al. 2003).
-
-    Parameters
-    ----------
-    network
-        Gives scores (B, classes, …) before softmax.
-    x
-        Inputs (B, …).
-    target
-        Class of each item (B,).
     """
-    return derivative(network, x, target)
+    return derivative(of.scores, x, target)
 
 
-def gradient_times_input(network: Network, x: Tensor, target: Tensor) -> Tensor:
-    """Return x_i ∂S_c / ∂x_i (Shrikumar et al. 2016); parameters as `sensitivity`."""
-    return x * derivative(network, x, target)
+@RELEVANCE.register("gradient-x-input")
+def gradient_times_input(of: Explained, x: Tensor, target: Tensor, *_: object) -> Tensor:
+    """Return x_i ∂S_c / ∂x_i (Shrikumar et al. 2016)."""
+    return x * derivative(of.scores, x, target)
 
 
+@RELEVANCE.register("smoothgrad")
 def smoothgrad(
-    network: Network,
-    x: Tensor,
-    target: Tensor,
-    *,
-    samples: int,
-    noise: float,
-    seeds: Sequence[int],
+    of: Explained, x: Tensor, target: Tensor, settings: "Relevance", seeds: Sequence[int]
 ) -> Tensor:
     """Return the mean sensitivity over noisy copies of each input.
 
-    R = 1/n Σ ∂S_c(x + e) / ∂x, e ~ N(0, σ²), σ = noise × (max x − min x) of the item.
+    R = 1/n Σ ∂S_c(x + e) / ∂x, e ~ N(0, σ²), σ = noise × (max x − min x) of the item; n is
+    ``samples``.
 
     Source: Smilkov et al. (2017), sec. 3.
-
-    Parameters
-    ----------
-    network, x, target
-        As `sensitivity`.
-    samples
-        Copies n.
-    noise
-        Share of the item's range.
-    seeds
-        One an item, so that an item's noise does not depend on its neighbours.
     """
     flat = x.flatten(1)
-    spread = noise * (flat.amax(1) - flat.amin(1)).view(-1, *(1,) * (x.dim() - 1))
+    spread = settings.noise * (flat.amax(1) - flat.amin(1)).view(-1, *(1,) * (x.dim() - 1))
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     total = torch.zeros_like(x)
-    for _ in range(samples):
+    for _ in range(settings.samples):
         drawn = torch.stack([torch.randn(x.shape[1:], generator=g) for g in generators])
-        total += derivative(network, x + spread * drawn.to(x), target)
-    return total / samples
+        total += derivative(of.scores, x + spread * drawn.to(x), target)
+    return total / settings.samples
+
+
+@RELEVANCE.register("integrated")
+def integrated_gradients(
+    of: Explained, x: Tensor, target: Tensor, settings: "Relevance", *_: object
+) -> Tensor:
+    """Return integrated gradients from 0, which for centred inputs is the training mean.
+
+    R_i = x_i ∫₀¹ ∂S_c(a x) / ∂x_i da, by Gauss-Legendre quadrature: exact where the gradient along
+    the way is a polynomial below degree 2 × ``steps``. The relevances of an item add up to
+    S_c(x) − S_c(0) but for the error of the quadrature.
+
+    Source: Sundararajan et al. (2017), eq. 1.
+    """
+    points, weights = np.polynomial.legendre.leggauss(settings.steps)
+    total = torch.zeros_like(x)
+    for point, weight in zip(points.tolist(), weights.tolist(), strict=True):
+        total += weight / 2 * derivative(of.scores, (point + 1) / 2 * x, target)
+    return x * total

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from speechscope.networks.graph import Graph, Kind, Step
-from speechscope.relevance.target import derivative
+from speechscope.networks.graph import Kind, Step
+from speechscope.registry import RELEVANCE
+from speechscope.relevance.explain import Explained, derivative
 
 _REFUSED: dict[Kind, str] = {
     "activation": "guided backpropagation is defined for ReLU only",
@@ -15,7 +16,8 @@ _REFUSED: dict[Kind, str] = {
 }
 
 
-def guided_backpropagation(graph: Graph, x: Tensor, target: Tensor) -> Tensor:
+@RELEVANCE.register("guided")
+def guided_backpropagation(of: Explained, x: Tensor, target: Tensor, *_: object) -> Tensor:
     """Return the gradient of the target score with only what raises it kept at every ReLU.
 
     At a ReLU y = max(0, z) with G = ∂S_c/∂y from above, the derivative by z is
@@ -23,20 +25,12 @@ def guided_backpropagation(graph: Graph, x: Tensor, target: Tensor) -> Tensor:
 
     Source: Muckenhirn 2019, sec. 3.1 (after Springenberg et al. 2015, sec. 3.4).
 
-    Parameters
-    ----------
-    graph
-        The network's steps.
-    x
-        Inputs (B, …).
-    target
-        Class of each item (B,).
-
     Raises
     ------
     Untreatable
         The network has another activation, or a layer that may hide one.
     """
+    graph = of.steps()
     graph.refuse(_REFUSED)
     return derivative(lambda values: graph.run(values, {"relu": _guided}), x, target)
 

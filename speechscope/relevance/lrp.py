@@ -1,27 +1,17 @@
 """Layer-wise relevance propagation."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from speechscope.networks.graph import Graph, Kind, Step
-from speechscope.networks.maps import output
+from speechscope.networks.maps import LinearMap, output
+from speechscope.registry import RELEVANCE
+from speechscope.relevance.explain import Explained
 from speechscope.relevance.folding import folded
-from speechscope.relevance.rules import (
-    Composite,
-    Krug,
-    Rule,
-    Signed,
-    Sums,
-    add_up,
-    apart,
-    hand_down,
-    stabilised,
-)
-from speechscope.relevance.target import one_hot
+from speechscope.relevance.rules import Composite, Krug, Rule, Settings, Sums, composite, stabilised
 
 _REFUSED: dict[Kind, str] = {
     "unknown": "no rule of relevance propagation is known for it",
@@ -29,7 +19,8 @@ _REFUSED: dict[Kind, str] = {
 }
 
 
-def lrp(graph: Graph, x: Tensor, target: Tensor, composite: Composite) -> Tensor:
+@RELEVANCE.register("lrp")
+def lrp(of: Explained, x: Tensor, target: Tensor, settings: Settings, *_: object) -> Tensor:
     """Return the relevance of every input value for the target score.
 
     From the score down, every layer hands its relevance to its inputs by its rule (`rules`);
@@ -42,27 +33,16 @@ def lrp(graph: Graph, x: Tensor, target: Tensor, composite: Composite) -> Tensor
 
     Source: Bach et al. (2015); Montavon et al. (2019).
 
-    Parameters
-    ----------
-    graph
-        The network's steps.
-    x
-        Inputs (B, …).
-    target
-        Class of each item (B,).
-    composite
-        The rule of each part, from `rules.composite`.
-
     Raises
     ------
     Untreatable
         The network has a layer for which there is no rule.
     """
-    return _propagate(graph, x, target, composite, ())[0]
+    return _propagate(of.steps(), x, target, composite(settings), ())[0]
 
 
 def lrp_with_sums(
-    graph: Graph, x: Tensor, target: Tensor, composite: Composite
+    of: Explained, x: Tensor, target: Tensor, settings: Settings
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Return what `lrp` does, and the relevance in all that enters each layer with weights.
 
@@ -73,8 +53,9 @@ def lrp_with_sums(
     -------
     The relevance, shaped as x, and by layer the sums (B,); parameters and errors as `lrp`.
     """
+    graph = of.steps()
     layers = layers_with_weights(graph)
-    relevance, *entering = _propagate(graph, x, target, composite, layers)
+    relevance, *entering = _propagate(graph, x, target, composite(settings), layers)
     sums = [part.flatten(1).sum(1) for part in entering]
     return relevance, dict(zip(layers, sums, strict=True))
 
@@ -86,70 +67,93 @@ def layers_with_weights(graph: Graph) -> tuple[str, ...]:
 
 
 def _propagate(
-    graph: Graph, x: Tensor, target: Tensor, composite: Composite, layers: tuple[str, ...]
+    graph: Graph, x: Tensor, target: Tensor, rules: Composite, layers: tuple[str, ...]
 ) -> tuple[Tensor, ...]:
     graph.refuse(_REFUSED)
-    krug = isinstance(composite("conv"), Krug)
+    krug = isinstance(rules.conv, Krug)
     plan = folded(graph)
     handlers: dict[Kind, Callable[..., Tensor]] = {
-        "linear": lambda step, values: _linear(step, values, composite(step.part)),
-        "relu": _unchanged,
-        "activation": _unchanged,
-        "sum": _shared,
+        "linear": lambda step, values: _LinearRelevance.apply(values, step, rules(step.part)),
+        "relu": lambda step, values: _Unchanged.apply(values, step),
+        "activation": lambda step, values: _Unchanged.apply(values, step),
+        "sum": lambda step, first, second: _Shared.apply(first, second, step),
     }
     kept: dict[str, Tensor] = {}
     with torch.enable_grad():
         place = x.detach().requires_grad_()
         scores = plan.run(place, handlers, kept)
-        start = one_hot(scores, target)
+        start = torch.zeros_like(scores)
+        start[torch.arange(len(target), device=target.device), target] = 1
         wanted = [place, *(kept[name] for name in layers)]
         # A sum: given the derivatives by scores, PyTorch imports its symbolic shapes (0.4 s).
         begun = (scores * (start if krug else start * scores.detach())).sum()
         return torch.autograd.grad(begun, wanted)
 
 
-def _linear(step: Step, x: Tensor, rule: Rule) -> Tensor:
-    layer = step.map
-    assert layer is not None
-    out: Tensor = _LinearRelevance.apply(x, step, rule)  # type: ignore[no-untyped-call]
-    return out
-
-
 class _LinearRelevance(torch.autograd.Function):
-    """A linear layer whose backward pass hands relevance down."""
+    """A linear layer whose backward pass hands relevance down: R_i = Σ_j z_ij f_j.
+
+    What multiplies x_i, Σ_j w_ij f_j, is the derivative of the layer's sums by x_i, given f_j.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, step: Step, rule: Rule) -> Tensor:
-        layer = step.map
-        assert layer is not None
-        signed: Signed | None = None
+        layer, norm = step.map, None
         if isinstance(rule, Krug) and step.apart is not None:
             layer, norm = step.apart
-            z = output(layer, x)
-            sums = Sums(z, None, None, output(norm, z))
-        else:
-            signed = apart(layer, x) if rule.signed else None
-            sums = add_up(layer, x, signed)
-        ctx.layer, ctx.rule, ctx.x, ctx.signed = layer, rule, x, signed
+        assert layer is not None
+        with torch.enable_grad():
+            ctx.inputs, added = _add_up(layer, x, signed=rule.signed)
+        ctx.added, ctx.rule = added, rule
         # What is returned must not be what ctx keeps: the output and its own node would hold each
         # other, and only the garbage collector would free them.
-        ctx.sums = replace(sums, z=sums.z.detach(), output=sums.output.detach())
-        return sums.output
+        positive, negative = (part.detach() for part in (added[0], added[-1]))
+        bias = layer.bias_at(x)
+        if rule.signed:
+            z = positive + negative
+            if bias is not None:
+                z = z + bias
+                positive, negative = positive + bias.clamp(min=0), negative + bias.clamp(max=0)
+        else:
+            z = positive if bias is None else positive + bias
+        out = z if norm is None else output(norm, z)
+        ctx.sums = Sums(z.detach(), positive, negative, out.detach())
+        return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        rule: Rule = ctx.rule
-        factors = rule.factors(ctx.sums, grads[0])
-        relevance = hand_down(ctx.layer, ctx.x, factors, ctx.signed)
-        if isinstance(rule, Krug):
+        factors = [f for f in ctx.rule.factors(ctx.sums, grads[0]) if f is not None]
+        added = ctx.added[: len(factors)]
+        back = torch.autograd.grad(added, ctx.inputs, factors)
+        parts = [part.detach() * s for part, s in zip(ctx.inputs, back, strict=True)]
+        relevance = parts[0] if len(parts) == 1 else parts[0] + parts[1]
+        if isinstance(ctx.rule, Krug):
             largest = relevance.abs().flatten(1).amax(1).view(-1, *(1,) * (relevance.dim() - 1))
             relevance = relevance / torch.where(largest > 0, largest, 1)
         return relevance, None, None
 
 
-def _unchanged(step: Step, z: Tensor) -> Tensor:
-    out: Tensor = _Unchanged.apply(z, step)  # type: ignore[no-untyped-call]
-    return out
+def _add_up(
+    layer: LinearMap, x: Tensor, *, signed: bool
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Return what enters a layer and the sums it makes, without the bias, as functions of it.
+
+    `signed`: the positive and, where there is any, the negative part of x; the sums of positive
+    and of negative contributions.
+    """
+    if not signed:
+        x = x.detach().requires_grad_()
+        return (x,), (layer.apply(x, layer.weight),)
+    assert layer.weight is not None
+    above, below = layer.weight.clamp(min=0), layer.weight.clamp(max=0)
+    up = x.clamp(min=0).detach().requires_grad_()
+    positive, negative = layer.apply(up, above), layer.apply(up, below)
+    if not bool((x < 0).any()):
+        return (up,), (positive, negative)
+    down = x.clamp(max=0).detach().requires_grad_()
+    positive = positive + layer.apply(down, below)
+    negative = negative + layer.apply(down, above)
+    return (up, down), (positive, negative)
 
 
 class _Unchanged(torch.autograd.Function):
@@ -163,11 +167,6 @@ class _Unchanged(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         return grads[0], None
-
-
-def _shared(step: Step, first: Tensor, second: Tensor) -> Tensor:
-    out: Tensor = _Shared.apply(first, second, step)  # type: ignore[no-untyped-call]
-    return out
 
 
 class _Shared(torch.autograd.Function):

@@ -1,35 +1,31 @@
-"""Activation maximization: the input that excites a unit most."""
+"""Activation maximization: the input that excites a unit most, and `maximum.zarr`."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from speechscope.training.optimizers import Adam
+from speechscope.errors import UsageProblem
+from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Shape, Table
+from speechscope.networks.receptive_field import unpadded
+from speechscope.networks.subject import Subject
+from speechscope.relevance.explain import graph_of
+from speechscope.store.artifact import Artifact
+from speechscope.store.wav import write_folder
+from speechscope.store.writer import ArtifactWriter, flag_attributes
+from speechscope.work.tasks import mixed
 
-Shape = tuple[int, ...]
+if TYPE_CHECKING:
+    from speechscope.stages.maximize import Maximize
 
-
-@dataclass(frozen=True)
-class MaximizeSettings:
-    """How to climb.
-
-    Parameters
-    ----------
-    steps
-        Steps of Adam.
-    lr
-        Its rate.
-    l1, l2, tv
-        Weights of ‖x‖₁, ½‖x‖² and the total variation in the objective.
-    """
-
-    steps: int
-    lr: float
-    l1: float
-    l2: float
-    tv: float
+UNITS = 64
+"""Units worked on at a time, and in one chunk."""
+DECAY, EPSILON = (0.9, 0.999), 1e-8
+"""Of Adam."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +71,7 @@ def maximize(
     layer: Callable[[Tensor], Tensor],
     shape: Shape,
     units: Sequence[Unit],
-    settings: MaximizeSettings,
+    settings: "Maximize",
     seeds: Sequence[int],
     *,
     device: torch.device | None = None,
@@ -83,8 +79,10 @@ def maximize(
 ) -> Maximized:
     """Climb from random inputs to inputs that excite units of a layer most, all units at once.
 
-    a_u(x) − λ₁ ‖x‖₁ − λ₂/2 ‖x‖² − λ_tv Σ |x_i − x_{i+1}| (over bins and frames), by Adam. Units do
-    not touch each other: each has an input of its own, and Adam works value by value.
+    a_u(x) − λ₁ ‖x‖₁ − λ₂/2 ‖x‖² − λ_tv Σ |x_i − x_{i+1}| (over bins and frames), by Adam: m ← β₁ m
+    + (1 − β₁) g, s ← β₂ s + (1 − β₂) g², x ← x − η m̂ / (√ŝ + ε), m̂ = m / (1 − β₁ᵗ), ŝ = s / (1 −
+    β₂ᵗ) (Kingma and Ba 2015). Units do not touch each other: each has an input of its own, and Adam
+    works value by value.
 
     Source: Krug 2018, sec. 3.2: L1, L2, Adam, a Xavier uniform start, which draws from ±√(6 / (F +
     T)). The factor ½ of L2 is chosen, as elsewhere in this program.
@@ -95,10 +93,8 @@ def maximize(
         Gives the activation (B, maps, …) of inputs (B, C, F, T).
     shape
         (C, F, T) of an input: what one unit sees, or a whole input.
-    units
-        The units.
     settings
-        How to climb.
+        ``steps``, ``lr``, ``l1``, ``l2`` and ``tv``.
     seeds
         One a unit.
     device
@@ -110,32 +106,269 @@ def maximize(
         for seed in seeds
     ]
     x = torch.stack(starts).to(device).requires_grad_()
-    # PyTorch's own brings its compiler along, which takes longer to import than many climbs.
-    follow = Adam(settings.lr)
-    sums = [torch.zeros_like(x) for _ in follow.sums]
-    history = torch.empty(len(units), settings.steps + 1)
+    mean, square = torch.zeros_like(x), torch.zeros_like(x)
+    activation = torch.empty(len(units), settings.steps + 1)
 
     def excitation() -> Tensor:
-        found = layer(x)
-        return torch.stack([unit.of(one) for unit, one in zip(units, found, strict=True)])
+        return torch.stack([unit.of(a) for unit, a in zip(units, layer(x), strict=True)])
 
     for step in range(settings.steps):
         with torch.enable_grad():
             reached = excitation()
             (gradient,) = torch.autograd.grad(_penalty(x, settings) - reached.sum(), x)
-        history[:, step] = reached.detach()
+        activation[:, step] = reached.detach()
+        # PyTorch's own Adam brings its compiler along, which takes longer than many climbs.
         with torch.no_grad():
-            follow(x, gradient, sums, step + 1)
+            mean.lerp_(gradient, 1 - DECAY[0])
+            square.mul_(DECAY[1]).addcmul_(gradient, gradient, value=1 - DECAY[1])
+            root = square.div(1 - DECAY[1] ** (step + 1)).sqrt_().add_(EPSILON)
+            x.addcdiv_(mean, root, value=-settings.lr / (1 - DECAY[0] ** (step + 1)))
         if progress is not None:
             progress(step + 1, settings.steps)
     with torch.no_grad():
-        history[:, -1] = excitation()
-    return Maximized(x.detach(), history)
+        activation[:, -1] = excitation()
+    return Maximized(x.detach(), activation)
 
 
-def _penalty(x: Tensor, settings: MaximizeSettings) -> Tensor:
+def _penalty(x: Tensor, settings: "Maximize") -> Tensor:
     total = settings.l1 * x.abs().sum() + settings.l2 / 2 * x.square().sum()
     if settings.tv:
         across = x.diff(dim=2).abs().sum() + x.diff(dim=3).abs().sum()
         total = total + settings.tv * across
     return total
+
+
+def seen(table: Table, layer: int) -> tuple[int, int] | None:
+    """Return the (bins, frames) of the input that one unit of a layer sees.
+
+    On each axis: with kernel k and stride s, size + (k − 1) · step, step · s. None where a fully
+    connected layer is on the way: the whole input.
+    """
+    size, step = [1, 1], [1, 1]
+    for row in table[:layer]:
+        if isinstance(row, Linear):
+            return None
+        if isinstance(row, Conv | MaxPool):
+            kernel = row.kernel if isinstance(row, Conv) else row.size
+            for axis in range(2):
+                size[axis] += (kernel[axis] - 1) * step[axis]
+                step[axis] *= row.stride[axis]
+    return size[0], size[1]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer as a function of what one of its units sees.
+
+    Parameters
+    ----------
+    name
+        Of the layer.
+    run
+        Gives its activation (B, maps, …) of inputs of that size.
+    seen
+        (C, F, T).
+    out
+        Shape of the activation of one item.
+    classes
+        What its units stand for, where they do.
+    """
+
+    name: str
+    run: Callable[[Tensor], Tensor]
+    seen: Shape
+    out: Shape
+    classes: tuple[str, ...] = ()
+
+
+def layer_of_units(
+    network: nn.Module, layer: str | int, classes: tuple[str, ...], example: Tensor | None = None
+) -> Layer:
+    """Return a layer as a function of what its units see; ``last``: the classes' scores.
+
+    Parameters
+    ----------
+    network
+        One of ours or another, in evaluation mode.
+    classes
+        Of the network.
+    example
+        An input (B, …), by which a network that is not ours is traced.
+
+    Raises
+    ------
+    UsageProblem
+        There is no such layer.
+    """
+    if isinstance(network, Network):
+        last = len(network.names)
+        number = last if layer == "last" else network.resolve(layer)
+        found, named = on_its_window(network, number), number == last
+    else:
+        assert example is not None
+        found, named = on_whole_inputs(network, example, str(layer)), layer == "last"
+    return replace(found, classes=classes if named else ())
+
+
+def on_its_window(network: Network, layer: int) -> Layer:
+    """Return a layer as a function of what one of its units sees.
+
+    Where a unit sees only part of the input, the layers before run without padding on an input of
+    just that size (Krug 2018, sec. 3.2: "the receptive field size"), and give one position. A unit
+    of a ReLU is excited by what enters it: below 0 the ReLU has no slope to climb.
+    """
+    name = network.names[layer - 1]
+    last = layer - 1 if isinstance(network.table[layer - 1], ReLU) and layer > 1 else layer
+    window = seen(network.table, last)
+    channels, bins, frames = network.input_shape
+    if window is None or window[0] > bins or window[1] > frames:
+        shape = network.shapes[last - 1]
+        return Layer(name, lambda x: network.activation(x, last), network.input_shape, shape)
+    part = unpadded(network, last, (channels, *window))
+    return Layer(name, part, (channels, *window), part.shapes[-1])
+
+
+def on_whole_inputs(network: nn.Module, example: Tensor, layer: str) -> Layer:
+    """Return a layer of any module as a function of whole inputs; ``last``: its scores.
+
+    As in `on_its_window`, a unit of a ReLU is excited by what enters it, and scores are taken
+    before a softmax.
+
+    Parameters
+    ----------
+    example
+        An input (B, …).
+
+    Raises
+    ------
+    UsageProblem
+        There is no such layer.
+    SpeechscopeError
+        The module cannot be traced.
+    """
+    graph = graph_of(network, example)
+    part = graph if layer == "last" else graph.until(layer)
+    with torch.no_grad():
+        out = part(example)
+    return Layer(layer, part, tuple(example.shape[1:]), tuple(out.shape[1:]))
+
+
+def parse_units(
+    texts: Sequence[str], shape: Shape, classes: tuple[str, ...] = ()
+) -> dict[str, Unit]:
+    """Return units by the names they were asked for with.
+
+    Parameters
+    ----------
+    texts
+        ``all``; a number, from 0, of a map or unit; a class, in the last layer. A map's unit stands
+        in the middle of its map, or where ``12@BINxFRAME`` says; ``12@mean`` is the whole map.
+    shape
+        Of the layer's output.
+    classes
+        Names of its units, empty where they have none.
+
+    Raises
+    ------
+    UsageProblem
+        There is no such unit.
+    """
+    middle = (shape[1] // 2, shape[2] // 2) if len(shape) == 3 else None
+    if list(texts) == ["all"]:
+        names = classes or tuple(str(number) for number in range(shape[0]))
+        return {name: Unit(number, middle) for number, name in enumerate(names)}
+    units = {}
+    for text in texts:
+        name, _, place = text.partition("@")
+        number = classes.index(name) if name in classes else int(name) if name.isdigit() else -1
+        if not 0 <= number < shape[0]:
+            known = ", ".join(classes) or f"0 to {shape[0] - 1}"
+            raise UsageProblem(f"--unit {text}: choose from {known}")
+        units[text] = Unit(number, _position(text, place, shape) if place else middle)
+    return units
+
+
+def _position(text: str, place: str, shape: Shape) -> tuple[int, int] | None:
+    if place == "mean":
+        return None
+    parts = [int(part) if part.isdigit() else -1 for part in place.split("x")]
+    if (
+        len(shape) != 3
+        or len(parts) != 2
+        or not all(0 <= at < size for at, size in zip(parts, shape[1:], strict=True))
+    ):
+        raise UsageProblem(f"--unit {text}: positions in a map of {shape[1:]} are BINxFRAME")
+    return parts[0], parts[1]
+
+
+def write_maximum(
+    writer: ArtifactWriter,
+    subject: Subject,
+    layer: Layer,
+    units: Mapping[str, Unit],
+    settings: "Maximize",
+    progress: Callable[[int, int], None] | None = None,
+) -> bool:
+    """Maximize units of a layer and write the arrays of `maximum.zarr`, a block at a time.
+
+    ``optimum [unit, channel, frequency, time]``, centred if the network's inputs are;
+    ``activation [unit, step]``, before every step and after the last; ``map [unit]``, its number;
+    and, where an optimum has the size of an input that can be turned back into sound,
+    ``waveform [unit, sample]``, of the optimum with the mean restored.
+
+    Returns
+    -------
+    Whether there are waveforms.
+    """
+    corpus, shape, count = subject.corpus, layer.seen, len(units)
+    step = min(UNITS, count)
+    volume = ("channel", "frequency", "time")
+    found = writer.create(
+        "optimum", (count, *shape), np.float32, ("unit", *volume), {"units": "1"}, (step, *shape)
+    )
+    length = settings.steps + 1
+    climbed = writer.create(
+        "activation", (count, length), np.float32, ("unit", "step"), {"units": "1"}, (step, length)
+    )
+    whole = shape == corpus.input_shape
+    waveform, sound = corpus.unit == "window", None
+    if waveform or (whole and corpus.invertible):
+        samples = shape[2] if waveform else int(corpus.config["samples"])
+        rate = {"units": "1", "sampling_frequency": int(corpus.config["rate"])}
+        sound = writer.create(
+            "waveform", (count, samples), np.float32, ("unit", "sample"), rate, (step, samples)
+        )
+    numbers = np.arange(count, dtype=np.int32)
+    writer.put("unit", numbers, ("unit",), flag_attributes(list(units)))
+    maps = np.array([unit.number for unit in units.values()], dtype=np.int32)
+    writer.put("map", maps, ("unit",), {"units": "1"})
+
+    wanted = list(units.values())
+    for start in range(0, count, step):
+        block = slice(start, min(count, start + step))
+        done = maximize(
+            layer.run,
+            shape,
+            wanted[block],
+            settings,
+            [mixed(settings.seed, number) for number in range(start, block.stop)],
+            device=subject.device,
+            progress=progress,
+        )
+        optima = done.x.cpu().numpy()
+        found[block] = optima
+        climbed[block] = done.activation.numpy()
+        if sound is not None and waveform:
+            sound[block] = optima.reshape(len(optima), -1)
+        elif sound is not None:
+            sound[block] = corpus.sound_of(subject.whole(done.x))
+    return sound is not None
+
+
+def write_optima(path: Path, folder: Path, *, force: bool) -> int:
+    """Write the waveforms of `maximum.zarr` as ``UNIT.wav``, as `write_sounds` does."""
+    artifact = Artifact(path, "maximum")
+    rate = int(artifact.attributes("waveform")["sampling_frequency"])
+    named = enumerate(artifact.flags("unit"))
+    sounds = ((f"{number:04d}_{name}", artifact.read("waveform", number)) for number, name in named)
+    return write_folder(sounds, folder, rate, path.name, force=force)

@@ -3,18 +3,20 @@
 A linear layer adds up contributions z_ij = x_i w_ij and a bias. Every rule hands the relevance R_j
 of an output down in proportion to them: R_i = Σ_j z_ij f_j, with one factor f_j for the positive
 contributions of j and another for the negative ones. A rule is how it finds the two factors.
+
+What ``--rule`` names is registered with `speechscope.registry.RULES`: a function of the settings to
+the rules of a network's parts. `speechscope.relevance.lrp` runs them.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
 from speechscope.errors import UsageProblem
 from speechscope.networks.graph import Part
-from speechscope.networks.maps import Convolution, LinearMap
+from speechscope.registry import RULES
 
 KRUG_EPSILON = 1e-21
 """Added to |z_j| (Krug 2018, sec. 3.4)."""
@@ -29,15 +31,15 @@ class Sums:
     z
         Its output, bias included.
     positive, negative
-        Sums of the positive and of the negative contributions, each with a bias of its sign; None
-        unless the rule is `signed`.
+        Sums of the positive and of the negative contributions, each with a bias of its sign; z and
+        z unless the rule is `signed`.
     output
         What the layer gives on: z, or z after the batch normalisation that follows.
     """
 
     z: Tensor
-    positive: Tensor | None
-    negative: Tensor | None
+    positive: Tensor
+    negative: Tensor
     output: Tensor
 
 
@@ -50,9 +52,7 @@ class Rule(Protocol):
         Whether positive and negative contributions have factors of their own.
     """
 
-    @property
-    def signed(self) -> bool:
-        """Whether positive and negative contributions have factors of their own."""
+    signed: ClassVar[bool]
 
     def factors(self, sums: Sums, relevance: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return what positive and negative contributions are multiplied by; None is 0.
@@ -71,7 +71,7 @@ class Epsilon:
     """f_j = R_j / (z_j + ε sgn z_j) (Bach et al. 2015, eq. 58)."""
 
     epsilon: float
-    signed: bool = False
+    signed: ClassVar[bool] = False
 
     def factors(self, sums: Sums, relevance: Tensor) -> tuple[Tensor, Tensor | None]:
         """See `Rule`."""
@@ -94,7 +94,7 @@ class AlphaBeta:
 
     alpha: float
     epsilon: float
-    signed: bool = True
+    signed: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.alpha < 1:
@@ -102,12 +102,10 @@ class AlphaBeta:
 
     def factors(self, sums: Sums, relevance: Tensor) -> tuple[Tensor, Tensor | None]:
         """See `Rule`."""
-        positive, negative = sums.positive, sums.negative
-        assert positive is not None and negative is not None
-        up = relevance * self.alpha / stabilised(positive, self.epsilon)
+        up = relevance * self.alpha / stabilised(sums.positive, self.epsilon)
         if self.alpha == 1:
             return up, None
-        return up, relevance * (1 - self.alpha) / stabilised(negative, self.epsilon)
+        return up, relevance * (1 - self.alpha) / stabilised(sums.negative, self.epsilon)
 
 
 @dataclass(frozen=True)
@@ -121,16 +119,15 @@ class Gamma:
 
     gamma: float
     epsilon: float
-    signed: bool = True
+    signed: ClassVar[bool] = True
 
     def factors(self, sums: Sums, relevance: Tensor) -> tuple[Tensor, Tensor | None]:
         """See `Rule`."""
-        positive, negative = sums.positive, sums.negative
-        assert positive is not None and negative is not None
         z, g = sums.z, self.gamma
         zero = torch.zeros_like(z)
-        above = torch.where(z > 0, relevance / stabilised(z + g * positive, self.epsilon), zero)
-        below = torch.where(z < 0, relevance / stabilised(z + g * negative, self.epsilon), zero)
+        above = relevance / stabilised(z + g * sums.positive, self.epsilon)
+        below = relevance / stabilised(z + g * sums.negative, self.epsilon)
+        above, below = torch.where(z > 0, above, zero), torch.where(z < 0, below, zero)
         return (1 + g) * above + below, above + (1 + g) * below
 
 
@@ -143,160 +140,108 @@ class Krug:
     """
 
     epsilon: float = KRUG_EPSILON
-    signed: bool = False
+    signed: ClassVar[bool] = False
 
     def factors(self, sums: Sums, relevance: Tensor) -> tuple[Tensor, Tensor | None]:
         """See `Rule`."""
         return relevance * sums.output.sign() / (sums.z.abs() + self.epsilon), None
 
 
-@dataclass(frozen=True)
-class Signed:
-    """A layer's inputs and weights with what is positive apart from what is negative.
+class Settings(Protocol):
+    """What rules are made of: the settings of ``relevance`` and of ``navai``."""
 
-    One product of the two then does what several would. For inputs that are not negative the
-    weights are [w⁺; w⁻]; otherwise the positive and the negative part of x stand beside each other
-    as channels, and the weights are [w⁺ w⁻; w⁻ w⁺].
+    @property
+    def rule(self) -> str:
+        """The name."""
+
+    @property
+    def epsilon(self) -> float:
+        """The stabilizer."""
+
+    @property
+    def gamma(self) -> float:
+        """Of the γ rule."""
+
+    @property
+    def alpha(self) -> float:
+        """Of the αβ rule."""
+
+
+@dataclass(frozen=True)
+class Composite:
+    """The rules of the parts of a network.
 
     Parameters
     ----------
-    values
-        The inputs.
-    weight
-        The weights; the first half of the outputs (of each group) are sums of positive
-        contributions, the second half of negative ones.
-    both
-        Whether the inputs have both signs.
-    groups
-        Of a grouped convolution, else 1.
+    conv, dense
+        Of convolutions and of fully connected layers.
+    other
+        Of averages, and of batch normalisation that could not be folded.
     """
 
-    values: Tensor
-    weight: Tensor
-    both: bool
-    groups: int
+    conv: Rule
+    dense: Rule
+    other: Rule
 
-    @property
-    def upper(self) -> Tensor:
-        """The weights of the sums of positive contributions alone."""
-        halves = self.weight.view(self.groups, 2, -1, *self.weight.shape[1:])
-        return halves[:, 0].flatten(0, 1)
+    def __call__(self, part: Part) -> Rule:
+        """Return the rule of a part."""
+        return {"conv": self.conv, "dense": self.dense}.get(part, self.other)
 
 
-def apart(layer: LinearMap, x: Tensor) -> Signed:
-    """Return a layer's inputs x and its weights with their signs apart."""
-    assert layer.weight is not None
-    groups = layer.groups if isinstance(layer, Convolution) else 1
-    up, down = layer.weight.clamp(min=0), layer.weight.clamp(max=0)
-    both = bool((x < 0).any())
-    if both:
-        x = _beside(x.clamp(min=0), x.clamp(max=0), groups)
-        up, down = torch.cat([up, down], 1), torch.cat([down, up], 1)
-    by_group = [part.view(groups, -1, *part.shape[1:]) for part in (up, down)]
-    return Signed(x, torch.stack(by_group, 1).flatten(0, 2), both, groups)
-
-
-def add_up(layer: LinearMap, x: Tensor, signed: Signed | None = None) -> Sums:
-    """Return a linear layer's sums for inputs x; of contributions of either sign with `signed`."""
-    bias = layer.bias_at(x)
-    if signed is None:
-        z = layer.apply(x, layer.weight)
-        z = z if bias is None else z + bias
-        return Sums(z, None, None, z)
-    positive, negative = _parts(layer.apply(signed.values, signed.weight), signed.groups)
-    z = positive + negative
-    if bias is not None:
-        z = z + bias
-        positive, negative = positive + bias.clamp(min=0), negative + bias.clamp(max=0)
-    return Sums(z, positive, negative, z)
-
-
-def hand_down(
-    layer: LinearMap,
-    x: Tensor,
-    factors: tuple[Tensor, Tensor | None],
-    signed: Signed | None = None,
-) -> Tensor:
-    """Return R_i = Σ_j z_ij f_j for inputs x, with the factor of each contribution's sign."""
-    first, second = factors
-    if signed is None:
-        return x * layer.adjoint(first, x, layer.weight)
-    values, groups = signed.values, signed.groups
-    if second is None:
-        relevance = values * layer.adjoint(first, values, signed.upper)
-    else:
-        relevance = values * layer.adjoint(_beside(first, second, groups), values, signed.weight)
-    if not signed.both:
-        return relevance
-    rising, falling = _parts(relevance, groups)
-    return rising + falling
-
-
-def _beside(first: Tensor, second: Tensor, groups: int) -> Tensor:
-    """Return two arrays (B, C, …) as channels of one, group by group."""
-    if groups == 1:
-        return torch.cat([first, second], 1)
-    count, _, *rest = first.shape
-    parts = [part.reshape(count, groups, -1, *rest) for part in (first, second)]
-    return torch.cat(parts, 2).flatten(1, 2)
-
-
-def _parts(values: Tensor, groups: int) -> tuple[Tensor, Tensor]:
-    """Undo `_beside`."""
-    if groups == 1:
-        first, second = values.chunk(2, 1)
-        return first, second
-    count, _, *rest = values.shape
-    first, second = values.reshape(count, groups, -1, *rest).chunk(2, 2)
-    return first.flatten(1, 2), second.flatten(1, 2)
-
-
-Composite = Callable[[Part], Rule]
-"""The rule for each part of a network."""
-
-RULES = (
-    "epsilon",
-    "gamma",
-    "alpha-beta",
-    "zplus",
-    "krug",
-    "epsilon-plus",
-    "epsilon-gamma",
-    "epsilon-alpha-beta",
-)
-"""The last three are composites: ε for fully connected layers, the other rule for convolutions."""
-
-
-def composite(name: str, *, epsilon: float, gamma: float, alpha: float) -> Composite:
+def composite(settings: Settings) -> Composite:
     """Return what rule each part of a network has.
-
-    Averages and batch normalisation that could not be folded always have the ε rule, but under
-    Krug's.
 
     Raises
     ------
     UsageProblem
         There is no such rule.
     """
-    plain = Epsilon(epsilon)
-    named: dict[str, Rule] = {
-        "epsilon": plain,
-        "gamma": Gamma(gamma, epsilon),
-        "alpha-beta": AlphaBeta(alpha, epsilon),
-        "zplus": AlphaBeta(1.0, epsilon),
-        "krug": Krug(),
-    }
-    within = {
-        "epsilon-plus": named["zplus"],
-        "epsilon-gamma": named["gamma"],
-        "epsilon-alpha-beta": named["alpha-beta"],
-    }
-    if name in within:
-        conv = within[name]
-        return lambda part: conv if part == "conv" else plain
-    if name not in named:
-        raise UsageProblem(f"--rule {name}: choose from {', '.join(RULES)}")
-    rule = named[name]
-    if name == "krug":
-        return lambda part: rule
-    return lambda part: rule if part in ("conv", "dense") else plain
+    made: Composite = RULES[settings.rule](settings)
+    return made
+
+
+@RULES.register("epsilon")
+def _epsilon(settings: Settings) -> Composite:
+    rule = Epsilon(settings.epsilon)
+    return Composite(rule, rule, rule)
+
+
+@RULES.register("gamma")
+def _gamma(settings: Settings) -> Composite:
+    rule = Gamma(settings.gamma, settings.epsilon)
+    return Composite(rule, rule, Epsilon(settings.epsilon))
+
+
+@RULES.register("alpha-beta")
+def _alpha_beta(settings: Settings) -> Composite:
+    rule = AlphaBeta(settings.alpha, settings.epsilon)
+    return Composite(rule, rule, Epsilon(settings.epsilon))
+
+
+@RULES.register("zplus")
+def _zplus(settings: Settings) -> Composite:
+    rule = AlphaBeta(1.0, settings.epsilon)
+    return Composite(rule, rule, Epsilon(settings.epsilon))
+
+
+@RULES.register("krug")
+def _krug(settings: Settings) -> Composite:
+    return Composite(Krug(), Krug(), Krug())
+
+
+# Composites: ε for fully connected layers, another rule for convolutions.
+
+
+@RULES.register("epsilon-plus")
+def _epsilon_plus(settings: Settings) -> Composite:
+    return Composite(AlphaBeta(1.0, settings.epsilon), *[Epsilon(settings.epsilon)] * 2)
+
+
+@RULES.register("epsilon-gamma")
+def _epsilon_gamma(settings: Settings) -> Composite:
+    return Composite(Gamma(settings.gamma, settings.epsilon), *[Epsilon(settings.epsilon)] * 2)
+
+
+@RULES.register("epsilon-alpha-beta")
+def _epsilon_alpha_beta(settings: Settings) -> Composite:
+    return Composite(AlphaBeta(settings.alpha, settings.epsilon), *[Epsilon(settings.epsilon)] * 2)

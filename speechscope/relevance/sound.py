@@ -58,12 +58,3 @@ def write_sounds(path: Path, folder: Path, corpus: Corpus, *, force: bool) -> in
                 )
 
     return write_folder(sounds(), folder, int(corpus.config["rate"]), path.name, force=force)
-
-
-def write_optima(path: Path, folder: Path, *, force: bool) -> int:
-    """Write the waveforms of `maximum.zarr` as ``UNIT.wav``, as `write_sounds` does."""
-    artifact = Artifact(path, "maximum")
-    rate = int(artifact.attributes("waveform")["sampling_frequency"])
-    named = enumerate(artifact.flags("unit"))
-    sounds = ((f"{number:04d}_{name}", artifact.read("waveform", number)) for number, name in named)
-    return write_folder(sounds, folder, rate, path.name, force=force)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,16 +13,26 @@ from torch import Tensor
 
 from speechscope.errors import UsageProblem
 from speechscope.networks.layers import Network
+from speechscope.networks.letter_windows import LetterWindows
 from speechscope.networks.subject import Subject
-from speechscope.relevance.arrays import Filters, Spectra, Sums, first_filters
-from speechscope.relevance.lrp import layers_with_weights
-from speechscope.relevance.methods import METHODS, RelevanceSettings, propagated, relevance_by
-from speechscope.relevance.networks import Explained, explained
-from speechscope.relevance.spectral import Frames
-from speechscope.relevance.target import per_class, predicted, score
+from speechscope.relevance.explain import (
+    Explained,
+    check_shifts,
+    explained,
+    per_class,
+    predicted,
+    relevance_by,
+    score,
+)
+from speechscope.relevance.lrp import layers_with_weights, lrp_with_sums
+from speechscope.relevance.occlusion import area
+from speechscope.relevance.waveforms import FirstLayer, Frames, first_layer, spectra
 from speechscope.store.writer import CHUNK_BYTES, ArtifactWriter, flag_attributes
 from speechscope.work.local import OVERLAPPED, Executor, Overlapping, block_size
 from speechscope.work.tasks import Results, Task, Values, carry_out, mixed, tasks_of
+
+if TYPE_CHECKING:
+    from speechscope.stages.relevance import Relevance
 
 MOST = 256
 """Most items worked on at a time, and in one chunk."""
@@ -30,46 +40,11 @@ FEW = 64
 """Items of a chunk, below which a task is not worth dividing (chosen)."""
 
 
-@dataclass(frozen=True)
-class Target:
-    """Which class's score is explained.
-
-    Parameters
-    ----------
-    name
-        ``predicted``, ``label`` or a class.
-    classes
-        Of the network.
-
-    Raises
-    ------
-    UsageProblem
-        There is no such class.
-    """
-
-    name: str
-    classes: Sequence[str]
-
-    def __post_init__(self) -> None:
-        if self.name not in ("predicted", "label", *self.classes):
-            raise UsageProblem(
-                f"--target {self.name}: choose predicted, label or one of {', '.join(self.classes)}"
-            )
-
-    def of(self, found: Tensor, labels: Tensor) -> Tensor:
-        """Return the class of each item, given those predicted and those labelled, (B,)."""
-        if self.name == "predicted":
-            return found
-        if self.name == "label":
-            return labels
-        return torch.full_like(found, self.classes.index(self.name))
-
-
 @dataclass
 class Explainer:
     """Explains the items of a task by all methods.
 
-    An item's relevance depends on `seed` and on the item's place in the corpus, not on the items
+    An item's relevance depends on the seed and on the item's place in the corpus, not on the items
     around it.
 
     Parameters
@@ -77,34 +52,39 @@ class Explainer:
     subject
         The network and the corpus.
     first : (1,) index of an item, by which the network is traced.
-    methods
-        Names in `METHODS`.
-    layer
-        The layer whose input is explained; None: the network's input.
-    frames
-        Of the spectra of waveforms.
 
     Raises
     ------
     UsageProblem
-        A method or layer is unknown.
+        The target is no class, a setting means nothing, or there is no such layer.
     """
 
     subject: Subject
     first: NDArray[np.integer[Any]]
-    methods: Sequence[str]
-    settings: RelevanceSettings
-    target: Target
-    layer: str | None
-    frames: Frames
-    seed: int
+    settings: "Relevance"
 
     def __post_init__(self) -> None:
-        unknown = [name for name in self.methods if name not in METHODS]
-        if unknown:
-            raise UsageProblem(f"--method {unknown[0]}: choose from {', '.join(METHODS)}")
-        if self.settings.shifts > 1 and not (self.waveform and self.layer is None):
-            raise UsageProblem("--shifts: only what enters a network for waveforms is shifted")
+        settings, classes = self.settings, self.subject.classes
+        for name in ("patch", "stride"):
+            area(name, getattr(settings, name))
+        if settings.target not in ("predicted", "label", *classes):
+            raise UsageProblem(
+                f"--target {settings.target}: choose predicted, label or one of "
+                f"{', '.join(classes)}"
+            )
+        corpus = self.subject.corpus
+        if settings.target == "label" and isinstance(corpus, LetterWindows):
+            raise UsageProblem(
+                "--target label: the letters of an utterance have no times; predicted explains "
+                "each letter where it is answered"
+            )
+        if settings.target == "label" and classes != corpus.classes:
+            raise UsageProblem(
+                f"--target label: the network gives {len(classes)} scores, the corpus has "
+                f"{len(corpus.classes)} classes"
+            )
+        shape = corpus.input_shape
+        check_shifts(settings, shape if settings.layer is None else ())
 
     def __getstate__(self) -> dict[str, Any]:
         kept = {field.name for field in fields(self)}
@@ -114,22 +94,28 @@ class Explainer:
     def explained(self) -> tuple[Explained, tuple[int, ...]]:
         """What is explained, and the shape of one item of what enters it."""
         example = self.subject.inputs(self.first)
-        of = explained(self.subject.network, example, self.layer)
+        of = explained(self.subject.network, example, self.settings.layer)
         return of, tuple(of.enter(example).shape[1:])
 
     @cached_property
-    def beside(self) -> tuple[Spectra | None, Filters | None, Sums | None]:
-        """What is worked out beside the relevance itself."""
-        spectra = filters = None
-        corpus, graph = self.subject.corpus, self.explained[0].steps
-        if self.waveform and self.layer is None:
-            rate = float(corpus.config["rate"])
-            spectra = Spectra(self.frames, self.methods, corpus.input_shape[2], rate)
-            kernels = first_filters(graph())
-            if kernels is not None:
-                filters = Filters(*kernels, self.frames.length, rate)
-        sums = Sums(layers_with_weights(graph())) if "lrp" in self.methods else None
-        return spectra, filters, sums
+    def layers(self) -> tuple[str, ...]:
+        """The layers that LRP hands relevance down by."""
+        asked = "lrp" in self.settings.method
+        return layers_with_weights(self.explained[0].steps()) if asked else ()
+
+    @cached_property
+    def first_layer(self) -> FirstLayer | None:
+        """What filters the waveforms that are explained, if any are, by a convolution."""
+        if self.frames is None:
+            return None
+        return first_layer(self.explained[0].steps(), self.settings.frame)
+
+    @property
+    def frames(self) -> Frames | None:
+        """Of the spectra of the waveforms that are explained, if any are."""
+        if not self.waveform or self.settings.layer is not None:
+            return None
+        return Frames(self.settings.frame, self.settings.hop)
 
     @property
     def waveform(self) -> bool:
@@ -145,7 +131,7 @@ class Explainer:
     @property
     def inside(self) -> tuple[int, ...]:
         """Shape of an item's relevance."""
-        return self.stored if self.layer is None else self.explained[1]
+        return self.stored if self.settings.layer is None else self.explained[1]
 
     def chunk_items(self, count: int) -> int:
         """Return the items of a chunk when there are so many in all."""
@@ -163,6 +149,13 @@ class Explainer:
         ours = isinstance(subject.network, Network) and subject.device.type == "cpu"
         return Overlapping(together=ours and tasks > 1)
 
+    def target(self, guess: Tensor, labels: Tensor) -> Tensor:
+        """Return the class of each item that is explained, given those predicted and labelled."""
+        name = self.settings.target
+        if name in ("predicted", "label"):
+            return guess if name == "predicted" else labels
+        return torch.full_like(guess, self.subject.classes.index(name))
+
     def __call__(self, task: Task, progress: Callable[[int, int], None] | None) -> Results:
         """See `speechscope.work.tasks.Work`.
 
@@ -178,31 +171,40 @@ class Explainer:
             out = of.scores(x)
         guess = predicted(out)
         labels = torch.from_numpy(self.subject.corpus.labels[task.items]).to(x.device)
-        wanted = self.target.of(guess, labels)
-        chosen = torch.stack([wanted, guess]).cpu().numpy()
-        seeds = [mixed(self.seed, int(item)) for item in task.items]
-        count = len(task.items)
+        target = self.target(guess, labels)
+        classes = torch.stack([target, guess]).cpu().numpy()
+        seeds = [mixed(self.settings.seed, int(item)) for item in task.items]
+        whole = self.subject.whole(inputs).reshape(len(inputs), *self.stored)
 
         def values() -> Iterator[Values]:
-            yield Values("input", (), self.subject.whole(inputs).reshape(count, *self.stored))
-            spectra, filters, sums = self.beside
-            if filters is not None:
-                yield filters.of(x)
-            for number, name in enumerate(self.methods):
-                if name == "lrp" and sums is not None:
-                    relevance, entering = propagated(of, x, wanted, self.settings)
-                    yield sums.of(entering)
-                if name != "lrp" or self.settings.shifts > 1:
-                    relevance = relevance_by(name, of, x, wanted, self.settings, seeds)
-                found = relevance.reshape(count, *self.inside).cpu().numpy()
-                yield Values("relevance", (number,), found)
-                if spectra is not None:
-                    yield spectra.of(number, relevance, x)
+            yield Values("input", (), whole)
+            if self.first_layer is not None:
+                responses = self.first_layer.responses(x)
+                yield Values("dictionary_response", (), responses.cpu().numpy())
+            for number, name in enumerate(self.settings.method):
+                yield from self._explain(number, name, x, target, seeds)
                 if progress is not None:
-                    progress((number + 1) * count, count * len(self.methods))
+                    done, methods = (number + 1) * len(x), len(self.settings.method)
+                    progress(done, len(x) * methods)
 
-        scores = score(per_class(out), wanted).cpu().numpy()
-        return Results(values(), {"score": scores, "target": chosen[0], "predicted": chosen[1]})
+        scores = score(per_class(out), target).cpu().numpy()
+        return Results(values(), {"score": scores, "target": classes[0], "predicted": classes[1]})
+
+    def _explain(
+        self, number: int, method: str, x: Tensor, target: Tensor, seeds: Sequence[int]
+    ) -> Iterator[Values]:
+        """Yield the relevance of inputs by one method, and what is worked out beside it."""
+        of = self.explained[0]
+        if method == "lrp":
+            relevance, sums = lrp_with_sums(of, x, target, self.settings)
+            by_layer = torch.stack([sums[name] for name in self.layers], 1)
+            yield Values("relevance_sum", (), by_layer.cpu().numpy())
+        if method != "lrp" or self.settings.shifts > 1:
+            relevance = relevance_by(method, of, x, target, self.settings, seeds)
+        yield Values("relevance", (number,), relevance.reshape(len(x), *self.inside).cpu().numpy())
+        if self.frames is not None:
+            found = spectra(method, relevance.flatten(1), x.flatten(1), self.frames)
+            yield Values("spectral_relevance", (number,), found.cpu().numpy())
 
 
 def write_relevance(
@@ -222,34 +224,14 @@ def write_relevance(
     step
         Items of a chunk; None: `Explainer.chunk_items`.
     executor
-        Who does the work; None: `Explainer.alone`. The arrays do not depend on it.
+        Does the work; None: `Explainer.alone`. The arrays do not depend on it.
     """
-    corpus, methods, layer = work.subject.corpus, work.methods, work.layer
-    count = len(items)
+    corpus, count = work.subject.corpus, len(items)
     step = step or work.chunk_items(count)
-    axes: tuple[str, ...] = ("sample",) if work.waveform else ("channel", "frequency", "time")
-    stored, inside = work.stored, work.inside
-    writer.create(
-        "input", (count, *stored), np.float32, ("item", *axes), {"units": "1"}, (step, *stored)
-    )
-    if layer is not None:
-        axes = ("map", "map_frequency", "map_time")[: len(inside)]
-    writer.create(
-        "relevance",
-        (len(methods), count, *inside),
-        np.float32,
-        ("method", "item", *axes),
-        {"units": "1"},
-        (1, step, *inside),
-    )
-    for beside in work.beside:
-        if beside is not None:
-            beside.create(writer, count, step)
+    _create(writer, work, count, step)
     labels = corpus.labels[items]
     writer.put("item_index", np.asarray(items, dtype=np.int64), ("item",), {"units": "1"})
     writer.put("label", labels.astype(np.int16), ("item",), flag_attributes(corpus.classes))
-    numbers = np.arange(len(methods), dtype=np.int16)
-    writer.put("method", numbers, ("method",), flag_attributes(methods))
     for name in () if work.waveform else ("frequency", "time"):
         if name in corpus.artifact:
             values, attributes = corpus.artifact.read(name), corpus.artifact.attributes(name)
@@ -260,11 +242,59 @@ def write_relevance(
         "target": np.empty(count, dtype=np.int16),
         "predicted": np.empty(count, dtype=np.int16),
     }
-    who = executor or work.alone(-(-count // step))
+    executor = executor or work.alone(-(-count // step))
     tasks = tasks_of(items, step)
-    for done in carry_out(writer, work, tasks, who, total=count, progress=progress):
+    for done in carry_out(writer, work, tasks, executor, total=count, progress=progress):
         for name, values in done.returned.items():
             small[name][done.task.place] = values
-    classes = flag_attributes(work.target.classes)
+    classes = flag_attributes(work.subject.classes)
     for name, values in small.items():
         writer.put(name, values, ("item",), {"units": "1"} if name == "score" else classes)
+
+
+def _create(writer: ArtifactWriter, work: Explainer, count: int, step: int) -> None:
+    """Create the arrays of `count` items, `step` a chunk, and write their other axes."""
+    methods = work.settings.method
+
+    def create(name: str, shape: tuple[int, ...], axes: tuple[str, ...], **more: str) -> None:
+        writer.create(
+            name, (count, *shape), np.float32, ("item", *axes), {"units": "1", **more},
+            (step, *shape),
+        )  # fmt: skip
+
+    def create_by_method(name: str, shape: tuple[int, ...], axes: tuple[str, ...]) -> None:
+        writer.create(
+            name, (len(methods), count, *shape), np.float32, ("method", "item", *axes),
+            {"units": "1"}, (1, step, *shape),
+        )  # fmt: skip
+
+    axes: tuple[str, ...] = ("sample",) if work.waveform else ("channel", "frequency", "time")
+    create("input", work.stored, axes)
+    if work.settings.layer is not None:
+        axes = ("map", "map_frequency", "map_time")[: len(work.inside)]
+    create_by_method("relevance", work.inside, axes)
+    _name(writer, "method", methods)
+    if work.layers:
+        _name(writer, "propagated_layer", work.layers)
+        said = "relevance in all that enters a layer, by LRP"
+        create("relevance_sum", (len(work.layers),), ("propagated_layer",), long_name=said)
+    if work.frames is None:
+        return
+    rate = float(work.subject.corpus.config["rate"])
+    frequency, frame = work.frames.axes(work.stored[0], rate)
+    writer.put("frequency", frequency, ("frequency",), {"units": "Hz"})
+    writer.put("frame", frame, ("frame",), {"units": "s"})
+    create_by_method("spectral_relevance", (len(frequency), len(frame)), ("frequency", "frame"))
+    first = work.first_layer
+    if first is not None:
+        axis = ("filter_frequency",)
+        writer.put(axis[0], first.frequency(rate), axis, {"units": "Hz"})
+        response = first.cumulative().cpu().numpy()
+        writer.put("cumulative_response", response, axis, {"units": "1"})
+        create("dictionary_response", response.shape, axis)
+
+
+def _name(writer: ArtifactWriter, axis: str, names: Sequence[str]) -> None:
+    """Write an axis whose places have names."""
+    numbers = np.arange(len(names), dtype=np.int16)
+    writer.put(axis, numbers, (axis,), flag_attributes(names))

@@ -10,7 +10,7 @@ from torch import Tensor
 from speechscope.corpus.store import Corpus
 from speechscope.networks.layers import Conv
 from speechscope.networks.saved import Model
-from speechscope.relevance.first_layer import cumulative_response
+from speechscope.relevance.waveforms import cumulative_response
 from speechscope.report.corpus import example_items, names_of_items
 from speechscope.report.figures import (
     Axis,

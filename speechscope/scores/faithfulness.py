@@ -10,7 +10,7 @@ from scipy.stats import rankdata
 from torch import Tensor, nn
 
 from speechscope.networks.layers import Network
-from speechscope.relevance.target import per_class, score
+from speechscope.relevance.explain import per_class, score
 
 Scores = Callable[[Tensor], Tensor]
 

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterator, Mapping
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -14,8 +15,7 @@ from speechscope.errors import ArtifactError, UsageProblem
 from speechscope.networks.subject import Subject, elsewhere, subject_of
 from speechscope.registry import SCORES
 from speechscope.relevance import voice
-from speechscope.relevance.methods import relevance_by, relevance_settings
-from speechscope.relevance.networks import explained
+from speechscope.relevance.explain import explained, relevance_by
 from speechscope.scores.faithfulness import (
     agreement,
     area,
@@ -32,6 +32,7 @@ from speechscope.work.device import choose
 from speechscope.work.tasks import mixed
 
 if TYPE_CHECKING:
+    from speechscope.stages.relevance import Relevance
     from speechscope.stages.score import Score
 
 BLOCK = 64
@@ -132,7 +133,8 @@ def _measure(artifact: Artifact, subject: Subject, block: slice, values: Values)
     methods = artifact.flags("method")
     stored = artifact.read("relevance", (slice(None), block))
     relevance = [torch.from_numpy(part).to(x.device).view_as(x) for part in stored]
-    settings = relevance_settings(config)
+    # Records from before there were shifts have none.
+    settings = cast("Relevance", SimpleNamespace(**{"shifts": 1, **config}))
 
     def add(method: str, measure: str, items: NDArray[np.float64]) -> None:
         values.setdefault((method, measure), []).append(items)

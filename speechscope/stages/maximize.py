@@ -49,12 +49,13 @@ class Maximize(FromRecipe, Foreign, Writing, Computing):
 
 def run(settings: Maximize, console: Console) -> Written:
     """Write ``maximum.zarr``."""
-    from speechscope.networks.layers import Network
     from speechscope.networks.subject import subject_of
-    from speechscope.relevance.maximize import MaximizeSettings
-    from speechscope.relevance.maximum_store import write_maximum
-    from speechscope.relevance.sound import write_optima
-    from speechscope.relevance.windows import on_its_window, on_whole_inputs, parse_units
+    from speechscope.relevance.maximize import (
+        layer_of_units,
+        parse_units,
+        write_maximum,
+        write_optima,
+    )
     from speechscope.store.lineage import entry
     from speechscope.store.record import new_record
     from speechscope.store.wav import check_target
@@ -62,29 +63,16 @@ def run(settings: Maximize, console: Console) -> Written:
     from speechscope.work.device import choose
 
     path = settings.path("maximum.zarr")
-    subject = subject_of(
-        settings.checkpoint,
-        settings.model,
-        settings.weights,
-        settings.corpus,
-        choose(settings.device),
-    )
-    network = subject.network
-    if isinstance(network, Network):
-        last = len(network.names)
-        number = last if settings.layer == "last" else network.resolve(settings.layer)
-        found = on_its_window(network, number)
-        named = number == last
-    else:
-        example = subject.inputs(subject.corpus.items("test")[:1])
-        found = on_whole_inputs(network, example, settings.layer)
-        named = settings.layer == "last"
-    units = parse_units(list(settings.unit), found.out, subject.classes if named else ())
+    given = (settings.checkpoint, settings.model, settings.weights, settings.corpus)
+    subject = subject_of(*given, choose(settings.device))
+    example = subject.inputs(subject.corpus.items("test")[:1]) if settings.model else None
+    layer = layer_of_units(subject.network, settings.layer, subject.classes, example)
+    units = parse_units(settings.unit, layer.out, layer.classes)
     if settings.wav is not None:
         check_target(settings.wav, force=settings.force)
     new = new_record(
         "maximum",
-        config={**record_of(settings), "layer": found.name, **subject.config},
+        config={**record_of(settings), "layer": layer.name, **subject.config},
         seed=settings.seed,
         device=str(subject.device),
         parents=[entry(*subject.parent, path)],
@@ -93,21 +81,12 @@ def run(settings: Maximize, console: Console) -> Written:
         create_artifact(path, "Optimal inputs", new, force=settings.force) as writer,
         console.bar("maximize") as progress,
     ):
-        names = ("steps", "lr", "l1", "l2", "tv")
-        sound = write_maximum(
-            writer,
-            subject,
-            found,
-            units,
-            MaximizeSettings(**{name: getattr(settings, name) for name in names}),
-            seed=settings.seed,
-            progress=progress,
-        )
+        sound = write_maximum(writer, subject, layer, units, settings, progress)
         if settings.wav is not None and not sound:
             raise UsageProblem(
-                f"--wav: optima of {found.name} for {subject.corpus.features} have no sound"
+                f"--wav: optima of {layer.name} for {subject.corpus.features} have no sound"
             )
     if settings.wav is not None:
         write_optima(path, settings.wav, force=settings.force)
-    console.note(f"{len(units)} units of {found.name}")
+    console.note(f"{len(units)} units of {layer.name}")
     return Written(path, "maximum", {"units": len(units)})

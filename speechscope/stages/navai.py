@@ -104,7 +104,6 @@ def run(settings: Navai, console: Console) -> Written:
     from speechscope.navai.gathering import span_items
     from speechscope.navai.merging import KIND, write_averages, write_shard
     from speechscope.navai.opening import opened
-    from speechscope.navai.passes import NamedRule
     from speechscope.navai.profiles import Profiling
     from speechscope.store.lineage import entry
     from speechscope.store.record import new_record
@@ -130,7 +129,7 @@ def run(settings: Navai, console: Console) -> Written:
         corpus=settings.corpus,
         device=choose(settings.device),
         alignments=alignments,
-        rule=NamedRule(settings.rule, settings.epsilon, settings.gamma, settings.alpha),
+        rule=settings,
         split=settings.split,
         ranges=None if settings.items is None else list(settings.items),
     )

@@ -1,90 +1,29 @@
 """``speechscope relevance``: what in an input a network's answer rests on."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from speechscope import recipes
 from speechscope.errors import UsageProblem
-from speechscope.stages import options, output
+from speechscope.registry import RELEVANCE, RULES
+from speechscope.settings import argument, option, record_of, setting
+from speechscope.stages.shared import (
+    Choosing,
+    Computing,
+    Foreign,
+    FromRecipe,
+    Sharded,
+    Spread,
+    Written,
+)
+from speechscope.work.progress import Console
+
+if TYPE_CHECKING:
+    from speechscope.corpus.store import Corpus
 
 
-def command(
-    model: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[MODEL]", help="model.pt, or - to read its path.", show_default=False
-        ),
-    ] = None,
-    recipe: options.Recipe = recipes.DEFAULT,
-    method: Annotated[
-        list[str] | None,
-        options.setting("--method", f"Any of {', '.join(recipes.METHODS)}.", "relevance.method"),
-    ] = None,
-    rule: Annotated[str | None, options.setting("--rule", "Rule of lrp.", "relevance.rule")] = None,
-    epsilon: Annotated[
-        float | None,
-        options.setting("--epsilon", "Stabilizer of lrp.", "relevance.epsilon", min=0.0),
-    ] = None,
-    gamma: Annotated[
-        float | None, options.setting("--gamma", "γ of its γ rule.", "relevance.gamma", min=0.0)
-    ] = None,
-    alpha: Annotated[
-        float | None, options.setting("--alpha", "α of its αβ rule.", "relevance.alpha", min=1.0)
-    ] = None,
-    target: Annotated[
-        str | None,
-        options.setting("--target", "predicted, label or a class.", "relevance.target"),
-    ] = None,
-    layer: Annotated[
-        str | None,
-        typer.Option("--layer", help="Explain what enters this layer instead.", show_default=False),
-    ] = None,
-    steps: Annotated[
-        int | None,
-        options.setting("--steps", "Steps of integrated.", "relevance.steps", min=1),
-    ] = None,
-    samples: Annotated[
-        int | None,
-        options.setting("--samples", "Copies of smoothgrad.", "relevance.samples", min=1),
-    ] = None,
-    noise: Annotated[
-        float | None,
-        options.setting("--noise", "Noise of smoothgrad.", "relevance.noise", min=0.0),
-    ] = None,
-    shifts: Annotated[
-        int | None,
-        options.setting("--shifts", "Mean over waveforms moved so far.", "relevance.shifts", min=1),
-    ] = None,
-    patch: Annotated[
-        str | None,
-        options.setting("--patch", "BINSxFRAMES occlusion hides.", "relevance.patch"),
-    ] = None,
-    stride: Annotated[
-        str | None,
-        options.setting("--stride", "BINSxFRAMES between patches.", "relevance.stride"),
-    ] = None,
-    items: options.Items = None,
-    per_class: Annotated[
-        int | None,
-        options.setting("--per-class", "Random test items a class.", "relevance.per_class", min=1),
-    ] = None,
-    everything: options.Everything = False,
-    wav: options.Wav = None,
-    foreign: options.Foreign = None,
-    weights: options.Weights = None,
-    corpus: options.CorpusPath = None,
-    destination: options.Output = None,
-    force: options.Force = False,
-    device: options.Device = "auto",
-    seed: options.Seed = 0,
-    workers: options.Workers = 1,
-    scheduler: options.Scheduler = None,
-    shard: options.Shard = None,
-    quiet: options.Quiet = False,
-    as_json: options.Json = False,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Relevance(FromRecipe, Choosing, Foreign, Sharded, Computing, Spread):
     """Find what in test items the network's answer rests on.
 
     Gradients, guided backpropagation, layer-wise relevance propagation and others, of the score
@@ -92,98 +31,150 @@ def command(
 
     Example: speechscope relevance --method guided,lrp --rule krug --target label
     """
-    options.exclusive(
-        {"--items": items is not None, "--per-class": per_class is not None, "--all": everything}
-    )
-    flags = {
-        "method": options.joined(method),
-        "rule": rule,
-        "epsilon": epsilon,
-        "gamma": gamma,
-        "alpha": alpha,
-        "target": target,
-        "steps": steps,
-        "samples": samples,
-        "noise": noise,
-        "shifts": shifts,
-        "patch": patch,
-        "stride": stride,
-        "per_class": per_class,
-    }
-    chosen = recipes.resolve(recipe, "relevance", flags)
 
+    checkpoint: Path | None = argument(None, "model.pt, or - to read its path.", metavar="[MODEL]")
+    method: tuple[str, ...] = setting(
+        ("gradient", "lrp"),
+        "How.",
+        "Krug 2018, sec. 3.4: sensitivity and LRP",
+        choices=RELEVANCE.names,
+    )
+    rule: str = setting(
+        "epsilon",
+        "Rule of lrp.",
+        "Bach et al. 2015, eq. 58, the rule Krug 2018 starts from",
+        choices=RULES.names,
+    )
+    epsilon: float = setting(
+        1e-6,
+        "Stabilizer of lrp.",
+        "chosen: small beside any activation; no result rests on it",
+        low=0,
+    )
+    gamma: float = setting(0.25, "γ of its γ rule.", "Montavon et al. 2019, sec. 10.3.2", low=0)
+    alpha: float = setting(
+        2.0, "α of its αβ rule.", "Bach et al. 2015, sec. Results; beta is alpha - 1", low=1
+    )
+    target: str = setting(
+        "predicted",
+        "predicted, label or a class.",
+        "Krug 2018, sec. 3.4, and Muckenhirn 2019, sec. 3.1",
+        complete=("predicted", "label"),
+    )
+    layer: str | None = option(None, "Explain what enters this layer instead.")
+    steps: int = setting(
+        50, "Steps of integrated.", "Sundararajan et al. 2017, sec. 5: 20 to 300 do", low=1
+    )
+    samples: int = setting(
+        50, "Copies of smoothgrad.", "Smilkov et al. 2017, sec. 3.2: no gain beyond", low=1
+    )
+    noise: float = setting(
+        0.15,
+        "Noise of smoothgrad.",
+        "Smilkov et al. 2017, sec. 3.2: 10 to 20 % of the range",
+        low=0,
+    )
+    shifts: int = setting(
+        1,
+        "Mean over waveforms moved so far.",
+        "chosen: off; the step of a waveform network's first layer evens it out",
+        low=1,
+    )
+    patch: str = setting(
+        "10x4",
+        "BINSxFRAMES occlusion hides.",
+        "chosen: 400 Hz by 36 ms of the default input [bins x frames]",
+    )
+    stride: str = setting(
+        "5x2", "BINSxFRAMES between patches.", "chosen: half a patch [bins x frames]"
+    )
+    frame: int = setting(
+        400,
+        "Frames of the spectra of waveforms [samples].",
+        "Muckenhirn 2019, sec. 4.2.1: 25 ms [samples]",
+        flags="",
+        low=1,
+    )
+    hop: int = setting(
+        160,
+        "From one frame to the next [samples].",
+        "chosen: the usual 10 ms [samples]",
+        flags="",
+        low=1,
+    )
+    per_class: int = setting(
+        1, "Random test items a class.", "chosen: as for reconstructions", low=1
+    )
+    wav: Path | None = option(None, "Write sounds there too.", metavar="DIR")
+    corpus: Path | None = option(None, "The corpus it came from, if it moved.")
+
+    def reads(self) -> Path | None:
+        """See `FromRecipe`."""
+        return self.corpus if self.model else self.checkpoint or Path("model.pt")
+
+
+def run(settings: Relevance, console: Console) -> Written:
+    """Write ``relevance.zarr``."""
     from speechscope.corpus import selection
-    from speechscope.networks.subject import check_classes, subject_of
-    from speechscope.relevance.methods import relevance_settings
+    from speechscope.networks.subject import subject_of
     from speechscope.relevance.sound import write_sounds
-    from speechscope.relevance.spectral import Frames
-    from speechscope.relevance.store import Explainer, Target, write_relevance
+    from speechscope.relevance.store import Explainer, write_relevance
     from speechscope.store.lineage import entry
     from speechscope.store.record import new_record
-    from speechscope.store.shards import Shard
-    from speechscope.store.wav import check_target
     from speechscope.store.writer import create_artifact
     from speechscope.work.device import choose
     from speechscope.work.local import executor
-    from speechscope.work.progress import bar
 
-    one = None if shard is None else Shard.parse(shard)
-    usual = Path("relevance.zarr")
-    path = options.output_path(destination, str(usual if one is None else one.path(usual)))
-    settings = relevance_settings(chosen)
-    given = None if model is None else options.input_path(model)
-    subject = subject_of(given, foreign, weights, corpus, choose(device))
-    data = subject.corpus
-    check_classes(subject, chosen["target"])
-    chosen_items = selection.choose(
-        data,
+    settings.exclusive("items", "per_class", "all")
+    path = settings.path("relevance.zarr")
+    device = choose(settings.device)
+    given = (settings.checkpoint, settings.model, settings.weights, settings.corpus)
+    subject = subject_of(*given, device)
+    items = selection.choose(
+        subject.corpus,
         "test",
-        ranges=None if items is None else options.split_list(items),
-        everything=everything,
-        count=chosen["per_class"],
-        seed=seed,
+        ranges=None if settings.items is None else list(settings.items),
+        everything=settings.all,
+        count=settings.per_class,
+        seed=settings.seed,
     )
-    if wav is not None:
-        if layer is not None:
-            raise UsageProblem("--wav: what enters a layer inside the network has no sound")
-        if data.unit != "window" and not data.invertible:
-            raise UsageProblem(f"--wav: {data.features} spectrograms have no waveform")
-        check_target(wav, force=force)
-    work = Explainer(
-        subject,
-        chosen_items[:1],
-        chosen["method"].split(","),
-        settings,
-        Target(chosen["target"], subject.classes),
-        layer,
-        Frames(chosen["frame"], chosen["hop"]),
-        seed,
-    )
-    count = len(chosen_items)
+    _check_sounds(settings, subject.corpus)
+    work = Explainer(subject, items[:1], settings)
+    count = len(items)
     step = work.chunk_items(count)
-    if one is not None:
-        chosen_items = chosen_items[one.part(count, step)]
-    new = new_record(
+    part = settings.part()
+    shard = {} if part is None else {"shard": part.config(count, step)}
+    if part is not None:
+        items = items[part.part(count, step)]
+    layer = {"layer": settings.layer, "split": "test"}
+    record = new_record(
         "relevance",
-        config={
-            "recipe": recipe,
-            **chosen,
-            "layer": layer,
-            "split": "test",
-            **subject.config,
-            **({} if one is None else {"shard": one.config(count, step)}),
-        },
-        seed=seed,
+        config={**record_of(settings), **layer, **subject.config, **shard},
+        seed=settings.seed,
         device=str(subject.device),
         parents=[entry(*subject.parent, path)],
     )
+    alone = work.alone(-(-len(items) // step))
     with (
-        executor(workers, scheduler, alone=work.alone(-(-len(chosen_items) // step))) as who,
-        create_artifact(path, "Relevance of inputs", new, force=force) as writer,
-        bar("relevance", quiet=quiet) as progress,
+        executor(settings.workers, settings.scheduler, alone=alone) as workers,
+        create_artifact(path, "Relevance of inputs", record, force=settings.force) as writer,
+        console.bar("relevance") as progress,
     ):
-        write_relevance(writer, work, chosen_items, step=step, executor=who, progress=progress)
-    if wav is not None:
-        write_sounds(path, wav, data, force=force)
-    output.note(f"{len(chosen_items)} items, {chosen['method']}", quiet=quiet)
-    output.wrote(path, "relevance", as_json=as_json, facts={"items": len(chosen_items)})
+        write_relevance(writer, work, items, step=step, executor=workers, progress=progress)
+    if settings.wav is not None:
+        write_sounds(path, settings.wav, subject.corpus, force=settings.force)
+    console.note(f"{len(items)} items, {','.join(settings.method)}")
+    return Written(path, "relevance", {"items": len(items)})
+
+
+def _check_sounds(settings: Relevance, corpus: "Corpus") -> None:
+    """Refuse ``--wav`` where there is no sound, or the folder may not be replaced."""
+    from speechscope.store.wav import check_target
+
+    if settings.wav is None:
+        return
+    if settings.layer is not None:
+        raise UsageProblem("--wav: what enters a layer inside the network has no sound")
+    if corpus.unit != "window" and not corpus.invertible:
+        raise UsageProblem(f"--wav: {corpus.features} spectrograms have no waveform")
+    check_target(settings.wav, force=settings.force)

@@ -12,6 +12,7 @@ import soundfile
 import torch
 import xarray
 from answers import evened
+from explaining import rule, whole
 
 from speechscope.cli import run
 from speechscope.corpus.alphabet import NAMES
@@ -23,7 +24,6 @@ from speechscope.networks.table_graph import table_graph
 from speechscope.networks.wav2letter import Wav2Letter
 from speechscope.relevance.gradient import sensitivity
 from speechscope.relevance.lrp import lrp
-from speechscope.relevance.rules import composite
 from speechscope.store.artifact import Artifact
 
 # Hardly trained: what is drawn answers different inputs differently; what has learned from so
@@ -79,9 +79,8 @@ def test_segments_are_averaged_by_the_class_they_are_predicted_as(here: Path) ->
     assert [model.classes[t] for t in target] == [
         opened.target.attrs["flag_meanings"].split(" ")[t] for t in opened.target.values
     ]
-    slopes = sensitivity(model.network, x, target).numpy()
-    rule = composite("krug", epsilon=1e-6, gamma=0.25, alpha=2.0)
-    heights = lrp(table_graph(model.network), x, target, rule).numpy()
+    slopes = sensitivity(whole(model.network), x, target).numpy()
+    heights = lrp(whole(table_graph(model.network)), x, target, rule("krug")).numpy()
     frames = x.shape[3]
     places = [
         [frames // 2] * len(x),

@@ -11,6 +11,7 @@ import pytest
 import soundfile
 import torch
 import xarray
+from explaining import whole
 
 from speechscope.cli import run
 from speechscope.corpus.store import Corpus
@@ -18,10 +19,14 @@ from speechscope.networks.foreign import load_module
 from speechscope.networks.saved import load_model
 from speechscope.networks.table_graph import table_graph
 from speechscope.relevance import store
-from speechscope.relevance.first_layer import cumulative_response, dictionary_response
 from speechscope.relevance.gradient import sensitivity
 from speechscope.relevance.guided import guided_backpropagation
-from speechscope.relevance.spectral import Frames, spectral_gradient
+from speechscope.relevance.waveforms import (
+    Frames,
+    cumulative_response,
+    dictionary_response,
+    spectral_gradient,
+)
 from speechscope.store import checkpoint
 from speechscope.store.artifact import Artifact
 from speechscope.store.record import new_record
@@ -62,9 +67,9 @@ def test_relevance_is_that_of_the_library(here: Path) -> None:
     assert (opened.target == opened.predicted).all()
     np.testing.assert_allclose(opened.score, scores.amax(1), rtol=1e-5)
     np.testing.assert_allclose(opened.input, corpus.artifact.read_items("input", items), atol=1e-6)
-    wanted = sensitivity(model.network, x, scores.argmax(1)).numpy()
+    wanted = sensitivity(whole(model.network), x, scores.argmax(1)).numpy()
     np.testing.assert_allclose(opened.relevance[0], wanted, atol=1e-6 * np.abs(wanted).max())
-    wanted = guided_backpropagation(table_graph(model.network), x, scores.argmax(1)).numpy()
+    wanted = guided_backpropagation(whole(table_graph(model.network)), x, scores.argmax(1)).numpy()
     np.testing.assert_allclose(opened.relevance[1], wanted, atol=1e-6 * np.abs(wanted).max())
     assert opened.attrs["speechscope"]["parents"][0]["kind"] == "model"
 
@@ -145,14 +150,14 @@ def test_relevance_of_waveforms_over_shifts(here: Path, capsys: pytest.CaptureFi
     assert run(["relevance", "--method", "guided,lrp", "--shifts", "3", *raw]) == 0
     artifact = Artifact(here / "raw/relevance.zarr")
     network = load_model(here / "raw/model.pt").network
-    graph = table_graph(network)
+    of = whole(table_graph(network))
     x = artifact.read("input") - Corpus(here / "raw/corpus.zarr").mean[0, 0]
     target = torch.from_numpy(artifact.read("target").astype(np.int64))
     total = np.zeros_like(x)
     for shift in range(3):
         moved = np.zeros_like(x)
         moved[:, shift:] = x[:, : x.shape[1] - shift]
-        signal = guided_backpropagation(graph, torch.from_numpy(moved[:, None, None]), target)
+        signal = guided_backpropagation(of, torch.from_numpy(moved[:, None, None]), target)
         total[:, : x.shape[1] - shift] += signal[:, 0, 0, shift:].numpy() / 3
     found = artifact.read("relevance")
     scale = np.abs(total).max()
@@ -196,7 +201,6 @@ def test_maximize_climbs(here: Path) -> None:
         (["relevance", "--patch", "3"], "--patch 3: give BINSxFRAMES"),
         (["relevance", "--layer", "2", "--wav", "w"], "--wav: what enters a layer"),
         (["relevance", "--items", "0", "--all"], "exclude each other"),
-        (["relevance", "--recipe", "riemens2015"], "has no settings for relevance"),
         (["maximize", "--unit", "xyz"], "--unit xyz: choose from"),
         (["maximize", "--layer", "conv1", "--unit", "0", "--wav", "w"], "have no sound"),
     ],

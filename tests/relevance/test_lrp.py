@@ -7,36 +7,25 @@ import numpy as np
 import oracles
 import pytest
 import torch
+from explaining import rule, traced
 from torch import Tensor, nn
 from torch.nn import functional
 
 from speechscope.errors import SpeechscopeError, UsageProblem
-from speechscope.networks.graph import Graph, Untreatable
-from speechscope.networks.maps import Dense
+from speechscope.networks.graph import Untreatable
 from speechscope.networks.module_graph import module_graph
+from speechscope.registry import RULES
+from speechscope.relevance.folding import folded
 from speechscope.relevance.guided import guided_backpropagation
 from speechscope.relevance.lrp import lrp, lrp_with_sums
-from speechscope.relevance.rules import (
-    RULES,
-    AlphaBeta,
-    Composite,
-    add_up,
-    apart,
-    composite,
-    hand_down,
-)
+from speechscope.relevance.rules import composite
 
 # αβ with β > 0 does so only where every unit has contributions of both signs.
 CONSERVING = ["epsilon", "gamma", "zplus", "epsilon-plus", "epsilon-gamma"]
 
 
-def rule(name: str, epsilon: float = 1e-12) -> Composite:
-    return composite(name, epsilon=epsilon, gamma=0.3, alpha=2.0)
-
-
 def relevance(model: nn.Module, x: Tensor, name: str = "epsilon", target: int = 0) -> Tensor:
-    model.eval()
-    return lrp(module_graph(model, x), x, torch.full((len(x),), target), rule(name))
+    return lrp(traced(model, x), x, torch.full((len(x),), target), rule(name))
 
 
 def dense(weight: list[list[float]], bias: list[float]) -> nn.Linear:
@@ -50,11 +39,14 @@ def dense(weight: list[list[float]], bias: list[float]) -> nn.Linear:
 def test_a_negative_bias_takes_its_share_of_the_negative_part(
     alpha: float, wanted: tuple[float, float]
 ) -> None:
-    layer = Dense(torch.tensor([[1.0, -1.0]]).double(), torch.tensor([-1.0]).double())
-    x, one = torch.ones(1, 2).double(), AlphaBeta(alpha, 1e-15)
-    signed = apart(layer, x)
-    factors = one.factors(add_up(layer, x, signed), torch.tensor([[-1.0]]).double())
-    found = hand_down(layer, x, factors, signed)
+    # z = 1 − 1 − 1 = −1 is handed down: α of it to what raised it, −β to the share of what did not.
+    model = nn.Sequential(dense([[1, -1]], [-1]))
+    found = lrp(
+        traced(model, torch.ones(1, 2).double()),
+        torch.ones(1, 2).double(),
+        torch.tensor([0]),
+        rule("alpha-beta", alpha=alpha, epsilon=1e-15),
+    )
     torch.testing.assert_close(found, torch.tensor([wanted]).double())
 
 
@@ -83,7 +75,7 @@ def test_without_bias_every_layer_holds_the_score(name: str) -> None:
         nn.Linear(9, 4, bias=False),
     ).double()
     x, target = torch.randn(5, 1, 16).double(), torch.tensor([0, 1, 2, 3, 0])
-    found, layers = lrp_with_sums(module_graph(model, x), x, target, rule(name))
+    found, layers = lrp_with_sums(traced(model, x), x, target, rule(name))
     scores = model(x).gather(1, target[:, None])[:, 0].detach()
     assert list(layers) == ["0", "3", "5", "7"]
     for held in (*layers.values(), found.flatten(1).sum(1)):
@@ -108,14 +100,14 @@ def test_conservation_is_reported_by_layer_with_batch_normalisation(order: str) 
     model = nn.Sequential(*layers[order], nn.ReLU(), nn.Flatten(), last).double().eval()
     x, target = torch.randn(4, 2, 10).double(), torch.tensor([0, 1, 2, 3])
     scores = model(x).gather(1, target[:, None])[:, 0].detach()
-    sums = lrp_with_sums(module_graph(model, x), x, target, rule("epsilon"))[1]
+    sums = lrp_with_sums(traced(model, x), x, target, rule("epsilon"))[1]
     # The only bias is the last layer's; what enters the layers below holds the rest.
     assert len(sums) == 3
     for held in sums.values():
         torch.testing.assert_close(held, scores - last.bias.detach()[target], rtol=1e-6, atol=1e-8)
     # With a shift, what is folded takes its share, and the sums say between which layers.
     norm.running_mean.normal_()
-    sums = lrp_with_sums(module_graph(model, x), x, target, rule("epsilon"))[1]
+    sums = lrp_with_sums(traced(model, x), x, target, rule("epsilon"))[1]
     deepest = list(sums)[-1]
     scores = model(x).gather(1, target[:, None])[:, 0].detach()
     torch.testing.assert_close(sums[deepest], scores - last.bias.detach()[target])
@@ -174,26 +166,20 @@ def test_batch_normalisation_is_folded_whatever_the_order(
     # of a padded convolution having biases of their own.
     weight, bias = _written_out(second if order != "between" else first, norm, order, padding)
     graph = module_graph(model, x)
-    assert not [s for s in _folded(graph).steps if s.part == "norm"]
-    layer = next(s for s in _folded(graph).steps if s.name == ("2", "3", "0")[_place(order)])
+    assert not [s for s in folded(graph).steps if s.part == "norm"]
+    layer = next(s for s in folded(graph).steps if s.name == ("2", "3", "0")[_place(order)])
     assert layer.map is not None and layer.map.weight is not None
     torch.testing.assert_close(layer.map.weight, weight)
     place = torch.zeros(1, *(3 if order != "between" else 2, 10 if order != "between" else 12))
     at = layer.map.bias_at(place.double())
     assert at is not None
     torch.testing.assert_close(at.expand_as(bias), bias)
-    torch.testing.assert_close(_folded(graph)(x), model(x))
+    torch.testing.assert_close(folded(graph)(x), model(x))
     assert torch.isfinite(found).all()
 
 
 def _place(order: str) -> int:
     return ["after", "before", "between"].index(order)
-
-
-def _folded(graph: Graph) -> Graph:
-    from speechscope.relevance.folding import folded
-
-    return folded(graph)
 
 
 def _written_out(
@@ -251,8 +237,8 @@ def test_batch_normalisation_before_a_dense_layer(
         layers = [(a[:, None] * below, a * shift + c), (above, offset)]
     else:
         layers = [(below, shift), (above * a, above @ c + offset)]
-    graph, target = module_graph(model, x), torch.tensor([0, 1, 2, 0])
-    found, sums = lrp_with_sums(graph, x, target, rule(name))
+    target = torch.tensor([0, 1, 2, 0])
+    found, sums = lrp_with_sums(traced(model, x), x, target, rule(name))
     assert list(sums) == ["0", "4"]
     for item, row in enumerate(x.numpy()):
         wanted = oracles.lrp_dense(row.reshape(-1), layers, int(target[item]), alpha)
@@ -271,9 +257,9 @@ def test_normalisation_of_other_axes_than_a_dense_layers_stays(features: int) ->
     )
     x = torch.randn(2, 5, 7).double()
     graph = module_graph(model.double().eval(), x)
-    torch.testing.assert_close(_folded(graph)(x), model(x))
+    torch.testing.assert_close(folded(graph)(x), model(x))
     scaled = module_graph(Scaled().double().eval(), x)
-    torch.testing.assert_close(_folded(scaled)(x), Scaled.again(x))
+    torch.testing.assert_close(folded(scaled)(x), Scaled.again(x))
 
 
 class Scaled(nn.Module):
@@ -330,10 +316,10 @@ def test_layers_used_twice_in_place_and_functional_are_treated(functional_relu: 
     model = Reused(functional_relu=functional_relu).double().eval()
     x, target = torch.randn(2, 1, 18).double(), torch.tensor([0, 0])
     other = separate(model)
-    for name in RULES:
+    for name in RULES.names():
         torch.testing.assert_close(relevance(model, x, name), relevance(other, x, name))
-    found = guided_backpropagation(module_graph(model, x), x, target)
-    torch.testing.assert_close(found, guided_backpropagation(module_graph(other, x), x, target))
+    found = guided_backpropagation(traced(model, x), x, target)
+    torch.testing.assert_close(found, guided_backpropagation(traced(other, x), x, target))
     # And it is the rule of every ReLU, not of the first alone.
     z1 = model.first(x)
     h1, at1 = functional.max_pool1d(functional.relu(z1), 2, return_indices=True)
@@ -428,14 +414,14 @@ def test_what_cannot_be_treated_is_named() -> None:
 
     with pytest.raises(SpeechscopeError, match="Decides cannot be traced"):
         module_graph(Decides(), x)
-    with pytest.raises(UsageProblem, match="--rule best: choose from epsilon"):
-        rule("best")
+    with pytest.raises(UsageProblem, match="rules best: choose from epsilon"):
+        composite(rule("best"))
     with pytest.raises(UsageProblem, match=r"alpha 0\.5"):
-        composite("alpha-beta", epsilon=0, gamma=0, alpha=0.5)
+        composite(rule("alpha-beta", alpha=0.5))
 
 
 def _guided(model: nn.Module, x: Tensor) -> Tensor:
-    return guided_backpropagation(module_graph(model, x), x, torch.zeros(len(x), dtype=torch.long))
+    return guided_backpropagation(traced(model, x), x, torch.zeros(len(x), dtype=torch.long))
 
 
 def test_softmax_at_the_end_is_left_out() -> None:

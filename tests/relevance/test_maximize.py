@@ -7,10 +7,17 @@ from torch import Tensor, nn
 from speechscope.errors import UsageProblem
 from speechscope.networks.classifiers import TABLES
 from speechscope.networks.layers import Conv, MaxPool, Network, ReLU
-from speechscope.relevance.maximize import MaximizeSettings, Unit, maximize
-from speechscope.relevance.windows import on_its_window, on_whole_inputs, parse_units, seen
+from speechscope.relevance.maximize import (
+    Unit,
+    maximize,
+    on_its_window,
+    on_whole_inputs,
+    parse_units,
+    seen,
+)
+from speechscope.stages.maximize import Maximize
 
-SETTINGS = MaximizeSettings(steps=60, lr=0.05, l1=0.0, l2=0.5, tv=0.0)
+SETTINGS = Maximize(steps=60, lr=0.05, l1=0.0, l2=0.5, tv=0.0)
 
 
 def linear(x: Tensor) -> Tensor:
@@ -19,7 +26,7 @@ def linear(x: Tensor) -> Tensor:
 
 
 def test_the_optimum_of_a_linear_unit_is_its_weight_over_lambda() -> None:
-    many = MaximizeSettings(steps=600, lr=0.05, l1=0.0, l2=0.5, tv=0.0)
+    many = Maximize(steps=600, lr=0.05, l1=0.0, l2=0.5, tv=0.0)
     found = maximize(linear, (1, 2, 3), [Unit(0), Unit(1)], many, [1, 2])
     wanted = torch.zeros(2, 1, 2, 3)
     wanted[0], wanted[1, 0, 0, 0] = 2.0, -2.0
@@ -32,7 +39,7 @@ def test_the_optimum_of_a_linear_unit_is_its_weight_over_lambda() -> None:
 
 def test_the_first_step_of_adam_is_its_rate() -> None:
     def climbed(steps: int) -> Tensor:
-        settings = MaximizeSettings(steps=steps, lr=0.05, l1=0.0, l2=0.0, tv=0.0)
+        settings = Maximize(steps=steps, lr=0.05, l1=0.0, l2=0.0, tv=0.0)
         return maximize(linear, (1, 2, 3), [Unit(0)], settings, [1]).x
 
     torch.testing.assert_close(climbed(1) - climbed(0), torch.full((1, 1, 2, 3), 0.05))
@@ -40,10 +47,10 @@ def test_the_first_step_of_adam_is_its_rate() -> None:
 
 def test_l1_and_total_variation_cost() -> None:
     # Slope 1 against λ₁ = 2: nothing is worth its price. Values end within a step of 0.
-    strong = MaximizeSettings(steps=200, lr=0.01, l1=2.0, l2=0.0, tv=0.0)
+    strong = Maximize(steps=200, lr=0.01, l1=2.0, l2=0.0, tv=0.0)
     assert maximize(linear, (1, 2, 3), [Unit(0)], strong, [1]).x.abs().max() < 0.03
-    rough = MaximizeSettings(steps=200, lr=0.01, l1=0.0, l2=0.0, tv=0.0)
-    smooth = MaximizeSettings(steps=200, lr=0.01, l1=0.0, l2=0.0, tv=9.0)
+    rough = Maximize(steps=200, lr=0.01, l1=0.0, l2=0.0, tv=0.0)
+    smooth = Maximize(steps=200, lr=0.01, l1=0.0, l2=0.0, tv=9.0)
     # Unit 1 pulls at one value alone, which the variation holds back.
     found = [maximize(linear, (1, 2, 3), [Unit(1)], s, [1]).x for s in (rough, smooth)]
     varied = [float(x.diff(dim=2).abs().sum() + x.diff(dim=3).abs().sum()) for x in found]
@@ -54,7 +61,7 @@ def test_units_do_not_touch_each_other_and_starts_are_xaviers() -> None:
     both = maximize(linear, (1, 2, 3), [Unit(0), Unit(1)], SETTINGS, [5, 6])
     alone = maximize(linear, (1, 2, 3), [Unit(1)], SETTINGS, [6])
     torch.testing.assert_close(both.x[1:], alone.x)
-    still = MaximizeSettings(steps=0, lr=0.05, l1=0, l2=0, tv=0)
+    still = Maximize(steps=0, lr=0.05, l1=0, l2=0, tv=0)
     start = maximize(linear, (1, 201, 16), [Unit(0)], still, [0]).x
     bound = (6 / 217) ** 0.5
     assert 0.99 * bound < start.abs().max() <= bound

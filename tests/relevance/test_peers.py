@@ -3,19 +3,20 @@
 import peers
 import pytest
 import torch
+from explaining import rule as settings_of
+from explaining import whole
 from peers import error, plain
 from torch import Tensor, nn
 
 from speechscope.networks.classifiers import TABLES
 from speechscope.networks.layers import BatchNorm, Conv, Linear, MaxPool, Network, ReLU, Table
 from speechscope.networks.table_graph import table_graph
-from speechscope.relevance.grad_cam import grad_cam
-from speechscope.relevance.gradient import gradient_times_input, sensitivity
+from speechscope.relevance.grad_cam import class_activation
+from speechscope.relevance.gradient import gradient_times_input, integrated_gradients, sensitivity
 from speechscope.relevance.guided import guided_backpropagation
-from speechscope.relevance.integrated import integrated_gradients
 from speechscope.relevance.lrp import lrp
 from speechscope.relevance.occlusion import occlusion
-from speechscope.relevance.rules import composite
+from speechscope.stages.relevance import Relevance
 
 PRECISIONS = [(torch.float32, 1e-5), (torch.float64, 1e-10)]
 SHAPES = {"freq-overlap": (1, 201, 16), "logmel": (3, 40, 11), "raw-phone": (1, 1, 4000)}
@@ -68,14 +69,14 @@ def test_gradients_are_captums(name: str, precision: tuple[torch.dtype, float]) 
     ours, x, target = network(name, precision[0])
     theirs = plain(ours)
     wanted = Saliency(theirs).attribute(x.clone().requires_grad_(), target, abs=False)
-    assert error(sensitivity(ours, x, target), wanted) < precision[1]
+    assert error(sensitivity(whole(ours), x, target), wanted) < precision[1]
     wanted = InputXGradient(theirs).attribute(x.clone().requires_grad_(), target)
-    assert error(gradient_times_input(ours, x, target), wanted) < precision[1]
+    assert error(gradient_times_input(whole(ours), x, target), wanted) < precision[1]
     with pytest.warns(UserWarning, match="hooks"):
         wanted = GuidedBackprop(theirs).attribute(x.clone().requires_grad_(), target)
-    found = guided_backpropagation(table_graph(ours), x, target)
+    found = guided_backpropagation(whole(table_graph(ours)), x, target)
     assert error(found, wanted) < precision[1]
-    assert error(found, sensitivity(ours, x, target)) > 0.1
+    assert error(found, sensitivity(whole(ours), x, target)) > 0.1
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -98,7 +99,7 @@ def test_relevance_propagation_is_zennits(
     }[rule]
     layers = [(nn.ReLU, Pass()), (nn.Conv2d, conv), (nn.Linear, dense)]
     theirs = LayerMapComposite(layers)
-    found = lrp(table_graph(ours), x, target, composite(rule, epsilon=1e-6, gamma=0.3, alpha=2.0))
+    found = lrp(whole(table_graph(ours)), x, target, settings_of(rule, epsilon=1e-6))
     assert error(found, peers.zennit(one, x, target, theirs)) < precision[1]
 
 
@@ -120,7 +121,7 @@ def test_the_epsilon_rule_is_captums(precision: tuple[torch.dtype, float]) -> No
 
     ours, x, target = network("logmel", precision[0])
     theirs = LRP(Unflattened(plain(ours))).attribute(x.clone().requires_grad_(), target)
-    found = lrp(table_graph(ours), x, target, composite("epsilon", epsilon=1e-9, gamma=0, alpha=1))
+    found = lrp(whole(table_graph(ours)), x, target, settings_of("epsilon", epsilon=1e-9))
     assert error(found, theirs) < max(precision[1], 1e-7)  # Captum stabilises its poolings too
 
 
@@ -133,13 +134,13 @@ def test_integrated_gradients_occlusion_and_grad_cam_are_captums(
     theirs = plain(ours)
     wanted = IntegratedGradients(theirs).attribute(x, 0.0, target, n_steps=7)
     # Captum keeps the weights of its quadrature in single precision.
-    found = integrated_gradients(ours, x, target, steps=7)
+    found = integrated_gradients(whole(ours), x, target, Relevance(steps=7))
     assert error(found, wanted) < max(precision[1], 1e-7)
     hidden = {"sliding_window_shapes": (2, 4, 3), "strides": (2, 4, 1)}
     wanted = Occlusion(theirs).attribute(x, target=target, **hidden)
-    found = occlusion(ours, x, target, patch=(4, 3), stride=(4, 1))
+    found = occlusion(whole(ours), x, target, Relevance(patch="4x3", stride="4x1"))
     assert error(found, wanted) < max(precision[1], 1e-6)  # Captum: single precision again
     # Of the maps that enter the pooling; ours are stretched to the input after.
     cam = LayerGradCam(theirs, theirs[3]).attribute(x, target, relu_attributions=True)
     wanted = nn.functional.interpolate(cam, (12, 8), mode="bilinear").expand(3, 2, 12, 8)
-    assert error(grad_cam(table_graph(ours), x, target, "pool1"), wanted) < precision[1]
+    assert error(class_activation(table_graph(ours), x, target, "pool1"), wanted) < precision[1]

@@ -4,8 +4,13 @@ import numpy as np
 import oracles
 import torch
 
-from speechscope.relevance.first_layer import cumulative_response, dictionary_response
-from speechscope.relevance.spectral import Frames, spectral_gradient, spectral_relevance
+from speechscope.relevance.waveforms import (
+    Frames,
+    cumulative_response,
+    dictionary_response,
+    spectral_gradient,
+    spectral_relevance,
+)
 
 
 def test_the_spectrum_of_a_gradient_is_the_inverse_transform_of_each_frame() -> None:

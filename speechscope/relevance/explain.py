@@ -1,0 +1,188 @@
+"""What is explained: the score of a class, as a function of what enters a network or a layer.
+
+Methods register with `speechscope.registry.RELEVANCE`, each in a file named for it. A method takes
+what is explained, inputs, their target classes, the settings of ``speechscope relevance`` and a
+seed an item, and returns relevance shaped as the inputs.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from speechscope.errors import UsageProblem
+from speechscope.networks.foreign import ForeignNetwork
+from speechscope.networks.graph import Graph
+from speechscope.networks.layers import Network
+from speechscope.networks.module_graph import module_graph
+from speechscope.networks.table_graph import table_graph
+from speechscope.registry import RELEVANCE
+
+if TYPE_CHECKING:
+    from speechscope.stages.relevance import Relevance
+
+
+@dataclass(frozen=True)
+class Explained:
+    """What is explained: scores as a function of the input of one layer.
+
+    Parameters
+    ----------
+    scores
+        Gives scores (B, classes, …) before softmax of what enters the layer.
+    enter
+        Gives what enters the layer, of inputs of the network.
+    steps
+        The steps from there, asked for only by methods that need them; may raise.
+    """
+
+    scores: Callable[[Tensor], Tensor]
+    enter: Callable[[Tensor], Tensor]
+    steps: Callable[[], Graph]
+
+
+def explained(network: nn.Module, example: Tensor, layer: str | int | None = None) -> Explained:
+    """Return what is to be explained.
+
+    Parameters
+    ----------
+    network
+        In evaluation mode.
+    example
+        Inputs (B, …), for tracing a module that is not ours.
+    layer
+        Name or number of the layer whose input is explained; None: the network's input.
+
+    Raises
+    ------
+    UsageProblem
+        There is no such layer, or something goes around it.
+    """
+    # Of a waveform the steps are faster: they go back through the first layer in one product.
+    if layer is None and isinstance(network, Network) and network.input_shape[1] > 1:
+        return Explained(network, lambda x: x, lambda: graph_of(network, example))
+    counted = isinstance(network, Network | ForeignNetwork) and str(layer).isdigit()
+    if layer is not None and (isinstance(network, Network) or counted):
+        assert isinstance(network, Network | ForeignNetwork)
+        layer = network.names[network.resolve(layer) - 1]
+    graph = graph_of(network, example)
+    if layer is None:
+        return Explained(graph, lambda x: x, lambda: graph)
+    before, after = graph.split(str(layer))
+
+    def enter(x: Tensor) -> Tensor:
+        with torch.no_grad():
+            return before(x)
+
+    return Explained(after, enter, lambda: after)
+
+
+def graph_of(network: nn.Module, example: Tensor) -> Graph:
+    """Return the steps of one of our networks or of any module in evaluation mode.
+
+    Raises
+    ------
+    SpeechscopeError
+        See `networks.module_graph`.
+    """
+    if isinstance(network, Network):
+        return table_graph(network)
+    if isinstance(network, ForeignNetwork):
+        return network.trace(example)
+    return module_graph(network, example)
+
+
+def relevance_by(
+    method: str,
+    of: Explained,
+    x: Tensor,
+    target: Tensor,
+    settings: "Relevance",
+    seeds: Sequence[int],
+) -> Tensor:
+    """Return the relevance that a method gives, over shifts where the settings ask for it.
+
+    R[n] = 1/k Σ_j R_j[n + j], j = 0 … k − 1, R_j the relevance of x[n − j]: of the waveform moved
+    j samples later, zeros before it.
+
+    A first layer with a step of k samples looks at every k-th place alone, so that pulses of a
+    relevance signal stand up to k / 2 samples from where they belong, and its spectrum repeats
+    every rate / k. Over k shifts no place is preferred.
+
+    Source: Coifman and Donoho (1995), cycle spinning; chosen here, no paper of relevance has it.
+
+    Parameters
+    ----------
+    method
+        Its name.
+    of
+        What is explained.
+    x
+        What enters it (B, …).
+    target
+        Class of each item (B,).
+    seeds
+        One an item, so that an item's noise does not depend on its neighbours.
+
+    Raises
+    ------
+    UsageProblem
+        There is no such method, or what is to be shifted is no waveform.
+    Untreatable
+        The method cannot treat a layer.
+    """
+    explain = RELEVANCE[method]
+    check_shifts(settings, x.shape[1:])
+    total: Tensor = explain(of, x, target, settings, seeds)
+    for count in range(1, settings.shifts):
+        moved = functional.pad(x, (count, -count))
+        found = explain(of, moved, target, settings, seeds)
+        total = total + functional.pad(found, (-count, count))
+    return total / settings.shifts
+
+
+def check_shifts(settings: "Relevance", shape: Sequence[int]) -> None:
+    """Refuse to shift inputs of a shape (C, F, samples) unless they are waveforms.
+
+    Raises
+    ------
+    UsageProblem
+        They are not.
+    """
+    if settings.shifts > 1 and (len(shape) < 2 or any(size > 1 for size in shape[:-1])):
+        raise UsageProblem("--shifts: only what enters a network for waveforms is shifted")
+
+
+def per_class(scores: Tensor) -> Tensor:
+    """Return one score a class, (B, classes), of scores (B, classes, …), added over positions."""
+    return scores.flatten(2).sum(2) if scores.dim() > 2 else scores
+
+
+def predicted(scores: Tensor) -> Tensor:
+    """Return the class of the highest score, (B,), of scores (B, classes, …)."""
+    return per_class(scores).argmax(1)
+
+
+def score(scores: Tensor, target: Tensor) -> Tensor:
+    """Return the score before softmax of each item's target class, (B,).
+
+    Source: Muckenhirn 2019, sec. 3.2: softmax is left out "so as to remove influence from other
+    classes".
+    """
+    return per_class(scores).gather(1, target.unsqueeze(1)).squeeze(1)
+
+
+def derivative(scores: Callable[[Tensor], Tensor], x: Tensor, target: Tensor) -> Tensor:
+    """Return the derivative of each item's target score by its input, shaped as x.
+
+    With a network whose steps flow back by other rules, this is what those rules give.
+    """
+    with torch.enable_grad():
+        place = x.detach().requires_grad_()
+        # The copy lets a network change its input in place.
+        chosen = score(scores(place.clone()), target)
+        (found,) = torch.autograd.grad(chosen.sum(), place)
+    return found
