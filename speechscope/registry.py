@@ -17,11 +17,12 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from speechscope.errors import UsageProblem
 
 T = TypeVar("T")
+Entry = TypeVar("Entry")
 
 
 class Registry(Generic[T]):
@@ -42,11 +43,11 @@ class Registry(Generic[T]):
         self._pattern = re.compile(rf'^@?{constant}\.register\(\s*"([^"]+)"', re.MULTILINE)
         self._entries: dict[str, T] = {}
 
-    def register(self, name: str) -> Callable[[T], T]:
+    def register(self, name: str) -> Callable[[Entry], Entry]:
         """Return a decorator that enters what it decorates under a name."""
 
-        def enter(entry: T) -> T:
-            self._entries[name] = entry
+        def enter(entry: Entry) -> Entry:
+            self._entries[name] = cast("T", entry)
             return entry
 
         return enter

@@ -68,7 +68,7 @@ class _OneSignal(torch.autograd.Function):
         ctx.save_for_backward(weight)
         ctx.shape, ctx.step, ctx.border = x.shape, stride[0], padding[0]
         form = functional.conv1d if weight.dim() == 3 else functional.conv2d
-        return form(x, weight, None, stride, padding)  # type: ignore[arg-type]
+        return form(x, weight, None, stride, padding)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:

@@ -1,7 +1,7 @@
 """Layer-wise relevance propagation."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -72,11 +72,15 @@ def _propagate(
     graph.refuse(_REFUSED)
     krug = isinstance(rules.conv, Krug)
     plan = folded(graph)
+    linear, unchanged, shared = (
+        cast("Callable[..., Tensor]", function.apply)
+        for function in (_LinearRelevance, _Unchanged, _Shared)
+    )
     handlers: dict[Kind, Callable[..., Tensor]] = {
-        "linear": lambda step, values: _LinearRelevance.apply(values, step, rules(step.part)),
-        "relu": lambda step, values: _Unchanged.apply(values, step),
-        "activation": lambda step, values: _Unchanged.apply(values, step),
-        "sum": lambda step, first, second: _Shared.apply(first, second, step),
+        "linear": lambda step, values: linear(values, step, rules(step.part)),
+        "relu": lambda step, values: unchanged(values, step),
+        "activation": lambda step, values: unchanged(values, step),
+        "sum": lambda step, first, second: shared(first, second, step),
     }
     kept: dict[str, Tensor] = {}
     with torch.enable_grad():

@@ -246,7 +246,7 @@ def write_relevance(
     tasks = tasks_of(items, step)
     for done in carry_out(writer, work, tasks, executor, total=count, progress=progress):
         for name, values in done.returned.items():
-            small[name][done.task.place] = values
+            small[name][done.task.start : done.task.stop] = values
     classes = flag_attributes(work.subject.classes)
     for name, values in small.items():
         writer.put(name, values, ("item",), {"units": "1"} if name == "score" else classes)

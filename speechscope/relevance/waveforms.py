@@ -1,6 +1,7 @@
 """Beside relevance of waveforms: its spectra, and what the first layer filters."""
 
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -9,6 +10,8 @@ from torch import Tensor
 
 from speechscope.networks.graph import Graph
 from speechscope.networks.maps import Convolution
+
+Axis: TypeAlias = NDArray[np.floating[Any]]
 
 GRADIENTS = ("gradient", "guided", "smoothgrad")
 """Methods that give derivatives; the others divide the score among the inputs."""
@@ -32,7 +35,7 @@ class Frames:
     length: int
     hop: int
 
-    def axes(self, samples: int, rate: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def axes(self, samples: int, rate: float) -> tuple[Axis, Axis]:
         """Return the frequencies 0, rate / N, …, rate / 2 [Hz] and the middles of frames [s]."""
         frames = np.arange(self.count(samples))
         bins = np.arange(self.length // 2 + 1)
