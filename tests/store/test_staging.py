@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from speechscope.errors import SpeechscopeError, UsageProblem
-from speechscope.store.staging import partial_path, staged
+from speechscope.store.staging import partial_path, staged, write_atomically
 
 
 def write(path: Path, text: str, *, force: bool = False, fail: bool = False) -> None:
@@ -108,3 +108,53 @@ def test_a_file_is_staged_like_a_folder(tmp_path: Path) -> None:
         assert path.read_text() == "old"
     assert path.read_text() == "new"
     assert list(tmp_path.iterdir()) == [path]
+
+
+class Disk:
+    """Notes what is synced: of each file its size then, and whether the output had its name."""
+
+    def __init__(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.synced: dict[int, tuple[int, bool]] = {}
+        self._path, self._sync = path, os.fsync
+        monkeypatch.setattr(os, "fsync", self)
+
+    def __call__(self, handle: int) -> None:
+        status = os.fstat(handle)
+        self.synced[status.st_ino] = status.st_size, self._path.exists()
+        self._sync(handle)
+
+    def holds(self, path: Path, *, named: bool = False) -> bool:
+        """Say whether a file was synced as it is now, before or after the output had its name."""
+        status = path.stat()
+        if status.st_ino not in self.synced:
+            return False
+        size, had_name = self.synced[status.st_ino]
+        return had_name == named and (path.is_dir() or size == status.st_size)
+
+
+def test_a_folder_is_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "out"
+    disk = Disk(path, monkeypatch)
+    with staged(path, force=False, directory=True) as folder:
+        (folder / "a" / "b").mkdir(parents=True)
+        (folder / "a" / "b" / "c").write_bytes(b"deep")
+        (folder / "d").write_bytes(b"flat")
+    for inside in (path, *path.rglob("*")):
+        assert disk.holds(inside), inside
+    assert disk.holds(tmp_path, named=True)  # and then the name itself
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "model.pt"
+    disk = Disk(path, monkeypatch)
+    with staged(path, force=False, directory=False) as partial:
+        partial.write_bytes(b"weights")
+    assert disk.holds(path) and disk.holds(tmp_path, named=True)
+    other = tmp_path / "state.pt"
+    disk = Disk(other, monkeypatch)
+    write_atomically(other, lambda place: place.write_bytes(b"more weights"))
+    assert disk.holds(other) and disk.holds(tmp_path, named=True)
