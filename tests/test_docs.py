@@ -12,6 +12,7 @@ import typer
 
 from speechscope.cli import _option_names, build, run
 from speechscope.store.artifact import Artifact
+from speechscope.store.record import FORMAT_VERSION
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -152,7 +153,11 @@ def test_every_array_is_documented(workdir: Path, capsys: pytest.CaptureFixture[
     assert run(["relevance", "--items", "0:2", "-q"]) == 0
     assert run(["maximize", "--layer", "conv1", "--unit", "0", "--steps", "1", "-q"]) == 0
     assert run(["navai", "--exclude", "zh", "--by", "phone", "--least", "1", "-q"]) == 0
-    sections = (ROOT / "docs" / "artifacts.md").read_text().split("\n### ")[1:]
+    some = ["--reduce", "none,pca", "--algorithm", "kmeans", "--per-class", "3", "--any"]
+    assert run(["cluster", "--layer", "input,conv1", *some, "-q"]) == 0
+    text = (ROOT / "docs" / "artifacts.md").read_text()
+    assert f"The format version is {FORMAT_VERSION}." in text
+    sections = text.split("\n### ")[1:]
     documented = {text.split("\n")[0]: text for text in sections}
     for path in sorted(workdir.glob("*.zarr")):
         artifact = Artifact(path)
