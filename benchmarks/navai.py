@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 import oracles
+from speechscope.relevance.networks import graph_of
 
-from speechscope.corpus.alphabet import BLANK, SPOKEN
+from speechscope.corpus.letters import BLANK, SPOKEN
 from speechscope.navai.alignment import ALIGNMENTS
 from speechscope.navai.averages import Averages, Means, means_of
 from speechscope.navai.examples import Examples, ItemExamples
@@ -34,7 +35,6 @@ from speechscope.networks.subject import Subject
 from speechscope.networks.wav2letter import Wav2Letter
 from speechscope.relevance.gradient import sensitivity
 from speechscope.relevance.lrp import lrp
-from speechscope.relevance.networks import graph_of
 from speechscope.relevance.rules import composite
 
 RULE = composite("krug", epsilon=1e-6, gamma=0.25, alpha=2.0)

@@ -221,30 +221,23 @@ def with_lhotse(root: Path, out: Path) -> None:
 def utterances(root: Path, out: Path) -> None:
     """Prepare magnitude spectrograms of whole recordings, those lhotse is asked for."""
     from speechscope.corpus.prepare import prepare
-    from speechscope.corpus.settings import Settings
-    from speechscope.features.transform import Transform
+    from speechscope.stages.prepare import Prepare
     from speechscope.store.record import new_record
     from speechscope.store.writer import create_artifact
     from speechscope.work.local import Threads
 
-    settings = Settings(
+    settings = Prepare(
+        folder=root,
         unit="utterance",
         labels="letter",
-        transform=Transform(LONG_WINDOW, LONG_WINDOW, LONG_WINDOW - LONG_HOP, LONG_BINS, RATE),
+        length=LONG_WINDOW,
+        window=LONG_WINDOW,
+        overlap=LONG_WINDOW - LONG_HOP,
+        bins=LONG_BINS,
         features="magnitude",
-        deltas=0,
-        normalize="none",
-        context=1,
-        padding="zeros",
-        duration=False,
-        max_length=None,
+        max_length="none",
         layout="timit",
-        tier=None,
         phone_set="as-is",
-        mapping=None,
-        split="auto",
-        dev=0.0,
-        seed=0,
         drop_sa=False,
     )
     record = new_record("corpus", config={}, seed=0, device="cpu")

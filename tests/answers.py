@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from speechscope.corpus.alphabet import SPOKEN
+from speechscope.corpus.letters import SPOKEN
 from speechscope.corpus.store import Corpus
 from speechscope.networks.saved import load_model
 from speechscope.networks.wav2letter import Wav2Letter

@@ -29,7 +29,8 @@ LADDER = (
     ("navai",),  # built on relevance, and on the sounds of inversion
     ("training", "inversion", "relevance", "clustering"),
     ("networks",),
-    ("synth", "corpus"),
+    ("synth",),
+    ("corpus",),
     ("features",),
     ("work",),
     ("store",),

@@ -243,3 +243,98 @@ def _is_kind(part: str) -> bool:
 
 def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
+
+
+Files = dict[str, Path]
+"""Of one kind, in one folder: by lower-case stem."""
+
+
+def by_folder(
+    root: Path, labels: tuple[str, ...], texts: tuple[str, ...], problems: list[str]
+) -> dict[Path, tuple[Files, Files, Files]]:
+    """Return the recordings, the label files and the files with words in every folder.
+
+    Parameters
+    ----------
+    labels, texts
+        Suffixes of label files, and of files with words, in lower case.
+    problems
+        See `walk`.
+    """
+    found = {}
+    for folder, files in walk(root, lambda n: is_audio(n) or n.endswith(labels + texts), problems):
+        named, spoken = (
+            {stem_of(n): folder / n for n in files if n.lower().endswith(suffixes)}
+            for suffixes in (labels, texts)
+        )
+        sounds = {stem: folder / name for stem, name in recordings(files).items()}
+        found[folder] = sounds, named, spoken
+    return found
+
+
+def paired(
+    root: Path, labels: tuple[str, ...], texts: tuple[str, ...], problems: list[str]
+) -> list[Utterance]:
+    """Find recordings and their label files, each named by the other.
+
+    A label file and its recording have one name, apart from the suffix and from case. They lie
+    in one folder, or else, if that is so for none, in two trees that differ in one folder's name
+    (``wav/p225/a.wav``, ``TextGrid/p225/a.TextGrid``). What finds no partner is a problem. Files
+    with words are looked for beside the recording and the label file.
+    """
+    folders = by_folder(root, labels, texts, problems)
+    pairs = {
+        sounds[stem]: (path, spoken.get(stem))
+        for sounds, named, spoken in folders.values()
+        for stem, path in named.items()
+        if stem in sounds
+    } or _mirrored(folders, problems)
+    used = {path for audio, (label, _) in pairs.items() for path in (audio, label)}
+    for kind, partner in ((0, labels[0]), (1, "recording")):
+        problems += [
+            f"{path}: has no {partner} that goes with it"
+            for files in folders.values()
+            for path in files[kind].values()
+            if path not in used
+        ]
+    speaker = speakers(root, [audio.parent for audio in pairs])
+    return [
+        Utterance(
+            split_of(audio.parent.relative_to(root)),
+            speaker[audio.parent],
+            word(label.stem),
+            audio,
+            label,
+            text,
+        )
+        for audio, (label, text) in pairs.items()
+    ]
+
+
+def _mirrored(
+    folders: dict[Path, tuple[Files, Files, Files]], problems: list[str]
+) -> dict[Path, tuple[Path, Path | None]]:
+    """Return the label file, and the file with words, of recordings in trees like theirs."""
+    pairs: dict[Path, tuple[Path, Path | None]] = {}
+    for folder, (_, named, spoken) in folders.items():
+        for stem, path in named.items():
+            alike = [f for f, (s, *_) in folders.items() if stem in s and _mirrors(folder, f)]
+            sounds = [folders[other][0][stem] for other in alike]
+            if len(sounds) > 1:
+                problems.append(f"{path}: could belong to any of {', '.join(map(str, sounds))}")
+            elif sounds and sounds[0] in pairs:
+                problems.append(f"{path}: {sounds[0]} has labels in {pairs[sounds[0]][0]}, too")
+            elif sounds:
+                text = spoken.get(stem) or folders[alike[0]][2].get(stem)
+                pairs[sounds[0]] = path, text
+    return pairs
+
+
+def _mirrors(one: Path, other: Path) -> bool:
+    """Whether two folders differ in one part of their paths at most."""
+    a, b = list(one.parts), list(other.parts)
+    for end in (0, -1):
+        while a and b and a[end] == b[end]:
+            a.pop(end)
+            b.pop(end)
+    return len(a) <= 1 and len(b) <= 1

@@ -1,4 +1,13 @@
-"""Phone sets: which class a label belongs to, and which classes are scored as one."""
+"""Phone sets: which class a label belongs to, and which classes are scored as one.
+
+Sources: TIMIT's 61 labels are those of its documentation (Garofolo et al. 1993, PHONCODE.DOC).
+The foldings are table I of K.-F. Lee and H.-W. Hon, "Speaker-independent phone recognition using
+hidden Markov models", IEEE Trans. ASSP 37(11), 1989: 61 labels become 48 classes to train on,
+and confusions inside seven groups of those 48 are not counted, which leaves 39 classes to score.
+Churchman 2015 (sec. 3) trains on the 48 and scores on the 39.
+
+The order of ``PHONES_48`` and ``PHONES_39`` is part of the file format: class indices refer to it.
+"""
 
 import unicodedata
 from collections.abc import Iterable, Mapping
@@ -6,11 +15,68 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from speechscope.corpus.files import read_text, word
-from speechscope.corpus.phones import PHONES_39, PHONES_48, TIMIT_61, TO_39, TO_48
 from speechscope.corpus.utterances import BadRecording
 from speechscope.errors import SpeechscopeError, UsageProblem
+from speechscope.registry import PHONE_SETS
 
-PHONE_SETS = ("timit-48", "timit-61", "timit-39", "arpabet", "sampa-fr", "ipa", "as-is")
+TIMIT_61: tuple[str, ...] = (
+    # vowels
+    "iy", "ih", "eh", "ey", "ae", "aa", "aw", "ay", "ah", "ao",
+    "oy", "ow", "uh", "uw", "ux", "er", "ax", "ix", "axr", "ax-h",
+    # stops, flap, glottal stop, and the closures before the stops
+    "b", "d", "g", "p", "t", "k", "dx", "q",
+    "bcl", "dcl", "gcl", "pcl", "tcl", "kcl",
+    # affricates, fricatives
+    "jh", "ch",
+    "s", "sh", "z", "zh", "f", "th", "v", "dh",
+    # nasals
+    "m", "n", "ng", "em", "en", "eng", "nx",
+    # semivowels, glides
+    "l", "r", "w", "y", "hh", "hv", "el",
+    # pause, epenthetic silence, utterance edge
+    "pau", "epi", "h#",
+)  # fmt: skip
+"""The 61 labels of TIMIT's ``.PHN`` files (Garofolo et al. 1993)."""
+
+PHONES_48: tuple[str, ...] = (
+    # vowels
+    "iy", "ih", "eh", "ae", "ix", "ax", "ah", "uw", "uh", "ao", "aa",
+    "ey", "ay", "oy", "aw", "ow", "er",
+    # semivowels, glides
+    "l", "el", "r", "y", "w",
+    # nasals, flap
+    "m", "n", "en", "ng", "dx",
+    # affricates, fricatives
+    "jh", "ch",
+    "z", "s", "zh", "sh", "hh", "v", "f", "dh", "th",
+    # stops
+    "b", "p", "d", "t", "g", "k",
+    # voiceless closure, voiced closure, epenthetic silence, silence
+    "cl", "vcl", "epi", "sil",
+)  # fmt: skip
+"""The 48 classes a network is trained on, in class-index order (Lee & Hon 1989, table I)."""
+
+_ALLOPHONES: dict[str, str | None] = {
+    "ux": "uw", "axr": "er", "ax-h": "ax", "em": "m", "nx": "n", "eng": "ng", "hv": "hh",
+    "pcl": "cl", "tcl": "cl", "kcl": "cl", "bcl": "vcl", "dcl": "vcl", "gcl": "vcl",
+    "h#": "sil", "pau": "sil", "q": None,
+}  # fmt: skip
+
+_CONFUSABLE = {
+    "cl": "sil", "vcl": "sil", "epi": "sil", "el": "l", "en": "n", "zh": "sh", "ao": "aa",
+    "ix": "ih", "ax": "ah",
+}  # fmt: skip
+
+TO_48: dict[str, str | None] = {label: _ALLOPHONES.get(label, label) for label in TIMIT_61}
+"""TIMIT's 61 labels → the 48 classes; ``None`` for ``q``, the glottal stop, which is dropped
+(Lee & Hon 1989, table I)."""
+
+TO_39: dict[str, str] = {label: _CONFUSABLE.get(label, label) for label in PHONES_48}
+"""The 48 classes → the 39 that are scored (Lee & Hon 1989, table I)."""
+
+PHONES_39: tuple[str, ...] = tuple(label for label in PHONES_48 if TO_39[label] == label)
+"""The 39 classes a network is scored on, in class-index order (Lee & Hon 1989, table I)."""
+
 
 ARPABET: tuple[str, ...] = (
     "aa", "ae", "ah", "ao", "aw", "ay", "eh", "er", "ey", "ih", "iy", "ow", "oy", "uh", "uw",
@@ -53,10 +119,11 @@ _SILENCES = ("h#", "#h", "sil", "sp", "pau", "#", "<p:>", "<sil>", "_")
 class PhoneSet:
     """The classes of a phone set, and the labels they take.
 
+    An entry of `PHONE_SETS`; or else the entry is a function of a mapping file and of the labels
+    of the corpus (`phone_set`) that returns one.
+
     Parameters
     ----------
-    name
-        One of `PHONE_SETS`.
     classes
         Names of the classes to train on, in class-index order, without blanks.
     folded
@@ -69,12 +136,33 @@ class PhoneSet:
         Whether case and ARPABET's stress digits are left out of labels.
     """
 
-    name: str
     classes: tuple[str, ...]
     folded: tuple[str, ...]
     fold: tuple[int, ...]
     known: Mapping[str, int | None] = field(repr=False)
     any_case: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        classes: tuple[str, ...],
+        labels: Mapping[str, str | None],
+        folding: Mapping[str, str] | None = None,
+        folded: tuple[str, ...] = (),
+        *,
+        any_case: bool = False,
+    ) -> "PhoneSet":
+        """Make a set of class names, and the class of every label; None: it is dropped.
+
+        Without `folding`, the class each class is scored as, classes are scored as they are.
+        """
+        index = {label: number for number, label in enumerate(classes)}
+        known = {label: None if to is None else index[to] for label, to in labels.items()}
+        known.setdefault("", None)
+        folding = folding or {label: label for label in classes}
+        folded = folded or classes
+        fold = tuple(folded.index(folding[label]) for label in classes)
+        return cls(classes, folded, fold, known, any_case)
 
     def index(self, label: str) -> int | None:
         """Return the class of a label; None for a label that is dropped or unknown."""
@@ -112,19 +200,12 @@ def phone_set(name: str, mapping: Path | None = None, found: Iterable[str] = ())
     SpeechscopeError
         The mapping is malformed, or nothing is found.
     """
-    if name not in PHONE_SETS:
-        raise UsageProblem(f"no phone set is called {name}; choose from {', '.join(PHONE_SETS)}")
+    entry = PHONE_SETS[name]
     if (name == "ipa") != (mapping is not None):
         what = "needs a mapping file" if mapping is None else "takes no mapping file; ipa does"
         raise UsageProblem(f"the phone set {name} {what}")
-    if mapping is not None:
-        return _mapped(name, mapping)
-    if name == "as-is":
-        labels = {_normal(label): word(_normal(label)) for label in found if label.strip()}
-        if not labels:
-            raise SpeechscopeError("there is no label to make classes of")
-        return _set(name, tuple(sorted(set(labels.values()))), labels)
-    return _NAMED[name]
+    made: PhoneSet = entry if isinstance(entry, PhoneSet) else entry(mapping, found)
+    return made
 
 
 def better_set(unknown: Mapping[str, int]) -> tuple[str, float] | None:
@@ -147,58 +228,25 @@ def better_set(unknown: Mapping[str, int]) -> tuple[str, float] | None:
             if phones.index(label) is not None or phones.drops(label)
         )
         / total
-        for name, phones in _NAMED.items()
-        if total
+        for name in PHONE_SETS.names()
+        if total and isinstance(phones := PHONE_SETS[name], PhoneSet)
     }
     best = max(shares, key=shares.__getitem__, default=None)
     return None if best is None or shares[best] < 0.5 else (best, shares[best])
 
 
-def _set(
-    name: str,
-    classes: tuple[str, ...],
-    labels: Mapping[str, str | None],
-    folding: Mapping[str, str] | None = None,
-    folded: tuple[str, ...] = (),
-    *,
-    any_case: bool = False,
-) -> PhoneSet:
-    """Build a phone set from class names; without `folding` classes are scored as they are."""
-    index = {label: number for number, label in enumerate(classes)}
-    known = {label: None if to is None else index[to] for label, to in labels.items()}
-    known.setdefault("", None)
-    folding = folding or {label: label for label in classes}
-    folded = folded or classes
-    fold = tuple(folded.index(folding[label]) for label in classes)
-    return PhoneSet(name, classes, folded, fold, known, any_case)
+@PHONE_SETS.register("as-is")
+def as_is(_: Path | None, found: Iterable[str]) -> PhoneSet:
+    """Make a class of every label of the corpus."""
+    labels = {_normal(label): word(_normal(label)) for label in found if label.strip()}
+    if not labels:
+        raise SpeechscopeError("there is no label to make classes of")
+    return PhoneSet.of(tuple(sorted(set(labels.values()))), labels)
 
 
-def _timit() -> Iterable[PhoneSet]:
-    silent: dict[str, str | None] = dict.fromkeys(_SILENCES, "sil") | {"spn": None}
-    to_48 = silent | {label: label for label in PHONES_48} | TO_48
-    yield _set("timit-48", PHONES_48, to_48, TO_39, PHONES_39, any_case=True)
-
-    # q, the glottal stop, is in no class of Lee & Hon's: 60 of the 61 labels are classes.
-    without_q = tuple(label for label in TIMIT_61 if TO_48[label] is not None)
-    to_39 = {label: TO_39[str(TO_48[label])] for label in without_q}
-    own = dict.fromkeys(_SILENCES, "h#") | {label: label for label in without_q}
-    labels = {"spn": None, "q": None, **own}
-    yield _set("timit-61", without_q, labels, to_39, PHONES_39, any_case=True)
-
-    ours = {label: None if to is None else TO_39[to] for label, to in to_48.items()}
-    yield _set("timit-39", PHONES_39, ours, any_case=True)
-
-    yield _set("arpabet", ARPABET, silent | {p: p for p in ARPABET}, any_case=True)
-
-
-def _french() -> PhoneSet:
-    labels: dict[str, str | None] = {label: label for label in SAMPA_FR}
-    labels |= _FRENCH_SPELLINGS | dict.fromkeys(_FRENCH_DROPPED)
-    return _set("sampa-fr", SAMPA_FR, labels)
-
-
-def _mapped(name: str, path: Path) -> PhoneSet:
-    """Read a mapping file."""
+@PHONE_SETS.register("ipa")
+def mapped(path: Path, _: Iterable[str]) -> PhoneSet:
+    """Read a mapping file (`phone_set`)."""
     try:
         text = read_text(path)
     except BadRecording as error:
@@ -225,7 +273,7 @@ def _mapped(name: str, path: Path) -> PhoneSet:
                 raise SpeechscopeError(f"{where} folds {to} otherwise than a line above")
     if not folding:
         raise SpeechscopeError(f"{path} names no class")
-    return _set(name, tuple(folding), labels, folding, tuple(dict.fromkeys(folding.values())))
+    return PhoneSet.of(tuple(folding), labels, folding, tuple(dict.fromkeys(folding.values())))
 
 
 def _normal(label: str) -> str:
@@ -233,4 +281,34 @@ def _normal(label: str) -> str:
     return unicodedata.normalize("NFC", label.strip())
 
 
-_NAMED = {phones.name: phones for phones in (*_timit(), _french())}
+_SILENT: dict[str, str | None] = dict.fromkeys(_SILENCES, "sil") | {"spn": None}
+_TO_48 = _SILENT | {label: label for label in PHONES_48} | TO_48
+# q, the glottal stop, is in no class of Lee & Hon's: 60 of the 61 labels are classes.
+_SIXTY = tuple(label for label in TIMIT_61 if TO_48[label] is not None)
+
+PHONE_SETS.register("timit-48")(PhoneSet.of(PHONES_48, _TO_48, TO_39, PHONES_39, any_case=True))
+PHONE_SETS.register("timit-61")(
+    PhoneSet.of(
+        _SIXTY,
+        {"spn": None, "q": None, **dict.fromkeys(_SILENCES, "h#"), **{p: p for p in _SIXTY}},
+        {label: TO_39[str(TO_48[label])] for label in _SIXTY},
+        PHONES_39,
+        any_case=True,
+    )
+)
+PHONE_SETS.register("timit-39")(
+    PhoneSet.of(
+        PHONES_39,
+        {label: None if to is None else TO_39[to] for label, to in _TO_48.items()},
+        any_case=True,
+    )
+)
+PHONE_SETS.register("arpabet")(
+    PhoneSet.of(ARPABET, _SILENT | {p: p for p in ARPABET}, any_case=True)
+)
+PHONE_SETS.register("sampa-fr")(
+    PhoneSet.of(
+        SAMPA_FR,
+        {**{p: p for p in SAMPA_FR}, **_FRENCH_SPELLINGS, **dict.fromkeys(_FRENCH_DROPPED)},
+    )
+)

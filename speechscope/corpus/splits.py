@@ -1,13 +1,50 @@
-"""Which utterances are trained on, and which are held out."""
+"""Which recordings of a corpus are wanted, and in which split each is."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from speechscope.corpus.files import SPLIT_FOLDERS, read_text
 from speechscope.corpus.utterances import BadRecording, Utterance
 from speechscope.errors import SpeechscopeError, UsageProblem
+
+if TYPE_CHECKING:
+    from speechscope.stages.prepare import Prepare
+
+OF_SPEAKERS = "recordings:0.1"
+"""Muckenhirn 2019, sec. 4.1: of a speaker's ten utterances nine are trained on."""
+
+
+def wanted_of(
+    found: Sequence[Utterance], layout: str, settings: "Prepare", dropped: Counter[str]
+) -> list[Utterance]:
+    """Return the recordings that the settings ask for, and count the others in `dropped`."""
+    wanted = list(found)
+    if settings.drop_sa and layout == "timit":
+        wanted = [u for u in wanted if not u.is_sa]
+        dropped["SA sentences"] = len(found) - len(wanted)
+    if settings.labels == "speaker" and any(u.split for u in wanted):
+        # Muckenhirn 2019, sec. 4.1: "the 462 speakers in the training set". Where that has one
+        # recording of each, there is none left to recognize them in: then whoever has several.
+        training = [u for u in wanted if u.split == "train"]
+        several = _of_several(wanted)
+        if _of_several(training) or not several:
+            dropped["of speakers outside the training folder"] = len(wanted) - len(training)
+            wanted = training
+        else:
+            dropped["of speakers with one recording"] = len(wanted) - len(several)
+            wanted = several
+    return wanted
+
+
+def _of_several(utterances: Sequence[Utterance]) -> list[Utterance]:
+    """Return the recordings of speakers who have more than one."""
+    counts = Counter(u.speaker for u in utterances)
+    return [u for u in utterances if counts[u.speaker] > 1]
+
 
 DEFAULT_SHARE = "share:test=0.25"
 """Chosen, where a corpus does not say itself: about TIMIT's own share of test speakers (168 of
@@ -16,9 +53,27 @@ DEFAULT_SHARE = "share:test=0.25"
 _RULES = "folder, speakers:FILE, share:0.2, share:test=0.2,dev=0.1, recordings:0.2"
 
 
-def default_rule(utterances: Sequence[Utterance]) -> str:
-    """Return ``folder`` if the layout gives every utterance a split, else `DEFAULT_SHARE`."""
-    return "folder" if all(utterance.split for utterance in utterances) else DEFAULT_SHARE
+def rule_of(utterances: Sequence[Utterance], settings: "Prepare", notes: list[str]) -> str:
+    """Return the rule by which utterances are divided; tell in `notes` what was chosen.
+
+    Raises
+    ------
+    UsageProblem
+        The rule parts speakers who are to be recognized.
+    """
+    rule, of_speakers = settings.split, settings.labels == "speaker"
+    if rule == "auto" and of_speakers:
+        rule = OF_SPEAKERS
+    elif rule == "auto":
+        rule = "folder" if all(u.split for u in utterances) else DEFAULT_SHARE
+        if rule != "folder":
+            notes.append(f"no folder says what to test on: --split {rule}, by speaker")
+    if of_speakers and rule.startswith(("folder", "share")):
+        raise UsageProblem(
+            f"--split {rule}: speakers to be recognized have to be in every split; "
+            f"--split {OF_SPEAKERS} holds out a share of the recordings of each"
+        )
+    return rule
 
 
 def assign(

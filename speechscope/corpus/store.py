@@ -1,5 +1,6 @@
 """Reading ``corpus.zarr``: what training, inversion and scoring ask of a corpus."""
 
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -7,14 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from speechscope.corpus.arrays import SPLIT_NAMES
-from speechscope.corpus.names import names_of
-from speechscope.corpus.views import Indices, View, stretches, view_of
+from speechscope.corpus.arrays import names_of
+from speechscope.corpus.units import Indices, View, stretches
+from speechscope.corpus.utterances import SPLITS
 from speechscope.errors import UsageProblem
-from speechscope.features.representations import Representation, representation
-from speechscope.features.stft import centre
-from speechscope.features.transform import Transform
+from speechscope.features.representations import Representation
+from speechscope.features.stft import Transform, centre
+from speechscope.registry import UNITS
 from speechscope.store.artifact import Artifact
+
+_RANGE = re.compile(r"(\d*):(\d*)|(\d+)")
 
 
 class Corpus:
@@ -113,16 +116,10 @@ class Corpus:
                 "(speechscope prepare --unit segment)"
             )
         config = self.config
-        transform = Transform(
-            samples=int(config["samples"]),
-            window=int(config["window"]),
-            overlap=int(config["overlap"]),
-            bins=int(config["bins"]),
-            rate=int(config["rate"]),
-        )
-        return representation(
+        sizes = ("samples", "window", "overlap", "bins", "rate")
+        return Representation(
             self.features,
-            transform,
+            Transform(**{name: int(config[name]) for name in sizes}),
             deltas=int(config["deltas"]),
             normalize=str(config["normalize"]),
         )
@@ -155,19 +152,13 @@ class Corpus:
         UsageProblem
             They are whole utterances.
         """
-        if self.unit == "utterance":
+        view: type[View] | None = UNITS[self.unit].view
+        if view is None:
             raise UsageProblem(
-                f"{self.path} holds whole utterances; this needs items of one length "
+                f"{self.path} holds whole {self.unit}s; this needs items of one length "
                 "(speechscope prepare --unit segment, frame or window)"
             )
-        config = self.config
-        return view_of(
-            self.artifact,
-            self.unit,
-            context=int(config["context"]),
-            length=int(config["samples"]),
-            standardise=config["normalize"] == "item",
-        )
+        return view(self.artifact)
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -182,7 +173,7 @@ class Corpus:
         UsageProblem
             The split is empty.
         """
-        found = np.flatnonzero(self.splits == SPLIT_NAMES.index(split))
+        found = np.flatnonzero(self.splits == SPLITS.index(split))
         if len(found) == 0:
             raise UsageProblem(f"{self.path} has no {split} items")
         return found
@@ -264,3 +255,65 @@ class Corpus:
                 f"{self.path} is labelled with letters; this needs one class an item "
                 "(speechscope prepare --labels phone)"
             )
+
+
+def choose(
+    corpus: Corpus,
+    split: str,
+    *,
+    ranges: list[str] | None,
+    everything: bool,
+    count: int,
+    seed: int,
+) -> NDArray[np.int64]:
+    """Return the items of a split: all, those that `ranges` name, or `count` a class.
+
+    Raises
+    ------
+    UsageProblem
+        A range is malformed or names an item that is not there.
+    """
+    if everything:
+        return corpus.items(split)
+    if ranges is not None:
+        return positions(corpus, split, ranges)
+    return per_class(corpus, split, count, seed)
+
+
+def per_class(corpus: Corpus, split: str, count: int, seed: int) -> NDArray[np.int64]:
+    """Return up to `count` random items of every class of a split, in order of class.
+
+    Churchman 2015, sec. 7: "only one randomly chosen example from each of the 48 phone classes".
+    Each class has its own stream of random numbers, so that more classes or a larger `count`
+    leave the first choices as they were.
+    """
+    items = corpus.items(split)
+    labels = corpus.labels[items]
+    chosen = []
+    for label in np.unique(labels):
+        rng = np.random.default_rng([seed, int(label)])
+        chosen.append(rng.permutation(items[labels == label])[:count])
+    return np.concatenate(chosen)
+
+
+def positions(corpus: Corpus, split: str, texts: list[str]) -> NDArray[np.int64]:
+    """Return the items that ranges name, counted within a split: ``0:100``, ``7``, ``90:``.
+
+    Raises
+    ------
+    UsageProblem
+        A range is malformed or names an item that is not there.
+    """
+    items = corpus.items(split)
+    found = []
+    for text in texts:
+        match = _RANGE.fullmatch(text)
+        if match is None or text == ":":
+            raise UsageProblem(f"--items {text}: give positions such as 0:100 or 7")
+        first, last, single = match.groups()
+        start = int(single or first or 0)
+        stop = start + 1 if single else int(last or len(items))
+        if start >= stop or stop > len(items):
+            raise UsageProblem(f"--items {text}: the {split} split has items 0 to {len(items) - 1}")
+        found.append(items[start:stop])
+    return np.concatenate(found)

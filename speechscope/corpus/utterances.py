@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SPLITS = ("train", "dev", "test")
+"""In the order of their values in a corpus."""
 # Time marks on a 10 ms grid run a little past the last sample; further is a truncated recording.
 TOLERANCE_SECONDS = 0.02
 _SA_SENTENCE = re.compile(r"sa\d+", re.IGNORECASE)
@@ -70,6 +71,13 @@ class Marks:
             above = segment.start
         return self
 
+    def scaled(self, scale: float, rate: int) -> tuple[Segment, ...]:
+        """Return the stretches in whole samples at `rate` [Hz], `scale` for each of the file."""
+        factor = rate if self.per_second else scale
+        return tuple(
+            Segment(round(s.start * factor), round(s.stop * factor), s.label) for s in self.segments
+        )
+
     def fit(self, length: int, scale: float, rate: int) -> tuple[Segment, ...]:
         """Convert to samples as read, and compare the last mark with the recording.
 
@@ -97,10 +105,9 @@ class Marks:
             )
         if factor == 1 and last <= length:
             return self.segments  # samples of the file, whole and inside, as they stand
-        times = [(round(s.start * factor), round(s.stop * factor)) for s in self.segments]
         return tuple(
-            Segment(min(start, length), min(stop, length), segment.label)
-            for (start, stop), segment in zip(times, self.segments, strict=True)
+            Segment(min(s.start, length), min(s.stop, length), s.label)
+            for s in self.scaled(scale, rate)
         )
 
 

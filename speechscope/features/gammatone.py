@@ -11,13 +11,16 @@ scaled to unit gain at f_b (fourth order, Patterson et al. 1987), and the transd
 simplest: what is left of a half-wave rectifier, averaged over a frame, to the power ⅓.
 """
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from speechscope.features.stft import Float
+from speechscope.features.representations import Static
+from speechscope.features.stft import Axis, Float, Transform
+from speechscope.registry import REPRESENTATIONS
 
 LOWEST = 50.0
 """Centre of the lowest band [Hz] (chosen: below the voice's fundamental)."""
@@ -119,3 +122,23 @@ def _pieces(window: int, hop: int) -> Float:
     padded = np.zeros(count * hop)
     padded[:window] = taper / taper.sum()
     return np.ascontiguousarray(padded.reshape(count, hop).T, dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Gammatonogram(Static):
+    """The gammatonogram; no direct inverse: half of the motion and its sign are gone."""
+
+    transform: Transform
+
+    def fill(self, signals: Float, out: Float) -> None:
+        """See `Static`."""
+        sizes = self.transform
+        for signal, into in zip(signals, out, strict=True):
+            into[:, 0] = gammatonogram(signal, sizes.window, sizes.hop, sizes.bins, sizes.rate)
+
+
+@REPRESENTATIONS.register("gammatone")
+def gammatone(transform: Transform) -> Static:
+    """Return the gammatonogram (Riemens 2015, sec. 2.2.1)."""
+    axis = Axis("frequency", centres(transform.bins, transform.rate), "Hz")
+    return Gammatonogram(("gammatone",), axis, transform)

@@ -8,16 +8,22 @@ the power spectrum |S[k]|². Riemens 2015, sec. 2.2.1; Pellegrini 2016, sec. 2; 
 The papers name neither triangles nor power; these are Kaldi's.
 """
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from speechscope.features.stft import Float, Stft, spectrum_rows
+from speechscope.features.representations import Framewise, Static
+from speechscope.features.stft import Axis, Complex, Float, Stft, Transform
+from speechscope.registry import REPRESENTATIONS
 
 LOG_FLOOR = 1e-6
 """Added to a band's energy before the logarithm; −60 dB of full scale (chosen)."""
+CEPSTRUM_BANDS = 40
+"""Mel bands that MFCCs are taken from, or as many as there are coefficients if those are more
+(chosen: the 40 of Pellegrini 2016, sec. 2)."""
 
 
 def hertz_to_mel(hertz: NDArray[np.float64] | float) -> NDArray[np.float64]:
@@ -59,32 +65,55 @@ def filters(bands: int, points: int, rate: int) -> Float:
     return np.asarray(np.maximum(0, 1 - distance), dtype=np.float32)
 
 
-def mel_rows(stft: Stft, bands: int, frames: Float) -> Float:
-    """Return the energy in every band, Σ_k M[k, b] |S[k]|², (R, bands), of frames (R, window)."""
-    spectrum = spectrum_rows(stft, frames)
-    power = np.square(spectrum.real)
-    power += np.square(spectrum.imag)
+def energies(stft: Stft, bands: int, spectra: Complex) -> Float:
+    """Return the energy in every band, Σ_k M[k, b] |S[k]|², (R, bands), of spectra (R, bin)."""
+    power = np.square(spectra.real)
+    power += np.square(spectra.imag)
     return power @ filters(bands, stft.points, stft.rate)
 
 
-def log_mel_rows(stft: Stft, bands: int, frames: Float) -> Float:
+def log_energies(stft: Stft, bands: int, spectra: Complex) -> Float:
     """Return log(energy + `LOG_FLOOR`) of every band, (R, bands)."""
-    energy = mel_rows(stft, bands, frames)
+    energy = energies(stft, bands, spectra)
     energy += np.float32(LOG_FLOOR)
     return np.log(energy, out=energy)
 
 
-def cepstrum_rows(stft: Stft, bands: int, cepstra: int, frames: Float) -> Float:
-    """Return the first mel-frequency cepstral coefficients, (R, cepstra).
+def _stft(transform: Transform, bands: int) -> Stft:
+    return transform.stft(points_for(transform.window, bands, transform.rate))
+
+
+def _of_bands(transform: Transform, values: Callable[[Stft, int, Complex], Float]) -> Static:
+    bands = transform.bins
+    stft = _stft(transform, bands)
+    axis = Axis("frequency", centres(bands, transform.rate), "Hz")
+    return Framewise(("energy",), axis, stft, lambda s: values(stft, bands, s)[:, None])
+
+
+@REPRESENTATIONS.register("mel")
+def mel(transform: Transform) -> Static:
+    """Return the energies of bands (Riemens 2015, sec. 2.2.1; Krug 2018, sec. 3.1)."""
+    return _of_bands(transform, energies)
+
+
+@REPRESENTATIONS.register("log-mel")
+def log_mel(transform: Transform) -> Static:
+    """Return the logarithms of the energies of bands (Pellegrini 2016, sec. 2)."""
+    return _of_bands(transform, log_energies)
+
+
+@REPRESENTATIONS.register("mfcc")
+def mfcc(transform: Transform) -> Static:
+    """Return the first mel-frequency cepstral coefficients.
 
         c[q] = √(2/B) Σ_b log(energy_b) cos(πq(b + ½)/B),  c[0] over √2
 
     the orthonormal cosine transform of the log-mel energies (Riemens 2015, sec. 2.2.1).
     """
-    return log_mel_rows(stft, bands, frames) @ _cosine_transform(bands, cepstra)
-
-
-@lru_cache(maxsize=8)
-def _cosine_transform(bands: int, cepstra: int) -> Float:
-    matrix: Float = fft.dct(np.eye(bands), axis=1, norm="ortho")[:, :cepstra].astype(np.float32)
-    return matrix
+    bands = max(CEPSTRUM_BANDS, transform.bins)
+    stft = _stft(transform, bands)
+    cosine = fft.dct(np.eye(bands), axis=1, norm="ortho")[:, : transform.bins].astype(np.float32)
+    axis = Axis("cepstrum", np.arange(transform.bins, dtype=np.float64), "1")
+    return Framewise(
+        ("mfcc",), axis, stft, lambda s: (log_energies(stft, bands, s) @ cosine)[:, None]
+    )

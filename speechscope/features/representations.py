@@ -1,32 +1,236 @@
-"""The representations a corpus can be prepared in, by name.
+"""The representations a corpus can be prepared in: what a network is given of a signal.
 
-Each is a transform of the signal into frames of values, with Δ and ΔΔ as further channels and
-z-normalisation on top; of fixed-length padded segments, or of whole utterances.
+Each is a transform of the signal into frames of values (`Static`, registered by name), with Δ and
+ΔΔ as further channels and z-normalisation on top; of fixed-length padded segments, or of whole
+utterances.
+
+Δ: Riemens 2015, sec. 2.3 ("the frame-by-frame first-order and second-order temporal derivatives");
+Pellegrini 2016, sec. 2. Neither gives a formula; this is HTK's regression.
+
+z-normalisation: Krug 2018, sec. 3.1 ("z-normalized spectrograms"): over the whole utterance, as in
+Kunze et al. (2017), which it follows; per band is the usual alternative.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from speechscope.errors import UsageProblem
-from speechscope.features.deltas import fill_deltas
-from speechscope.features.scaling import SCOPES, Scaling
-from speechscope.features.static import STATICS, Static
-from speechscope.features.stft import Float
-from speechscope.features.transform import Axis, Transform
+from speechscope.features.stft import Axis, Complex, Float, Stft, Transform, spectrum_rows
+from speechscope.registry import REPRESENTATIONS
 
-REPRESENTATIONS = tuple(STATICS)
-"""Their names."""
-NORMALIZATIONS = ("none", "gain", *SCOPES)
-"""``gain`` is a scale of the recording (`speechscope.corpus.prepare`): nothing to do here."""
+REACH = 2
+"""Frames on each side that the regression takes in: HTK's and Kaldi's value (chosen)."""
+
+
+def delta(values: Float) -> Float:
+    """Return the slope of the regression line through neighbouring frames.
+
+        d[t] = Σ_θ θ (c[t + θ] - c[t - θ]) / (2 Σ_θ θ²),  θ = 1 … `REACH`
+
+    with the first and the last frame repeated beyond the ends.
+
+    Parameters
+    ----------
+    values : (…, frames)
+
+    Returns
+    -------
+    As `values`, in its unit per frame.
+    """
+    norm = 2 * sum(theta**2 for theta in range(1, REACH + 1))
+    out = np.zeros_like(values)
+    for theta in range(1, REACH + 1):
+        share = np.float32(theta / norm)
+        out[..., :-theta] += share * values[..., theta:]
+        out[..., -theta:] += share * values[..., -1:]
+        out[..., theta:] -= share * values[..., :-theta]
+        out[..., :theta] -= share * values[..., :1]
+    return out
+
+
+def fill_deltas(values: Float, statics: int) -> None:
+    """Fill the channels behind the first `statics` with Δ of these, then with Δ of Δ, in place.
+
+    Parameters
+    ----------
+    values : (N, (1 + order) statics, F, frames)
+    """
+    for start in range(statics, values.shape[1], statics):
+        values[:, start : start + statics] = delta(values[:, start - statics : start])
+
+
+SCOPES = ("utterance", "band")
+"""What shares a mean and a deviation: all of a channel, or each of its bands."""
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Mean and standard deviation of one utterance, or of several.
+
+    Parameters
+    ----------
+    mean, deviation : (U, C, F, 1), where F is 1 if all bands share them.
+    """
+
+    mean: Float
+    deviation: Float
+
+    @staticmethod
+    def of(values: Float, scope: str) -> "Scaling":
+        """Measure utterances (U, C, F, frames); `scope` is one of `SCOPES`.
+
+        A deviation of 0 (silence) counts as 1: constant values become 0.
+        """
+        axes = (2, 3) if scope == "utterance" else (3,)
+        mean = values.mean(axis=axes, keepdims=True, dtype=np.float64)
+        deviation = values.std(axis=axes, keepdims=True, dtype=np.float64)
+        deviation = np.where(deviation > 0, deviation, 1.0)
+        return Scaling(mean.astype(np.float32), deviation.astype(np.float32))
+
+    @staticmethod
+    def join(scalings: Sequence["Scaling"], counts: Sequence[int]) -> "Scaling":
+        """Return one row for every item, where utterance u has ``counts[u]`` items in turn."""
+        means = np.concatenate([scaling.mean for scaling in scalings])
+        deviations = np.concatenate([scaling.deviation for scaling in scalings])
+        return Scaling(np.repeat(means, counts, axis=0), np.repeat(deviations, counts, axis=0))
+
+    def apply(self, values: Float) -> None:
+        """Normalise (U, C, F, frames) in place: (x - mean) / deviation."""
+        values -= self.mean
+        values /= self.deviation
+
+
+LOG_FLOOR = 1e-3
+"""Added to the modulus before the logarithm; −60 dB of full scale, below room noise (chosen)."""
+BLOCK = 512
+"""Frames worked out at once (chosen: measured; their spectra, near 1 MB, stay in the cache)."""
+
+
+@dataclass(frozen=True)
+class Static:
+    """A representation before derivatives and normalisation.
+
+    An entry of `REPRESENTATIONS` is a function that returns one for a `Transform`.
+
+    Parameters
+    ----------
+    channels
+        Their names.
+    axis
+        The frequency axis.
+    """
+
+    channels: tuple[str, ...]
+    axis: Axis
+
+    def fill(self, signals: Float, out: Float) -> None:
+        """Compute `out` (N, frames, channel, frequency) of signals (N, samples)."""
+        raise NotImplementedError
+
+    def invert(self, values: Float) -> Float | None:
+        """Return waveforms (N, samples) of (N, C, F, frames), None where there is no inverse."""
+        return None
+
+
+@dataclass(frozen=True)
+class Framewise(Static):
+    """One whose frames do not depend on one another.
+
+    Parameters
+    ----------
+    stft
+        Cuts the frames, and transforms them.
+    rows
+        Turns their spectra (R, bin) into (R, channel, frequency).
+    spectra
+        Turns (N, channel, frequency, time) back into spectra (N, bin, time), where that is
+        possible.
+    """
+
+    stft: Stft
+    rows: Callable[[Complex], Float]
+    spectra: Callable[[Float], NDArray[Any]] | None = None
+
+    def fill(self, signals: Float, out: Float) -> None:
+        """See `Static`; in blocks of about `BLOCK` frames."""
+        frames = replace(self.stft, samples=signals.shape[1]).frame(signals)
+        items = max(1, BLOCK // max(1, frames.shape[1]))
+        for item in range(0, len(frames), items):
+            for frame in range(0, frames.shape[1], BLOCK):
+                part = np.s_[item : item + items, frame : frame + BLOCK]
+                block = np.ascontiguousarray(frames[part])
+                rows = self.rows(spectrum_rows(self.stft, block.reshape(-1, self.stft.window)))
+                out[part] = rows.reshape(*block.shape[:2], *rows.shape[1:])
+
+    def invert(self, values: Float) -> Float | None:
+        """See `Static`."""
+        return None if self.spectra is None else self.stft.inverse(self.spectra(values))
+
+
+def _spectral(
+    transform: Transform,
+    channels: tuple[str, ...],
+    rows: Callable[[Complex], Float],
+    spectra: Callable[[Float], NDArray[Any]] | None = None,
+) -> Static:
+    stft = transform.stft(2 * (transform.bins - 1))
+    return Framewise(channels, Axis("frequency", stft.frequencies, "Hz"), stft, rows, spectra)
+
+
+@REPRESENTATIONS.register("real")
+def real(transform: Transform) -> Static:
+    """Return the real part: the sign is kept, and it can be inverted (Riemens 2015, sec. 2.3)."""
+    return _spectral(transform, ("real",), lambda s: s.real[:, None], lambda values: values[:, 0])
+
+
+@REPRESENTATIONS.register("magnitude")
+def magnitude(transform: Transform) -> Static:
+    """Return the modulus: recognised better than the real part (Riemens 2015, sec. 2.3)."""
+    return _spectral(transform, ("magnitude",), lambda s: np.abs(s)[:, None])
+
+
+@REPRESENTATIONS.register("sqrt-magnitude")
+def sqrt_magnitude(transform: Transform) -> Static:
+    """Return √|S|: a power law near that of loudness (chosen; no paper has it)."""
+    return _spectral(transform, ("magnitude",), lambda s: np.sqrt(np.abs(s))[:, None])
+
+
+@REPRESENTATIONS.register("log-magnitude")
+def log_magnitude(transform: Transform) -> Static:
+    """Return log(|S| + `LOG_FLOOR`): loudness as a shift, not a factor (chosen)."""
+    floor = np.float32(LOG_FLOOR)
+    return _spectral(transform, ("magnitude",), lambda s: np.log(np.abs(s) + floor)[:, None])
+
+
+@REPRESENTATIONS.register("magnitude-phase")
+def magnitude_phase(transform: Transform) -> Static:
+    """Return polar coordinates; the phase is 0 where the modulus is [rad] (Riemens 2015, 2.3)."""
+    return _spectral(
+        transform,
+        ("magnitude", "phase"),
+        lambda s: np.stack((np.abs(s), np.angle(s)), axis=1),
+        lambda values: values[:, 0] * np.exp(1j * values[:, 1]),
+    )
+
+
+@REPRESENTATIONS.register("complex")
+def cartesian(transform: Transform) -> Static:
+    """Return Cartesian coordinates as channels (Riemens 2015, sec. 2.3)."""
+    return _spectral(
+        transform,
+        ("real", "imaginary"),
+        lambda s: np.stack((s.real, s.imag), axis=1),
+        lambda values: values[:, 0] + 1j * values[:, 1],
+    )
 
 
 @dataclass(frozen=True)
 class Representation:
-    """A representation of a signal: what a network is given.
-
-    Made by `representation`. Threads can share it.
+    """A representation of a signal; threads can share it.
 
     Parameters
     ----------
@@ -34,19 +238,26 @@ class Representation:
         One of `REPRESENTATIONS`.
     transform
         Its sizes.
-    static
-        Computes it.
     deltas
-        How many derivatives follow as channels: 0, 1 or 2.
+        How many derivatives follow as channels: 0, 1 (Δ) or 2 (Δ and ΔΔ).
     normalize
-        One of `NORMALIZATIONS`.
+        One of `SCOPES`: z-normalisation, of every channel; else nothing is done (``gain`` is a
+        scale of the recording, `speechscope.corpus.reading`).
     """
 
     name: str
     transform: Transform
-    static: Static
-    deltas: int
-    normalize: str
+    deltas: int = 0
+    normalize: str = "none"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Representation, (self.name, self.transform, self.deltas, self.normalize)
+
+    @cached_property
+    def static(self) -> Static:
+        """What computes it."""
+        made: Static = REPRESENTATIONS[self.name](self.transform)
+        return made
 
     @property
     def channel_names(self) -> tuple[str, ...]:
@@ -153,36 +364,3 @@ class Representation:
         sizes = self.transform
         count = max(1, (samples - sizes.overlap) // sizes.hop)
         return np.asarray((np.arange(count) * sizes.hop + sizes.window / 2) / sizes.rate)
-
-
-def representation(
-    name: str, transform: Transform, *, deltas: int = 0, normalize: str = "none"
-) -> Representation:
-    """Return the representation `name`.
-
-    Parameters
-    ----------
-    name
-        One of `REPRESENTATIONS`.
-    transform
-        Its sizes.
-    deltas
-        0, 1 (Δ) or 2 (Δ and ΔΔ), as further channels.
-    normalize
-        One of `NORMALIZATIONS`; ``utterance`` and ``band`` are z-normalisation, of every channel.
-
-    Raises
-    ------
-    UsageProblem
-        There is no such representation, or it cannot have these sizes.
-    """
-    for option, value, allowed in (
-        ("features", name, REPRESENTATIONS),
-        ("deltas", deltas, (0, 1, 2)),
-        ("normalize", normalize, NORMALIZATIONS),
-    ):
-        if value not in allowed:
-            raise UsageProblem(f"--{option} {value}: choose from {', '.join(map(str, allowed))}")
-    if transform.bins < 2:
-        raise UsageProblem(f"--bins {transform.bins}: {name} needs at least 2")
-    return Representation(name, transform, STATICS[name](transform), deltas, normalize)

@@ -80,23 +80,6 @@ class Stft:
         framed: Float = all_starts[:, :: self.hop][:, : self.frames]
         return framed
 
-    def real(self, segments: Float) -> Float:
-        """Return the real part of the transform.
-
-        Parameters
-        ----------
-        segments : (N, samples), amplitude in [-1, 1].
-
-        Returns
-        -------
-        (N, bins, frames), in the unit of the samples.
-
-        Notes
-        -----
-        Riemens 2015, sec. 2.3; Churchman 2015, sec. 3.2.
-        """
-        return self._columns(spectrum_rows(self, self._rows(segments)).real)
-
     def magnitude(self, segments: Float) -> Float:
         """Return the modulus of the transform, (N, bins, frames) (Riemens 2015, sec. 2.3)."""
         return self._columns(np.abs(spectrum_rows(self, self._rows(segments))))
@@ -127,19 +110,6 @@ class Stft:
         if self.points < self.window:
             frames = np.take(frames, np.arange(self.window) % self.points, axis=1)
         return self._overlap_add(frames[:, : self.window] * _hamming(self.window))
-
-    def inverse_real(self, spectrograms: NDArray[np.floating[Any]]) -> Float:
-        """Turn real parts back into waveforms by weighted overlap-add (see `inverse`).
-
-        Parameters
-        ----------
-        spectrograms : (N, bins, frames)
-
-        Returns
-        -------
-        (N, samples) float32
-        """
-        return self.inverse(spectrograms)
 
     def _rows(self, segments: Float) -> Float:
         return np.ascontiguousarray(self.frame(segments)).reshape(-1, self.window)
@@ -205,3 +175,57 @@ def _weight(stft: Stft) -> Float:
     for index in range(stft.frames):
         total[index * stft.hop : index * stft.hop + stft.window] += _hamming(stft.window) ** 2
     return np.where(total > 0, total, 1.0).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Transform:
+    """The sizes of a representation.
+
+    Parameters
+    ----------
+    samples
+        Length of a padded segment [samples]. Whole utterances may have any.
+    window
+        Length of the Hamming window [samples].
+    overlap
+        Samples that neighbouring frames share.
+    bins
+        Values along the frequency axis: frequency bins of an STFT, bands of mel, log-mel and
+        gammatone, coefficients of MFCC.
+    rate
+        Sampling rate [Hz].
+    """
+
+    samples: int
+    window: int
+    overlap: int
+    bins: int
+    rate: int
+
+    @property
+    def hop(self) -> int:
+        """Samples from one frame to the next."""
+        return self.window - self.overlap
+
+    def stft(self, points: int) -> Stft:
+        """Return the short-time Fourier transform of these sizes with `points` points."""
+        return Stft(self.samples, self.window, self.overlap, points, self.rate)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The frequency axis of a representation.
+
+    Parameters
+    ----------
+    name
+        ``frequency`` or ``cepstrum``.
+    values : (F,)
+        Frequency of every bin, or centre of every band, in Hz; number of every coefficient.
+    units
+        ``Hz`` or ``1``.
+    """
+
+    name: str
+    values: NDArray[np.float64]
+    units: str

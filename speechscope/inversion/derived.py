@@ -5,8 +5,7 @@ import torch
 from torch import Tensor
 
 from speechscope.corpus.store import Corpus
-from speechscope.features.deltas import delta
-from speechscope.features.scaling import SCOPES
+from speechscope.features.representations import SCOPES, delta
 from speechscope.inversion.objective import Objective
 
 

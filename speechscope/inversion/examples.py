@@ -13,7 +13,7 @@ from speechscope.corpus.audio import BadRecording, read_audio
 from speechscope.corpus.reading import GAIN_SCALE
 from speechscope.corpus.store import Corpus
 from speechscope.errors import SpeechscopeError, UsageProblem
-from speechscope.features.scaling import SCOPES, Scaling
+from speechscope.features.representations import SCOPES, Scaling
 from speechscope.inversion.stimuli import make_stimuli
 from speechscope.registry import STIMULI
 

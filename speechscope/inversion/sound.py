@@ -9,8 +9,7 @@ from torch import Tensor
 
 from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
-from speechscope.features.scaling import SCOPES
-from speechscope.features.static import LOG_FLOOR
+from speechscope.features.representations import LOG_FLOOR, SCOPES
 from speechscope.features.stft import Stft
 
 ITERATIONS = 60

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from speechscope.corpus.alphabet import NAMES, SPOKEN
+from speechscope.corpus.letters import NAMES, SPOKEN
 from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
 from speechscope.navai.block import Block

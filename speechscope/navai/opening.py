@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from speechscope.corpus import selection
+from speechscope.corpus import store
 from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
 from speechscope.navai.examples import Examples, ItemExamples, StoredExamples
@@ -103,4 +103,4 @@ def opened(
 
 
 def _items(corpus: Corpus, split: str, ranges: list[str] | None) -> NDArray[np.int64]:
-    return corpus.items(split) if ranges is None else selection.positions(corpus, split, ranges)
+    return corpus.items(split) if ranges is None else store.positions(corpus, split, ranges)

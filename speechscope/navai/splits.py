@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from speechscope.corpus.alphabet import BLANK, NAMES
+from speechscope.corpus.letters import BLANK, NAMES
 from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
 from speechscope.navai.averages import Group

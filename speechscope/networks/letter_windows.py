@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from speechscope.corpus.alphabet import NAMES, SPOKEN
-from speechscope.corpus.arrays import SPLIT_NAMES
+from speechscope.corpus.letters import NAMES, SPOKEN
 from speechscope.corpus.store import Corpus
+from speechscope.corpus.utterances import SPLITS
 from speechscope.errors import UsageProblem
 from speechscope.networks.receptive_field import receptive_field
 from speechscope.networks.wav2letter import Wav2Letter
@@ -84,7 +84,7 @@ class LetterWindows(Corpus):
             There are none.
         """
         if split not in self._answers:
-            utterances = np.flatnonzero(self.splits == SPLIT_NAMES.index(split))
+            utterances = np.flatnonzero(self.splits == SPLITS.index(split))
             self._answers[split] = {
                 start: answer for utterance in utterances for start, answer in self._read(utterance)
             }

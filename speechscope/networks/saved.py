@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from speechscope.corpus.alphabet import LETTERS
+from speechscope.corpus.letters import LETTERS
 from speechscope.errors import ArtifactError, SpeechscopeError, UsageProblem
 from speechscope.networks.autoencoders import Autoencoder, Scheme
 from speechscope.networks.classifiers import TABLES, XAVIER

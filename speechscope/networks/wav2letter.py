@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from speechscope.corpus.alphabet import OUTPUTS
+from speechscope.corpus.letters import OUTPUTS
 from speechscope.networks.layers import BatchNorm, Conv, Network, ReLU, Table
 
 Padding: TypeAlias = Literal["same-time", "valid"]

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from speechscope.corpus import selection
-from speechscope.corpus.arrays import SPLIT_NAMES
+from speechscope.corpus import store
 from speechscope.corpus.store import Corpus
+from speechscope.corpus.utterances import SPLITS
 from speechscope.registry import SCORES
 from speechscope.report.figures import Bars, Chapter, Chart, Figure, Gallery, Line, Plot, Table
 from speechscope.report.look import pictures
@@ -55,7 +55,7 @@ def _counts(corpus: Corpus) -> Bars:
         splits, what = np.repeat(corpus.splits, [len(text) for text in letters]), "letters"
     series = {
         split: np.bincount(labels[splits == index], minlength=len(names)).tolist()
-        for index, split in enumerate(SPLIT_NAMES)
+        for index, split in enumerate(SPLITS)
         if (splits == index).any()
     }
     note = f"{what.capitalize()} of each class, by split: {len(labels):,} in all."
@@ -69,7 +69,7 @@ def example_items(corpus: Corpus, most: int) -> NDArray[np.int64]:
     if not occurring:
         return np.empty(0, dtype=np.int64)
     if "label" in corpus.artifact:
-        found = selection.per_class(corpus, occurring[0], 1, 0)
+        found = store.per_class(corpus, occurring[0], 1, 0)
     else:
         found = corpus.items(occurring[0])
     return np.array(spread(found, most), dtype=np.int64)
@@ -89,7 +89,7 @@ def names_of_items(corpus: Corpus, items: NDArray[np.int64]) -> list[str]:
 
 
 def _has(corpus: Corpus, split: str) -> bool:
-    return bool((corpus.splits == SPLIT_NAMES.index(split)).any())
+    return bool((corpus.splits == SPLITS.index(split)).any())
 
 
 def _examples(corpus: Corpus, request: Request) -> Gallery:

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechscope.corpus.store import Corpus
-from speechscope.corpus.views import Indices, stretches
+from speechscope.corpus.units import Indices, stretches
 from speechscope.errors import ArtifactError
 from speechscope.features.gammatone import COMPRESSION
-from speechscope.features.scaling import SCOPES
+from speechscope.features.representations import SCOPES
 from speechscope.features.stft import Stft
 from speechscope.report.figures import Axis, Picture, Scale, Sound, axis_of
 from speechscope.report.media import SECONDS

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from speechscope.corpus.store import Corpus
 from speechscope.features.distances import max_cross_correlation
-from speechscope.features.stft import Float, Stft
-from speechscope.features.transform import Transform
+from speechscope.features.stft import Float, Stft, Transform
 from speechscope.registry import SCORES
 from speechscope.scores.tables import Row
 

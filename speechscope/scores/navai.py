@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from speechscope.corpus.alphabet import NAMES
+from speechscope.corpus.letters import NAMES
 from speechscope.navai.measures import band_energy, burst, strength, width
 from speechscope.navai.vowels import LETTER_VOWELS, MEANS, PLOSIVES, bands
 from speechscope.registry import SCORES

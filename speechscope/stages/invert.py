@@ -211,7 +211,7 @@ def run(settings: Invert, console: Console) -> Written:
     """Write ``inversion.zarr``."""
     import torch
 
-    from speechscope.corpus import selection
+    from speechscope.corpus import store
     from speechscope.inversion.align import train_aligned
     from speechscope.inversion.build import align_settings, inversion_settings
     from speechscope.inversion.chain import most_steps
@@ -245,7 +245,7 @@ def run(settings: Invert, console: Console) -> Written:
     _check(settings, found, layers)
 
     def items_of(corpus: "Corpus"):  # type: ignore[no-untyped-def]
-        return selection.choose(
+        return store.choose(
             corpus,
             "test",
             ranges=None if settings.items is None else list(settings.items),

@@ -1,132 +1,20 @@
 """``speechscope prepare``: from recordings to corpus.zarr."""
 
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
 
-import typer
+from speechscope.errors import UsageProblem
+from speechscope.registry import LAYOUTS, PHONE_SETS, REPRESENTATIONS, UNITS
+from speechscope.settings import argument, common, option, record_of, setting
+from speechscope.stages.shared import FromRecipe, Sharded, Spread, Written, listed
+from speechscope.work.progress import Console
 
-from speechscope import recipes
-from speechscope.errors import ItemsSkipped, UsageProblem
-from speechscope.stages import options, output
+WAVEFORM = "waveform"
+"""The features of windows: the samples themselves, no representation."""
 
 
-def command(
-    folder: Annotated[
-        str, typer.Argument(metavar="DIR", help="A corpus folder, or a manifest; - reads its path.")
-    ],
-    recipe: options.Recipe = recipes.DEFAULT,
-    layout: Annotated[
-        str | None,
-        typer.Option(
-            "--layout",
-            help=f"How it is laid out, if not to be found out: {', '.join(recipes.LAYOUTS)}.",
-            autocompletion=lambda: list(recipes.LAYOUTS),
-            show_default=False,
-        ),
-    ] = None,
-    tier: Annotated[
-        str | None,
-        typer.Option("--tier", help="TextGrids: the tier with the phones.", show_default=False),
-    ] = None,
-    labels: Annotated[
-        str | None, options.setting("--labels", "What items are labelled with.", "prepare.labels")
-    ] = None,
-    phone_set: Annotated[
-        str | None, options.setting("--phone-set", "The phones.", "prepare.phone_set")
-    ] = None,
-    mapping: Annotated[
-        Path | None,
-        typer.Option(
-            "--mapping", help="For ipa: a table of label, class, folded.", show_default=False
-        ),
-    ] = None,
-    unit: Annotated[
-        str | None, options.setting("--unit", "What an item is.", "prepare.unit")
-    ] = None,
-    features: Annotated[
-        str | None, options.setting("--features", "Representation.", "prepare.features")
-    ] = None,
-    bins: Annotated[
-        int | None,
-        options.setting("--bins", "Frequency bins, bands or coefficients.", "prepare.bins", min=2),
-    ] = None,
-    padding: Annotated[
-        str | None,
-        options.setting(
-            "--padding",
-            "What the room around a segment holds: nothing, or what was said there.",
-            "prepare.padding",
-        ),
-    ] = None,
-    duration: Annotated[
-        bool | None,
-        options.setting(
-            "--duration/--no-duration", "A channel with the segment's length.", "prepare.duration"
-        ),
-    ] = None,
-    deltas: Annotated[
-        int | None,
-        options.setting("--deltas", "Derivatives as channels.", "prepare.deltas", min=0, max=2),
-    ] = None,
-    normalize: Annotated[
-        str | None,
-        options.setting("--normalize", "Loudness, or z-normalisation.", "prepare.normalize"),
-    ] = None,
-    context: Annotated[
-        int | None,
-        options.setting("--context", "Frames of a frame item, odd.", "prepare.context", min=1),
-    ] = None,
-    sample_rate: Annotated[
-        int | None, options.setting("--sample-rate", "Sampling rate [Hz].", "prepare.rate", min=1)
-    ] = None,
-    length: Annotated[
-        int | None,
-        options.setting(
-            "--length", "Samples of a window, or of a padded segment.", "prepare.samples", min=2
-        ),
-    ] = None,
-    window: Annotated[
-        int | None,
-        options.setting("--window", "Samples a frame is made of.", "prepare.window", min=2),
-    ] = None,
-    hop: Annotated[
-        int | None,
-        typer.Option(
-            "--hop", help="Samples from one frame or window to the next.", min=1, show_default=False
-        ),
-    ] = None,
-    max_length: Annotated[
-        str | None,
-        options.setting(
-            "--max-length",
-            "Longest item kept: samples, a percentile such as 95%, or none.",
-            "prepare.max_length",
-        ),
-    ] = None,
-    split: Annotated[
-        str | None,
-        options.setting(
-            "--split",
-            "folder, speakers:FILE, share:test=0.2,dev=0.1, or recordings:0.1.",
-            "prepare.split",
-        ),
-    ] = None,
-    dev: Annotated[
-        float | None,
-        options.setting(
-            "--dev", "Share of the training speakers set apart.", "prepare.dev", min=0.0, max=0.9
-        ),
-    ] = None,
-    destination: options.Output = None,
-    force: options.Force = False,
-    skip_bad: options.SkipBad = False,
-    seed: options.Seed = 0,
-    workers: options.Workers = 1,
-    scheduler: options.Scheduler = None,
-    shard: options.Shard = None,
-    quiet: options.Quiet = False,
-    as_json: options.Json = False,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Prepare(FromRecipe, Sharded, Spread):
     """Cut a corpus into items and store their inputs and labels.
 
     Reads TIMIT in all its variants, Praat TextGrids, LibriSpeech, xlabel and HTK label files, and
@@ -136,122 +24,260 @@ def command(
 
     Example: speechscope prepare corpus/ --recipe pellegrini2016 --tier phones -o corpus.zarr
     """
-    flags = {
-        "unit": unit,
-        "labels": labels,
-        "phone_set": phone_set,
-        "split": split,
-        "features": features,
-        "bins": bins,
-        "padding": padding,
-        "duration": duration,
-        "deltas": deltas,
-        "normalize": normalize,
-        "context": context,
-        "rate": sample_rate,
-        "samples": length,
-        "window": window,
-        "max_length": max_length,
-        "dev": dev,
-    }
-    chosen = recipes.resolve(recipe, "prepare", flags)
-    # Muckenhirn 2019, sec. 4.1: speakers are told apart by all ten of their sentences.
-    chosen["drop_sa"] = chosen["drop_sa"] and chosen["labels"] != "speaker"
-    if hop is not None and chosen["unit"] == "window":
-        chosen["window"], chosen["overlap"] = hop, 0  # nothing else is made of their frames
-    elif hop is not None:
-        chosen["overlap"] = chosen["window"] - hop
-    longest = _length(chosen["max_length"])
-    root = options.input_path(folder)
 
+    folder: Path = argument(..., "A corpus folder, or a manifest; - reads its path.", metavar="DIR")
+    layout: str | None = option(
+        None, "How it is laid out, if not to be found out.", choices=LAYOUTS.names
+    )
+    tier: str | None = option(None, "TextGrids: the tier with the phones.")
+    unit: str = setting(
+        "segment", "What an item is.", "sec. 3: phones are cut out", choices=UNITS.names
+    )
+    labels: str = setting(
+        "phone",
+        "What items are labelled with.",
+        "sec. 3.1",
+        choices=("phone", "letter", "speaker"),
+    )
+    phone_set: str = setting(
+        "timit-48",
+        "The phones.",
+        "sec. 3.1: Lee & Hon 1989, scored as 39",
+        choices=PHONE_SETS.names,
+    )
+    mapping: Path | None = option(None, "For ipa: a table of label, class, folded.")
+    split: str = setting(
+        "auto",
+        "folder, speakers:FILE, share:test=0.2,dev=0.1, or recordings:0.1.",
+        "chosen: what the folders say, else a quarter of the speakers to test on",
+    )
+    sample_rate: int = setting(
+        16000,
+        "Sampling rate [Hz].",
+        "TIMIT's sampling rate (sec. 3), and LibriSpeech's",
+        low=1,
+        record="rate",
+    )
+    max_length: str = setting(
+        "2554",
+        "Longest item kept: samples, a percentile such as 95%, or none.",
+        "sec. 3.2: TIMIT's 95th percentile [samples]",
+    )
+    length: int = setting(
+        2554,
+        "Samples of a window, or of a padded segment.",
+        "sec. 3.2: segments are padded to this [samples]",
+        low=2,
+        record="samples",
+    )
+    window: int = setting(267, "Samples a frame is made of.", "sec. 3.2: 16.7 ms [samples]", low=2)
+    overlap: int = setting(
+        122, "Samples that neighbouring frames share.", "sec. 3.2: 7.6 ms [samples]", flags=""
+    )
+    hop: int | None = option(None, "Samples from one frame or window to the next.", low=1)
+    bins: int = setting(
+        201,
+        "Frequency bins, bands or coefficients.",
+        "sec. 3.2: 400 sampling points give 201 bins",
+        low=2,
+    )
+    features: str = setting(
+        "real",
+        "Representation.",
+        "sec. 3.2, and Riemens 2015, sec. 2.3",
+        choices=lambda: (*REPRESENTATIONS.names(), WAVEFORM),
+    )
+    deltas: int = setting(
+        0, "Derivatives as channels.", "sec. 3.2: the spectrogram alone", low=0, high=2
+    )
+    padding: str = setting(
+        "zeros",
+        "What the room around a segment holds: nothing, or what was said there.",
+        "sec. 3.2: zeros on both sides",
+        choices=("zeros", "speech"),
+    )
+    duration: bool = setting(
+        False,
+        "A channel with the segment's length.",
+        "chosen: no paper has it",
+        flags="--duration/--no-duration",
+    )
+    normalize: str = setting(
+        "none",
+        "Loudness, or z-normalisation.",
+        'sec. 3.2: "spectrogram intensities were not normalized"',
+        choices=("none", "gain", "utterance", "band", "item"),
+    )
+    context: int = setting(
+        1, "Frames of a frame item, odd.", "sec. 3: a segment stands by itself", low=1
+    )
+    drop_sa: bool = setting(
+        True,
+        "Leave out TIMIT's SA sentences, but where speakers are told apart.",
+        "sec. 3.1: SA sentences are removed",
+        flags="",
+    )
+    dev: float = setting(
+        0.0,
+        "Share of the training speakers set apart.",
+        "sec. 3: training and test sets only",
+        low=0.0,
+        high=0.9,
+    )
+    skip_bad: bool = common(False, "Accept left-out items: exit 0, not 4.")
+    seed: int = common(0, "Seed of everything drawn.", low=0)
+
+    @property
+    def marked(self) -> bool:
+        """Whether items are cut by time marks."""
+        return self.labels == "phone" or self.unit == "segment"
+
+    @property
+    def longest(self) -> int | str | None:
+        """The longest item kept [samples], a percentile as it was written, or None: all.
+
+        Segments need one length: where all are kept, it is that of the longest.
+
+        Raises
+        ------
+        UsageProblem
+            `max_length` is none of these.
+        """
+        text = self.max_length
+        if text == "none":
+            return "100%" if self.unit == "segment" else None
+        number = text.removesuffix("%")
+        try:
+            value = float(number)
+        except ValueError:
+            value = -1.0
+        if text.endswith("%") and 0 < value <= 100:
+            return text
+        if number == text and value >= 1 and value == int(value):
+            return int(value)
+        raise UsageProblem(f"--max-length {text}: give samples (2554), a percentile (95%) or none")
+
+    def resolved(self) -> "Prepare":
+        """Return the settings with what follows from others.
+
+        Raises
+        ------
+        UsageProblem
+            They cannot go together: see `check`.
+        """
+        window, overlap = self.window, self.overlap
+        if self.hop is not None and self.unit == "window":
+            window, overlap = self.hop, 0  # nothing else is made of their frames
+        elif self.hop is not None:
+            overlap = window - self.hop
+        # Muckenhirn 2019, sec. 4.1: speakers are told apart by all ten of their sentences.
+        drop_sa = self.drop_sa and self.labels != "speaker"
+        found = replace(self, window=window, overlap=overlap, drop_sa=drop_sa)
+        found.check()
+        return found
+
+    def check(self) -> None:
+        """Refuse what cannot go together.
+
+        Raises
+        ------
+        UsageProblem
+            Labels or features do not fit the unit, or a context has no middle frame.
+        """
+        unit = f"--unit {self.unit}"
+        needed = WAVEFORM if self.unit == "window" else "a representation"
+        bands = f"--deltas {self.deltas}" if self.deltas else f"--normalize {self.normalize}"
+        room = "--duration" if self.duration else f"--padding {self.padding}"
+        for wrong, why in (
+            (
+                (self.labels == "letter") > (self.unit == "utterance"),
+                f"--labels letter: {unit} has none; use utterance",
+            ),
+            (
+                self.labels == "phone" and self.unit == "utterance",
+                f"{unit}: has no one phone; use --labels letter or speaker",
+            ),
+            (
+                (self.unit == "window") != (self.features == WAVEFORM),
+                f"--features {self.features}: {unit} needs {needed}",
+            ),
+            (
+                self.unit == "window" and (self.deltas or self.normalize == "band"),
+                f"{bands}: windows of the waveform have no bands",
+            ),
+            (
+                self.unit == "segment" and self.length < self.window,
+                f"--length {self.length}: a segment holds at least one --window ({self.window})",
+            ),
+            (
+                not 0 <= self.overlap < self.window,
+                f"--hop: give 1 to --window ({self.window}) samples",
+            ),
+            (
+                self.unit != "window" and self.normalize == "item",
+                "--normalize item: for windows of the waveform (--unit window)",
+            ),
+            (
+                self.unit != "segment" and (self.padding != "zeros" or self.duration),
+                f"{room}: {unit} has no segments to which it applies",
+            ),
+            (
+                self.context % 2 == 0,
+                f"--context {self.context}: an odd number has a middle frame",
+            ),
+            (
+                self.mapping is not None and not self.marked,
+                f"--mapping: --labels {self.labels} needs none",
+            ),
+        ):
+            if wrong:
+                raise UsageProblem(why)
+
+
+def run(settings: Prepare, console: Console) -> Written:
+    """Write ``corpus.zarr``."""
     from speechscope.corpus.prepare import prepare
-    from speechscope.corpus.settings import Settings
-    from speechscope.features.transform import Transform
     from speechscope.store.record import new_record
-    from speechscope.store.shards import Shard
     from speechscope.store.writer import create_artifact
     from speechscope.work.local import executor
-    from speechscope.work.progress import bar
 
-    one = None if shard is None else Shard.parse(shard)
-    usual = Path("corpus.zarr")
-    path = options.output_path(destination, str(usual if one is None else one.path(usual)))
-    sizes = {name: chosen[name] for name in ("samples", "window", "overlap", "bins", "rate")}
-    settings = Settings(
-        unit=chosen["unit"],
-        labels=chosen["labels"],
-        transform=Transform(**sizes),
-        features=chosen["features"],
-        deltas=chosen["deltas"],
-        padding=chosen["padding"],
-        duration=chosen["duration"],
-        normalize=chosen["normalize"],
-        context=chosen["context"],
-        max_length=longest,
-        layout=layout,
-        tier=tier,
-        phone_set=chosen["phone_set"],
-        mapping=mapping,
-        split=chosen["split"],
-        dev=chosen["dev"],
-        seed=seed,
-        drop_sa=chosen["drop_sa"],
-    )
-    settings.check()
+    settings = settings.resolved()
+    _ = settings.longest  # refused before anything is made
+    # Workers have working directories of their own.
+    root = settings.folder if settings.scheduler is None else settings.folder.resolve()
+    path = settings.path("corpus.zarr")
+    mapping = settings.mapping
     config = {
-        "recipe": recipe,
-        **chosen,
-        "tier": tier,
+        **record_of(settings),
+        "tier": settings.tier,
         "mapping": None if mapping is None else str(mapping.resolve()),
         "source": str(root.resolve()),
     }
-    record = new_record("corpus", config=config, seed=seed, device="cpu")
-    if scheduler is not None:  # its workers have working directories of their own
-        root = root.resolve()
-    title = f"{chosen['unit'].capitalize()}s of {root.resolve().name}"
+    record = new_record("corpus", config=config, seed=settings.seed, device="cpu")
+    title = f"{settings.unit.capitalize()}s of {root.resolve().name}"
     with (
-        executor(workers, scheduler, threads=True) as who,
-        create_artifact(path, title, record, force=force) as writer,
-        bar("prepare", quiet=quiet) as progress,
+        executor(settings.workers, settings.scheduler, threads=True) as tasks,
+        create_artifact(path, title, record, force=settings.force) as writer,
+        console.bar("prepare") as progress,
     ):
-        summary = prepare(root, writer, settings, executor=who, shard=one, progress=progress)
+        summary = prepare(
+            root, writer, settings, executor=tasks, shard=settings.part(), progress=progress
+        )
     for line in summary.notes:
-        output.note(line, quiet=quiet)
-    skipped, lost = summary.losses.skipped, summary.losses.dropped
+        console.note(line)
+    skipped, lost = summary.skipped, summary.dropped
+    seconds = summary.samples / settings.sample_rate
     dropped = ", ".join(f"{n} {why}" for why, n in lost.items() if n)
-    output.note(
-        f"{summary.items} {chosen['unit']}s of {summary.utterances} utterances "
-        f"({summary.seconds / 60:.1f} min)"
-        + (f"; left out by the recipe: {dropped}" * bool(dropped)),
-        quiet=quiet,
+    console.note(
+        f"{summary.items} {settings.unit}s of {summary.utterances} utterances "
+        f"({seconds / 60:.1f} min)" + (f"; left out by the recipe: {dropped}" * bool(dropped))
     )
     facts = {
         "items": summary.items,
         "utterances": summary.utterances,
-        "seconds": summary.seconds,
+        "seconds": seconds,
         "dropped": dict(lost),
         "skipped": skipped,
     }
-    output.wrote(path, "corpus", as_json=as_json, facts=facts)
-    if skipped:
-        lines = output.shortened(skipped, str(path))
-        if not skip_bad:
-            raise ItemsSkipped(f"{len(skipped)} items were left out (exit 4)", lines)
-        for line in lines:
-            output.note(f"skipped {line}", quiet=quiet)
-
-
-def _length(text: str) -> int | str | None:
-    """Return a number of samples, a percentile as it was written, or None for no limit."""
-    if text == "none":
-        return None
-    number = text.removesuffix("%")
-    try:
-        value = float(number)
-    except ValueError:
-        value = -1.0
-    if text.endswith("%") and 0 < value <= 100:
-        return text
-    if number == text and value >= 1 and value == int(value):
-        return int(value)
-    raise UsageProblem(f"--max-length {text}: give samples (2554), a percentile (95%) or none")
+    problem = "" if settings.skip_bad else f"{len(skipped)} items were left out (exit 4)"
+    return Written(path, "corpus", facts, listed(skipped, path), problem)

@@ -115,7 +115,7 @@ class Relevance(FromRecipe, Choosing, Foreign, Sharded, Computing, Spread):
 
 def run(settings: Relevance, console: Console) -> Written:
     """Write ``relevance.zarr``."""
-    from speechscope.corpus import selection
+    from speechscope.corpus import store
     from speechscope.networks.subject import subject_of
     from speechscope.relevance.sound import write_sounds
     from speechscope.relevance.store import Explainer, write_relevance
@@ -130,7 +130,7 @@ def run(settings: Relevance, console: Console) -> Written:
     device = choose(settings.device)
     given = (settings.checkpoint, settings.model, settings.weights, settings.corpus)
     subject = subject_of(*given, device)
-    items = selection.choose(
+    items = store.choose(
         subject.corpus,
         "test",
         ranges=None if settings.items is None else list(settings.items),

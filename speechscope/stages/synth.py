@@ -1,62 +1,58 @@
 """``speechscope synth``: a demonstration corpus."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from speechscope import recipes
-from speechscope.stages import options, output
+from speechscope.settings import Settings, argument, common, setting
+from speechscope.stages.shared import Written
+from speechscope.work.progress import Console
 
 
-def command(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The corpus folder to make.")],
-    speakers: Annotated[
-        int | None, options.setting("--speakers", "Speakers.", "synth.speakers", min=2)
-    ] = None,
-    sentences: Annotated[
-        int | None, options.setting("--sentences", "Sentences each.", "synth.sentences", min=1)
-    ] = None,
-    language: Annotated[
-        str | None, options.setting("--language", "Language.", "synth.language")
-    ] = None,
-    sphere: Annotated[
-        bool | None,
-        options.setting("--sphere/--no-sphere", "NIST SPHERE instead of RIFF.", "synth.sphere"),
-    ] = None,
-    force: options.Force = False,
-    seed: options.Seed = 0,
-    workers: options.Workers = 1,
-    quiet: options.Quiet = False,
-    as_json: options.Json = False,
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Synth(Settings):
     r"""Make a phone-labelled demonstration corpus in TIMIT layout, without a download.
 
     Needs Praat's synthesizer: pip install 'speechscope\[demo]'.
 
     Example: speechscope synth timit/ && speechscope prepare timit/
     """
-    flags = {"speakers": speakers, "sentences": sentences, "language": language, "sphere": sphere}
-    settings = recipes.resolve(recipes.DEFAULT, "synth", flags)
 
+    directory: Path = argument(..., "The corpus folder to make.", metavar="DIR")
+    speakers: int = setting(
+        40, "Speakers.", "chosen: enough voices to hold a quarter of them out", low=2
+    )
+    sentences: int = setting(10, "Sentences each.", "TIMIT: 2 SA, 5 SX and 3 SI per speaker", low=1)
+    language: str = setting("en-us", "Language.", "TIMIT's language")
+    sphere: bool = setting(
+        False,
+        "NIST SPHERE instead of RIFF.",
+        "chosen: RIFF is read everywhere; TIMIT itself is SPHERE",
+        flags="--sphere/--no-sphere",
+    )
+    force: bool = common(False, "Replace an existing output.", flags="--force -f")
+    seed: int = common(0, "Seed of everything drawn.", low=0)
+    workers: int = common(1, "Threads or processes to use.", low=1)
+
+
+def run(settings: Synth, console: Console) -> Written:
+    """Write a corpus folder."""
     from speechscope.store.staging import staged
     from speechscope.synth.corpus import is_synthetic, synthesize
-    from speechscope.work.progress import bar
 
+    directory = settings.directory
     with (
-        staged(directory, force=force, directory=True, owned=is_synthetic) as folder,
-        bar("synth", quiet=quiet) as progress,
+        staged(directory, force=settings.force, directory=True, owned=is_synthetic) as folder,
+        console.bar("synth") as progress,
     ):
-        report = synthesize(folder, seed=seed, workers=workers, progress=progress, **settings)
+        report = synthesize(folder, settings, progress)
+    console.note(
+        f"{report.speakers} speakers, {report.utterances} utterances, {report.phones} phones, "
+        f"{report.seconds / 60:.1f} min of speech"
+    )
     facts = {
         "speakers": report.speakers,
         "utterances": report.utterances,
         "phones": report.phones,
         "seconds": round(report.seconds, 1),
     }
-    output.note(
-        f"{report.speakers} speakers, {report.utterances} utterances, {report.phones} phones, "
-        f"{report.seconds / 60:.1f} min of speech",
-        quiet=quiet,
-    )
-    output.wrote(directory, "corpus folder", as_json=as_json, facts=facts)
+    return Written(directory, "corpus folder", facts)

@@ -328,7 +328,7 @@ def train_classifier(settings: Train, console: Console) -> Written | None:
 
 def train_letters(settings: Train, console: Console) -> Written:
     """Train the letter network and write it."""
-    from speechscope.corpus.alphabet import LETTERS as ALPHABET
+    from speechscope.corpus.letters import LETTERS as ALPHABET
     from speechscope.corpus.store import Corpus
     from speechscope.networks.saved import first_weights, letter_values
     from speechscope.networks.wav2letter import Wav2Letter

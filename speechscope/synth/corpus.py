@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +22,13 @@ from numpy.typing import NDArray
 from speechscope.corpus.utterances import Segment
 from speechscope.errors import SpeechscopeError
 from speechscope.store.wav import write_sound
-from speechscope.synth.espeak import Interval, segment
+from speechscope.synth.espeak import Interval, segment, word_segments
 from speechscope.synth.fresh_process import fresh_map
-from speechscope.synth.microphone import PRAAT_RATE, RATE, record
 from speechscope.synth.sentences import FIRST_SI, SA, SI_SENTENCES, SX, si_sentence
-from speechscope.synth.speakers import TEST_SHARE, Speaker, draw_speakers
-from speechscope.synth.word_times import word_segments
+from speechscope.synth.speakers import PRAAT_RATE, RATE, TEST_SHARE, Speaker, draw_speakers, record
+
+if TYPE_CHECKING:
+    from speechscope.stages.synth import Synth
 
 _EDGE = (0.09, 0.15)  # [s] of silence before and after the speech
 _NOTE = "SYNTHETIC.TXT"
@@ -39,15 +41,12 @@ class SynthReport:
 
     Parameters
     ----------
-    directory
-        The corpus folder.
     speakers, utterances, phones
         How many of each; silences and closures are phones.
     seconds
         Duration of the recordings [s].
     """
 
-    directory: Path
     speakers: int
     utterances: int
     phones: int
@@ -67,36 +66,22 @@ class _Session:
 
 def synthesize(
     directory: Path,
-    *,
-    speakers: int = 40,
-    sentences: int = 10,
-    language: str = "en-us",
-    seed: int = 0,
-    workers: int = 1,
-    sphere: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    settings: "Synth",
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> SynthReport:
     """Write a synthesized corpus in TIMIT layout.
+
+    About a quarter of the speakers are held out in ``TEST``, as in TIMIT, and read SX and SI
+    sentences that no speaker in ``TRAIN`` reads. Of a speaker's ten sentences, two are SA, five SX
+    and three SI, as in TIMIT; of fewer or more, as near to that as can be. The language is that of
+    five of the eight dialect regions; the others speak other English accents (`ACCENTS`).
 
     Parameters
     ----------
     directory
         An existing, empty folder.
-    speakers
-        How many; about a quarter are held out in ``TEST``, as in TIMIT, and read SX and SI
-        sentences that no speaker in ``TRAIN`` reads.
-    sentences
-        Per speaker. Of ten, two are SA, five SX and three SI, as in TIMIT; of fewer or more, as
-        near to that as can be.
-    language
-        eSpeak's code of the accent of five of the eight dialect regions; see
-        `speechscope.synth.espeak_symbols.ACCENTS`. The other regions speak other English accents.
-    seed
-        The same seed gives the same files.
-    workers
-        Processes at a time; the files do not depend on it.
-    sphere
-        Write NIST SPHERE files, as TIMIT's are, instead of RIFF; both are named ``.WAV``.
+    settings
+        Those of the stage; the files do not depend on the number of workers.
     progress
         Called with the number of speakers done and their total.
 
@@ -109,25 +94,19 @@ def synthesize(
         raise SpeechscopeError(
             "synth: Praat is not installed; run: pip install 'speechscope[demo]'"
         )
-    if speakers < 1 or sentences < 1:
-        raise SpeechscopeError(
-            f"synth: {speakers} speakers and {sentences} sentences; there must be at least one"
-        )
-    cast = draw_speakers(speakers, language, seed)
-    sessions = _sessions(directory, cast, sentences, seed, sphere)
+    cast = draw_speakers(settings.speakers, settings.language, settings.seed)
+    sessions = _sessions(directory, cast, settings)
     (directory / _NOTE).write_text(_note(cast), encoding="ascii")
-    utterances = phones = samples = done = 0
+    phones = samples = 0
+    imports = ("parselmouth", __name__)
     with closing(
-        fresh_map(_record, _admitted(sessions), workers, imports=("parselmouth", __name__))
+        fresh_map(_record, _admitted(sessions), settings.workers, imports=imports)
     ) as recorded:
-        for phones_read, samples_read in recorded:
-            utterances += sentences
+        for done, (phones_read, samples_read) in enumerate(recorded, 1):
             phones += phones_read
             samples += samples_read
-            done += 1
-            if progress is not None:
-                progress(done, speakers)
-    return SynthReport(directory, speakers, utterances, phones, samples / RATE)
+            progress(done, len(cast))
+    return SynthReport(len(cast), len(cast) * settings.sentences, phones, samples / RATE)
 
 
 def is_synthetic(directory: Path) -> bool:
@@ -154,10 +133,9 @@ def _admitted(sessions: list[_Session]) -> Iterator[_Session]:
         yield session
 
 
-def _sessions(
-    directory: Path, speakers: list[Speaker], sentences: int, seed: int, sphere: bool
-) -> list[_Session]:
+def _sessions(directory: Path, speakers: list[Speaker], settings: "Synth") -> list[_Session]:
     """Deal the sentences out: each split's SX in turn, each SI once as long as they last."""
+    sentences, seed = settings.sentences, settings.seed
     sa = min(len(SA), sentences // 5)
     si = 3 * (sentences - sa) // 8
     sx = sentences - sa - si
@@ -181,7 +159,7 @@ def _sessions(
         readings += [(f"SX{n}", SX[n - 1]) for n in _deal(sx_numbers[speaker.split], seat, sx)]
         readings += [(f"SI{n}", si_sentence(n)) for n in _deal(si_numbers[speaker.split], seat, si)]
         folder = directory / speaker.split / f"DR{speaker.region}" / speaker.name
-        sessions.append(_Session(speaker, tuple(readings), folder, seed, sphere))
+        sessions.append(_Session(speaker, tuple(readings), folder, seed, settings.sphere))
     return sessions
 
 

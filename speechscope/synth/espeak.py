@@ -15,9 +15,14 @@ transcription in four ways, each put right here from the waveform:
 Apart from these, eSpeak's boundaries are those of the sound, to the millisecond it rounds them to.
 Zero samples mark silence only in voices without eSpeak's echo: `speechscope.synth.speakers` draws
 no others.
+
+Words are reported as stretches of the sentence's text, and some short words together ("in the").
+A word starts with the closure of its first stop, and ends where the next word or silence starts,
+as TIMIT's ``.WRD`` files give them.
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -29,7 +34,71 @@ from scipy import signal
 
 from speechscope.corpus.utterances import Segment
 from speechscope.errors import SpeechscopeError
-from speechscope.synth.espeak_symbols import ACCENTS, CLOSURES, GLIDES, SYMBOLS, VOWELS, Shares
+
+ACCENTS: dict[str, str] = {
+    "en-us": "English (America)",
+    "en-gb": "English (Great Britain)",
+    "en-gb-x-rp": "English (Received Pronunciation)",
+    "en-gb-scotland": "English (Scotland)",
+    "en-gb-x-gbclan": "English (Lancaster)",
+}
+"""eSpeak's code → Praat's name, for the accents whose symbols all have TIMIT labels.
+
+West Midlands and Caribbean English are left out: they merge classes that TIMIT keeps apart.
+"""
+
+CLOSURES: dict[str, str] = {
+    "p": "pcl", "t": "tcl", "k": "kcl", "b": "bcl", "d": "dcl", "g": "gcl",
+    "ch": "tcl", "jh": "dcl",
+}  # fmt: skip
+"""Stop or affricate → the closure before it."""
+
+_LABELS: dict[str, str] = {
+    "b": "b", "d": "d", "ɡ": "g", "p": "p", "t": "t", "k": "k", "ɾ": "dx", "tʃ": "ch", "dʒ": "jh",
+    "f": "f", "v": "v", "θ": "th", "ð": "dh", "s": "s", "z": "z", "ʃ": "sh", "ʒ": "zh", "h": "hh",
+    "m": "m", "n": "n", "ŋ": "ng", "n̩": "en", "l": "l", "əl": "el", "ɹ": "r", "r": "r",
+    "j": "y", "w": "w", "ʍ": "w",
+    # Only before n̩, as in "button": TIMIT writes the closure and the syllabic nasal, "tcl en".
+    "ʔ": "tcl",
+    "iː": "iy", "i": "iy", "ɪ": "ih", "ᵻ": "ix", "ɛ": "eh", "æ": "ae", "a": "ae", "ɐ": "ax",
+    "ə": "ax", "ʌ": "ah", "ɑː": "aa", "ɒ": "aa", "ɔː": "ao", "ɔ": "ao", "ʊ": "uh", "uː": "uw",
+    "eɪ": "ey", "aɪ": "ay", "ɔɪ": "oy", "aʊ": "aw", "oʊ": "ow", "əʊ": "ow", "ɚ": "axr", "ɜː": "er",
+    # Scotland
+    "e": "ey", "eː": "ey", "o": "ao", "oː": "ow", "aː": "aa", "a:": "aa", "ʉ": "uh", "ʉː": "uw",
+    "ʌʉ": "aw", "ɜ": "ax", "əɹ": "er", "ʌɹ": "er",
+    # Lancaster
+    "æʊ": "aw",
+}  # fmt: skip
+
+# The second formant is half-way to the r after half of the interval, on the average of all vowels.
+_R_COLOURED = {
+    "ɑːɹ": "aa", "ɔːɹ": "ao", "oːɹ": "ao", "ɛɹ": "eh", "ɪɹ": "ih", "ʊɹ": "uh", "ʉɹ": "uw",
+}  # fmt: skip
+_CENTRING = {
+    "aɪə": ("ay", "ax"), "iə": ("iy", "ax"), "eə": ("eh", "ax"), "ʊə": ("uh", "ax"),
+    "aɪɚ": ("ay", "axr"), "aʊɚ": ("aw", "axr"), "aʊə": ("aw", "ax"),
+}  # fmt: skip
+
+Shares = tuple[tuple[str, float], ...]
+
+SYMBOLS: dict[str, Shares] = {
+    **{symbol: ((label, 1.0),) for symbol, label in _LABELS.items()},
+    **{symbol: ((vowel, 0.5), ("r", 0.5)) for symbol, vowel in _R_COLOURED.items()},
+    **{symbol: ((vowel, 0.6), (glide, 0.4)) for symbol, (vowel, glide) in _CENTRING.items()},
+}
+"""eSpeak's symbol → TIMIT labels, each with its share of the interval."""
+
+GLIDES = frozenset({"", "ʲ"})
+"""Linking glides between vowels, reported as no phone or as ʲ: they stay with the vowel before."""
+
+VOWELS = frozenset(
+    (
+        "iy", "ih", "eh", "ey", "ae", "aa", "aw", "ay", "ah", "ao",
+        "oy", "ow", "uh", "uw", "er", "ax", "ix", "axr",
+    )
+)  # fmt: skip
+"""TIMIT's labels of vowels that eSpeak speaks."""
+
 
 # Of a vowel and the l that closes its syllable: the second formant reaches the l after 50–65 %.
 _LATERAL_SHARE = 0.45
@@ -286,3 +355,78 @@ def _tidy(segments: list[Segment], rate: float) -> list[Segment]:
         tidy.append(found)
     tidy[-1] = Segment(tidy[-1].start, segments[-1].stop, tidy[-1].label)
     return tidy
+
+
+_CLOSURES = frozenset(CLOSURES.values())
+_NUCLEI = VOWELS | {"el", "en"}
+_SILENCES = frozenset({"h#", "pau", "epi"})
+
+
+def word_segments(
+    sentence: str, words: Sequence[Interval], segments: Sequence[Segment], rate: float
+) -> list[Segment]:
+    """Return start, stop and spelling of each word of a sentence, in the samples of `segments`.
+
+    Parameters
+    ----------
+    sentence
+        What was read.
+    words
+        Praat's word tier [s], empty labels left out; each label is a stretch of the sentence.
+    segments
+        The phones, contiguous.
+    rate
+        Sampling rate of `segments` [Hz].
+    """
+    tokens = [(match.start(), match.group()) for match in re.finditer(r"\S+", sentence)]
+    first: list[int] = []  # index of the first phone of each word
+    text = 0
+    stretches = []
+    for interval in words:
+        text = max(sentence.find(interval.label, text), text)
+        stretches.append((text, text + len(interval.label), interval))
+        text += len(interval.label)
+    for start, stop, interval in stretches:
+        inside = [n for n, (at, _) in enumerate(tokens) if start <= at < stop]
+        limit = _first_phone(segments, interval.stop * rate)
+        begin = _first_phone(segments, interval.start * rate)
+        found: list[int] = []
+        for n in reversed(inside):
+            at, token = tokens[n]
+            limit = begin if at == start else _last_onset(segments, begin, limit, token)
+            found.append(limit)
+        first += reversed(found)
+    ends = [*first[1:], len(segments)]
+    return [
+        Segment(segments[a].start, _end(segments, a, b), re.sub(r"[^\w']", "", token).lower())
+        for a, b, (_, token) in zip(first, ends, tokens, strict=True)
+    ]
+
+
+def _first_phone(segments: Sequence[Segment], time: float) -> int:
+    """Return the phone that starts nearest to a time, or the closure before it."""
+    starts = [segment.start for segment in segments]
+    index = bisect_left(starts, time)
+    if index == len(starts) or (index > 0 and time - starts[index - 1] < starts[index] - time):
+        index -= 1
+    if index > 0 and segments[index - 1].label in _CLOSURES:
+        index -= 1
+    return index
+
+
+def _last_onset(segments: Sequence[Segment], begin: int, limit: int, word: str) -> int:
+    """Return the phone that a one-syllable word starts with: its vowel or the consonant before."""
+    index = limit - 1
+    while index > begin + 1 and segments[index].label not in _NUCLEI:
+        index -= 1
+    if word[0].lower() in "aeiou" or index <= begin + 1:
+        return max(index, begin)
+    index -= 1
+    return index - 1 if segments[index - 1].label in _CLOSURES else index
+
+
+def _end(segments: Sequence[Segment], first: int, following: int) -> float:
+    last = following - 1
+    while last > first and segments[last].label in _SILENCES:
+        last -= 1
+    return segments[last].stop

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from speechscope.corpus.alphabet import BLANK
+from speechscope.corpus.letters import BLANK
 
 CONSTANT_TEXTS = 200
 """Texts by which a constant answer is chosen (chosen: more change it little)."""

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from speechscope.corpus.arrays import SPLIT_NAMES
 from speechscope.corpus.store import Corpus
+from speechscope.corpus.utterances import SPLITS
 
 HELD_BYTES = 1_500_000_000
 """Inputs up to this size are kept in memory; a larger corpus is read again every epoch."""
@@ -69,7 +69,7 @@ class CorpusSource:
         self._device = device
         self._items = {
             split: np.flatnonzero(corpus.splits == index)
-            for index, split in enumerate(SPLIT_NAMES)
+            for index, split in enumerate(SPLITS)
             if split in splits
         }
         self.fold = corpus.fold

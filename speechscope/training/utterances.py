@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from speechscope.corpus.alphabet import decode, encode
-from speechscope.corpus.arrays import SPLIT_NAMES
+from speechscope.corpus.letters import decode, encode
 from speechscope.corpus.store import Corpus
+from speechscope.corpus.utterances import SPLITS
 from speechscope.networks.wav2letter import Wav2Letter
 from speechscope.training.bucketing import batches
 from speechscope.training.ctc import ctc_loss, greedy, letter_error_rate
@@ -60,7 +60,7 @@ class CorpusUtterances:
 
     def utterances(self, split: str) -> NDArray[np.int64]:
         """Return the items of a split, (n,)."""
-        return np.flatnonzero(self._corpus.splits == SPLIT_NAMES.index(split))
+        return np.flatnonzero(self._corpus.splits == SPLITS.index(split))
 
     def fetch(self, items: NDArray[np.int64]) -> list[Tensor]:
         """Return the centred inputs (C, F, T) of items."""

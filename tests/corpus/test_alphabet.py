@@ -1,15 +1,6 @@
 import numpy as np
 
-from speechscope.corpus.alphabet import (
-    BLANK,
-    LETTERS,
-    NAMES,
-    OUTPUTS,
-    THRICE,
-    TWICE,
-    decode,
-    encode,
-)
+from speechscope.corpus.letters import BLANK, LETTERS, NAMES, OUTPUTS, THRICE, TWICE, decode, encode
 
 
 def spelt(text: str) -> list[int]:

@@ -9,9 +9,10 @@ import pytest
 import soundfile
 
 from speechscope.corpus.audio import read_audio
-from speechscope.corpus.layouts import LAYOUTS, find
+from speechscope.corpus.layouts import layout_of
 from speechscope.corpus.utterances import BadRecording, Marks, Segment
 from speechscope.errors import SpeechscopeError, UsageProblem
+from speechscope.registry import LAYOUTS
 
 
 def wav(path: Path, seed: int = 0) -> Path:
@@ -32,31 +33,31 @@ def test_layouts_are_told_apart(tmp_path: Path) -> None:
             path = tmp_path / kind / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
-        assert find(tmp_path / kind).name == kind
-    assert find(tmp_path / "manifest" / "manifest.csv").name == "manifest"
-    assert find(tmp_path / "lab", "textgrid").name == "textgrid"
+        assert layout_of(tmp_path / kind).name == kind
+    assert layout_of(tmp_path / "manifest" / "manifest.csv").name == "manifest"
+    assert layout_of(tmp_path / "lab", "textgrid").name == "textgrid"
 
 
 def test_what_is_no_corpus_is_named(tmp_path: Path) -> None:
     with pytest.raises(SpeechscopeError, match="is not a folder"):
-        find(tmp_path / "nothing")
+        layout_of(tmp_path / "nothing")
     with pytest.raises(SpeechscopeError, match="only: no file"):
-        find(tmp_path)
+        layout_of(tmp_path)
     wav(tmp_path / "a.wav")
     wav(tmp_path / "b.wav")
     (tmp_path / "notes.txt").touch()
     with pytest.raises(SpeechscopeError, match=r"only: 2 \.wav, 1 \.txt"):
-        find(tmp_path)
-    with pytest.raises(UsageProblem, match="choose from timit, textgrid"):
-        find(tmp_path, "praat")
-    for layout in LAYOUTS.values():
+        layout_of(tmp_path)
+    with pytest.raises(UsageProblem, match=r"layouts praat: choose from .*textgrid"):
+        layout_of(tmp_path, "praat")
+    for name in LAYOUTS.names():
         with pytest.raises(SpeechscopeError):
-            layout.scan(tmp_path)
+            layout_of(tmp_path, name).scan(tmp_path)
 
 
 def test_layouts_can_be_sent_to_another_process() -> None:
-    for layout in LAYOUTS.values():
-        assert pickle.loads(pickle.dumps(layout)).name == layout.name
+    for name in LAYOUTS.names():
+        assert pickle.loads(pickle.dumps(LAYOUTS[name](name))).name == name
 
 
 def labelled(root: Path, audio: str, labels: str) -> None:
@@ -84,7 +85,7 @@ def test_labels_lie_beside_recordings_or_in_a_tree_like_theirs(
     labelled(tmp_path, audio, labels)
     # A second speaker, so that the folders that differ are those of the speakers.
     labelled(tmp_path, audio.replace("p1", "p2"), labels.replace("p1", "p2"))
-    first, second = LAYOUTS["lab"].scan(tmp_path).utterances
+    first, second = LAYOUTS["lab"]("lab").scan(tmp_path).utterances
     assert (first.speaker, first.split, first.audio) == (speaker, split, tmp_path / audio)
     assert second.speaker == "p2"
     assert first.labels == tmp_path / labels
@@ -95,7 +96,7 @@ def test_a_label_file_is_never_given_another_speakers_recording(tmp_path: Path) 
     labelled(tmp_path, "wav/p2/a.wav", "lab/p2/a.lab")
     (tmp_path / "wav/p2/a.wav").unlink()
     wav(tmp_path / "wav/p3/a.wav")
-    found = LAYOUTS["lab"].scan(tmp_path)
+    found = LAYOUTS["lab"]("lab").scan(tmp_path)
     assert [u.speaker for u in found.utterances] == ["p1"]
     assert sorted(found.problems) == [
         f"{tmp_path}/lab/p2/a.lab: has no recording that goes with it",
@@ -106,7 +107,7 @@ def test_a_label_file_is_never_given_another_speakers_recording(tmp_path: Path) 
 def test_beside_and_mirrored_are_not_mixed(tmp_path: Path) -> None:
     labelled(tmp_path, "p1/a.wav", "p1/a.lab")
     labelled(tmp_path, "p2/a.wav", "p3/a.lab")
-    found = LAYOUTS["lab"].scan(tmp_path)
+    found = LAYOUTS["lab"]("lab").scan(tmp_path)
     assert [u.speaker for u in found.utterances] == ["p1"]
     assert len(found.problems) == 2
 
@@ -116,7 +117,7 @@ def test_labels_that_fit_two_recordings_fit_none(tmp_path: Path) -> None:
     wav(tmp_path / "two/a.wav")
     wav(tmp_path / "one/b.wav")
     shutil.copy(tmp_path / "lab/a.lab", tmp_path / "lab/b.lab")
-    found = LAYOUTS["lab"].scan(tmp_path)
+    found = LAYOUTS["lab"]("lab").scan(tmp_path)
     assert [u.name for u in found.utterances] == ["b"]
     assert any("could belong to any of" in problem for problem in found.problems)
 
@@ -124,7 +125,7 @@ def test_labels_that_fit_two_recordings_fit_none(tmp_path: Path) -> None:
 def test_a_recording_is_labelled_once(tmp_path: Path) -> None:
     labelled(tmp_path, "wav/a.wav", "lab/a.lab")
     labelled(tmp_path, "wav/a.wav", "other/a.lab")
-    found = LAYOUTS["lab"].scan(tmp_path)
+    found = LAYOUTS["lab"]("lab").scan(tmp_path)
     assert [u.labels for u in found.utterances] == [tmp_path / "lab/a.lab"]
     assert any("has labels in" in problem for problem in found.problems)
 
@@ -133,7 +134,7 @@ def test_recordings_in_one_folder_are_one_speakers(tmp_path: Path) -> None:
     root = tmp_path / "my corpus"
     for name in "abc":
         labelled(root, f"{name}.wav", f"{name}.lab")
-    found = LAYOUTS["lab"].scan(root)
+    found = LAYOUTS["lab"]("lab").scan(root)
     assert {u.speaker for u in found.utterances} == {"my_corpus"}
 
 
@@ -142,7 +143,7 @@ def test_recordings_of_one_name_keep_an_identity_of_their_own(tmp_path: Path) ->
         for speaker in ("p1", "p2"):
             labelled(tmp_path, f"{speaker}/{chapter}/a.wav", f"{speaker}/{chapter}/a.lab")
     labelled(tmp_path, "p1/c1/b.wav", "p1/c1/b.lab")
-    found = LAYOUTS["lab"].scan(tmp_path)
+    found = LAYOUTS["lab"]("lab").scan(tmp_path)
     names = [u.key for u in found.utterances]
     assert names == ["p1/b", "p1/p1_c1_a", "p1/p1_c2_a", "p2/p2_c1_a", "p2/p2_c2_a"]
 
@@ -153,7 +154,7 @@ def test_what_is_not_a_file_is_named_and_not_waited_for(tmp_path: Path) -> None:
     (tmp_path / "p1" / "c.lab").symlink_to(tmp_path / "gone")
     (tmp_path / "p1" / "round").symlink_to(tmp_path)
     with fuzzing.time_limit(5):
-        found = LAYOUTS["lab"].scan(tmp_path)
+        found = LAYOUTS["lab"]("lab").scan(tmp_path)
     assert [u.name for u in found.utterances] == ["a"]
     assert sorted(found.problems) == [
         f"{tmp_path}/p1/b.wav: is not a file",
@@ -184,7 +185,7 @@ def test_marks_are_converted_to_samples_and_end_with_the_recording() -> None:
 def test_recorded_corpora_are_read(
     real_speech: Path, folder: str, layout: str, utterances: int, speakers: int, every: int
 ) -> None:
-    found = find(real_speech / folder)
+    found = layout_of(real_speech / folder)
     scan = found.scan(real_speech / folder)
     assert (found.name, scan.problems) == (layout, ())
     assert len(scan.utterances) == utterances

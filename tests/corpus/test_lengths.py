@@ -3,7 +3,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from speechscope.corpus.lengths import percentile
+from speechscope.corpus.reading import percentile
 
 
 @pytest.mark.parametrize("share", [0.1, 5, 50, 75, 94.9, 95, 99.99, 100])

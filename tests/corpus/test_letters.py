@@ -1,7 +1,6 @@
 import pytest
 
-from speechscope.corpus.alphabet import LETTERS
-from speechscope.corpus.letters import letters_of
+from speechscope.corpus.letters import LETTERS, letters_of
 from speechscope.corpus.utterances import BadRecording
 
 

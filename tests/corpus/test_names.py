@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 from preparing import SETTINGS, run
 
-from speechscope.corpus.names import decoded, encoded
+from speechscope.corpus.arrays import decoded, encoded
 
 WINDOWS = replace(
     SETTINGS,
     unit="window",
     features="waveform",
-    max_length=None,
-    transform=replace(SETTINGS.transform, samples=400, overlap=0),
+    max_length="none",
+    length=400,
+    overlap=0,
 )
 
 
@@ -28,7 +29,7 @@ def test_texts_come_back() -> None:
 def test_many_names_are_an_array_and_metadata_does_not_grow_with_the_corpus(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("speechscope.corpus.names.FLAGS", 3)
+    monkeypatch.setattr("speechscope.corpus.arrays.FLAGS", 3)
     sizes = []
     for count in (2, 8):
         root = corpora.timit(tmp_path / f"timit{count}", speakers=count, sentences=2)

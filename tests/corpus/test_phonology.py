@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from speechscope.corpus.phone_sets import ARPABET, SAMPA_FR
-from speechscope.corpus.phones import PHONES_48, TIMIT_61
+from speechscope.corpus.phone_sets import ARPABET, PHONES_48, SAMPA_FR, TIMIT_61
 from speechscope.corpus.phonology import FEATURES, NONE, features_of, formants_of, is_french
 
 

@@ -7,9 +7,8 @@ import oracles
 import pytest
 from preparing import SETTINGS, run
 
-from speechscope.corpus.prepare import longest_kept
+from speechscope.corpus.reading import Survey
 from speechscope.corpus.store import Corpus
-from speechscope.corpus.survey import Survey
 from speechscope.errors import SpeechscopeError
 
 
@@ -74,7 +73,7 @@ def test_bad_items_are_named_and_the_rest_is_kept(tmp_path: Path) -> None:
     (folder / "SX1.PHN").write_text("0 1600 aa\n1600 1600 s\n1600 3200 xyz\n")
     (folder / "SX2.PHN").write_text("0 1600 aa\n1600 99999 s\n")
     corpus, summary = run(root, tmp_path / "c.zarr")
-    reasons = [line.split(": ", 1)[1] for line in summary.losses.skipped]
+    reasons = [line.split(": ", 1)[1] for line in summary.skipped]
     assert reasons == [
         "is truncated: 4478 of the 12800 samples in its header",
         "1600-1600 s: holds no samples",
@@ -88,7 +87,7 @@ def test_a_phone_set_that_knows_the_labels_is_named(tmp_path: Path) -> None:
     root = corpora.timit(tmp_path / "timit", speakers=1)
     _, summary = run(root, tmp_path / "c.zarr", replace(SETTINGS, phone_set="sampa-fr"))
     assert "--phone-set sampa-fr; --phone-set timit-48 knows 100% of them" in summary.notes[-1]
-    assert summary.notes[-1].startswith(f"{len(summary.losses.skipped)} labels")
+    assert summary.notes[-1].startswith(f"{len(summary.skipped)} labels")
     (root / "TRAIN/DR1/FAB00/SX1.PHN").write_text("0 1600 aa\n1600 3200 xyz\n")
     assert run(root, tmp_path / "d.zarr")[1].notes == []
 
@@ -99,9 +98,9 @@ def test_sa_sentences_and_long_segments_are_dropped_and_counted(tmp_path: Path) 
     (root / "TRAIN/DR1/FAB00/SX0.PHN").write_text("0 2554 aa\n2554 5109 s\n")
     _, summary = run(root, tmp_path / "c.zarr")
     assert summary.items == 1 + 7
-    assert summary.losses.dropped["SA sentences"] == 1
-    assert summary.losses.dropped["longer than 2554 samples"] == 1  # 2555; 2554 itself is kept
-    assert summary.losses.skipped == []
+    assert summary.dropped["SA sentences"] == 1
+    assert summary.dropped["longer than 2554 samples"] == 1  # 2555; 2554 itself is kept
+    assert summary.skipped == []
 
 
 def test_the_longest_are_dropped_by_a_percentile_of_the_training_segments(tmp_path: Path) -> None:
@@ -114,7 +113,7 @@ def test_the_longest_are_dropped_by_a_percentile_of_the_training_segments(tmp_pa
     # Lengths 100, 200, 300, 400, 500 (q is dropped before): the 75th percentile is 400.
     assert corpus.config["max_length"] == 400
     assert corpus.config["samples"] == 2554  # padded to the recipe's length all the same
-    assert summary.losses.dropped["longer than 400 samples"] == 1 + 7  # and all the test ones
+    assert summary.dropped["longer than 400 samples"] == 1 + 7  # and all the test ones
 
 
 def test_segments_are_padded_to_the_longest_where_that_is_longer(tmp_path: Path) -> None:
@@ -123,13 +122,13 @@ def test_segments_are_padded_to_the_longest_where_that_is_longer(tmp_path: Path)
     corpus, summary = run(root, tmp_path / "c.zarr", replace(SETTINGS, max_length="100%"))
     assert (corpus.config["samples"], summary.items) == (6800, 2 + 7)
     assert corpus.input_shape == (1, 201, (6800 - 122) // 145)
-    without, _ = run(root, tmp_path / "d.zarr", replace(SETTINGS, max_length=None))
+    without, _ = run(root, tmp_path / "d.zarr", replace(SETTINGS, max_length="none"))
     assert without.input_shape == corpus.input_shape
 
 
 def test_a_percentile_needs_training_segments() -> None:
     with pytest.raises(SpeechscopeError, match="no training item to take the percentile of"):
-        longest_kept(Survey(), None, "95%")
+        Survey().longest_kept(None, "95%")
 
 
 def test_dev_speakers_are_drawn_from_the_training_ones(root: Path, tmp_path: Path) -> None:
@@ -176,15 +175,15 @@ def test_z_normalisation_is_measured_on_the_whole_recording(root: Path, tmp_path
 def test_what_is_left_out_is_listed_whole_in_the_artifact(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("speechscope.corpus.parts.LISTED", 2)
+    monkeypatch.setattr("speechscope.corpus.arrays.LISTED", 2)
     folder = root.parent / "bad"
     corpora.timit(folder, speakers=1, sentences=4)
     for path in (folder / "TRAIN/DR1/FAB00").glob("*.PHN"):
         path.write_text("0 1600 aa\n1600 3200 zz\n")
     corpus, summary = run(folder, tmp_path / "c.zarr")
-    assert len(summary.losses.skipped) == 4 and len(corpus.config["skipped"]) == 2
+    assert len(summary.skipped) == 4 and len(corpus.config["skipped"]) == 2
     text = corpus.artifact.read("skipped").tobytes().decode()
-    assert text.split("\n") == summary.losses.skipped
+    assert text.split("\n") == summary.skipped
 
 
 def test_a_corpus_without_training_items_says_what_was_wrong(tmp_path: Path) -> None:

@@ -5,8 +5,7 @@ from typing import cast
 import numpy as np
 import pytest
 
-from speechscope.corpus.selection import per_class, positions
-from speechscope.corpus.store import Corpus
+from speechscope.corpus.store import Corpus, per_class, positions
 from speechscope.errors import UsageProblem
 
 

@@ -3,8 +3,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from preparing import SETTINGS
 
-from speechscope.corpus.splits import assign, default_rule
+from speechscope.corpus.splits import assign, rule_of
 from speechscope.corpus.utterances import Utterance
 from speechscope.errors import SpeechscopeError, UsageProblem
 
@@ -27,7 +28,7 @@ def by_speaker(utterances: Sequence[Utterance], found: Mapping[str, str]) -> dic
 
 def test_folders_are_followed_and_dev_speakers_drawn_from_training_ones() -> None:
     utterances = [*corpus(20, split="train"), Utterance("test", "q", "a", Path("q"))]
-    assert default_rule(utterances) == "folder"
+    assert rule_of(utterances, SETTINGS, []) == "folder"
     assert set(assign(utterances, "folder").values()) == {"train", "test"}
     found = by_speaker(utterances, assign(utterances, "folder", dev=0.25, seed=3))
     assert Counter(found.values()) == {"train": 15, "dev": 5, "test": 1}
@@ -38,7 +39,7 @@ def test_folders_are_followed_and_dev_speakers_drawn_from_training_ones() -> Non
 
 def test_a_folder_that_does_not_say_is_named() -> None:
     utterances = [*corpus(1, split="train"), Utterance("", "q", "b", Path("q/b.wav"))]
-    assert default_rule(utterances) == "share:test=0.25"
+    assert rule_of(utterances, SETTINGS, []) == "share:test=0.25"
     with pytest.raises(SpeechscopeError, match=r"q/b\.wav: no folder says"):
         assign(utterances, "folder")
 

@@ -2,7 +2,7 @@ import numpy as np
 import oracles
 import pytest
 
-from speechscope.features.deltas import delta, fill_deltas
+from speechscope.features.representations import delta, fill_deltas
 
 
 def test_an_impulse_by_hand() -> None:

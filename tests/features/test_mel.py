@@ -6,8 +6,8 @@ import oracles
 import pytest
 
 from speechscope.features import mel
-from speechscope.features.representations import representation
-from speechscope.features.transform import Transform
+from speechscope.features.representations import Representation
+from speechscope.features.stft import Transform
 
 NOISE = np.random.default_rng(6).normal(size=8000).astype(np.float32)
 
@@ -70,15 +70,15 @@ def test_no_band_is_empty(bands: int) -> None:
 @pytest.mark.parametrize("bands", [40, 128])
 def test_energies_and_logarithms_equal_sums_by_definition(bands: int) -> None:
     expected = slow_energies(NOISE[:1500], sizes(bands), bands)
-    energies, _ = representation("mel", sizes(bands)).utterance(NOISE[:1500])
-    logarithms, _ = representation("log-mel", sizes(bands)).utterance(NOISE[:1500])
+    energies, _ = Representation("mel", sizes(bands)).utterance(NOISE[:1500])
+    logarithms, _ = Representation("log-mel", sizes(bands)).utterance(NOISE[:1500])
     # Single precision: about 1e-6 of the energy, and of what leaks into a band beside it.
     np.testing.assert_allclose(energies[:, 0], expected, rtol=1e-4)
     np.testing.assert_allclose(logarithms[:, 0], np.log(expected + 1e-6), atol=1e-4)
 
 
 def test_silence_is_the_floor() -> None:
-    values, _ = representation("log-mel", sizes(40)).utterance(np.zeros(400, dtype=np.float32))
+    values, _ = Representation("log-mel", sizes(40)).utterance(np.zeros(400, dtype=np.float32))
     np.testing.assert_allclose(values, np.log(1e-6), rtol=1e-6)
 
 
@@ -86,7 +86,7 @@ def test_silence_is_the_floor() -> None:
 def test_cepstra_equal_cosine_sums_by_definition(cepstra: int, bands: int) -> None:
     energies = slow_energies(NOISE[:1500], sizes(cepstra), bands)
     expected = oracles.cosine_transform(np.log(energies + 1e-6), cepstra)
-    found, _ = representation("mfcc", sizes(cepstra)).utterance(NOISE[:1500])
+    found, _ = Representation("mfcc", sizes(cepstra)).utterance(NOISE[:1500])
     np.testing.assert_allclose(found[:, 0], expected, atol=2e-4)
 
 
@@ -96,7 +96,7 @@ def test_it_is_kaldis_filter_bank(window: int, overlap: int) -> None:
     options = kaldi_native_fbank.FbankOptions()
     options.use_log_fbank = False
     expected = kaldi(options, kaldi_native_fbank.OnlineFbank, transform, 40, NOISE)
-    found, _ = representation("mel", transform).utterance(NOISE)
+    found, _ = Representation("mel", transform).utterance(NOISE)
     # Both in single precision: 1e-5 of a band's energy measured.
     np.testing.assert_allclose(found[:, 0], expected, rtol=1e-4)
 
@@ -105,6 +105,6 @@ def test_it_is_kaldis_cepstrum() -> None:
     options = kaldi_native_fbank.MfccOptions()
     options.use_energy, options.num_ceps, options.cepstral_lifter = False, 13, 0
     expected = kaldi(options, kaldi_native_fbank.OnlineMfcc, sizes(13), 40, NOISE)
-    found, _ = representation("mfcc", sizes(13)).utterance(NOISE)
+    found, _ = Representation("mfcc", sizes(13)).utterance(NOISE)
     # Energies of this noise are near 100: the floor of 1e-6 does not show.
     np.testing.assert_allclose(found[:, 0], expected, atol=1e-4)

@@ -9,9 +9,11 @@ import scipy.signal
 import soundfile
 
 from speechscope.errors import UsageProblem
-from speechscope.features.representations import REPRESENTATIONS, representation
-from speechscope.features.scaling import Scaling
-from speechscope.features.transform import Transform
+from speechscope.features.representations import Representation, Scaling
+from speechscope.features.stft import Transform
+from speechscope.registry import REPRESENTATIONS
+from speechscope.settings import make
+from speechscope.stages.prepare import Prepare
 
 RNG = np.random.default_rng(8)
 SEGMENTS = RNG.normal(size=(2, 2554)).astype(np.float32)
@@ -28,9 +30,9 @@ def spectrum(bins: int, samples: Any = SEGMENTS) -> Any:
 
 
 @pytest.mark.parametrize("bins", BINS)
-@pytest.mark.parametrize("name", REPRESENTATIONS)
+@pytest.mark.parametrize("name", REPRESENTATIONS.names())
 def test_any_number_of_bins(name: str, bins: int) -> None:
-    made = representation(name, paper(bins), deltas=1)
+    made = Representation(name, paper(bins), deltas=1)
     values = made.segments(SEGMENTS)
     assert values.shape == (2, *made.shape) == (2, made.channels, bins, 16)
     assert values.dtype == np.float32
@@ -52,7 +54,7 @@ def test_spectra_equal_sums_by_definition(bins: int) -> None:
         "complex": [expected.real, expected.imag],
     }
     for name, wanted in channels.items():
-        found = representation(name, paper(bins)).segments(SEGMENTS)
+        found = Representation(name, paper(bins)).segments(SEGMENTS)
         # Sums of 267 products in float32; a root and a logarithm magnify what is near 0.
         tolerance = 5e-3 if name in ("sqrt-magnitude", "log-magnitude") else 2e-4
         np.testing.assert_allclose(found, np.stack(wanted, axis=1), atol=tolerance, err_msg=name)
@@ -61,12 +63,12 @@ def test_spectra_equal_sums_by_definition(bins: int) -> None:
 @pytest.mark.parametrize("bins", BINS)
 def test_magnitude_and_phase_are_polar_coordinates(bins: int) -> None:
     expected = spectrum(bins)
-    found = representation("magnitude-phase", paper(bins)).segments(SEGMENTS)
+    found = Representation("magnitude-phase", paper(bins)).segments(SEGMENTS)
     np.testing.assert_allclose(found[:, 0], np.abs(expected), atol=2e-4)
     clear = np.abs(expected) > 0.1  # a phase is as sure as its magnitude is large
     turns = np.exp(1j * found[:, 1]) - np.exp(1j * np.angle(expected))
     assert np.abs(turns[clear]).max() < 2e-3
-    silent = representation("magnitude-phase", paper(bins)).segments(np.zeros_like(SEGMENTS))
+    silent = Representation("magnitude-phase", paper(bins)).segments(np.zeros_like(SEGMENTS))
     assert not silent.any()
 
 
@@ -77,15 +79,15 @@ def test_complex_is_scipys_stft(bins: int) -> None:
         SEGMENTS.astype(float), 16000, window, 267, 122, 2 * (bins - 1), boundary=None, padded=False
     )
     expected *= window.sum()  # scipy's scale makes a steady tone its amplitude
-    made = representation("complex", paper(bins))
+    made = Representation("complex", paper(bins))
     found = made.segments(SEGMENTS)
     np.testing.assert_allclose(found[:, 0] + 1j * found[:, 1], expected, atol=2e-4)
     np.testing.assert_allclose(made.times, times)
 
 
-@pytest.mark.parametrize("name", REPRESENTATIONS)
+@pytest.mark.parametrize("name", REPRESENTATIONS.names())
 def test_a_whole_utterance_is_transformed_like_a_segment(name: str) -> None:
-    made = representation(name, paper(64), deltas=2)
+    made = Representation(name, paper(64), deltas=2)
     values, times = made.utterance(SEGMENTS[1])
     expected = made.segments(SEGMENTS)[1].transpose(2, 0, 1)
     if name == "magnitude-phase":
@@ -98,7 +100,7 @@ def test_a_whole_utterance_is_transformed_like_a_segment(name: str) -> None:
 def test_frames_of_a_long_utterance_stand_where_their_times_say() -> None:
     # Longer than one block of frames: 1600 of them.
     samples = np.random.default_rng(9).normal(size=1600 * 40).astype(np.float32)
-    made = representation("real", Transform(2554, 80, 40, 41, 16000))
+    made = Representation("real", Transform(2554, 80, 40, 41, 16000))
     values, times = made.utterance(samples)
     assert values.shape == (1599, 1, 41)
     for frame in (0, 1, 1023, 1024, 1598):
@@ -107,11 +109,11 @@ def test_frames_of_a_long_utterance_stand_where_their_times_say() -> None:
         np.testing.assert_allclose(values[frame, 0], expected[0, :, 0].real, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", REPRESENTATIONS)
+@pytest.mark.parametrize("name", REPRESENTATIONS.names())
 def test_an_utterance_shorter_than_a_window_is_one_frame(name: str) -> None:
     short = SEGMENTS[0, :100]
     padded = np.pad(short, (0, 167))
-    made = representation(name, paper(64))
+    made = Representation(name, paper(64))
     values, times = made.utterance(short)
     assert values.shape == (1, *made.shape[:2])
     np.testing.assert_array_equal(values, made.utterance(padded)[0])
@@ -122,7 +124,7 @@ def test_an_utterance_shorter_than_a_window_is_one_frame(name: str) -> None:
 @pytest.mark.parametrize("bins", [135, 201, 301])
 @pytest.mark.parametrize("name", ["complex", "magnitude-phase"])
 def test_two_channels_give_the_waveform_back(name: str, bins: int) -> None:
-    made = representation(name, paper(bins), deltas=2, normalize="gain")
+    made = Representation(name, paper(bins), deltas=2, normalize="gain")
     back = made.invert(made.segments(SEGMENTS))
     assert back is not None
     covered = 15 * 145 + 267
@@ -134,7 +136,7 @@ def test_two_channels_give_the_waveform_back(name: str, bins: int) -> None:
 @pytest.mark.parametrize("bins", [41, 51, 101])
 @pytest.mark.parametrize("name", ["real", "complex"])
 def test_inverses_equal_overlap_add_frame_by_frame(name: str, bins: int) -> None:
-    made = representation(name, Transform(400, window=100, overlap=60, bins=bins, rate=16000))
+    made = Representation(name, Transform(400, window=100, overlap=60, bins=bins, rate=16000))
     values = np.random.default_rng(10).normal(size=(2, *made.shape)).astype(np.float32)
     spectra = values[:, 0] + (1j * values[:, 1] if name == "complex" else 0)
     taper = 0.54 - 0.46 * np.cos(2 * np.pi * np.arange(100) / 99)
@@ -151,22 +153,22 @@ def test_inverses_equal_overlap_add_frame_by_frame(name: str, bins: int) -> None
 
 
 @pytest.mark.parametrize(
-    "name", sorted({*REPRESENTATIONS} - {"real", "complex", "magnitude-phase"})
+    "name", sorted({*REPRESENTATIONS.names()} - {"real", "complex", "magnitude-phase"})
 )
 def test_what_has_lost_the_phase_has_no_direct_inverse(name: str) -> None:
-    made = representation(name, paper(64))
+    made = Representation(name, paper(64))
     assert made.invert(made.segments(SEGMENTS)) is None
 
 
 def test_z_normalised_values_have_no_inverse() -> None:
-    made = representation("complex", paper(201), normalize="utterance")
+    made = Representation("complex", paper(201), normalize="utterance")
     assert made.invert(made.segments(SEGMENTS)) is None
 
 
 @pytest.mark.parametrize("scope", ["utterance", "band"])
 def test_segments_take_the_scale_of_their_utterance(scope: str) -> None:
-    plain = representation("log-mel", paper(40), deltas=1)
-    made = representation("log-mel", paper(40), deltas=1, normalize=scope)
+    plain = Representation("log-mel", paper(40), deltas=1)
+    made = Representation("log-mel", paper(40), deltas=1, normalize=scope)
     whole, _ = plain.utterance(SPEECHLIKE)
     axis = (0, 2) if scope == "utterance" else 0
     mean, deviation = (f(whole, axis=axis, keepdims=True)[0] for f in (np.mean, np.std))
@@ -178,29 +180,29 @@ def test_segments_take_the_scale_of_their_utterance(scope: str) -> None:
 
 
 def test_segments_by_themselves_are_utterances_of_their_own() -> None:
-    made = representation("log-mel", paper(40), normalize="utterance")
+    made = Representation("log-mel", paper(40), normalize="utterance")
     values = made.segments(SEGMENTS * np.array([[1], [100]], dtype=np.float32))
     np.testing.assert_allclose(values.mean(axis=(1, 2, 3)), 0, atol=1e-5)
     np.testing.assert_allclose(values.std(axis=(1, 2, 3)), 1, atol=1e-5)
 
 
 def test_it_travels_to_other_processes() -> None:
-    for name in REPRESENTATIONS:
-        made = representation(name, paper(40), deltas=2, normalize="band")
+    for name in REPRESENTATIONS.names():
+        made = Representation(name, paper(40), deltas=2, normalize="band")
         sent = pickle.loads(pickle.dumps(made))
         np.testing.assert_array_equal(sent.segments(SEGMENTS), made.segments(SEGMENTS))
 
 
 def test_axes_are_in_hertz_or_count_coefficients() -> None:
-    assert representation("real", paper(201)).axis.values[25] == 1000
-    assert representation("real", paper(201)).axis.units == "Hz"
-    cepstrum = representation("mfcc", paper(13)).axis
+    assert Representation("real", paper(201)).axis.values[25] == 1000
+    assert Representation("real", paper(201)).axis.units == "Hz"
+    cepstrum = Representation("mfcc", paper(13)).axis
     assert (cepstrum.name, cepstrum.units, cepstrum.values[-1]) == ("cepstrum", "1", 12)
 
 
 @pytest.mark.parametrize("name", ["mel", "log-mel", "gammatone", "magnitude"])
 def test_a_tone_is_found_at_its_frequency(name: str) -> None:
-    made = representation(name, paper(64))
+    made = Representation(name, paper(64))
     tone = np.sin(2 * np.pi * made.axis.values[30] * np.arange(2554) / 16000)
     values = made.segments(tone.astype(np.float32)[None])[0, 0]
     assert (values[:, 4:].argmax(axis=0) == 30).all()
@@ -217,15 +219,15 @@ def test_a_tone_is_found_at_its_frequency(name: str) -> None:
 )
 def test_what_there_is_not_is_refused(name: str, bins: int, options: dict[str, Any]) -> None:
     with pytest.raises(UsageProblem, match=r"^--(features|bins|deltas|normalize) "):
-        representation(name, paper(bins), **options)
+        make(Prepare, "prepare", {"folder": "x", "features": name, "bins": bins, **options})
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("name", REPRESENTATIONS)
+@pytest.mark.parametrize("name", REPRESENTATIONS.names())
 def test_recorded_speech(name: str, real_speech: Path) -> None:
     path = min((real_speech / "librispeech-phones" / "TEST").rglob("*.flac"))
     samples, _ = soundfile.read(path, dtype="float32")
-    made = representation(name, Transform(2554, 320, 160, 64, 16000), deltas=2, normalize="band")
+    made = Representation(name, Transform(2554, 320, 160, 64, 16000), deltas=2, normalize="band")
     values, times = made.utterance(samples)
     assert len(values) == len(times) == (len(samples) - 160) // 160
     assert np.isfinite(values).all()

@@ -1,6 +1,6 @@
 import numpy as np
 
-from speechscope.features.scaling import Scaling
+from speechscope.features.representations import Scaling
 
 # One utterance, one channel, two bands, two frames.
 VALUES = np.array([[[[1, 3], [5, 7]]]], dtype=np.float32)

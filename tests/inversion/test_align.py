@@ -46,7 +46,7 @@ class Tones:
         phase = torch.rand(count, 1, generator=generator)
         time = torch.arange(220) / 8000
         self.waveforms = torch.sin(2 * torch.pi * (frequency * time + phase))
-        self.inputs = torch.from_numpy(STFT.real(self.waveforms.numpy()))[:, None]
+        self.inputs = torch.from_numpy(STFT.spectrum(self.waveforms.numpy()).real)[:, None]
 
     def __len__(self) -> int:
         return len(self.inputs)

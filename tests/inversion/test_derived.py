@@ -10,7 +10,7 @@ from torch import Tensor
 
 from speechscope.cli import run
 from speechscope.corpus.store import Corpus
-from speechscope.features.deltas import fill_deltas
+from speechscope.features.representations import fill_deltas
 from speechscope.inversion.anneal import anneal
 from speechscope.inversion.bp import bp
 from speechscope.inversion.derived import complete, derivation, static_channels

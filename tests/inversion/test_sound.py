@@ -6,9 +6,8 @@ import torch
 
 from speechscope.errors import UsageProblem
 from speechscope.features.distances import max_cross_correlation
-from speechscope.features.representations import representation
-from speechscope.features.stft import Stft
-from speechscope.features.transform import Transform
+from speechscope.features.representations import Representation
+from speechscope.features.stft import Stft, Transform
 from speechscope.inversion.sound import griffin_lim, inverse_real, to_waveforms
 from speechscope.inversion.stimuli import STIMULI, make_stimuli
 
@@ -21,7 +20,7 @@ def test_the_inverse_equals_that_of_the_features_and_has_a_derivative(points: in
     spectra = np.random.default_rng(0).normal(size=(3, stft.bins, 16)).astype(np.float32)
     found = torch.from_numpy(spectra).requires_grad_()
     waveforms = inverse_real(stft, found)
-    np.testing.assert_allclose(waveforms.detach(), stft.inverse_real(spectra), atol=1e-5)
+    np.testing.assert_allclose(waveforms.detach(), stft.inverse(spectra), atol=1e-5)
     weights = torch.randn(waveforms.shape)
     (gradient,) = torch.autograd.grad((weights * waveforms).sum(), found)
     # Linear: the derivative along the input is the output itself.
@@ -50,7 +49,7 @@ def test_an_item_keeps_its_sound_in_another_batch() -> None:
 def test_every_modulus_is_undone(features: str) -> None:
     sounds = make_stimuli("chirps", 3, 2554, 16000, 1)
     sizes = Transform(samples=2554, window=267, overlap=122, bins=201, rate=16000)
-    spectra = torch.from_numpy(representation(features, sizes).segments(sounds)[:, 0])
+    spectra = torch.from_numpy(Representation(features, sizes).segments(sounds)[:, 0])
     expected = griffin_lim(STFT, torch.from_numpy(STFT.magnitude(sounds)), [4, 5, 6])
     found = to_waveforms(features, STFT, spectra, [4, 5, 6])
     assert float(torch.from_numpy(max_cross_correlation(expected.numpy(), found.numpy())).min()) > (

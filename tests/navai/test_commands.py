@@ -15,7 +15,7 @@ from answers import evened
 from explaining import rule, whole
 
 from speechscope.cli import run
-from speechscope.corpus.alphabet import NAMES
+from speechscope.corpus.letters import NAMES
 from speechscope.corpus.store import Corpus
 from speechscope.navai import examples
 from speechscope.navai.sound import sound_of

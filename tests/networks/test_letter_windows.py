@@ -9,7 +9,7 @@ import soundfile
 import torch
 
 from speechscope.cli import run
-from speechscope.corpus.alphabet import SPOKEN
+from speechscope.corpus.letters import SPOKEN
 from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
 from speechscope.networks.letter_windows import LetterWindows

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from speechscope.corpus.alphabet import OUTPUTS
+from speechscope.corpus.letters import OUTPUTS
 from speechscope.errors import SpeechscopeError
 from speechscope.networks.layers import BatchNorm, Conv, ReLU, output_shapes
 from speechscope.networks.wav2letter import FRAMES, Wav2Letter, masked_batch_norm, wav2letter

@@ -10,7 +10,6 @@ import pytest
 
 from speechscope.corpus.store import Corpus
 from speechscope.features.stft import centre
-from speechscope.features.transform import Transform
 from speechscope.report.figures import Axis
 from speechscope.report.look import DECIBELS, DEVIATIONS, Look, heard, pictures, waveform_picture
 
@@ -56,9 +55,9 @@ def prepared(tmp_path: Path, unit: str) -> Corpus:
     settings = {
         "segment": preparing.SETTINGS,
         "frame": replace(preparing.SETTINGS, unit="frame", features="log-mel", context=11,
-                         transform=Transform(320, 320, 160, 40, 16000)),
+                         length=320, window=320, overlap=160, bins=40),
         "window": replace(preparing.SETTINGS, unit="window", context=1,
-                          transform=Transform(4000, 4000, 3840, 1, 16000)),
+                          features="waveform", length=4000, window=4000, overlap=3840, bins=2),
     }[unit]  # fmt: skip
     corpus, _ = preparing.run(root, tmp_path / "c.zarr", settings)
     return corpus

@@ -2,7 +2,7 @@ import numpy as np
 import oracles
 import pytest
 
-from speechscope.features.transform import Transform
+from speechscope.features.stft import Transform
 from speechscope.scores.corpus import DROPPED, KEPT, PUBLISHED, REAL, round_trip
 from speechscope.scores.tables import Row
 

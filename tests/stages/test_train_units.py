@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from speechscope.cli import run
-from speechscope.corpus.alphabet import LETTERS, decode
+from speechscope.corpus.letters import LETTERS, decode
 from speechscope.corpus.store import Corpus
 from speechscope.networks.saved import load_model
 from speechscope.networks.wav2letter import Wav2Letter

@@ -12,12 +12,11 @@ import pytest
 from numpy.typing import NDArray
 from parselmouth.praat import call
 
-from speechscope.corpus.phones import PHONES_48, TIMIT_61, TO_48
+from speechscope.corpus.phone_sets import PHONES_48, TIMIT_61, TO_48
 from speechscope.corpus.utterances import Segment
 from speechscope.errors import SpeechscopeError
 from speechscope.synth import corpus
-from speechscope.synth.espeak import Interval, segment
-from speechscope.synth.espeak_symbols import ACCENTS, CLOSURES, SYMBOLS
+from speechscope.synth.espeak import ACCENTS, CLOSURES, SYMBOLS, Interval, segment
 from speechscope.synth.sentences import FIRST_SI, SA, SI_SENTENCES, SX, si_sentence
 
 RATE = 22_050

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from speechscope.errors import SpeechscopeError
-from speechscope.synth.espeak_symbols import ACCENTS
+from speechscope.synth.espeak import ACCENTS
 from speechscope.synth.speakers import MEN, WOMEN, draw_speakers
 
 

@@ -7,15 +7,18 @@ import sys
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from speechscope.corpus.layouts import timit
-from speechscope.corpus.phones import PHONES_48, TIMIT_61, TO_48
+from speechscope.corpus.layouts.timit import Timit
+from speechscope.corpus.phone_sets import PHONES_48, TIMIT_61, TO_48
+from speechscope.corpus.utterances import Segment, Utterance
 from speechscope.errors import SpeechscopeError
+from speechscope.stages.synth import Synth
 from speechscope.synth.corpus import SynthReport, is_synthetic, synthesize
 from speechscope.synth.speakers import TEST_SHARE
 
@@ -33,8 +36,8 @@ def digest(directory: Path) -> dict[str, str]:
 
 def make(directory: Path, **settings: object) -> SynthReport:
     directory.mkdir()
-    wanted = {"speakers": SPEAKERS, "sentences": SENTENCES} | settings
-    return synthesize(directory, **wanted)  # type: ignore[arg-type]
+    wanted: dict[str, Any] = {"speakers": SPEAKERS, "sentences": SENTENCES} | settings
+    return synthesize(directory, Synth(directory=directory, **wanted))
 
 
 @pytest.fixture(scope="module")
@@ -43,14 +46,18 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, SynthReport]
     return directory, make(directory, workers=2)
 
 
-def read(path: Path) -> tuple[NDArray[np.float64], list[timit.Segment]]:
+def segments(path: Path) -> list[Segment]:
+    return list(Timit().marks(Utterance("", "", path.stem, path, path)).segments)
+
+
+def read(path: Path) -> tuple[NDArray[np.float64], list[Segment]]:
     samples, _ = soundfile.read(path.with_suffix(".WAV"))
-    return samples, timit.read_segments(path.with_suffix(".PHN"))
+    return samples, segments(path.with_suffix(".PHN"))
 
 
 def test_layout_is_timits(corpus: tuple[Path, SynthReport]) -> None:
     directory, _ = corpus
-    scan = timit.scan(directory)
+    scan = Timit().scan(directory)
     assert scan.problems == ()
     assert len(scan.utterances) == SPEAKERS * SENTENCES
     speakers = {(u.split, u.speaker) for u in scan.utterances}
@@ -66,8 +73,7 @@ def test_layout_is_timits(corpus: tuple[Path, SynthReport]) -> None:
 
 def test_report_counts_what_was_written(corpus: tuple[Path, SynthReport]) -> None:
     directory, report = corpus
-    labels = [timit.read_segments(path) for path in directory.rglob("*.PHN")]
-    assert report.directory == directory
+    labels = [segments(path) for path in directory.rglob("*.PHN")]
     assert (report.speakers, report.utterances) == (SPEAKERS, SPEAKERS * SENTENCES)
     assert report.phones == sum(map(len, labels))
     assert report.seconds == pytest.approx(sum(segments[-1].stop for segments in labels) / 16_000)
@@ -97,8 +103,8 @@ def test_labels_are_contiguous_timit_phones(corpus: tuple[Path, SynthReport]) ->
 def test_words_and_text_are_those_read(corpus: tuple[Path, SynthReport]) -> None:
     for path in corpus[0].glob("*/*/*/*.TXT"):
         start, stop, sentence = path.read_text().strip().split(" ", 2)
-        words = timit.read_segments(path.with_suffix(".WRD"))
-        phones = timit.read_segments(path.with_suffix(".PHN"))
+        words = segments(path.with_suffix(".WRD"))
+        phones = segments(path.with_suffix(".PHN"))
         assert (int(start), int(stop)) == (0, phones[-1].stop)
         assert [word.label for word in words] == [
             "".join(c for c in word.lower() if c.isalpha() or c == "'") for word in sentence.split()
@@ -188,7 +194,7 @@ def test_default_corpus_holds_all_48_classes_in_both_splits(tmp_path: Path) -> N
             TO_48[segment.label]
             for path in (tmp_path / "default" / split).rglob("*.PHN")
             if not path.name.startswith("SA")
-            for segment in timit.read_segments(path)
+            for segment in segments(path)
             if segment.stop - segment.start <= 2554
         )
         assert {phone for phone in PHONES_48 if counts[phone] < least} == set()
@@ -196,7 +202,8 @@ def test_default_corpus_holds_all_48_classes_in_both_splits(tmp_path: Path) -> N
 
 def test_progress_counts_speakers(tmp_path: Path) -> None:
     calls: list[tuple[int, int]] = []
-    make(tmp_path / "p", speakers=2, sentences=1, progress=lambda *call: calls.append(call))
+    settings = Synth(directory=tmp_path, speakers=2, sentences=1)
+    synthesize(tmp_path, settings, lambda *call: calls.append(call))
     assert calls == [(1, 2), (2, 2)]
 
 
@@ -221,7 +228,6 @@ def test_missing_praat_says_what_to_install(
     [
         ({"language": "fr"}, "--language fr.*en-us"),
         ({"sentences": 500}, "500 sentences per speaker .* ask for fewer"),
-        ({"speakers": 0}, "at least one"),
     ],
 )
 def test_impossible_corpora_are_refused(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from speechscope.corpus.utterances import Segment
-from speechscope.synth.espeak import Interval
-from speechscope.synth.word_times import word_segments
+from speechscope.synth.espeak import Interval, word_segments
 
 RATE = 1000.0
 

@@ -3,8 +3,7 @@ import oracles
 import pytest
 import torch
 
-from speechscope.corpus.alphabet import BLANK, OUTPUTS, encode
-from speechscope.corpus.letters import letters_of
+from speechscope.corpus.letters import BLANK, OUTPUTS, encode, letters_of
 from speechscope.training.ctc import (
     BEAM,
     constant_answer,

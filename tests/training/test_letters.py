@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from speechscope import recipes
-from speechscope.corpus.alphabet import OUTPUTS, encode
-from speechscope.corpus.letters import letters_of
+from speechscope.corpus.letters import OUTPUTS, encode, letters_of
 from speechscope.errors import SpeechscopeError, UsageProblem
 from speechscope.networks.wav2letter import Wav2Letter
 from speechscope.store.checkpoint import _check_plain

@@ -218,7 +218,7 @@ def test_what_shards_of_a_corpus_left_out_is_what_one_run_does(
         elif number % 5 == 1:
             path.with_suffix(".PHN").unlink()
     for listed in (1000, 3):
-        monkeypatch.setattr("speechscope.corpus.parts.LISTED", listed)
+        monkeypatch.setattr("speechscope.corpus.arrays.LISTED", listed)
         run(tmp_path, "prepare", "timit", "-f", "-o", "whole.zarr", code=4)
         whole = capsys.readouterr().err.splitlines()[:-1]
         said: list[str] = []

@@ -1,52 +1,88 @@
-"""The corpus layouts, and which of them a folder has."""
+"""How a corpus folder is laid out: what every layout gives, and which of them a folder has."""
 
 from collections import Counter
 from pathlib import Path
-from typing import Protocol
 
-from speechscope.corpus.files import check_folder, walk
-from speechscope.corpus.layouts.label_files import LabelFiles
-from speechscope.corpus.layouts.librispeech import LibriSpeech
-from speechscope.corpus.layouts.manifest import NAMES, Manifest
-from speechscope.corpus.layouts.textgrid import TextGrids
-from speechscope.corpus.layouts.timit import Timit
-from speechscope.corpus.utterances import Marks, Scan, Utterance
-from speechscope.errors import SpeechscopeError, UsageProblem
+from speechscope.corpus.files import check_folder, ordered, read_text, walk
+from speechscope.corpus.utterances import BadRecording, Marks, Scan, Utterance
+from speechscope.errors import SpeechscopeError
+from speechscope.registry import LAYOUTS
+
+MANIFESTS = ("manifest.csv", "manifest.tsv")
 
 
-class Layout(Protocol):
-    """A way to lay out recordings and their labels in folders.
+class Layout:
+    """A way to lay out recordings and their labels in folders; registered in `LAYOUTS`.
 
-    Layouts hold no state: threads can share them.
+    Layouts hold nothing but their name: threads can share them.
+
+    Attributes
+    ----------
+    name
+        That of the registry.
+    rank
+        A folder that could have several layouts is taken for the one of the lowest rank, and then
+        for the first by name.
+    needs
+        What a folder has to hold, for the message where it does not.
     """
 
-    name: str
-    tiers: bool
-    """Whether a label file holds several tiers, so that `marks` can be asked for one."""
+    rank = 100
+    needs = "recording with labels"
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name
 
     def knows(self, name: str) -> bool:
         """Whether a file of this lower-case name marks the layout."""
-        ...
+        return False
 
     def scan(self, root: Path) -> Scan:
-        """Find the utterances of a folder; raises SpeechscopeError where there is none."""
-        ...
+        """Find the utterances of a folder, and what of it cannot be used.
+
+        Raises
+        ------
+        SpeechscopeError
+            There is no such folder, or no such recording in it.
+        """
+        check_folder(root)
+        problems: list[str] = []
+        found = self.utterances(root, problems)
+        if not found:
+            raise SpeechscopeError(f"{root} holds no {self.needs}")
+        return ordered(found, problems, root)
+
+    def utterances(self, root: Path, problems: list[str]) -> list[Utterance]:
+        """Find the utterances of a folder, in any order; add what is wrong to `problems`."""
+        raise NotImplementedError
 
     def marks(self, utterance: Utterance, tier: str | None = None) -> Marks:
-        """Read the time marks of an utterance; raises BadRecording."""
-        ...
+        """Read the time marks of an utterance, of one tier where a file has several.
+
+        Raises
+        ------
+        BadRecording
+            There are none, or they are malformed or run backwards.
+        """
+        raise NotImplementedError
 
     def text(self, utterance: Utterance) -> str:
-        """Read the words of an utterance; raises BadRecording."""
-        ...
+        """Read the words of an utterance: those of the file beside it.
+
+        Raises
+        ------
+        BadRecording
+            There are none.
+        """
+        if utterance.text is None:
+            raise BadRecording("has no .txt beside it")
+        words = read_text(utterance.text).split()
+        if not words:
+            raise BadRecording(f"{utterance.text.name} is empty")
+        return " ".join(words)
 
 
-_ALL: tuple[Layout, ...] = (Timit(), TextGrids(), LibriSpeech(), LabelFiles(), Manifest())
-LAYOUTS: dict[str, Layout] = {layout.name: layout for layout in _ALL}
-"""By name, in the order in which a folder that could have several is taken for one of them."""
-
-
-def find(root: Path, name: str | None = None) -> Layout:
+def layout_of(root: Path, name: str | None = None) -> Layout:
     """Return the layout of a folder (or of a manifest file).
 
     A manifest at the top of the folder is taken before anything else: somebody put it there.
@@ -65,26 +101,25 @@ def find(root: Path, name: str | None = None) -> Layout:
     UsageProblem
         There is no layout of that name.
     """
+    if name is None and not root.is_file():
+        check_folder(root)
+    if name is None and (root.is_file() or any((root / n).is_file() for n in MANIFESTS)):
+        name = "manifest"
     if name is not None:
-        if name not in LAYOUTS:
-            raise UsageProblem(f"no layout is called {name}; choose from {', '.join(LAYOUTS)}")
-        return LAYOUTS[name]
-    if root.is_file():
-        return LAYOUTS["manifest"]
-    check_folder(root)
-    if any((root / manifest).is_file() for manifest in NAMES):
-        return LAYOUTS["manifest"]
+        layout: Layout = LAYOUTS[name](name)
+        return layout
+    every = sorted((LAYOUTS[n](n) for n in LAYOUTS.names()), key=lambda one: (one.rank, one.name))
     kinds: Counter[str] = Counter()
     marked: set[str] = set()
     for _, files in walk(root, lambda _: True, []):
         for file in map(str.lower, files):
             kinds[Path(file).suffix or "without suffix"] += 1
-            marked.update(layout.name for layout in _ALL if layout.knows(file))
-    for layout in _ALL[:-1]:
+            marked.update(layout.name for layout in every if layout.knows(file))
+    for layout in every:
         if layout.name in marked:
             return layout
     there = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(5)) or "no file"
     raise SpeechscopeError(
         f"{root} holds no labels speechscope knows (.PHN, .TextGrid, .trans.txt, .lab, or "
-        f"{NAMES[0]} at its top), only: {there}"
+        f"{MANIFESTS[0]} at its top), only: {there}"
     )

@@ -9,10 +9,10 @@
 import re
 from pathlib import Path
 
-from speechscope.corpus.files import check_folder, read_text
-from speechscope.corpus.layouts.pairs import scan_pairs
-from speechscope.corpus.utterances import BadRecording, Marks, Scan, Segment, Utterance
-from speechscope.errors import SpeechscopeError
+from speechscope.corpus.files import paired, read_text
+from speechscope.corpus.layouts import Layout
+from speechscope.corpus.utterances import BadRecording, Marks, Segment, Utterance
+from speechscope.registry import LAYOUTS
 
 SUFFIXES = (".lab", ".xlabel")
 HTK_UNIT = 1e-7  # seconds
@@ -24,84 +24,55 @@ _XLABEL = re.compile(rf"\s*({_NUMBER})\s+-?\d{{1,9}}(?:\s+(.*?))?\s*", re.ASCII)
 _TIMED = re.compile(rf"\s*({_NUMBER})\s+({_NUMBER})\s+(\S+)(?:\s.*)?", re.ASCII)
 
 
-class LabelFiles:
-    """See the module."""
+@LAYOUTS.register("lab")
+class LabelFiles(Layout):
+    """See the module; label files lie beside the recordings or mirrored, see `paired`."""
 
-    name = "lab"
-    tiers = False
+    rank = 4
+    needs = "recording that a .lab goes with"
 
     def knows(self, name: str) -> bool:
-        """Whether a file of this lower-case name marks the layout."""
+        """See `Layout`."""
         return name.endswith(SUFFIXES)
 
-    def scan(self, root: Path) -> Scan:
-        """Find recordings with a ``.lab`` beside them or mirrored, see `scan_pairs`.
-
-        Raises
-        ------
-        SpeechscopeError
-            There is no such folder, or no such recording in it.
-        """
-        check_folder(root)
-        found = scan_pairs(root, SUFFIXES, (".txt",))
-        if not found.utterances:
-            raise SpeechscopeError(f"{root} holds no recording that a .lab goes with")
-        return found
+    def utterances(self, root: Path, problems: list[str]) -> list[Utterance]:
+        """See `Layout`."""
+        return paired(root, SUFFIXES, (".txt",), problems)
 
     def marks(self, utterance: Utterance, tier: str | None = None) -> Marks:
-        """Read a label file; times are in seconds.
-
-        Raises
-        ------
-        BadRecording
-            It is in none of the three formats, or times run backwards.
-        """
+        """See `Layout`; refuses what is in none of the three formats. Times are in seconds."""
         if utterance.labels is None:
             raise BadRecording("has no .lab that goes with it")
         name = utterance.labels.name
-        lines = read_text(utterance.labels).split("\n")
-        header = next((n for n, line in enumerate(lines, 1) if line.strip() == "#"), 0)
-        numbered = [(n, line) for n, line in enumerate(lines, 1) if n > header and line.strip()]
+        lines = list(enumerate(read_text(utterance.labels).split("\n"), 1))
+        header = next((n for n, line in lines if line.strip() == "#"), 0)
+        numbered = [(n, line) for n, line in lines if n > header and line.strip()]
         segments = _xlabel(numbered, name) if header else _timed(numbered, name)
         return Marks(tuple(segments), per_second=True).check(name)
 
-    def text(self, utterance: Utterance) -> str:
-        """Read the ``.txt`` beside the recording.
 
-        Raises
-        ------
-        BadRecording
-            There is none, or it is empty.
-        """
-        if utterance.text is None:
-            raise BadRecording("has no .txt beside it")
-        words = read_text(utterance.text).split()
-        if not words:
-            raise BadRecording(f"{utterance.text.name} is empty")
-        return " ".join(words)
+def _fields(
+    lines: list[tuple[int, str]], pattern: re.Pattern[str], form: str, name: str
+) -> list[tuple[str, ...]]:
+    matches = [(number, pattern.fullmatch(line)) for number, line in lines]
+    for number, match in matches:
+        if match is None:
+            raise BadRecording(f"{name} line {number} is not `{form}`")
+    return [match.groups() for _, match in matches if match is not None]
 
 
 def _xlabel(lines: list[tuple[int, str]], name: str) -> list[Segment]:
     segments: list[Segment] = []
     start = 0.0
-    for number, line in lines:
-        match = _XLABEL.fullmatch(line)
-        if match is None:
-            raise BadRecording(f"{name} line {number} is not `end colour label`")
-        stop = float(match[1])
+    for end, label in _fields(lines, _XLABEL, "end colour label", name):
         # xlabel's fields are separated by semicolons; the first is the label.
-        segments.append(Segment(start, stop, (match[2] or "").split(";")[0].strip()))
-        start = stop
+        segments.append(Segment(start, float(end), (label or "").split(";")[0].strip()))
+        start = float(end)
     return segments
 
 
 def _timed(lines: list[tuple[int, str]], name: str) -> list[Segment]:
-    rows = []
-    for number, line in lines:
-        match = _TIMED.fullmatch(line)
-        if match is None:
-            raise BadRecording(f"{name} line {number} is not `start end label`")
-        rows.append(match.groups())
+    rows = _fields(lines, _TIMED, "start end label", name)
     whole = all(start.isdecimal() and stop.isdecimal() for start, stop, _ in rows)
     if rows and whole and max(int(stop) for _, stop, _ in rows) < SHORTEST:
         raise BadRecording(

@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from speechscope.corpus.files import SPLIT_FOLDERS, check_folder, ordered, read_text, word
+from speechscope.corpus.layouts import MANIFESTS, Layout
 from speechscope.corpus.utterances import BadRecording, Marks, Scan, Segment, Utterance
 from speechscope.errors import SpeechscopeError
+from speechscope.registry import LAYOUTS
 
-NAMES = ("manifest.csv", "manifest.tsv")
 _TIMED = ("start", "end", "label")
 
 
@@ -32,26 +33,14 @@ class _Entry:
     problem: str = ""
 
 
-class Manifest:
-    """See the module."""
-
-    name = "manifest"
-    tiers = False
-
-    def knows(self, name: str) -> bool:
-        """Whether a file of this lower-case name marks the layout."""
-        return name in NAMES
+@LAYOUTS.register("manifest")
+class Manifest(Layout):
+    """See the module; `layout_of` takes one at the top of a folder before anything else."""
 
     def scan(self, root: Path) -> Scan:
-        """Read a manifest, or the ``manifest.csv`` or ``.tsv`` of a folder.
+        """See `Layout`; reads a manifest, or the ``manifest.csv`` or ``.tsv`` of a folder.
 
         A recording with a malformed row is left out as a whole, and named.
-
-        Raises
-        ------
-        SpeechscopeError
-            There is no manifest, its header lacks columns, it is no table, or nothing in it can be
-            used.
         """
         path = _table(root)
         try:
@@ -70,38 +59,21 @@ class Manifest:
             entry = entries.setdefault(audio, _Entry(*_who(path, cells), line))
             if not entry.problem:
                 entry.problem = _add(entry, cells, len(row) - len(header), path, line)
-        found: list[Utterance] = []
-        for audio, entry in entries.items():
-            utterance = _utterance(path, audio, entry)
-            if entry.problem:
-                problems.append(f"{utterance.audio}: {entry.problem}")
-            else:
-                found.append(utterance)
+        found = [_utterance(path, audio, e) for audio, e in entries.items() if not e.problem]
+        problems += [f"{path.parent / a}: {e.problem}" for a, e in entries.items() if e.problem]
         if not found:
             why = f"; the first of {len(problems)} problems: {problems[0]}" if problems else ""
             raise SpeechscopeError(f"{path} lists no usable recording{why}")
         return ordered(found, problems, path.parent)
 
     def marks(self, utterance: Utterance, tier: str | None = None) -> Marks:
-        """Return the time marks, in seconds.
-
-        Raises
-        ------
-        BadRecording
-            The manifest gives none.
-        """
+        """See `Layout`: those of the table, in seconds."""
         if utterance.marks is None:
             raise BadRecording("has no start, end and label in the manifest")
         return utterance.marks
 
     def text(self, utterance: Utterance) -> str:
-        """Return the words.
-
-        Raises
-        ------
-        BadRecording
-            The manifest gives none.
-        """
+        """See `Layout`: the words in the table."""
         if utterance.transcript is None:
             raise BadRecording("has no text in the manifest")
         return utterance.transcript
@@ -111,10 +83,10 @@ def _table(root: Path) -> Path:
     if root.is_file():
         return root
     check_folder(root)
-    for name in NAMES:
+    for name in MANIFESTS:
         if (root / name).is_file():
             return root / name
-    raise SpeechscopeError(f"{root} holds no {' or '.join(NAMES)}")
+    raise SpeechscopeError(f"{root} holds no {' or '.join(MANIFESTS)}")
 
 
 def _rows(path: Path) -> list[tuple[int, list[str]]]:

@@ -18,12 +18,12 @@ from pathlib import Path
 from praatio.utilities import errors as praatio_errors
 from praatio.utilities import textgrid_io
 
-from speechscope.corpus.files import check_folder, read_text
+from speechscope.corpus.files import paired, read_text
+from speechscope.corpus.layouts import Layout
 from speechscope.corpus.layouts.librispeech import SUFFIX as TRANS_SUFFIX
 from speechscope.corpus.layouts.librispeech import words_of
-from speechscope.corpus.layouts.pairs import scan_pairs
-from speechscope.corpus.utterances import BadRecording, Marks, Scan, Segment, Utterance
-from speechscope.errors import SpeechscopeError
+from speechscope.corpus.utterances import BadRecording, Marks, Segment, Utterance
+from speechscope.registry import LAYOUTS
 
 PHONE_TIERS = (
     "phones", "phone", "phonetic", "phonalign", "mau", "segments", "segment", "phonemes", "phoneme",
@@ -66,51 +66,32 @@ class Tier:
     segments: tuple[Segment, ...]
 
 
-class TextGrids:
-    """See the module."""
+@LAYOUTS.register("textgrid")
+class TextGrids(Layout):
+    """See the module; TextGrids lie beside the recordings or mirrored, see `paired`."""
 
-    name = "textgrid"
-    tiers = True
+    rank = 2
+    needs = "recording that a .TextGrid goes with"
 
     def knows(self, name: str) -> bool:
-        """Whether a file of this lower-case name marks the layout."""
+        """See `Layout`."""
         return name.endswith(".textgrid")
 
-    def scan(self, root: Path) -> Scan:
-        """Find recordings with a TextGrid beside them or mirrored, see `scan_pairs`.
-
-        Raises
-        ------
-        SpeechscopeError
-            There is no such folder, or no such recording in it.
-        """
-        check_folder(root)
-        found = scan_pairs(root, (".textgrid",), (".txt", ".lab"))
-        if not found.utterances:
-            raise SpeechscopeError(f"{root} holds no recording that a .TextGrid goes with")
-        return found
+    def utterances(self, root: Path, problems: list[str]) -> list[Utterance]:
+        """See `Layout`."""
+        return paired(root, (".textgrid",), (".txt", ".lab"), problems)
 
     def marks(self, utterance: Utterance, tier: str | None = None) -> Marks:
-        """Read one tier, in seconds; without a name the phone tier, see `PHONE_TIERS`.
+        """See `Layout`: one tier, in seconds; without a name the phone tier, see `PHONE_TIERS`.
 
-        Raises
-        ------
-        BadRecording
-            The file is malformed or cut short, has no such tier, has it twice, or it is one of
-            points.
+        Refuses a file that is malformed or cut short, has no such tier or two, or one of points.
         """
         path = _grid(utterance)
         chosen = _choose(read(path), (tier,) if tier else PHONE_TIERS, utterance.speaker, path)
         return Marks(chosen.segments, per_second=True).check(path.name)
 
     def text(self, utterance: Utterance) -> str:
-        """Return the words: of the file beside the recording, or else of the tier of words.
-
-        Raises
-        ------
-        BadRecording
-            There is neither.
-        """
+        """See `Layout`: of the file beside the recording, or else of the tier of words."""
         path = _grid(utterance)
         if utterance.text is not None:
             words = read_text(utterance.text).split()

@@ -1,1 +1,250 @@
-"""What an item of a corpus is: a phone segment, a frame, a window, an utterance."""
+"""What an item of a corpus is: how recordings are cut into items, and items read again."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from speechscope.features.representations import Representation
+from speechscope.features.stft import Float, Transform
+from speechscope.store.artifact import Artifact
+
+if TYPE_CHECKING:
+    from speechscope.stages.prepare import Prepare
+
+Indices = NDArray[np.integer[Any]]
+Rows = dict[str, NDArray[Any]]
+"""What each array of a unit grows by, by its name."""
+
+DIMS = ("channel", "frequency", "time")
+PER_UTTERANCE = "utterance_edge"
+SPAN = 1_000_000
+"""Samples of waveform read at once; about a minute, one chunk."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A labelled stretch of a recording: its class and its samples [start, stop)."""
+
+    label: int
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One utterance, read and labelled.
+
+    Parameters
+    ----------
+    samples
+        The waveform (n,) at the corpus' rate.
+    pieces
+        What may become items, in order.
+    letters
+        Its words as indices of letters, (characters,); None unless letters were asked for.
+    training
+        Whether it is of the training split.
+    """
+
+    samples: Float
+    pieces: tuple[Piece, ...]
+    letters: NDArray[np.int16] | None
+    training: bool
+
+
+@dataclass(frozen=True)
+class Column:
+    """An array that grows with the corpus.
+
+    Parameters
+    ----------
+    name, dtype, dims, attributes
+        As stored; `dims` names the first dimension and those of a row.
+    row
+        Shape of a row.
+    role
+        ``rows``: what a cut gives is stored as it is. ``edges``: a cut gives lengths, stored are
+        their cumulative sums from 0. Else the name of another array: a cut gives indices into its
+        own rows of that array, stored are indices into the whole.
+    """
+
+    name: str
+    dtype: type[np.generic]
+    dims: tuple[str, ...]
+    attributes: Mapping[str, Any]
+    row: tuple[int, ...] = ()
+    role: str = "rows"
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Some recordings cut into items.
+
+    Parameters
+    ----------
+    rows
+        What each array of the unit grows by.
+    counts
+        Items of each recording; none of one that could not be read.
+    total
+        Sum of the training inputs in float64, of the shape of ``mean``.
+    summed
+        How many inputs `total` is the sum of.
+    """
+
+    rows: Rows
+    counts: list[int]
+    total: NDArray[np.float64]
+    summed: int
+
+
+class View:
+    """Reads items of one shape as a network is given them.
+
+    Parameters
+    ----------
+    artifact
+        A corpus.
+    """
+
+    def __init__(self, artifact: Artifact) -> None:
+        self._artifact = artifact
+        self._config: dict[str, Any] = artifact.record["config"]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(channel, frequency, time) of one item."""
+        raise NotImplementedError
+
+    def read(self, items: Indices) -> Float:
+        """Return inputs as stored, (N, channel, frequency, time)."""
+        raise NotImplementedError
+
+
+class Unit:
+    """A way to cut recordings into items; registered in `UNITS`, shared by threads.
+
+    A unit gives the arrays that grow (`columns`), the `shape` of what a network is given, and for a
+    recording what they grow by (`items`) and the sum of its inputs (`add`).
+
+    Parameters
+    ----------
+    settings
+        Those of the stage, its sizes resolved.
+
+    Attributes
+    ----------
+    edge
+        The dimension of ``waveform_offset``.
+    view
+        Reads its items; None: they are of many lengths.
+    """
+
+    edge = PER_UTTERANCE
+    view: type[View] | None = None
+
+    def __init__(self, settings: "Prepare") -> None:
+        self.settings = settings
+
+    @cached_property
+    def representation(self) -> Representation:
+        """What becomes of the samples."""
+        chosen = self.settings
+        transform = Transform(
+            chosen.length, chosen.window, chosen.overlap, chosen.bins, chosen.sample_rate
+        )
+        return Representation(chosen.features, transform, chosen.deltas, chosen.normalize)
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the channels of an input."""
+        return self.representation.channel_names
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the mean over the training split, along `DIMS`."""
+        raise NotImplementedError
+
+    def columns(self) -> list[Column]:
+        """Return the arrays that grow, beside those every corpus has: here those of every unit."""
+        rate = self.settings.sample_rate
+        sample = {"units": "sample", "sampling_frequency": rate}
+        return [
+            Column("waveform", np.float32, ("sample",), {"units": "1", "sampling_frequency": rate}),
+            Column("waveform_offset", np.int64, (self.edge,), sample, role="edges"),
+            Column("label", np.int32, ("item",), {}),
+            Column("start", np.int64, ("item",), sample),
+            Column("stop", np.int64, ("item",), sample),
+        ]
+
+    def times(self) -> NDArray[np.float64] | None:
+        """Return the coordinate ``time`` of an input [s]; None: it has none."""
+        return None
+
+    def items(self, recording: Recording) -> Rows:
+        """Return what the arrays grow by for one recording; a length for those of edges."""
+        raise NotImplementedError
+
+    def add(self, rows: Rows, total: NDArray[np.float64]) -> int:
+        """Add the inputs of a recording's items to their sum; return how many they are."""
+        raise NotImplementedError
+
+    def cut(self, recordings: Sequence[Recording | None]) -> Cut:
+        """Cut recordings into items; None stands for one that could not be read."""
+        total, summed = np.zeros(self.shape), 0
+        found: list[Rows | None] = []
+        for recording in recordings:
+            rows = None if recording is None else self.items(recording)
+            if recording is not None and rows is not None and recording.training:
+                summed += self.add(rows, total)
+            found.append(rows)
+        counts = [0 if rows is None else len(rows["start"]) for rows in found]
+        return Cut({c.name: _joined(c, found) for c in self.columns()}, counts, total, summed)
+
+
+def _joined(column: Column, found: Sequence[Rows | None]) -> NDArray[Any]:
+    """Put what an array grows by for each recording together."""
+    parts: list[NDArray[Any]] = [np.empty((0, *column.row), dtype=column.dtype)]
+    before = 0
+    for rows in found:
+        if rows is None:
+            unread = int(column.dims == (PER_UTTERANCE,))  # a length for each, 0 where unread
+            parts.append(np.zeros((unread, *column.row), dtype=column.dtype))
+            continue
+        values = rows[column.name].reshape(-1, *column.row)
+        parts.append(values + before if before else values)
+        if column.role not in ("rows", "edges"):
+            before += len(rows[column.role])
+    return np.concatenate(parts)
+
+
+def covered(
+    at: NDArray[np.int64], pieces: Sequence[Piece]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the points that lie in a piece, and its class: the last one's where pieces overlap."""
+    found = np.full(len(at), -1, dtype=np.int64)
+    for piece in pieces:
+        low, high = np.searchsorted(at, (piece.start, piece.stop))
+        found[low:high] = piece.label
+    chosen = np.flatnonzero(found >= 0)
+    return chosen, found[chosen]
+
+
+def stretches(artifact: Artifact, starts: Indices, stops: Indices) -> Iterator[tuple[int, Float]]:
+    """Yield (row, samples) for stretches [start, stop) of ``waveform``, in the order they lie in.
+
+    Stretches are mostly neighbours: one read of `SPAN` samples serves many.
+    """
+    total = int(artifact.array("waveform").shape[0])
+    first = last = 0
+    samples = np.empty(0, dtype=np.float32)
+    for row in np.argsort(starts, kind="stable"):
+        start, stop = int(starts[row]), int(stops[row])
+        if stop > last or start < first:
+            first, last = start, max(stop, min(start + SPAN, total))
+            samples = artifact.read("waveform", slice(first, last))
+        yield int(row), samples[start - first : stop - first]

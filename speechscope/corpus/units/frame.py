@@ -4,32 +4,25 @@ An item's input is the frame at ``centre`` and the `context` // 2 on each side o
 ends of a recording the outermost frame is repeated (chosen: the paper does not say).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from speechscope.corpus.units.cut import (
+from speechscope.corpus.units import (
+    PER_UTTERANCE,
     Column,
-    Coordinate,
-    Cut,
-    Piece,
+    Indices,
     Recording,
-    frequency,
-    item_columns,
-    item_rows,
-    joined,
-    lengths,
-    waveform_columns,
+    Rows,
+    Unit,
+    View,
+    covered,
 )
-from speechscope.features.representations import Representation
+from speechscope.features.stft import Float
+from speechscope.registry import UNITS
+from speechscope.store.artifact import Artifact
 
 
-def neighbours(
-    centres: NDArray[np.integer], first: NDArray[np.integer], last: NDArray[np.integer], width: int
-) -> NDArray[np.int64]:
+def neighbours(centres: Indices, first: Indices, last: Indices, width: int) -> NDArray[np.int64]:
     """Return the frames of each item's context, (N, width).
 
     Parameters
@@ -44,106 +37,87 @@ def neighbours(
     return np.asarray(clipped, dtype=np.int64)
 
 
-@dataclass(frozen=True)
-class FrameUnit:
-    """Frames as items.
+class FrameView(View):
+    """Frames with context, put together from the frames around ``centre``."""
 
-    Parameters
-    ----------
-    representation
-        What becomes of a whole recording.
-    context
-        Frames an item is made of, an odd number.
-    window, hop
-        Length of a frame, and from one to the next [samples].
-    rate
-        Sampling rate [Hz].
-    """
+    def __init__(self, artifact: Artifact) -> None:
+        super().__init__(artifact)
+        self._context = int(self._config["context"])
+        self._centre = artifact.read("centre")
+        edges, utterance = artifact.read("frame_offset"), artifact.read("utterance")
+        self._first, self._last = edges[utterance], edges[utterance + 1] - 1
 
-    representation: Representation
-    context: int
-    window: int
-    hop: int
-    rate: int
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """See `View`; time is the context."""
+        channels, bins = self._artifact.array("input").shape[1:]
+        return int(channels), int(bins), self._context
+
+    def read(self, items: Indices) -> Float:
+        """See `View`."""
+        used = neighbours(self._centre[items], self._first[items], self._last[items], self._context)
+        frames = self._artifact.read_items("input", used.ravel())
+        context = frames.reshape(*used.shape, *frames.shape[1:])
+        return np.ascontiguousarray(context.transpose(0, 2, 3, 1))
+
+
+@UNITS.register("frame")
+class FrameUnit(Unit):
+    """Frames of whole recordings, items where a labelled stretch covers their middle."""
+
+    view = FrameView
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """See `Unit`: an item, its context put together."""
+        return self.representation.channels, self.settings.bins, self.settings.context
 
     def columns(self) -> list[Column]:
-        """Return ``input [frame, channel, frequency]`` and the index ``centre [item]``."""
-        axis = self.representation.axis
-        row = (self.representation.channels, len(axis.values))
-        attributes = {"long_name": self.representation.name, "units": "1"}
+        """See `Unit`: ``input [frame, channel, frequency]`` and the index ``centre [item]``."""
+        dims, attributes = ("frame", "channel", "frequency"), {"units": "1"}
+        name = {"long_name": self.settings.features}
         return [
-            Column("input", np.float32, ("frame", "channel", "frequency"), attributes, row=row),
+            Column("input", np.float32, dims, name | attributes, row=self.shape[:2]),
             Column("frame_time", np.float32, ("frame",), {"units": "s"}),
-            Column("frame_offset", np.int64, ("utterance_edge",), {"units": "1"}, role="edges"),
-            Column("centre", np.int64, ("item",), {"units": "1"}, role="input"),
-            *waveform_columns(self.rate, "utterance_edge"),
-            *item_columns(self.rate),
+            Column("frame_offset", np.int64, (PER_UTTERANCE,), attributes, role="edges"),
+            Column("centre", np.int64, ("item",), attributes, role="input"),
+            *super().columns(),
         ]
 
-    def coordinates(self) -> list[Coordinate]:
-        """Return the frequency axis and the distance of each frame of the context [s]."""
-        away = (np.arange(self.context) - self.context // 2) * (self.hop / self.rate)
-        return [
-            frequency(self.representation.axis),
-            Coordinate("time", away, ("time",), {"units": "s"}),
-        ]
+    def times(self) -> NDArray[np.float64]:
+        """See `Unit`: the distance of each frame of the context."""
+        chosen = self.settings
+        hop = chosen.window - chosen.overlap
+        away = np.arange(chosen.context) - chosen.context // 2
+        return np.asarray(away * (hop / chosen.sample_rate))
 
-    def mean(self) -> tuple[tuple[int, ...], tuple[str, ...]]:
-        """Return the shape and dimensions of one item, its context put together."""
-        axis = self.representation.axis
-        shape = (self.representation.channels, len(axis.values), self.context)
-        return shape, ("channel", "frequency", "time")
-
-    def cut(self, recordings: Sequence[Recording]) -> Cut:
-        """Transform recordings; a frame is an item where a piece covers its middle."""
-        shape, _ = self.mean()
-        total, summed = np.zeros(shape), 0
-        inputs, times, centres, pieces, counts = [], [], [], [], []
-        before = 0
-        for recording in recordings:
-            frames, middle = self.representation.utterance(recording.samples)
-            at = np.round(middle * self.rate).astype(np.int64)
-            chosen, labels = covered(at, recording.pieces)
-            starts = np.clip(at[chosen] - self.window // 2, 0, None)
-            stops = np.clip(at[chosen] - self.window // 2 + self.window, 0, len(recording.samples))
-            pieces += [Piece(*row) for row in zip(labels, starts, stops, strict=True)]
-            if recording.training and len(chosen):
-                total += self._sum(frames, chosen)
-                summed += len(chosen)
-            inputs.append(frames)
-            times.append(middle.astype(np.float32))
-            centres.append(before + chosen)
-            counts.append(len(chosen))
-            before += len(frames)
-        rows: dict[str, NDArray[Any]] = {
-            "input": joined(inputs, shape[:2]),
-            "frame_time": joined(times),
-            "frame_offset": lengths(inputs),
-            "centre": np.concatenate([np.empty(0, dtype=np.int64), *centres]),
-            "waveform": joined([recording.samples for recording in recordings]),
-            "waveform_offset": lengths([recording.samples for recording in recordings]),
-            **item_rows(pieces),
+    def items(self, recording: Recording) -> Rows:
+        """See `Unit`."""
+        window, samples = self.settings.window, recording.samples
+        frames, middle = self.representation.utterance(samples)
+        at = np.round(middle * self.settings.sample_rate).astype(np.int64)
+        chosen, labels = covered(at, recording.pieces)
+        starts = at[chosen] - window // 2
+        return {
+            "input": frames,
+            "frame_time": middle.astype(np.float32),
+            "frame_offset": np.array([len(frames)]),
+            "centre": chosen,
+            "waveform": samples,
+            "waveform_offset": np.array([len(samples)]),
+            "label": labels,
+            "start": np.clip(starts, 0, None),
+            "stop": np.clip(starts + window, 0, len(samples)),
         }
-        return Cut(rows, counts, total, summed)
 
-    def _sum(self, frames: NDArray[np.float32], centres: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return the sum of the items' inputs, (channel, frequency, time)."""
-        count = len(frames)
-        edges = np.zeros(len(centres), dtype=np.int64)
-        used = neighbours(centres, edges, edges + count - 1, self.context)
-        # How often a frame stands at each place of a context: no item has to be put together.
-        weights = np.stack([np.bincount(column, minlength=count) for column in used.T])
-        sums = weights.astype(np.float64) @ frames.reshape(count, -1).astype(np.float64)
-        return sums.reshape(self.context, *frames.shape[1:]).transpose(1, 2, 0)
-
-
-def covered(
-    at: NDArray[np.int64], pieces: Sequence[Piece]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the points that lie in a piece, and its class: the last one's where pieces overlap."""
-    found = np.full(len(at), -1, dtype=np.int64)
-    for piece in pieces:
-        low, high = np.searchsorted(at, (piece.start, piece.stop))
-        found[low:high] = piece.label
-    chosen = np.flatnonzero(found >= 0)
-    return chosen, found[chosen]
+    def add(self, rows: Rows, total: NDArray[np.float64]) -> int:
+        """See `Unit`; no item has to be put together."""
+        frames, centres = rows["input"], rows["centre"]
+        if len(centres):
+            count, edges = len(frames), np.zeros(len(centres), dtype=np.int64)
+            used = neighbours(centres, edges, edges + count - 1, self.settings.context)
+            # How often a frame stands at each place of a context.
+            weights = np.stack([np.bincount(column, minlength=count) for column in used.T])
+            sums = weights.astype(np.float64) @ frames.reshape(count, -1).astype(np.float64)
+            total += sums.reshape(-1, *frames.shape[1:]).transpose(1, 2, 0)
+        return len(centres)

@@ -1,29 +1,14 @@
 """Phone segments: cut out by their time marks and padded to one length (Churchman 2015, sec. 3)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from speechscope.corpus.units.cut import (
-    Column,
-    Coordinate,
-    Cut,
-    Float,
-    Piece,
-    Recording,
-    frequency,
-    item_columns,
-    item_rows,
-    joined,
-    lengths,
-    waveform_columns,
-)
-from speechscope.features.representations import Representation
-from speechscope.features.scaling import SCOPES, Scaling
-from speechscope.features.stft import centred
+from speechscope.corpus.units import DIMS, Column, Cut, Indices, Piece, Recording, Unit, View
+from speechscope.features.representations import SCOPES, Scaling
+from speechscope.features.stft import Float, centred
+from speechscope.registry import UNITS
 
 AT_ONCE = 64
 """Segments padded and transformed at a time: near 1 MB, which stays in the cache."""
@@ -33,86 +18,89 @@ SUMMED = 64
 """Items added up in single precision, before the sums are in double: four times as fast."""
 
 
-@dataclass(frozen=True)
-class SegmentUnit:
-    """Segments as items, each transformed on its own.
+class SegmentView(View):
+    """Segments: rows of ``input``."""
 
-    Parameters
-    ----------
-    representation
-        What becomes of the padded samples.
-        Segments are padded to its length with zeros on both sides (sec. 3.2).
-    rate
-        Sampling rate [Hz].
-    speech
-        Whether the room around a segment holds what was said there, rather than zeros.
-    duration
-        Whether a last channel holds the segment's length everywhere, ln(seconds / `LENGTH_UNIT`):
-        padded to one length, segments do not show it plainly.
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """See `View`."""
+        channels, bins, frames = self._artifact.array("input").shape[1:]
+        return int(channels), int(bins), int(frames)
+
+    def read(self, items: Indices) -> Float:
+        """See `View`."""
+        return self._artifact.read_items("input", items)
+
+
+@UNITS.register("segment")
+class SegmentUnit(Unit):
+    """Segments, each transformed on its own, padded with zeros on both sides (sec. 3.2).
+
+    The settings `padding`: ``speech`` leaves what was said around a segment in its place; and
+    `duration`: a last channel holds the segment's length everywhere, ln(seconds / `LENGTH_UNIT`):
+    padded to one length, segments do not show it plainly.
     """
 
-    representation: Representation
-    rate: int
-    speech: bool = False
-    duration: bool = False
+    edge = "item_edge"
+    view = SegmentView
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """See `Unit`."""
+        return (*super().channels, *["duration"] * self.settings.duration)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """See `Unit`: an item."""
+        return len(self.channels), *self.representation.shape[1:]
 
     def columns(self) -> list[Column]:
-        """Return ``input [item, channel, frequency, time]``, the waveforms, and where they lay."""
-        shape, dims = self.mean()
-        attributes = {"long_name": self.representation.name, "units": "1"}
+        """See `Unit`: ``input [item, channel, frequency, time]``."""
+        attributes = {"long_name": self.settings.features, "units": "1"}
+        dims = ("item", *DIMS)
         return [
-            Column("input", np.float32, ("item", *dims), attributes, row=shape),
-            *waveform_columns(self.rate, "item_edge"),
-            *item_columns(self.rate),
+            Column("input", np.float32, dims, attributes, row=self.shape),
+            *super().columns(),
         ]
 
-    def coordinates(self) -> list[Coordinate]:
-        """Return the frequency axis [Hz] and the centre of each frame [s] in the segment."""
-        return [
-            frequency(self.representation.axis),
-            Coordinate("time", self.representation.times, ("time",), {"units": "s"}),
-        ]
+    def times(self) -> NDArray[np.float64]:
+        """See `Unit`: the centre of each frame in the padded segment."""
+        return self.representation.times
 
-    def mean(self) -> tuple[tuple[int, ...], tuple[str, ...]]:
-        """Return the shape and dimensions of one item."""
-        channels, bins, frames = self.representation.shape
-        return (channels + self.duration, bins, frames), ("channel", "frequency", "time")
-
-    def cut(self, recordings: Sequence[Recording]) -> Cut:
-        """Cut out and transform the pieces of recordings."""
-        waveforms: list[Float] = []
-        pieces: list[Piece] = []
-        training: list[bool] = []
-        for recording in recordings:
-            waveforms += [self._waveform(recording.samples, p) for p in recording.pieces]
-            pieces += recording.pieces
-            training += [recording.training] * len(recording.pieces)
-        (shape, _), samples = self.mean(), self.representation.transform.samples
-        scaling = self._scaling(recordings)
-        spectra = np.empty((len(pieces), *shape), dtype=np.float32)
+    def cut(self, recordings: Sequence[Recording | None]) -> Cut:
+        """See `Unit`; the segments of all recordings are transformed together."""
+        read = [recording for recording in recordings if recording is not None]
+        waveforms = [self._waveform(r.samples, piece) for r in read for piece in r.pieces]
+        pieces = [piece for r in read for piece in r.pieces]
+        training = np.array([r.training for r in read for _ in r.pieces], dtype=bool)
+        representation, scaling = self.representation, self._scaling(read)
+        spectra = np.empty((len(pieces), *self.shape), dtype=np.float32)
         for first in range(0, len(pieces), AT_ONCE):
             part = slice(first, first + AT_ONCE)
-            padded = centred(waveforms[part], samples)
+            padded = centred(waveforms[part], self.settings.length)
             own = scaling and Scaling(scaling.mean[part], scaling.deviation[part])
-            if self.duration:
-                spectra[part, :-1] = self.representation.segments(padded, own)
+            if self.settings.duration:
+                spectra[part, :-1] = representation.segments(padded, own)
                 spectra[part, -1] = self._lengths(pieces[part])
             else:
-                self.representation.segments(padded, own, spectra[part])
-        rows: dict[str, NDArray[Any]] = {
+                representation.segments(padded, own, spectra[part])
+        nothing = np.empty(0, dtype=np.float32)
+        rows = {
             "input": spectra,
-            "waveform": joined(waveforms),
-            "waveform_offset": lengths(waveforms),
-            **item_rows(pieces),
+            "waveform": np.concatenate([nothing, *waveforms]),
+            "waveform_offset": np.array([len(waveform) for waveform in waveforms], dtype=np.int64),
+            "label": np.array([piece.label for piece in pieces], dtype=np.int32),
+            "start": np.array([piece.start for piece in pieces], dtype=np.int64),
+            "stop": np.array([piece.stop for piece in pieces], dtype=np.int64),
         }
-        counts = [len(recording.pieces) for recording in recordings]
-        return Cut(rows, counts, _sum(spectra, np.array(training, dtype=bool)), sum(training))
+        counts = [0 if recording is None else len(recording.pieces) for recording in recordings]
+        return Cut(rows, counts, _sum(spectra, training), int(training.sum()))
 
     def _waveform(self, samples: Float, piece: Piece) -> Float:
         """Return the samples of a piece, with those around it where they are wanted."""
-        if not self.speech:
+        if self.settings.padding != "speech":
             return samples[piece.start : piece.stop]
-        size = self.representation.transform.samples
+        size = self.settings.length
         start = piece.start - (size - (piece.stop - piece.start)) // 2
         out = np.zeros(size, dtype=np.float32)
         low, high = max(start, 0), min(start + size, len(samples))
@@ -121,13 +109,13 @@ class SegmentUnit:
 
     def _lengths(self, pieces: Sequence[Piece]) -> NDArray[np.float64]:
         """Return the channel of lengths, (N, 1, 1)."""
-        lasted = np.array([piece.stop - piece.start for piece in pieces]) / self.rate
-        return np.log(lasted / LENGTH_UNIT)[:, None, None]
+        samples = np.array([piece.stop - piece.start for piece in pieces])
+        return np.log(samples / self.settings.sample_rate / LENGTH_UNIT)[:, None, None]
 
     def _scaling(self, recordings: Sequence[Recording]) -> Scaling | None:
         """Return the z-normalisation of every piece, measured on its whole recording."""
         used = [recording for recording in recordings if recording.pieces]
-        if self.representation.normalize not in SCOPES or not used:
+        if self.settings.normalize not in SCOPES or not used:
             return None
         scalings = [self.representation.scaling(recording.samples) for recording in used]
         return Scaling.join(scalings, [len(recording.pieces) for recording in used])

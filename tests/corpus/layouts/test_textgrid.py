@@ -162,7 +162,10 @@ def test_pauses_of_the_forced_aligner_get_a_label_and_others_none(tmp_path: Path
 
 def test_of_several_speakers_tiers_the_utterances_own_is_read(tmp_path: Path) -> None:
     one = tiers("bo - words", "bo - phones")
-    assert [s.label for s in TextGrids().marks(grid(tmp_path, one)).segments] == ["sil", "a"]
+    assert [s.label for s in TextGrids().marks(grid(tmp_path, one)).segments] == [
+        "sil",
+        "a",
+    ]
     names = ("al - words", "al - phones", "bo - words", "bo - phones")
     text = tiers(*names).replace(
         '"bo - phones"\n0\n1\n2\n0\n0.5\n""', '"bo - phones"\n0\n1\n2\n0\n0.5\n"!"'

@@ -9,16 +9,18 @@ from preparing import SETTINGS, run
 
 from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
-from speechscope.features.transform import Transform
 
 FRAMES = replace(
     SETTINGS,
     unit="frame",
-    transform=Transform(samples=320, window=320, overlap=160, bins=12, rate=16000),
+    length=320,
+    window=320,
+    overlap=160,
+    bins=12,
     features="log-mel",
     deltas=2,
     context=5,
-    max_length=None,
+    max_length="none",
 )
 
 
@@ -93,7 +95,7 @@ def test_recordings_that_cannot_be_read_leave_the_others_in_place(tmp_path: Path
     whole, _ = run(root, tmp_path / "whole.zarr", FRAMES)
     (root / "TRAIN/DR1/FAB00/SX1.WAV").write_bytes(b"RIFF")
     corpus, summary = run(root, tmp_path / "c.zarr", FRAMES)
-    assert len(summary.losses.skipped) == 1
+    assert len(summary.skipped) == 1
     assert set(corpus.artifact.read("utterance")) == {0, 2, 3, 4, 5}
     kept = np.flatnonzero(whole.artifact.read("utterance") != 1)
     everything = np.arange(len(corpus.labels))

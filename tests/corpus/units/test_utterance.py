@@ -9,15 +9,17 @@ from preparing import SETTINGS, run
 
 from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
-from speechscope.features.transform import Transform
 
 UTTERANCES = replace(
     SETTINGS,
     unit="utterance",
     labels="letter",
-    transform=Transform(samples=400, window=400, overlap=240, bins=20, rate=16000),
+    length=400,
+    window=400,
+    overlap=240,
+    bins=20,
     features="log-mel",
-    max_length=None,
+    max_length="none",
 )
 TEXTS = ("She had your dark suit", "Don't ask me", "well-known", "ÉTÉ")
 
@@ -82,8 +84,8 @@ def test_the_mean_is_that_of_the_training_frames(corpus: Corpus) -> None:
 
 def test_utterances_above_the_limit_are_dropped(root: Path, tmp_path: Path) -> None:
     # A quarter each of 8000, 9600, 11200 and 12800 samples.
-    _, summary = run(root, tmp_path / "c.zarr", replace(UTTERANCES, max_length=11199))
-    assert (summary.items, summary.losses.dropped["longer than 11199 samples"]) == (10, 10)
+    _, summary = run(root, tmp_path / "c.zarr", replace(UTTERANCES, max_length="11199"))
+    assert (summary.items, summary.dropped["longer than 11199 samples"]) == (10, 10)
     half, _ = run(root, tmp_path / "d.zarr", replace(UTTERANCES, max_length="50%"))
     assert set(half.artifact.read("stop")) == {8000, 9600}
 
@@ -93,7 +95,7 @@ def test_a_text_that_cannot_be_spelt_is_named(root: Path, tmp_path: Path) -> Non
     for path, text in zip(sorted((bad / "TRAIN").rglob("*.WAV")), ("in 1998", "ok"), strict=True):
         path.with_suffix(".TXT").write_text(f"0 12800 {text}\n")
     _, summary = run(bad, tmp_path / "c.zarr", UTTERANCES)
-    reasons = [line.split(": ", 1)[1] for line in summary.losses.skipped]
+    reasons = [line.split(": ", 1)[1] for line in summary.skipped]
     assert reasons[0] == "its text has '1', which is none of a to z"
     assert len(reasons) == 1 + 2  # the test ones have no text
     assert summary.items == 1

@@ -9,14 +9,16 @@ from preparing import SETTINGS, run
 
 from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
-from speechscope.features.transform import Transform
 
 WINDOWS = replace(
     SETTINGS,
     unit="window",
-    transform=Transform(samples=4000, window=160, overlap=0, bins=2, rate=16000),
+    length=4000,
+    window=160,
+    overlap=0,
+    bins=2,
     features="waveform",
-    max_length=None,
+    max_length="none",
 )
 
 
@@ -88,7 +90,7 @@ def test_windows_of_speakers_cover_whole_recordings_of_every_split(
 ) -> None:
     settings = replace(WINDOWS, labels="speaker", split="recordings:0.3", drop_sa=False)
     corpus, summary = run(root, tmp_path / "c.zarr", settings)
-    assert summary.losses.dropped["of speakers outside the training folder"] == 4
+    assert summary.dropped["of speakers outside the training folder"] == 4
     assert corpus.classes == corpus.classes_folded == ("FAB00", "FAB10", "FAB20", "FAB30")
     assert len(corpus.labels) == 16 * 80
     speakers = corpus.artifact.read("speaker")
@@ -106,7 +108,7 @@ def test_of_speakers_recorded_once_none_is_recognized(tmp_path: Path) -> None:
         corpora.utterance(tmp_path / "timit/TEST/DR1/FAB30", f"SX{sentence}", seed=sentence)
     settings = replace(WINDOWS, labels="speaker", split="recordings:0.3", drop_sa=False)
     corpus, summary = run(tmp_path / "timit", tmp_path / "c.zarr", settings)
-    assert summary.losses.dropped["of speakers with one recording"] == 3
+    assert summary.dropped["of speakers with one recording"] == 3
     assert corpus.classes == ("FAB30",)
     assert len(corpus.items("test")) == len(corpus.items("train")) == 80
 
