@@ -1,4 +1,4 @@
-"""This checkout against an older one: the same commands, in turn, on the same inputs.
+"""Measure this checkout against an older one: the same commands, in turn, on the same inputs.
 
     python benchmarks/versions.py OLD_CHECKOUT CORPUS_FOLDER [--repeats 5] [--only epoch,bp]
 
