@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import typer
 
-from speechscope.cli import app, run
+from speechscope.cli import build, run
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SCRIPTS = sorted(EXAMPLES.glob("*.sh"))
-GROUP = typer.main.get_command(app)
+GROUP = typer.main.get_command(build())
 NAMED = r"\$\{([A-Z]+):-([^}]*)\}"
 """A setting with what it is by default."""
 
