@@ -36,6 +36,10 @@ PRESENTATION = {
 USUAL = ("quiet", "json")
 
 
+LAYERS = tuple(f"{stem}{n}" for stem in ("conv", "norm", "relu", "pool", "fc") for n in range(1, 6))
+"""Names of layers that the shell is offered; a network may have others."""
+
+
 def build(only: str | None = None) -> typer.Typer:
     """Return the app; with `only`, the other commands have their help and no options."""
     app = typer.Typer(
@@ -203,12 +207,13 @@ def _help(entry: Declared) -> str:
 
 def _offered(entry: Declared) -> Callable[[str], list[str]] | None:
     """Return what offers the shell the names that go on from what is typed; of a list, the last."""
-    if not entry.completions:
+    names = LAYERS if entry.name == "layer" else entry.completions
+    if not names:
         return None
 
     def complete(incomplete: str) -> list[str]:
         before, comma, last = incomplete.rpartition(",") if entry.many else ("", "", incomplete)
-        return [before + comma + name for name in entry.completions if name.startswith(last)]
+        return [before + comma + name for name in names if name.startswith(last)]
 
     return complete
 

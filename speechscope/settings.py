@@ -253,9 +253,12 @@ def declared(kind: type) -> tuple[Declared, ...]:
         default = ... if field.default is dataclasses.MISSING else field.default
         base = typing.get_args(inner)[0] if many else inner
         own.append(Declared(field.name, base, many, optional, default, field.metadata["setting"]))
-    order = ("argument", "setting", "option", "common")
-    ranks = {entry: (0, 1, 1, 2)[order.index(entry.said.kind)] for entry in own}
-    return tuple(sorted(own, key=lambda entry: ranks[entry]))
+
+    def place(entry: Declared) -> tuple[int, bool]:
+        rank = {"argument": 0, "setting": 2, "option": 2, "common": 3}[entry.said.kind]
+        return 1 if entry.name == "recipe" else rank, entry.name not in kind.__annotations__
+
+    return tuple(sorted(own, key=place))
 
 
 def defaults(kind: type, stage: str, recipe: str) -> dict[str, Any]:
