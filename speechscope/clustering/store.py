@@ -14,7 +14,6 @@ from speechscope.corpus.phonology import FEATURES, features_of, formants_of
 from speechscope.networks.subject import Subject
 from speechscope.store.writer import CHUNK_BYTES, ArtifactWriter, flag_attributes
 from speechscope.work.local import Executor
-from speechscope.work.tasks import ordered_map
 
 CELL = ("layer", "reduction", "algorithm")
 DIMS: dict[str, tuple[str, ...]] = {
@@ -59,7 +58,7 @@ def write_clusters(
     """
     _put_items(writer, work, layers)
     found: list[dict[str, NDArray[Any]]] = []
-    with ordered_map(work, layers, executor, writer.folder) as results:
+    with executor.ordered_map(work, layers, writer.folder) as results:
         for arrays in results:
             found.append(arrays)
             if progress is not None:

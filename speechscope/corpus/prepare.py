@@ -23,7 +23,6 @@ from speechscope.registry import UNITS
 from speechscope.store.shards import Shard
 from speechscope.store.writer import ArtifactWriter
 from speechscope.work.local import Executor, Serial
-from speechscope.work.tasks import ordered_map
 
 if TYPE_CHECKING:
     from speechscope.stages.prepare import Prepare
@@ -71,7 +70,7 @@ def prepare(
     UsageProblem
         The settings do not fit together, or do not fit this corpus.
     """
-    spread = partial(ordered_map, executor=executor or Serial(), folder=writer.folder)
+    spread = partial((executor or Serial()).ordered_map, folder=writer.folder)
     phones = None
     if settings.marked and settings.phone_set != AS_IS:
         phones = phone_set(settings.phone_set, settings.mapping)

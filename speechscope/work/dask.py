@@ -20,6 +20,7 @@ from typing import Any
 
 from speechscope.errors import SpeechscopeError
 from speechscope.work.local import AHEAD, Executor, Result, Task
+from speechscope.work.processes import shared
 
 ANSWER = 10.0  # seconds for a scheduler to answer (chosen)
 PATIENCE = 300.0
@@ -47,7 +48,7 @@ class Dask(Executor):
 
     @contextmanager
     def ordered_map(
-        self, function: Callable[[Task], Result], tasks: Iterable[Task]
+        self, function: Callable[[Task], Result], tasks: Iterable[Task], folder: Path | None = None
     ) -> Iterator[Iterator[Result]]:
         """See `speechscope.work.local.Executor`.
 
@@ -56,12 +57,13 @@ class Dask(Executor):
         SpeechscopeError
             The scheduler is lost, there are no workers, or a task ends every worker it is given to.
         """
-        flight = _Flight(self._client, function, iter(tasks))
-        try:
-            yield flight.results()
-        finally:
-            with suppress(Exception):  # there may be no scheduler any more
-                flight.cancel()
+        with shared(function, folder) as there:
+            flight = _Flight(self._client, there, iter(tasks))
+            try:
+                yield flight.results()
+            finally:
+                with suppress(Exception):  # there may be no scheduler any more
+                    flight.cancel()
 
 
 class _Flight:

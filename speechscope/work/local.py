@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 from speechscope.errors import UsageProblem
@@ -42,12 +43,22 @@ class Executor(Protocol):
     computing: AbstractContextManager[object] = nullcontext()
 
     def ordered_map(
-        self, function: Callable[[Task], Result], tasks: Iterable[Task]
+        self, function: Callable[[Task], Result], tasks: Iterable[Task], folder: Path | None = None
     ) -> AbstractContextManager[Iterator[Result]]:
         """Give ``function(task)`` for every task, in the order of the tasks, in bounded memory.
 
         The results do not depend on the executor as long as `function` depends on its task alone.
         When the block ends, however it ends, nothing is running and nothing more is begun.
+
+        Parameters
+        ----------
+        folder
+            Where an output is being built; other processes find the function there.
+
+        Raises
+        ------
+        SpeechscopeError
+            The function cannot be sent to other processes.
         """
         ...
 
@@ -57,7 +68,7 @@ class Serial(Executor):
 
     @contextmanager
     def ordered_map(
-        self, function: Callable[[Task], Result], tasks: Iterable[Task]
+        self, function: Callable[[Task], Result], tasks: Iterable[Task], folder: Path | None = None
     ) -> Iterator[Iterator[Result]]:
         """See `Executor`."""
         yield map(function, tasks)
@@ -71,7 +82,7 @@ class Threads(Executor):
 
     @contextmanager
     def ordered_map(
-        self, function: Callable[[Task], Result], tasks: Iterable[Task]
+        self, function: Callable[[Task], Result], tasks: Iterable[Task], folder: Path | None = None
     ) -> Iterator[Iterator[Result]]:
         """See `Executor`."""
         pool = ThreadPoolExecutor(self._workers)
@@ -106,7 +117,7 @@ class Overlapping(Executor):
 
     @contextmanager
     def ordered_map(
-        self, function: Callable[[Task], Result], tasks: Iterable[Task]
+        self, function: Callable[[Task], Result], tasks: Iterable[Task], folder: Path | None = None
     ) -> Iterator[Iterator[Result]]:
         """See `Executor`."""
         import torch

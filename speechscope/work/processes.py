@@ -26,13 +26,11 @@ from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any
 
 from speechscope import __version__
 from speechscope.errors import SpeechscopeError
 from speechscope.work.local import AHEAD, Executor, Result, Task
-
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 LOSSES = 3
 """Times that processes may die before it is taken for a property of the task (chosen)."""
@@ -48,7 +46,7 @@ class Processes(Executor):
 
     @contextmanager
     def ordered_map(
-        self, function: Callable[[Task], Result], tasks: Iterable[Task]
+        self, function: Callable[[Task], Result], tasks: Iterable[Task], folder: Path | None = None
     ) -> Iterator[Iterator[Result]]:
         """See `speechscope.work.local.Executor`.
 
@@ -57,11 +55,12 @@ class Processes(Executor):
         SpeechscopeError
             Processes died `LOSSES` times; what they were at is begun again until then.
         """
-        pool = _Pool(self._workers)
-        try:
-            yield _in_order(pool, function, iter(tasks), AHEAD * self._workers)
-        finally:
-            pool.end()
+        with shared(function, folder) as there:
+            pool = _Pool(self._workers)
+            try:
+                yield _in_order(pool, there, iter(tasks), AHEAD * self._workers)
+            finally:
+                pool.end()
 
 
 class _Pool:
@@ -183,17 +182,6 @@ class SharedFunction:
         """
         return _opened(self)(*arguments)
 
-    def check(self) -> None:
-        """Refuse to go on with an output that is not being written any more.
-
-        Raises
-        ------
-        SpeechscopeError
-            It is not.
-        """
-        if not self.path.exists():
-            raise SpeechscopeError(f"{self.path.parent} is not being written any more")
-
 
 _OPEN: dict[Path, Any] = {}
 """The function this process was last given."""
@@ -240,8 +228,10 @@ def _importable(directory: str) -> Iterator[None]:
 
 
 @contextmanager
-def shared(function: Function, folder: Path, executor: Executor) -> Iterator[Function]:
-    """Give what an executor is to be given in the place of a function, while the block lasts.
+def shared(
+    function: Callable[[Task], Result], folder: Path | None
+) -> Iterator[Callable[[Task], Result]]:
+    """Give what other processes are given in the place of a function, while the block lasts.
 
     Parameters
     ----------
@@ -253,9 +243,7 @@ def shared(function: Function, folder: Path, executor: Executor) -> Iterator[Fun
     SpeechscopeError
         It cannot be pickled.
     """
-    if not executor.elsewhere:
-        yield function
-        return
+    assert folder is not None
     directory = str(Path.cwd())
     try:
         with _importable(directory):
@@ -269,8 +257,7 @@ def shared(function: Function, folder: Path, executor: Executor) -> Iterator[Fun
     path = folder.resolve() / f".function-{uuid.uuid4().hex}"
     path.write_bytes(data)
     try:
-        digest = hashlib.sha256(data).hexdigest()
-        yield cast("Function", SharedFunction(path, digest, __version__, directory))
+        yield SharedFunction(path, hashlib.sha256(data).hexdigest(), __version__, directory)
     finally:
         path.unlink(missing_ok=True)
 

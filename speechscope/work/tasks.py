@@ -9,13 +9,13 @@ carried out twice, or by a worker that was taken for lost.
 
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import zarr
@@ -25,11 +25,7 @@ from speechscope.errors import SpeechscopeError
 from speechscope.store.chunks import chunk_name, filled, write_chunk
 from speechscope.store.writer import ArtifactWriter
 from speechscope.work.local import Executor
-from speechscope.work.processes import SharedFunction, shared
 from speechscope.work.progress import Report
-
-Given = TypeVar("Given")
-Result = TypeVar("Result")
 
 LARGE = 1_000_000
 """Bytes of returned arrays above which they come from other processes as a file (chosen)."""
@@ -127,29 +123,6 @@ def tasks_of(items: NDArray[np.integer[Any]], step: int, parts: int = 1) -> Iter
             yield Task(start, stop, some, part)
 
 
-@contextmanager
-def ordered_map(
-    function: Callable[[Given], Result], given: Iterable[Given], executor: Executor, folder: Path
-) -> Iterator[Iterator[Result]]:
-    """Give ``function(one)`` for everything given, in order, while the block lasts.
-
-    Parameters
-    ----------
-    folder
-        Where an output is being built; other processes find the function there.
-
-    Raises
-    ------
-    SpeechscopeError
-        The function cannot be sent to other processes.
-    """
-    with (
-        shared(function, folder, executor) as callable_there,
-        executor.ordered_map(callable_there, given) as results,
-    ):
-        yield results
-
-
 def carry_out(
     writer: ArtifactWriter,
     work: Work,
@@ -180,23 +153,26 @@ def carry_out(
         count.over(task)
         yield _adopted(writer, Done(task, *kept))
 
-    with shared(work, writer.folder, executor) as callable_there:
-        run = _Runner(
-            writer.folder.resolve(),
-            uuid.uuid4().hex,
-            callable_there,
-            executor.elsewhere,
-            executor.remote,
-            count,
-            executor.computing,
-        )
-        with executor.ordered_map(run, todo) as results:
-            for result in results:
-                done = Done(result.task, result.written, _read(result.returned))
+    run = _Runner(
+        writer.folder.resolve(),
+        uuid.uuid4().hex,
+        work,
+        executor.elsewhere,
+        executor.remote,
+        executor.computing,
+        count,
+    )
+    run.wanted.touch()
+    try:
+        with executor.ordered_map(run, todo, writer.folder) as results:
+            for task, written, returned in results:
+                done = Done(task, written, _read(returned))
                 if writer.finished is not None:
-                    writer.finished.add(done.task.name, done.written, done.returned)
-                count.over(done.task)
+                    writer.finished.add(task.name, written, done.returned)
+                count.over(task)
                 yield _adopted(writer, done)
+    finally:
+        run.wanted.unlink(missing_ok=True)
 
 
 def _adopted(writer: ArtifactWriter, done: Done) -> Done:
@@ -232,13 +208,8 @@ class _Count:
             self._progress(self._done + sum(self._parts.values()), self._total)
 
 
-@dataclass(frozen=True)
-class _Ran:
-    """What comes back of a task: what it returned is arrays, or a file that holds them."""
-
-    task: Task
-    written: Mapping[str, Mapping[str, Any]]
-    returned: Mapping[str, NDArray[Any]] | Path
+Returned: TypeAlias = Mapping[str, NDArray[Any]] | Path
+"""Arrays, or the file in which they lie."""
 
 
 @dataclass(frozen=True)
@@ -250,13 +221,18 @@ class _Runner:
     work: Work
     elsewhere: bool
     synced: bool
-    count: _Count | None
     computing: AbstractContextManager[object]
+    count: _Count | None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "count": None}
 
-    def __call__(self, task: Task) -> _Ran:
+    @property
+    def wanted(self) -> Path:
+        """A file that is there as long as the artifact is being written."""
+        return self.folder / f".wanted-{self.token}"
+
+    def __call__(self, task: Task) -> tuple[Task, dict[str, dict[str, Any]], Returned]:
         report = None if self.count is None else partial(self.count.part, task)
         results = computed(self.work, self.computing, task, report)
         written: dict[str, dict[str, Any]] = {}
@@ -264,11 +240,11 @@ class _Runner:
             self._check()
             name, chunk = self._write(values, task)
             written.setdefault(values.array, {})[name] = chunk
-        return _Ran(task, written, self._returned(task, dict(results.returned)))
+        return task, written, self._returned(task, results.returned)
 
     def _check(self) -> None:
-        if isinstance(self.work, SharedFunction):
-            self.work.check()
+        if self.elsewhere and not self.wanted.exists():
+            raise SpeechscopeError(f"{self.folder} is not being written any more")
 
     def _write(self, values: Values, task: Task) -> tuple[str, dict[str, Any]]:
         folder = self.folder / values.array
@@ -283,15 +259,13 @@ class _Runner:
         name = chunk_name(corner)
         return name, write_chunk(folder / name, rows, whole=True, synced=self.synced)
 
-    def _returned(
-        self, task: Task, arrays: dict[str, NDArray[Any]]
-    ) -> dict[str, NDArray[Any]] | Path:
-        """Return arrays, or the file beside the output that large ones lie in."""
+    def _returned(self, task: Task, arrays: Mapping[str, NDArray[Any]]) -> Returned:
+        """Return arrays, or the file beside the output that large ones are put in."""
         if not self.elsewhere or sum(array.nbytes for array in arrays.values()) <= LARGE:
             return arrays
         self._check()
         # A task may be worked out twice: what is at its name is whole, whichever it is.
-        path = self.folder / f".returned-{self.token}-{task.name}"
+        path = self.folder / f".returned-{self.token}-{task.start}-{task.part}"
         draft = path.with_name(f"{path.name}-{uuid.uuid4().hex}")
         with draft.open("wb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]
@@ -310,15 +284,15 @@ def computed(
     def each() -> Iterator[Values]:
         while True:
             with computing:
-                found = next(values, None)
-            if found is None:
+                computed_now = next(values, None)
+            if computed_now is None:
                 return
-            yield found
+            yield computed_now
 
     return Results(each(), results.returned)
 
 
-def _read(returned: Mapping[str, NDArray[Any]] | Path) -> Mapping[str, NDArray[Any]]:
+def _read(returned: Returned) -> Mapping[str, NDArray[Any]]:
     if not isinstance(returned, Path):
         return returned
     try:

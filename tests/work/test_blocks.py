@@ -194,7 +194,7 @@ def test_without_dask_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_shared_function_is_opened_only_as_it_was_written(tmp_path: Path) -> None:
-    with shared(growing.Powers(tmp_path), tmp_path, Processes(1)) as sent:
+    with shared(growing.Powers(tmp_path), tmp_path) as sent:
         function: Any = sent
         assert len(pickle.dumps(function)) < 1000
         other = SharedFunction(function.path, function.digest, "0.0", "")
@@ -203,23 +203,61 @@ def test_a_shared_function_is_opened_only_as_it_was_written(tmp_path: Path) -> N
         function.path.write_bytes(pickle.dumps(os.getpid))
         with pytest.raises(SpeechscopeError, match="not what was written"):
             function()
-        function.check()
-    with pytest.raises(SpeechscopeError, match="not being written"):
-        function.check()
     with pytest.raises(SpeechscopeError, match="all machines share"):
         function()
 
 
 def test_what_cannot_be_sent_is_said(tmp_path: Path) -> None:
-    def local() -> None: ...
+    def local(task: int) -> int:
+        return task
 
     with (
         pytest.raises(SpeechscopeError, match="cannot be sent"),
-        shared(local, tmp_path, Processes(2)),
+        Processes(2).ordered_map(local, range(2), tmp_path),
     ):
         pass
-    with shared(local, tmp_path, Threads(2)) as same:
-        assert same is local
+    with Threads(2).ordered_map(local, range(2), tmp_path) as results:
+        assert list(results) == [0, 1]
+
+
+def test_a_worker_stops_when_its_output_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def given_up(runner: Any) -> Any:
+        return tmp_path / "gone"
+
+    monkeypatch.setattr(tasks._Runner, "wanted", property(given_up))
+
+    class Elsewhere(Serial):
+        elsewhere = True
+
+    monkeypatch.setattr(Path, "touch", lambda *_: None)
+    with pytest.raises(SpeechscopeError, match="not being written any more"):
+        growing.write(tmp_path / "no.zarr", growing.Powers(tmp_path), Elsewhere())
+
+
+def test_large_arrays_come_back_as_files_and_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Elsewhere(Serial):
+        elsewhere = True
+
+    here = growing.write(tmp_path / "here.zarr", growing.Powers(tmp_path), Serial())
+    monkeypatch.setattr(tasks, "LARGE", 8)
+    files: list[str] = []
+    load = np.load
+
+    def noted(file: Any, **options: Any) -> Any:
+        files.append(file.name)
+        return load(file, **options)
+
+    monkeypatch.setattr(tasks.np, "load", noted)
+    there = growing.write(tmp_path / "there.zarr", growing.Powers(tmp_path), Elsewhere())
+    assert there.contents == here.contents and len(set(files)) == len(files) > 10
+    assert not list(there.path.rglob(".*"))
+    monkeypatch.setattr(tasks.np, "load", lambda *_, **__: (_ for _ in ()).throw(OSError(2, "no")))
+    with pytest.raises(SpeechscopeError, match="all machines share"):
+        growing.write(tmp_path / "no.zarr", growing.Powers(tmp_path), Elsewhere())
 
 
 @pytest.mark.parametrize("failing", [1, 2 * 7])  # the last is waited for after all tasks
