@@ -20,7 +20,6 @@ from speechscope.errors import SpeechscopeError
 from speechscope.navai.sums import Listed, Sums
 from speechscope.store.writer import ArtifactWriter
 from speechscope.work.local import Executor
-from speechscope.work.processes import SharedFunction, shared
 
 SPANS = 64
 """Most spans, and so most shards (chosen: sums of each are stored until they are merged)."""
@@ -94,13 +93,12 @@ def gathered(
         if progress is not None:
             progress(done - rows.start, total)
 
-    with shared(work, writer.folder, executor) as do:
-        folder = writer.folder.resolve() if executor.elsewhere else None
-        errand = _Errand(do, folder, uuid.uuid4().hex, watch)
-        with executor.ordered_map(errand, tasks) as results:
-            opened = (_opened(result, watch) for result in results)
-            for number, group in groupby(opened, lambda one: one[0].start // step):
-                yield number, joined(found for _, found in group)
+    folder = writer.folder.resolve() if executor.elsewhere else None
+    errand = _Errand(work, folder, uuid.uuid4().hex, watch)
+    with executor.ordered_map(errand, tasks, writer.folder) as results:
+        opened = (_opened(result, watch) for result in results)
+        for number, group in groupby(opened, lambda one: one[0].start // step):
+            yield number, joined(found for _, found in group)
 
 
 def joined(parts: Iterable[Found]) -> Found:
@@ -135,8 +133,6 @@ class _Errand:
             watch = self.watch
             return rows, self.work(rows, watch and (lambda done, _: watch(rows.start + done)))
         found = self.work(rows, None)
-        if isinstance(self.work, SharedFunction):
-            self.work.check()
         # A block may be worked out twice: what is at its name is whole, whichever it is.
         path = self.folder / f".sums-{self.token}-{rows.start}"
         draft = path.with_name(f"{path.name}-{uuid.uuid4().hex}")
