@@ -17,12 +17,12 @@ from torch.nn import functional
 
 from speechscope.fast import row_loops
 from speechscope.fast.frozen import plan
-from speechscope.fast.kernels import time_band
+from speechscope.fast.kernels import FrequencyPool, Scratch, TimePool, time_band
 from speechscope.fast.last_dense import LastDense
-from speechscope.fast.pooling import FrequencyPool, Scratch, TimePool, Unsupported
 from speechscope.fast.row_loops import Keep, Pass, Pooling
 from speechscope.inversion.objective import squared_norm
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU
+from speechscope.work.accelerators import Unsupported
 
 Span: TypeAlias = tuple[int, int]
 """First row, and the row after the last."""

@@ -5,9 +5,9 @@ from torch import Tensor
 
 from speechscope.fast.changed_rows import Span, toeplitz
 from speechscope.fast.kernels import time_band
-from speechscope.fast.pooling import Unsupported
 from speechscope.inversion.objective import make_objective
 from speechscope.networks.layers import Conv, Network
+from speechscope.work.accelerators import Unsupported
 
 
 class FirstLayer:

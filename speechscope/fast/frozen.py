@@ -11,9 +11,15 @@ from typing import Protocol, TypeAlias
 import torch
 from torch import Tensor
 
-from speechscope.fast.kernels import FrequencyConvolution, time_band
-from speechscope.fast.pooling import FrequencyPool, Scratch, TimePool, Unsupported
+from speechscope.fast.kernels import (
+    FrequencyConvolution,
+    FrequencyPool,
+    Scratch,
+    TimePool,
+    time_band,
+)
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Shape
+from speechscope.work.accelerators import Unsupported
 
 Rows: TypeAlias = tuple[int, int]
 """First and last row of a table, counted from 1, both included."""

@@ -6,10 +6,14 @@ row (K = frames × channels, R = items: a convolution over time is then a band i
 where a kernel is one frame wide, every frame has rows of its own (R = items × frames).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import Tensor
+
+from speechscope.work.accelerators import Unsupported
 
 
 @dataclass(frozen=True)
@@ -131,3 +135,153 @@ def time_band(weight: Tensor, frames: int, left: int, out_frames: int) -> Tensor
     assert width <= room
     # (t, m, c, k, s) → (k, s, c, t, m)
     return columns.permute(3, 4, 2, 0, 1).flatten(1, 2).flatten(2, 3)
+
+
+class Scratch:
+    """Arrays that are used again at every call: fresh memory costs more than the arithmetic."""
+
+    def __init__(self) -> None:
+        self._held: dict[tuple[str, int], Tensor] = {}
+
+    def __call__(self, name: str, number: int, shape: Sequence[int], like: Tensor) -> Tensor:
+        """Return an array of any content, the same one for the same name and number."""
+        size = prod(shape)
+        held = self._held.get((name, number))
+        if held is None or held.numel() < size:
+            held = self._held[name, number] = like.new_empty(size)
+        return held[:size].view(*shape)
+
+
+class Maximum:
+    """The elementwise maximum of equally shaped arrays, which may be parts of one."""
+
+    def __init__(self) -> None:
+        self._scratch = Scratch()
+        self._parts: Sequence[Tensor] = ()
+        self._running: list[Tensor] = []
+
+    def forward(self, parts: Sequence[Tensor]) -> Tensor:
+        """Return the maximum; the parts must stay as they are until `backward`."""
+        self._parts, self._running = parts, [parts[0]]
+        for number, part in enumerate(parts[1:]):
+            out = self._scratch("running", number, part.shape, part)
+            self._running.append(torch.maximum(self._running[-1], part, out=out))
+        return self._running[-1]
+
+    def backward(self, grad: Tensor, outs: Sequence[Tensor]) -> None:
+        """Write the derivative by each part; of equal parts the first gets it all.
+
+        `grad` is overwritten.
+        """
+        for number in range(len(self._parts) - 1, 0, -1):
+            part, before = self._parts[number], self._running[number - 1]
+            gap = torch.sub(part, before, out=self._scratch("gap", 0, part.shape, part))
+            # The derivative where part > before, in one pass instead of a mask and a product.
+            torch.ops.aten.threshold_backward.grad_input(grad, gap, 0, grad_input=outs[number])
+            torch.sub(grad, outs[number], out=grad if number > 1 else outs[0])
+        if len(self._parts) == 1:
+            outs[0].copy_(grad)
+
+
+class TimePool:
+    """Max-pooling over time frames, the regions not overlapping.
+
+    Frames are the columns of x (B, F, frames × maps), ordered by `columns`, or have rows of their
+    own, x (B, frames, F, maps).
+
+    Raises Unsupported when the regions overlap.
+    """
+
+    def __init__(self, size: int, stride: int, frames: int, maps: int, *, columns: bool) -> None:
+        self.out = (frames - size) // stride + 1
+        if size > stride and self.out > 1:
+            raise Unsupported(f"pooling of {size} frames every {stride}: the regions overlap")
+        self._size, self._stride = size, stride
+        self._as_columns = columns
+        self._width = self.out * maps
+        # All first frames of the regions, then all second ones: a region's maximum is then
+        # that of long neighbouring stretches of memory.
+        order = [region * stride + k for k in range(size) for region in range(self.out)]
+        self.columns = [frame * maps + m for frame in order for m in range(maps)]
+        self.reorders = self.columns != list(range(frames * maps))
+        self.leaves_frames = len(order) < frames
+        self._maximum = Maximum()
+
+    def _split(self, x: Tensor) -> list[Tensor]:
+        """Return the k-th frame of every region, for each k."""
+        if self._as_columns:
+            return list(torch.split(x, self._width, dim=-1))
+        span = (self.out - 1) * self._stride + 1
+        return [x[:, k : k + span : self._stride] for k in range(self._size)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the pooled x; x must stay as it is until `backward`."""
+        return self._maximum.forward(self._split(x))
+
+    def shape(self, x: Tensor) -> tuple[int, ...]:
+        """Return the shape of the pooled x."""
+        return tuple(self._split(x)[0].shape)
+
+    def targets(self, out: Tensor) -> Tensor | None:
+        """Return the part of `out` that the derivative goes to unchanged, if it does."""
+        parts = self._split(out)
+        return parts[0] if len(parts) == 1 else None
+
+    def backward(self, grad: Tensor, out: Tensor) -> None:
+        """Write the derivative by x to `out`, but for frames in no region; overwrites `grad`."""
+        self._maximum.backward(grad, self._split(out))
+
+
+class FrequencyPool:
+    """Max-pooling over frequency, the last but one axis; the regions may overlap."""
+
+    def __init__(self, size: int, stride: int, frequency: int) -> None:
+        self.out = (frequency - size) // stride + 1
+        self._size, self._stride = size, stride
+        # Every second bin begins a region: neighbouring pairs are shared between regions.
+        self._paired = stride == 2 and size >= 4
+        self._pairs = self.out + size // 2 - 1
+        self._scratch = Scratch()
+        self._of_pairs, self._of_regions = Maximum(), Maximum()
+
+    def _slice(self, x: Tensor, first: int, count: int, stride: int) -> Tensor:
+        return x[..., first : first + (count - 1) * stride + 1 : stride, :]
+
+    def _bins(self, x: Tensor) -> list[Tensor]:
+        return [self._slice(x, k, self.out, self._stride) for k in range(self._size)]
+
+    def _halves(self, x: Tensor) -> list[Tensor]:
+        return [self._slice(x, k, self._pairs, 2) for k in range(2)]
+
+    def _shifted(self, pairs: Tensor) -> list[Tensor]:
+        return [self._slice(pairs, k, self.out, 1) for k in range(self._size // 2)]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the pooled x, (…, out, K); x must stay as it is until `backward`."""
+        parts = self._bins(x)
+        if self._paired:
+            pairs = self._of_pairs.forward(self._halves(x))
+            parts = self._shifted(pairs) + parts[self._size // 2 * 2 :]
+        return self._of_regions.forward(parts)
+
+    def backward(self, grad: Tensor, out: Tensor) -> None:
+        """Write the derivative by x to `out`; overwrites `grad`."""
+        number = self._size // 2 + self._size % 2 if self._paired else self._size
+        shares = [self._scratch("share", k, grad.shape, grad) for k in range(number)]
+        if not self._paired:
+            self._of_regions.backward(grad, shares)
+            out.zero_()
+            for part, share in zip(self._bins(out), shares, strict=True):
+                part.add_(share)
+            return
+        shape = (*grad.shape[:-2], self._pairs, grad.shape[-1])
+        pairs = self._scratch("pairs", 0, shape, grad)
+        shares[0] = pairs[..., : self.out, :]
+        self._of_regions.backward(grad, shares)
+        pairs[..., self.out :, :] = 0
+        for part, share in zip(self._shifted(pairs)[1:], shares[1:], strict=False):
+            part.add_(share)
+        self._of_pairs.backward(pairs, self._halves(out))
+        out[..., 2 * self._pairs :, :] = 0
+        if self._size % 2:
+            self._bins(out)[-1].add_(shares[-1])

@@ -9,13 +9,13 @@ from torch import Tensor
 
 from speechscope.fast import units
 from speechscope.fast.lanes import LANES, Lanes
-from speechscope.fast.pooling import Unsupported
 from speechscope.fast.thinning import ThinnedLayers
 from speechscope.fast.trunk import Trunk
 from speechscope.networks.layers import Network
 from speechscope.training.acceleration import PLAIN, Acceleration
 from speechscope.training.group import ALONE, Group
 from speechscope.training.optimizers import Rule
+from speechscope.work.accelerators import Unsupported
 
 Take = Callable[[slice], Tensor]
 """Gives the inputs (n, C, F, T) of a part of a batch."""

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from speechscope.fast import line_pool
 from speechscope.fast.compiled import Array, compiled
-from speechscope.fast.pooling import Unsupported
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU
+from speechscope.work.accelerators import Unsupported
 
 WINDOWS = 2**19
 """About how many values windows are copied to at a time: few enough to stay in a cache."""

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from speechscope.fast.frozen import make_block, plan
-from speechscope.fast.pooling import Unsupported
 from speechscope.networks.layered import Layered
 from speechscope.networks.layers import Network
+from speechscope.work.accelerators import Unsupported
 
 
 class Objective(Protocol):

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from speechscope.fast.changed_rows import ChangedRows, Span
 from speechscope.fast.first_layer import FirstLayer
-from speechscope.fast.pooling import Unsupported
 from speechscope.inversion.objective import squared_norm
 from speechscope.networks.layered import Layered
 from speechscope.networks.layers import Network
+from speechscope.work.accelerators import Unsupported
 
 
 class Proposals(Protocol):

@@ -14,14 +14,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from speechscope.errors import SpeechscopeError, UsageProblem
-from speechscope.fast.blocks import convolution_block
-from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Shape
-from speechscope.networks.unpooling import (
-    BlindUnpooling,
-    switch_unpool,
+from speechscope.networks.layers import (
+    Conv,
+    Linear,
+    MaxPool,
+    Network,
+    ReLU,
+    Shape,
+    convolution,
     transpose_kernel,
     transpose_pads,
 )
+from speechscope.networks.unpooling import BlindUnpooling, switch_unpool
 
 Weights = Literal["random", "transpose-init", "transpose-tied", "frozen-random"]
 """Where a decoder's weights come from (Riemens 2015, sec. 5.1).
@@ -177,9 +181,8 @@ class ConvolutionStage(Stage):
             x, repeat = self.unpool.over_frequency(x), self.unpool.repeat
         elif self.unpool is not None:
             x = self.unpool(x)
-        return convolution_block(
-            x, self.kernel, self.bias, self.pads, relu=self.rectified, repeat=repeat
-        )
+        y = convolution(x, self.kernel, self.bias, self.pads, repeat=repeat)
+        return functional.relu(y) if self.rectified else y
 
 
 class Decoder(nn.Module):

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from speechscope.networks.layers import convolution
 from speechscope.work.accelerators import fastest
 
 
@@ -88,11 +89,9 @@ def convolve(
     groups: int,
 ) -> Tensor:
     """Return the convolution of x (B, C, …) over one to three axes, without a bias."""
-    plain = weight.dim() == 4 and groups == 1 and dilation == (1, 1) and not padding[0]
-    if plain and weight.shape[2] == x.shape[2]:
-        # One bin is left: bins are channels then, which is several times faster.
-        x, weight = x.flatten(1, 2), weight.flatten(1, 2)
-        return functional.conv1d(x, weight, None, stride[1], padding[1]).unsqueeze(2)
+    if len(stride) == 2 and groups == 1 and dilation == (1, 1):
+        pads = (padding[0], padding[0], padding[1], padding[1])
+        return convolution(x, weight, None, pads, (stride[0], stride[1]))
     none = (0,) * len(stride)
     return torch.convolution(x, weight, None, stride, padding, dilation, False, none, groups)
 

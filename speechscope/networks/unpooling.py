@@ -130,29 +130,3 @@ def switch_unpool(x: Tensor, switches: Tensor, shape: tuple[int, int]) -> Tensor
     # Each element is given one value and otherwise zeros, so the order of adding is of no account.
     taken = torch.where(last.gather(2, where) == numbers, values, 0)
     return x.new_zeros(elements).scatter_add(2, where, taken).view(batch, channels, *shape)
-
-
-def transpose_kernel(weight: Tensor) -> Tensor:
-    """Return the convolution transpose (C, maps, kf, kt) of a kernel (maps, C, kf, kt).
-
-    [T(F)]_{i,j,k,d} = F_{H−i+1,W−j+1,d,k}: flipped along both axes, input and output swapped.
-    Source: Riemens 2015, B.8.1.
-    """
-    return weight.transpose(0, 1).flip(2, 3)
-
-
-def transpose_pads(
-    kernel: tuple[int, int], pads: tuple[int, int, int, int]
-) -> tuple[int, int, int, int]:
-    """Return the padding with which the transposed kernel restores the size before a convolution.
-
-    Each side's zeros become kernel − 1 − zeros: none become full padding, and "same" stays "same"
-    with its sides exchanged. Both paddings are (before, after) in frequency, then in time.
-    """
-    frequency, time = kernel
-    return (
-        frequency - 1 - pads[0],
-        frequency - 1 - pads[1],
-        time - 1 - pads[2],
-        time - 1 - pads[3],
-    )

@@ -104,7 +104,7 @@ class Wav2Letter(Network):
                 # Zero, like the padding at the end of an utterance that stands alone.
                 x = functional.relu(x) * mask
             elif isinstance(row, Conv):
-                x = self._run_block(x, range(number, number + 1))
+                x = self._layer(number, x)
                 frames = _frames_after(row, frames)
                 mask = _mask(frames, x)
         return x.squeeze(2)

@@ -49,7 +49,7 @@ class AdaGrad:
             # One pass over the three arrays; the plain form makes five.
             torch._fused_adagrad_(
                 [weight],
-                [grad],
+                [grad.contiguous()],  # it takes both in the order they lie in memory
                 [sums[0]],
                 [_ANY_STEP],
                 lr=self.lr,

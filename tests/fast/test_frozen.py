@@ -3,9 +3,9 @@ import torch
 from torch import Tensor
 
 from speechscope.fast.frozen import make_block, plan
-from speechscope.fast.pooling import Unsupported
 from speechscope.networks.classifiers import TABLES
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Shape, Table
+from speechscope.work.accelerators import Unsupported
 
 CASES: list[tuple[Table, Shape]] = [
     (TABLES["freq-overlap"], (1, 201, 16)),

@@ -6,12 +6,12 @@ from torch import Tensor
 from speechscope.errors import SpeechscopeError
 from speechscope.fast import step as step_module
 from speechscope.fast import trunk
-from speechscope.fast.pooling import Unsupported
 from speechscope.fast.step import Step
 from speechscope.fast.thinning import ThinnedLayers
 from speechscope.fast.trunk import Trunk
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Table
 from speechscope.training.optimizers import AdaGrad, Adam, Nesterov, Rule
+from speechscope.work.accelerators import Unsupported
 
 # The shape of freq-overlap; 25 − 4 + 1 = 22 bins, then an odd number, 9 − 3 + 1 = 7.
 TABLE: Table = (

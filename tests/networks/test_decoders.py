@@ -11,8 +11,15 @@ from speechscope.errors import SpeechscopeError
 from speechscope.networks.autoencoders import encode
 from speechscope.networks.classifiers import TABLES
 from speechscope.networks.decoders import ConvolutionStage, Decoder, Unpool, Weights
-from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Table
-from speechscope.networks.unpooling import transpose_kernel
+from speechscope.networks.layers import (
+    Conv,
+    Linear,
+    MaxPool,
+    Network,
+    ReLU,
+    Table,
+    transpose_kernel,
+)
 
 TARGETS = {1: [0], 3: [0], 6: [3, 0], 9: [6, 3, 0], 12: [11, 9, 6, 3, 0], 13: [11, 9, 6, 3, 0]}
 

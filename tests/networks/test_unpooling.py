@@ -3,14 +3,13 @@ import oracles
 import pytest
 import torch
 
+from speechscope.networks.layers import transpose_kernel, transpose_pads
 from speechscope.networks.unpooling import (
     BlindUnpooling,
     at_switches,
     pooling_switches,
     region_weights,
     switch_unpool,
-    transpose_kernel,
-    transpose_pads,
 )
 
 

@@ -112,7 +112,11 @@ def test_the_arrays_do_not_depend_on_the_number_of_workers(
     ("arguments", "code", "text"),
     [
         (["train", "utterance.zarr", "--network", "freq"], 2, "holds utterances with letters"),
-        (["train", "frame.zarr", "--network", "freq-overlap"], 2, "does not take inputs of 3 × 40 × 11"),
+        (
+            ["train", "frame.zarr", "--network", "freq-overlap"],
+            2,
+            "does not take inputs of 3 × 40 × 11",
+        ),
         (["score", "frame.zarr"], 2, "holds items of unit frame; this needs `speechscope prepare"),
         (["score", "window.zarr"], 2, "window.zarr holds waveforms; this needs spectrograms"),
         (["score", "utterance.zarr"], 2, "holds items of unit utterance; this needs"),
