@@ -28,16 +28,16 @@ SETTINGS = LetterSettings(
 class Spelled:
     """Utterances in which every label is a few noisy frames of its own spectrum."""
 
-    def __init__(self, texts: list[str], *, dev: int = 0) -> None:
+    def __init__(self, texts: list[str], *, dev: int = 0, bins: int = BINS) -> None:
         rng = np.random.default_rng(0)
-        spectra = rng.normal(size=(OUTPUTS, BINS))
+        spectra = rng.normal(size=(OUTPUTS, bins))
         self.texts = texts
         self.inputs: list[Tensor] = []
         for text in texts:
             frames = [
                 np.repeat(spectra[k][None], rng.integers(5, 9), 0) for k in encode(letters_of(text))
             ]
-            x = np.concatenate([*frames, rng.normal(size=(2, BINS))])
+            x = np.concatenate([*frames, rng.normal(size=(2, bins))])
             x = x + 0.1 * rng.normal(size=x.shape)
             self.inputs.append(torch.from_numpy(x.T[None].astype(np.float32)))
         self.lengths = np.array([x.shape[2] for x in self.inputs])
@@ -61,8 +61,8 @@ def spelled(**options: int) -> Spelled:
     return Spelled(texts, **options)
 
 
-def network() -> Wav2Letter:
-    return Wav2Letter(BINS, width=1 / 32)
+def network(bins: int = BINS, width: float = 1 / 32) -> Wav2Letter:
+    return Wav2Letter(bins, width=width)
 
 
 def test_eight_utterances_are_learnt_by_heart() -> None:
@@ -201,9 +201,13 @@ def test_mixed_precision_trains_in_single_precision(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(torch.nn.functional, "conv1d", noted)
     settings = dataclasses.replace(SETTINGS, epochs=1, acceleration=Acceleration("mixed"))
-    mixed = train_letters(network(), spelled(), settings)
+    # With 16 channels at least: PyTorch's kernels for fewer are wrong in bfloat16 on processors with
+    # AMX (tests/networks/test_kernels.py).
+    mixed = train_letters(network(16, 1 / 16), spelled(bins=16), settings)
     assert torch.bfloat16 in kinds and mixed.history[0].loss > 0
-    plain = train_letters(network(), spelled(), dataclasses.replace(SETTINGS, epochs=1))
+    plain = train_letters(
+        network(16, 1 / 16), spelled(bins=16), dataclasses.replace(SETTINGS, epochs=1)
+    )
     assert mixed.history[0].loss == pytest.approx(plain.history[0].loss, rel=0.02)
     assert all(v.dtype != torch.bfloat16 for v in mixed.best.values())
 
