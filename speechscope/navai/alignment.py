@@ -1,12 +1,18 @@
 """Where in an input its class was found, and the input moved so that this is its middle."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from speechscope.registry import ALIGNMENTS
+from speechscope.relevance.explain import Explained, per_class, predicted
+from speechscope.relevance.lrp import lrp
+
+if TYPE_CHECKING:
+    from speechscope.stages.navai import Navai
 
 
 @dataclass(frozen=True)
@@ -32,14 +38,49 @@ ALIGNMENTS.register("max-sensitivity")(Alignment("gradient", lambda found: found
 ALIGNMENTS.register("max-lrp")(Alignment("lrp", lambda found: found.amax((1, 2))))
 
 
-def needed(names: tuple[str, ...]) -> dict[str, str]:
-    """Return the methods of relevance that alignments need, each with the last that does."""
-    entries = {name: ALIGNMENTS[name].relevance for name in names}
-    return {method: name for name, method in entries.items() if method}
+def needed(names: Sequence[str]) -> dict[str, str]:
+    """Return the methods of relevance that alignments need, each with one that does."""
+    methods = {ALIGNMENTS[name].relevance: name for name in names}
+    return {method: name for method, name in methods.items() if method}
 
 
-def shifts(name: str, relevance: Mapping[str, Tensor], like: Tensor) -> Tensor:
-    """Return how far after the middle frame each item's chosen frame lies, (B,) [frames].
+def answered(
+    of: Explained, settings: "Navai", x: Tensor, target: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return the classes of inputs, (B,), and by alignment their shifts, (A, B) [frames].
+
+    One forward pass, one backward pass for the sensitivity and one of LRP, as far as the alignments
+    need them.
+
+    Parameters
+    ----------
+    of
+        The network.
+    x
+        (B, C, F, T), as the network takes them.
+    target
+        The classes where they are known; None: those predicted.
+    """
+    methods = needed(settings.alignments)
+    relevance: dict[str, Tensor] = {}
+    if "gradient" in methods or target is None:
+        with torch.set_grad_enabled("gradient" in methods):
+            place = x.detach().requires_grad_("gradient" in methods)
+            scores = per_class(of.scores(place.clone()))
+            if target is None:
+                target = predicted(scores.detach())
+            if "gradient" in methods:
+                # Krug 2018, eq. 1: of the score before softmax (sec. 3.4).
+                chosen = scores.gather(1, target[:, None]).sum()
+                (relevance["gradient"],) = torch.autograd.grad(chosen, place)
+    assert target is not None
+    if "lrp" in methods:
+        relevance["lrp"] = lrp(of, x, target, settings)
+    return target, shifts(settings.alignments, relevance, x)
+
+
+def shifts(names: Sequence[str], relevance: Mapping[str, Tensor], x: Tensor) -> Tensor:
+    """Return how far after the middle frame each input's chosen frame lies, (A, B) [frames].
 
     The chosen frame is the one that holds the largest value of LRP, the largest of the
     sensitivity or its smallest; the middle frame is T // 2. Krug 2018, sec. 3.6. Of several frames
@@ -48,24 +89,25 @@ def shifts(name: str, relevance: Mapping[str, Tensor], like: Tensor) -> Tensor:
 
     Parameters
     ----------
-    name
-        Of an `Alignment`.
+    names
+        Of alignments.
     relevance
         (B, C, F, T) by method.
-    like
+    x
         The inputs (B, C, F, T).
     """
-    frames = like.shape[-1]
-    alignment: Alignment = ALIGNMENTS[name]
-    if alignment.evidence is None:
-        return torch.zeros(len(like), dtype=torch.int64, device=like.device)
-    best = alignment.evidence(relevance[alignment.relevance])
-    highest = best == best.amax(1, keepdim=True)
-    away = torch.arange(frames, device=like.device) - frames // 2
+    frames = x.shape[-1]
+    away = torch.arange(frames, device=x.device) - frames // 2
     # 0 in the middle, then −1, +1, −2, +2, …
     rank = 2 * away.abs() - (away < 0).long()
-    chosen = torch.where(highest, rank, 2 * frames).argmin(1)
-    return chosen - frames // 2
+    found = torch.zeros(len(names), len(x), dtype=torch.int64, device=x.device)
+    for row, name in zip(found, names, strict=True):
+        alignment: Alignment = ALIGNMENTS[name]
+        if alignment.evidence is not None:
+            evidence = alignment.evidence(relevance[alignment.relevance])
+            highest = evidence == evidence.amax(1, keepdim=True)
+            row[:] = torch.where(highest, rank, 2 * frames).argmin(1) - frames // 2
+    return found
 
 
 def crop(shift: int, frames: int) -> tuple[slice, slice]:

@@ -1,87 +1,30 @@
-"""Sums of aligned inputs by class, as they stream by, and what they come to."""
+"""Sums of aligned inputs by the class each is predicted as, and what they come to."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from speechscope.corpus.store import Corpus
+from speechscope.errors import UsageProblem
 from speechscope.navai.alignment import crop
-from speechscope.navai.sums import Sums, check_room
+from speechscope.navai.examples import Batch, Examples
+from speechscope.navai.splits import Split, split_by
+from speechscope.navai.sums import Lists, Sums, check_room, joined
+from speechscope.work.progress import Report
+from speechscope.work.tasks import Results, Task, mixed
 
-Group: TypeAlias = tuple[int, int]
-"""A class and what its inputs are split by, both by number."""
+if TYPE_CHECKING:
+    from speechscope.stages.navai import Navai
 
-NORMALIZERS = ("inputs", "classes")
 PLAIN, SHUFFLED, MOVED = range(3)
 """What is summed of each class: its inputs as aligned, those of others counted for it, and its own
 aligned as others are."""
-
-
-@dataclass(frozen=True)
-class Means:
-    """What was averaged; each array is put together when it is asked for.
-
-    Parameters
-    ----------
-    sums
-        (3, A, C, F, T) of every class that has inputs, in the order `PLAIN`, `SHUFFLED`, `MOVED`.
-    normalizer
-        (A, C, F, T).
-    covered
-        (A, K, T), how many inputs have a value there.
-    count
-        (K,).
-    """
-
-    sums: dict[int, NDArray[np.float64]]
-    normalizer: NDArray[np.float64]
-    covered: NDArray[np.int64]
-    count: NDArray[np.int64]
-
-    def _means(self, which: int) -> NDArray[np.float64]:
-        alignments, *shape = self.normalizer.shape
-        found = np.full((alignments, len(self.count), *shape), np.nan)
-        for k, sums in self.sums.items():
-            np.divide(sums[which], self.count[k], out=found[:, k])
-        return found
-
-    @property
-    def mean(self) -> NDArray[np.float64]:
-        """Of every alignment and class, (A, K, C, F, T); NaN where a class has no input."""
-        return self._means(PLAIN)
-
-    @property
-    def shuffled(self) -> NDArray[np.float64]:
-        """As `mean`, each input counted for the class of another."""
-        return self._means(SHUFFLED)
-
-    @property
-    def moved(self) -> NDArray[np.float64]:
-        """As `mean`, each input aligned as another one is."""
-        return self._means(MOVED)
-
-    @property
-    def pattern(self) -> NDArray[np.float64]:
-        """What distinguishes a class, mean − normalizer (Krug 2018, sec. 3.5)."""
-        return self.mean - self.normalizer[:, None]
-
-    @property
-    def pattern_shuffled(self) -> NDArray[np.float64]:
-        """What is left of it by chance."""
-        return self.shuffled - self.normalizer[:, None]
-
-    @property
-    def pattern_moved(self) -> NDArray[np.float64]:
-        """What is left of it where inputs are cropped as much, but not to where it matters.
-
-        Its normalizer is of inputs moved so, too.
-        """
-        over = np.sum([sums[MOVED] for sums in self.sums.values()], axis=0) / self.count.sum()
-        return np.asarray(self.moved - over[:, None])
 
 
 class Averages:
@@ -129,7 +72,7 @@ class Averages:
         inputs: Tensor,
         target: Tensor,
         shift: Tensor,
-        groups: Sequence[Sequence[Group | None]] | None = None,
+        parts: NDArray[np.int64] | None = None,
     ) -> None:
         """Add some inputs.
 
@@ -141,8 +84,9 @@ class Averages:
             The class of each, (B,).
         shift
             (A, B), from `alignment.shifts`.
-        groups
-            By alignment, the part of its class that each input belongs to; None: to none.
+        parts
+            By alignment, the class and the part of it that each input is counted for, (A, B, 2);
+            a part below 0: for none.
         """
         # Classes, and shifts, change places among the inputs at hand: as many of each are left.
         mine = target.tolist()
@@ -159,61 +103,224 @@ class Averages:
                 own[PLAIN, a, ..., place].add_(left)
                 theirs[SHUFFLED, a, ..., place].add_(left)
                 self._covered[a, mine[n], place] += 1
-                group = None if groups is None else groups[a][n]
-                if group is not None:
-                    self._add_part(group, a, left[0], place)
+                if parts is not None and parts[a, n, 1] >= 0:
+                    self._add_part(parts[a, n].tolist(), a, left[0], place)
                 source, place = crop(rows[other[n]][a], frames)
                 own[MOVED, a, ..., place].add_(values[..., source])
 
     def _of(self, label: int) -> Tensor:
         return self.sums.at("class", (label,), (3, self._alignments, *self._shape))
 
-    def _add_part(self, group: Group, a: int, left: Tensor, place: slice) -> None:
+    def _add_part(self, key: Sequence[int], a: int, left: Tensor, place: slice) -> None:
         """Add the first channel of an input to a part of a class."""
         size = (self._alignments, *self._shape[1:])
-        self.sums.at("part", group, size)[a, :, place].add_(left)
-        self.sums.at("part_count", group, (self._alignments,), torch.int64)[a] += 1
-
-    def finish(self, normalizer: str) -> Means:
-        """Return the means; see `means_of`."""
-        return means_of(self.sums, normalizer)
-
-    def groups(self, least: int) -> list[tuple[Group, NDArray[np.float64], NDArray[np.int64]]]:
-        """Return the means of parts; see `groups_of`."""
-        return groups_of(self.sums, least)
+        self.sums.at("part", tuple(key), size)[a, :, place].add_(left)
+        self.sums.at("part_count", tuple(key), (self._alignments,), torch.int64)[a] += 1
 
 
-def means_of(sums: Sums, normalizer: str) -> Means:
-    """Return what the sums of `Averages` come to.
+class Means:
+    """What the sums of `Averages` come to; large arrays are made when they are asked for.
 
     Parameters
     ----------
     normalizer
         ``inputs``: the mean over all inputs, of any class (Krug 2018, sec. 3.5); ``classes``:
         the mean of the means of classes, each counting alike.
+
+    Attributes
+    ----------
+    normalizer
+        (A, C, F, T).
+    covered
+        (A, K, T), how many inputs have a value there.
+    count
+        (K,).
     """
-    count = sums.of("count")[()].numpy()
-    found = {key[0]: value.cpu().numpy() for key, value in sums.of("class").items()}
-    plain = [(values[PLAIN], count[k]) for k, values in found.items()]
-    if normalizer == "inputs":
-        over = np.sum([values for values, _ in plain], axis=0) / max(count.sum(), 1)
-    else:
-        over = np.mean([values / number for values, number in plain], axis=0)
-    return Means(found, over, sums.of("covered")[()].numpy(), count)
+
+    def __init__(self, sums: Sums, normalizer: str) -> None:
+        self.count = sums.of("count")[()].numpy()
+        self.covered = sums.of("covered")[()].numpy()
+        self._sums = {key[0]: value.cpu().numpy() for key, value in sums.of("class").items()}
+        plain = [(values[PLAIN], self.count[k]) for k, values in self._sums.items()]
+        self.normalizer: NDArray[np.float64] = (
+            np.sum([values for values, _ in plain], axis=0) / max(self.count.sum(), 1)
+            if normalizer == "inputs"
+            else np.mean([values / number for values, number in plain], axis=0)
+        )
+
+    def mean(self, kind: int = PLAIN) -> NDArray[np.float64]:
+        """Return the mean of every alignment and class, (A, K, C, F, T); NaN without inputs.
+
+        Parameters
+        ----------
+        kind
+            `PLAIN`; `SHUFFLED`: each input counted for the class of another; `MOVED`: each input
+            aligned as another one is.
+        """
+        alignments, *shape = self.normalizer.shape
+        found = np.full((alignments, len(self.count), *shape), np.nan)
+        for k, sums in self._sums.items():
+            np.divide(sums[kind], self.count[k], out=found[:, k])
+        return found
+
+    def pattern(self, kind: int = PLAIN) -> NDArray[np.float64]:
+        """Return what distinguishes a class, mean − normalizer (Krug 2018, sec. 3.5).
+
+        Of `SHUFFLED`, what is left of it by chance; of `MOVED`, what is left where inputs are
+        cropped as much, but not to where it matters: its normalizer is of inputs moved so, too.
+        """
+        over = self.normalizer
+        if kind == MOVED:
+            moved = [sums[MOVED] for sums in self._sums.values()]
+            over = np.sum(moved, axis=0) / self.count.sum()
+        return self.mean(kind) - over[:, None]
 
 
-def groups_of(sums: Sums, least: int) -> list[tuple[Group, NDArray[np.float64], NDArray[np.int64]]]:
-    """Return (group, mean (A, F, T), count (A,)) of those parts that have so many inputs.
+def counted(classes: Sequence[str], exclude: Sequence[str]) -> NDArray[np.bool_]:
+    """Return which classes count in the normalizer, (K,)."""
+    return np.array([name not in exclude for name in classes])
 
-    The mean is of the first channel; of groups that one alignment has and another has not, it is
-    NaN there.
+
+def wanted(
+    classes: Sequence[str], exclude: Sequence[str], only: Sequence[str]
+) -> NDArray[np.bool_]:
+    """Return which classes are written, where they have inputs, (K,); of `only` none means all."""
+    chosen = np.array([not only or name in only for name in classes])
+    return np.asarray(counted(classes, exclude) & chosen)
+
+
+@dataclass
+class Summing:
+    """Sums something of inputs by the class each is predicted as; see `sums.Summing`.
+
+    Raises
+    ------
+    UsageProblem
+        A class is not one of the network's, or is left out as well.
     """
-    found = []
-    counts = sums.of("part_count")
-    for key, values in sums.of("part").items():
-        count = counts[key].numpy()
-        if count.max() >= least:
-            with np.errstate(invalid="ignore"):
-                mean = values.cpu().numpy() / count[:, None, None]
-            found.append(((key[0], key[1]), mean, count))
-    return found
+
+    examples: Examples
+    settings: "Navai"
+
+    def __post_init__(self) -> None:
+        known, exclude = self.examples.classes, self.settings.exclude
+        for name in self.settings.class_:
+            if name not in known:
+                raise UsageProblem(f"--class {name}: choose from {', '.join(known)}")
+            if name in exclude:
+                raise UsageProblem(f"--class {name} is left out by --exclude")
+        unknown = [name for name in exclude if name not in known]
+        if unknown and "exclude" in self.settings.given:
+            raise UsageProblem(f"--exclude {unknown[0]}: choose from {', '.join(known)}")
+
+    @property
+    def items(self) -> NDArray[np.int64]:
+        """All items, (N,)."""
+        return self.examples.items
+
+    @property
+    def block(self) -> int:
+        """Items of a block."""
+        return self.examples.block
+
+    @cached_property
+    def places(self) -> Tensor:
+        """Which of the classes that count each class is, (K,); −1: none."""
+        kept = counted(self.examples.classes, self.settings.exclude)
+        places = np.where(kept, np.cumsum(kept) - 1, -1)
+        return torch.from_numpy(places).to(self.examples.device)
+
+    @property
+    def classes(self) -> int:
+        """How many classes count."""
+        return int((self.places >= 0).sum())
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def __call__(self, task: Task, progress: Report | None) -> Results:
+        """Return sums and lists of the items of a task, block by block."""
+        starts = range(task.start, task.stop, self.block)
+        edges = ((start, min(start + self.block, task.stop)) for start in starts)
+        sums, lists = joined(
+            self.of_block(start, self._batches(start, stop, task, progress))
+            for start, stop in edges
+        )
+        return Results(returned={**sums.arrays(), **lists})
+
+    def _batches(
+        self, start: int, stop: int, task: Task, progress: Report | None
+    ) -> Iterator[Batch]:
+        """Yield the inputs of some items that count."""
+        for batch in self.examples.batches(slice(start, stop)):
+            if progress is not None:
+                progress(start - task.start + batch.done, task.stop - task.start)
+            batch = batch.take(self.places[batch.target] >= 0)
+            if len(batch):
+                yield batch
+
+    def of_block(self, start: int, batches: Iterator[Batch]) -> tuple[Sums, Lists]:
+        """Return the sums of a block, and what is listed of its inputs.
+
+        Parameters
+        ----------
+        start
+            The first item; what is drawn at random depends on it.
+        """
+        raise NotImplementedError
+
+
+@dataclass
+class Averaging(Summing):
+    """Averages aligned inputs by class.
+
+    Parameters
+    ----------
+    phones
+        See `splits.split_by`.
+
+    Raises
+    ------
+    UsageProblem
+        See `Summing`; or the means would not fit in memory.
+    """
+
+    phones: Corpus | None = None
+
+    @cached_property
+    def split(self) -> Split | None:
+        """By what classes are split."""
+        return split_by(self.settings.by, self.examples, self.phones)
+
+    def of_block(self, start: int, batches: Iterator[Batch]) -> tuple[Sums, Lists]:
+        """See `Summing`."""
+        examples, settings = self.examples, self.settings
+        averages = Averages(
+            len(settings.alignments),
+            self.classes,
+            examples.shape,
+            device=examples.device,
+            seed=mixed(settings.seed, start),
+        )
+        rows = [np.empty((3, 0), dtype=np.int64)]
+        shift = [np.empty((len(settings.alignments), 0), dtype=np.int16)]
+        for batch in batches:
+            parts = None if self.split is None else self._parts(batch, self.split)
+            averages.add(batch.inputs, self.places[batch.target], batch.shift, parts)
+            rows.append(np.stack([batch.item, batch.output, batch.target.cpu().numpy()]))
+            shift.append(batch.shift.cpu().numpy().astype(np.int16))
+        item, output, target = np.concatenate(rows, axis=1)
+        return averages.sums, {
+            "item_index": item,
+            "output": output,
+            "target": target.astype(np.int16),
+            "shift": np.concatenate(shift, axis=1),
+        }
+
+    def _parts(self, batch: Batch, split: Split) -> NDArray[np.int64]:
+        """Return class and part of each input by alignment, (A, B, 2)."""
+        settings, target = self.settings, batch.target.cpu().numpy()
+        written = wanted(self.examples.classes, settings.exclude, settings.class_)
+        parts = np.where(written[target], split.of(batch), -1)
+        parts = np.broadcast_to(parts, tuple(batch.shift.shape))
+        return np.stack(np.broadcast_arrays(target, parts), axis=-1)

@@ -1,10 +1,10 @@
-"""Inputs of one size with the class each is predicted as, block by block."""
+"""Inputs of one size with the class each is predicted as, batch by batch."""
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+from collections.abc import Iterator
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -13,163 +13,169 @@ from torch import Tensor
 
 from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
-from speechscope.navai.alignment import needed, shifts
-from speechscope.navai.block import Block
-from speechscope.navai.passes import Passes
-from speechscope.navai.times import Times, times_of
+from speechscope.navai.alignment import answered, needed, shifts
 from speechscope.networks.layers import Network
 from speechscope.networks.subject import Subject
 from speechscope.relevance.explain import explained
-from speechscope.relevance.rules import Settings
 from speechscope.store.artifact import Artifact
 from speechscope.store.writer import CHUNK_BYTES
+
+if TYPE_CHECKING:
+    from speechscope.stages.navai import Navai
 
 MOST = 256
 """Most inputs worked on at a time."""
 BATCHES = 8
-"""As many times that are one process's to work on (chosen)."""
+"""As many times that are a block (chosen)."""
 ALL = slice(None)
 
 
-def at_once(shape: Sequence[int]) -> int:
-    """Return how many inputs of a shape are worked on at a time: some 4 MB of them."""
-    return max(16, min(MOST, CHUNK_BYTES // (4 * prod(shape))))
+@dataclass(frozen=True)
+class Batch:
+    """Inputs that are worked on together.
+
+    Parameters
+    ----------
+    inputs
+        (B, C, F, T), centred.
+    target
+        The class each is predicted as, (B,).
+    shift
+        (A, B) [frames], by alignment.
+    item
+        The item of the corpus each comes from, (B,).
+    output
+        Which of the item's outputs it is, (B,); 0 where it has one.
+    done
+        How many of the items asked for are done with, this batch included.
+    """
+
+    inputs: Tensor
+    target: Tensor
+    shift: Tensor
+    item: NDArray[np.int64]
+    output: NDArray[np.int64]
+    done: int
+
+    def __len__(self) -> int:
+        return len(self.item)
+
+    def take(self, rows: "slice | Tensor") -> "Batch":
+        """Return some of the inputs: a stretch, or those for which (B,) is true."""
+        if isinstance(rows, Tensor) and rows.all():
+            return self
+        here = rows.cpu().numpy() if isinstance(rows, Tensor) else rows
+        tensors = (self.inputs[rows], self.target[rows], self.shift[:, rows])
+        return Batch(*tensors, self.item[here], self.output[here], self.done)
 
 
-class Examples(Protocol):
+class Examples:
     """Inputs of one size from a corpus.
 
-    Attributes
+    Parameters
     ----------
     corpus
         Where they are from.
     classes
         What can be predicted.
-    shape
-        (C, F, T) of one.
     items
         Items of the corpus they come from, (N,).
-    task
-        Of which so many are one process's to work on at a time.
+    shape
+        (C, F, T) of one.
     device
         Where they are worked on.
-    """
 
-    corpus: Corpus
-    classes: tuple[str, ...]
-    shape: tuple[int, int, int]
-    items: NDArray[np.int64]
-    task: int
-    device: torch.device
-
-    @property
-    def network(self) -> Network | None:
-        """One of ours that runs on the inputs; None: not ours, or not there."""
-        ...
-
-    @property
-    def times(self) -> Times:
-        """Where in their recordings inputs lie."""
-        ...
-
-    @property
-    def answers(self) -> Callable[[int], NDArray[np.int64]] | None:
-        """Of a letter network: its answers, by utterance."""
-        ...
-
-    def blocks(self, alignments: Sequence[str], rows: slice = ALL) -> Iterator[Block]:
-        """Yield all of some items, in the order of the corpus."""
-        ...
-
-
-def moved(alignments: Sequence[str], relevance: dict[str, Tensor], x: Tensor) -> Tensor:
-    """Return the shifts (A, B) of inputs."""
-    return torch.stack([shifts(name, relevance, x) for name in alignments])
-
-
-class ItemExamples:
-    """The items of a corpus of segments, frames or windows, as one network answers them.
-
-    Parameters
+    Attributes
     ----------
-    subject
-        Network and corpus.
-    items
-        Which of its items, (N,).
-    rule
-        Of LRP.
-    alignments
-        That will be asked for.
+    network
+        One of ours that runs on the inputs; None: not ours, or not there.
     """
 
-    answers = None
+    network: Network | None = None
 
     def __init__(
         self,
-        subject: Subject,
+        corpus: Corpus,
+        classes: tuple[str, ...],
         items: NDArray[np.int64],
-        rule: Settings,
-        alignments: Sequence[str],
+        shape: tuple[int, int, int],
+        device: torch.device,
+        settings: "Navai",
     ) -> None:
-        self._given = subject, items, rule, alignments
+        self.corpus, self.classes, self.items = corpus, classes, items
+        self.shape, self.device, self.settings = shape, device, settings
+
+    @property
+    def at_once(self) -> int:
+        """How many inputs are worked on at a time: some 4 MB of them."""
+        return max(16, min(MOST, CHUNK_BYTES // (4 * prod(self.shape))))
+
+    @property
+    def block(self) -> int:
+        """Items whose sums are added first."""
+        return BATCHES * self.at_once
+
+    def batches(self, rows: slice = ALL) -> Iterator[Batch]:
+        """Yield all of some items, in the order of the corpus."""
+        raise NotImplementedError
+
+    def middles(self, batch: Batch) -> NDArray[np.int64]:
+        """Return where in their recordings the middles of chosen frames lie, (A, B) [samples]."""
+        corpus, config = self.corpus, self.corpus.config
+        window, hop = int(config["window"]), int(config["window"]) - int(config["overlap"])
+        away = batch.shift.cpu().numpy()
+        frame = away + self.shape[2] // 2
+        start, stop = (corpus.artifact.read_items(name, batch.item) for name in ("start", "stop"))
+        if corpus.unit == "window":
+            return np.asarray(start + frame)
+        centre = (start.astype(np.int64) + stop) // 2
+        if corpus.unit == "frame":
+            return np.asarray(centre + away * hop)
+        return np.asarray(centre + frame * hop + window // 2 - int(config["samples"]) // 2)
+
+
+class ItemExamples(Examples):
+    """The items of a corpus of segments, frames or windows, as one network answers them."""
+
+    def __init__(self, subject: Subject, items: NDArray[np.int64], settings: "Navai") -> None:
+        corpus = subject.corpus
+        super().__init__(
+            corpus, subject.classes, items, corpus.input_shape, subject.device, settings
+        )
         self._subject = subject
-        of = explained(subject.network, subject.inputs(items[:1]), None)
-        self._passes = Passes.of_alignments(of, rule, alignments)
-        self.corpus, self.classes = subject.corpus, subject.classes
-        self.shape, self.items, self.device = subject.corpus.input_shape, items, subject.device
-        self.task = BATCHES * at_once(self.shape)
+        self._explained = explained(subject.network, subject.inputs(items[:1]), None)
         self.network = subject.network if isinstance(subject.network, Network) else None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return ItemExamples, self._given
+        return ItemExamples, (self._subject, self.items, self.settings)
 
-    @cached_property
-    def times(self) -> Times:
-        """Where in their recordings inputs lie."""
-        return times_of(self.corpus, self.shape)
-
-    def blocks(self, alignments: Sequence[str], rows: slice = ALL) -> Iterator[Block]:
-        """Yield all of some items, in order."""
-        step = at_once(self.shape)
+    def batches(self, rows: slice = ALL) -> Iterator[Batch]:
+        """See `Examples`."""
         mean = torch.from_numpy(self.corpus.mean).to(self.device)
         items = self.items[rows]
-        for start in range(0, len(items), step):
-            part = items[start : start + step]
+        for start in range(0, len(items), self.at_once):
+            part = items[start : start + self.at_once]
             x = self._subject.inputs(part)
-            target, relevance = self._passes(x)
-            yield Block(
-                x if self._subject.centred else x - mean,
-                target,
-                moved(alignments, relevance, x),
-                part,
-                np.zeros(len(part), dtype=np.int64),
-                start + len(part),
-            )
+            target, shift = answered(self._explained, self.settings, x)
+            inputs = x if self._subject.centred else x - mean
+            yield Batch(inputs, target, shift, part, np.zeros_like(part), start + len(part))
 
 
-class StoredExamples:
+class StoredExamples(Examples):
     """The items of a `relevance.zarr`, with the relevance that it holds.
 
     Items whose relevance is for another class than the one predicted are left out.
 
-    Parameters
-    ----------
-    artifact
-        The relevance.
-    corpus
-        That it is of.
-    device
-        Where to work.
-
     Raises
     ------
     UsageProblem
-        It is of a layer inside the network, or of windows of utterances.
+        It is of a layer inside the network, or of windows of utterances, or lacks the relevance
+        that an alignment needs.
     """
 
-    network = answers = None
-
-    def __init__(self, artifact: Artifact, corpus: Corpus, device: torch.device) -> None:
+    def __init__(
+        self, artifact: Artifact, corpus: Corpus, device: torch.device, settings: "Navai"
+    ) -> None:
         layer = artifact.record["config"].get("layer")
         if layer is not None:
             raise UsageProblem(
@@ -181,63 +187,45 @@ class StoredExamples:
                 f"{artifact.path} explains windows of utterances; navai takes the letter network "
                 "itself (speechscope navai model.pt)"
             )
-        self._artifact = artifact
-        self.corpus, self.classes = corpus, artifact.flags("target")
-        self.shape, self.device = corpus.input_shape, device
-        self.items = artifact.read("item_index").astype(np.int64)
-        self.task = BATCHES * at_once(self.shape)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        path = self._artifact.path.resolve()
-        return _stored, (path, self.corpus, self.device)
-
-    @cached_property
-    def times(self) -> Times:
-        """Where in their recordings inputs lie."""
-        return times_of(self.corpus, self.shape)
-
-    def blocks(self, alignments: Sequence[str], rows: slice = ALL) -> Iterator[Block]:
-        """Yield all of some items, in order.
-
-        Raises
-        ------
-        UsageProblem
-            It lacks the relevance an alignment needs.
-        """
-        artifact, methods = self._artifact, self._artifact.flags("method")
-        methods_needed = needed(tuple(alignments))
-        for method, name in methods_needed.items():
+        methods = artifact.flags("method")
+        for method, name in needed(settings.alignments).items():
             if method not in methods:
                 raise UsageProblem(
                     f"--align {name}: {artifact.path} holds {', '.join(methods)}; it needs "
                     f"{method} (speechscope relevance --method gradient,lrp)"
                 )
-        mean = self.corpus.mean
-        step = at_once(self.shape)
+        items = artifact.read("item_index").astype(np.int64)
+        classes = artifact.flags("target")
+        super().__init__(corpus, classes, items, corpus.input_shape, device, settings)
+        self._artifact = artifact
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        path = self._artifact.path.resolve()
+        return _stored, (path, self.corpus, self.device, self.settings)
+
+    def batches(self, rows: slice = ALL) -> Iterator[Batch]:
+        """See `Examples`."""
+        artifact, methods = self._artifact, self._artifact.flags("method")
         first, last, _ = rows.indices(len(self.items))
-        for start in range(first, last, step):
-            some = slice(start, min(start + step, last))
+        for start in range(first, last, self.at_once):
+            some = slice(start, min(start + self.at_once, last))
             part = self.items[some]
             size = (len(part), *self.shape)
-            x = torch.from_numpy(artifact.read("input", some).reshape(size) - mean).to(self.device)
+            values = artifact.read("input", some).reshape(size) - self.corpus.mean
+            x = torch.from_numpy(values).to(self.device)
             relevance = {
                 method: torch.from_numpy(
                     artifact.read("relevance", (methods.index(method), some)).reshape(size)
                 ).to(self.device)
-                for method in methods_needed
+                for method in needed(self.settings.alignments)
             }
             target = torch.from_numpy(artifact.read("target", some).astype(np.int64))
             same = target == torch.from_numpy(artifact.read("predicted", some).astype(np.int64))
-            block = Block(
-                x,
-                target.to(self.device),
-                moved(alignments, relevance, x),
-                part,
-                np.zeros(len(part), dtype=np.int64),
-                some.stop - first,
-            )
-            yield block.kept(same.to(self.device))
+            shift = shifts(self.settings.alignments, relevance, x)
+            target = target.to(self.device)
+            batch = Batch(x, target, shift, part, np.zeros_like(part), some.stop - first)
+            yield batch.take(same.to(self.device))
 
 
-def _stored(path: Path, corpus: Corpus, device: torch.device) -> StoredExamples:
-    return StoredExamples(Artifact(path, "relevance"), corpus, device)
+def _stored(path: Path, *rest: Any) -> StoredExamples:
+    return StoredExamples(Artifact(path, "relevance"), *rest)

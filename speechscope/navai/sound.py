@@ -8,12 +8,13 @@ import torch
 from numpy.typing import NDArray
 
 from speechscope.corpus.store import Corpus
+from speechscope.errors import UsageProblem
 from speechscope.features.mel import LOG_FLOOR, filters, points_for
 from speechscope.features.representations import SCOPES
 from speechscope.features.stft import Stft
 from speechscope.inversion.sound import MODULUS, griffin_lim
 from speechscope.store.artifact import Artifact
-from speechscope.store.wav import write_folder
+from speechscope.store.wav import check_target, write_folder
 
 DEVIATION = 2.8
 """What one standard deviation of z-normalised log-mel energies stands for [nepers].
@@ -33,6 +34,19 @@ def audible(corpus: Corpus) -> bool:
     if corpus.features in MODULUS:  # a transform shorter than its window overlaps itself
         return 2 * (int(corpus.config["bins"]) - 1) >= int(corpus.config["window"])
     return corpus.features in POWERS
+
+
+def check_sounds(corpus: Corpus, folder: Path, *, force: bool) -> None:
+    """Refuse a folder for sounds that may not be written, or a corpus that has none.
+
+    Raises
+    ------
+    UsageProblem
+        There is a reason to.
+    """
+    if not audible(corpus):
+        raise UsageProblem(f"--wav: {corpus.features} spectrograms have no waveform")
+    check_target(folder, force=force)
 
 
 def sound_of(corpus: Corpus, values: NDArray[np.float32], seed: int = 0) -> NDArray[np.float32]:

@@ -1,8 +1,8 @@
 """By what the inputs of a class are split further: what was said, by whom, and in what context."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,50 +10,24 @@ from numpy.typing import NDArray
 from speechscope.corpus.letters import BLANK, NAMES
 from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
-from speechscope.navai.averages import Group
-from speechscope.navai.block import Block
-from speechscope.navai.times import Times
+from speechscope.navai.examples import Batch, Examples
+from speechscope.navai.letters import LetterExamples
 
-BY = ("none", "phone", "speaker", "before", "after", "context")
 EDGE = "edge"
 """Stands for what comes before the first and after the last of a recording."""
 
 
-@dataclass
-class Split:
-    """How inputs are split.
+class Split(NamedTuple):
+    """How inputs are split: the names of parts, and the number of each input's part.
 
-    Parameters
-    ----------
-    names
-        What they are split by; grows as it is met.
-    of
-        Gives the number of each input's part by alignment, (A, B); −1: none.
+    That is given by alignment, (A, B), or for all alignments alike, (B,); −1: none.
     """
 
-    names: list[str]
-    of: Callable[[Block], NDArray[np.int64]]
-
-    def groups(self, block: Block, wanted: NDArray[np.bool_]) -> list[list[Group | None]]:
-        """Return each input's group by alignment; None where its class is not wanted."""
-        target = block.target.cpu().numpy()
-        return [
-            [
-                (int(label), int(part)) if wanted[label] and part >= 0 else None
-                for label, part in zip(target, row, strict=True)
-            ]
-            for row in self.of(block)
-        ]
+    names: Sequence[str]
+    of: Callable[[Batch], NDArray[np.int64]]
 
 
-def split_by(
-    by: str,
-    corpus: Corpus,
-    *,
-    phones: Corpus | None = None,
-    times: Times | None = None,
-    answers: Callable[[int], NDArray[np.int64]] | None = None,
-) -> Split | None:
+def split_by(by: str, examples: Examples, phones: Corpus | None = None) -> Split | None:
     """Return how inputs are split by what ``--by`` names; None: not at all.
 
     ``phone``: what was said, the item's label or, of recordings that have no phones, what `phones`
@@ -66,94 +40,73 @@ def split_by(
     ----------
     phones
         A corpus with the phones of the same recordings.
-    times
-        Where inputs lie in them.
-    answers
-        The answers of a letter network, by utterance.
 
     Raises
     ------
     UsageProblem
         The corpus does not have that.
     """
+    corpus = examples.corpus
     if by == "none":
         return None
-    if by not in BY:
-        raise UsageProblem(f"--by {by}: choose from {', '.join(BY)}")
     if by == "speaker":
-        speakers = corpus.artifact.read("speaker")
-        return Split(list(corpus.names("speaker")), lambda block: _same(block, speakers))
+        speakers = corpus.artifact.read("speaker").astype(np.int64)
+        return Split(corpus.names("speaker"), lambda batch: speakers[batch.item])
     if by == "phone":
-        return _by_phone(corpus, phones, times)
-    if answers is not None:
-        return _by_answers(by, answers)
+        return _by_phone(examples, phones)
+    names: tuple[str, ...]
+    sides: Callable[[Batch], NDArray[np.int64]]
+    if isinstance(examples, LetterExamples):
+        names, sides = (*NAMES, EDGE), _AnsweredBeside(examples)
+    else:
+        names, sides = (*corpus.classes, EDGE), _labels_beside(corpus)
+    if by != "context":
+        side = ("before", "after").index(by)
+        return Split(names, lambda batch: sides(batch)[side])
+    both = [f"{before}_{after}" for before in names for after in names]
+    return Split(both, lambda batch: sides(batch)[0] * len(names) + sides(batch)[1])
+
+
+def _by_phone(examples: Examples, phones: Corpus | None) -> Split:
+    corpus = examples.corpus
+    if phones is not None:
+        marks = PhoneMarks(phones, corpus)
+        return Split(
+            phones.classes,
+            lambda batch: np.stack([marks.at(batch.item, at) for at in examples.middles(batch)]),
+        )
+    if "label" not in corpus.artifact or corpus.config.get("labels", "phone") != "phone":
+        raise UsageProblem(
+            f"--by phone: {corpus.path} has no phones; name a corpus that has those of its "
+            "recordings with --phones (speechscope prepare --unit frame --labels phone)"
+        )
     labels = corpus.labels
-    names = [*corpus.classes, EDGE]
-    before, after = neighbours(labels, corpus.artifact.read("utterance"), len(names) - 1)
-    return _by_context(by, names, lambda block: (before[block.item], after[block.item]))
+    return Split(corpus.classes, lambda batch: labels[batch.item])
 
 
-def _same(block: Block, values: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Return a value of each item for all alignments, (A, B)."""
-    return np.broadcast_to(values[block.item].astype(np.int64), tuple(block.shift.shape))
+def _labels_beside(corpus: Corpus) -> Callable[[Batch], NDArray[np.int64]]:
+    """Return what gives the labels before and after each input, (2, B)."""
+    recording = corpus.artifact.read("utterance")
+    beside = np.stack(neighbours(corpus.labels, recording, len(corpus.classes)))
+    return lambda batch: beside[:, batch.item]
 
 
-def _by_phone(corpus: Corpus, phones: Corpus | None, times: Times | None) -> Split:
-    said = "label" in corpus.artifact and str(corpus.config.get("labels", "phone")) == "phone"
-    if phones is None:
-        if not said:
-            raise UsageProblem(
-                f"--by phone: {corpus.path} has no phones; name a corpus that has those of its "
-                "recordings with --phones (speechscope prepare --unit frame --labels phone)"
-            )
-        labels = corpus.labels
-        return Split(list(corpus.classes), lambda block: _same(block, labels))
-    assert times is not None
-    marks = PhoneMarks(phones, corpus)
-    return Split(
-        list(phones.classes),
-        lambda block: np.stack([marks.at(block.item, at) for at in times(block)]),
-    )
+class _AnsweredBeside:
+    """Gives the letters that a network answers before and after each input, (2, B)."""
 
+    def __init__(self, examples: LetterExamples) -> None:
+        self._examples = examples
+        self._of: dict[int, NDArray[np.int64]] = {}  # of the utterances of the last batch
 
-def _by_context(
-    by: str,
-    names: list[str],
-    sides: Callable[[Block], tuple[NDArray[np.int64], NDArray[np.int64]]],
-) -> Split:
-    if by == "context":
-        count = len(names)
-        both = [f"{first}_{second}" for first in names for second in names]
-        return Split(both, lambda block: _spread(block, sides(block)[0] * count + sides(block)[1]))
-    side = 0 if by == "before" else 1
-    return Split(names, lambda block: _spread(block, sides(block)[side]))
-
-
-def _spread(block: Block, values: NDArray[np.int64]) -> NDArray[np.int64]:
-    return np.broadcast_to(values, tuple(block.shift.shape))
-
-
-def _by_answers(by: str, answers: Callable[[int], NDArray[np.int64]]) -> Split:
-    names = [*NAMES, EDGE]
-    held: dict[int, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
-
-    def sides(block: Block) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        mine = {int(item) for item in block.item}
-        for item in set(held) - mine:
-            del held[item]
-        for item in mine - set(held):
-            found = answers(item)
-            held[item] = neighbours(
-                found, np.zeros(len(found), dtype=np.int64), len(names) - 1, skip=BLANK
-            )
-        pairs = [
-            [held[int(item)][side][output] for side in (0, 1)]
-            for item, output in zip(block.item, block.output, strict=True)
-        ]
-        before, after = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
-        return before, after
-
-    return _by_context(by, names, sides)
+    def __call__(self, batch: Batch) -> NDArray[np.int64]:
+        items = batch.item.tolist()
+        self._of = {item: self._of[item] for item in set(items) & set(self._of)}
+        for item in set(items) - set(self._of):
+            answers = self._examples.answers(item)
+            recording = np.zeros_like(answers)
+            self._of[item] = np.stack(neighbours(answers, recording, len(NAMES), skip=BLANK))
+        pairs = [self._of[item][:, n] for item, n in zip(items, batch.output, strict=True)]
+        return np.stack(pairs, axis=1)
 
 
 def neighbours(
@@ -219,7 +172,7 @@ class PhoneMarks:
         speakers = phones.names("speaker")
         theirs = phones.artifact.read("utterance")
         spoken = phones.artifact.read("speaker")
-        who = {int(u): speakers[int(s)] for u, s in zip(theirs, spoken, strict=True)}
+        speaker_of = {int(u): speakers[int(s)] for u, s in zip(theirs, spoken, strict=True)}
         order = np.lexsort((start, theirs))
         self._start, self._stop, self._label = start[order], stop[order], labels[order]
         bounds = np.searchsorted(theirs[order], np.arange(len(names) + 1))
@@ -229,7 +182,7 @@ class PhoneMarks:
         self._rows: dict[int, tuple[int, int]] = {}
         for item in range(len(utterance)):
             number = names.get(mine[int(utterance[item])])
-            if number is not None and who.get(number) == my_speakers[int(speaker[item])]:
+            if number is not None and speaker_of.get(number) == my_speakers[int(speaker[item])]:
                 self._rows[item] = int(bounds[number]), int(bounds[number + 1])
         if not self._rows:
             raise UsageProblem(f"--phones {phones.path} has no recording of {corpus.path}")

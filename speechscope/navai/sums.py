@@ -1,7 +1,13 @@
-"""Sums by name and key, to which those of other inputs can be added."""
+"""Sums by name and key, which tasks return and which are added up in the order of the items.
+
+Items are divided into spans, and spans into blocks, in a way that depends on their number alone. A
+task sums a span: the sums of its blocks are added in order, and those of spans in order to those of
+all. They are always the same bits, whether one process does it, several do, or a job for each
+shard.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -9,29 +15,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from speechscope.errors import UsageProblem
+from speechscope.store.writer import ArtifactWriter
+from speechscope.work.local import Executor
+from speechscope.work.progress import Report
+from speechscope.work.tasks import Results, Task, carry_out
 
 MOST_BYTES = 2_000_000_000
 """Most memory the sums may take (chosen)."""
+SPANS = 64
+"""Most spans, and so most shards (chosen: sums of each are stored until they are merged)."""
 
 Key: TypeAlias = tuple[int, ...]
 """Such as a class, or a class and what its inputs are split by; () where there is one sum."""
-Listed: TypeAlias = tuple[str, NDArray[np.int64], NDArray[np.generic]]
-"""A name with its keys (n, …) and their sums (n, …)."""
-
-
-def check_room(size: float) -> None:
-    """Refuse sums that take more than `MOST_BYTES`.
-
-    Raises
-    ------
-    UsageProblem
-        They do.
-    """
-    if size > MOST_BYTES:
-        raise UsageProblem(
-            f"the means would take {size / 1e9:.1f} GB of memory; choose fewer "
-            "(--class, --align, --by, --layer)"
-        )
+Arrays: TypeAlias = Mapping[str, NDArray[Any]]
+Lists: TypeAlias = dict[str, NDArray[Any]]
+"""Something of every input, (…, n), in their order."""
 
 
 class Sums:
@@ -49,11 +47,7 @@ class Sums:
         self._bytes = 0
 
     def at(
-        self,
-        name: str,
-        key: Key,
-        shape: Iterable[int],
-        dtype: torch.dtype = torch.float64,
+        self, name: str, key: Key, shape: Iterable[int], dtype: torch.dtype = torch.float64
     ) -> Tensor:
         """Return a sum, to be added to in place; zero at first.
 
@@ -64,11 +58,11 @@ class Sums:
         """
         of = self._of.setdefault(name, {})
         if key not in of:
-            where = self._device if dtype.is_floating_point else "cpu"
-            self._keep(of, key, torch.zeros(*shape, dtype=dtype, device=where))
+            device = self._device if dtype.is_floating_point else "cpu"
+            self._keep(of, key, torch.zeros(*shape, dtype=dtype, device=device))
         return of[key]
 
-    def of(self, name: str) -> Mapping[Key, Tensor]:
+    def of(self, name: str) -> dict[Key, Tensor]:
         """Return the sums of a name in order of their keys."""
         return dict(sorted(self._of.get(name, {}).items()))
 
@@ -87,20 +81,97 @@ class Sums:
         check_room(self._bytes)
         of[key] = value
 
-    def listed(self) -> Iterator[Listed]:
-        """Yield all as arrays."""
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return all by name: their keys ``key_NAME`` (n, …) and the sums ``sum_NAME`` (n, …)."""
+        found: dict[str, NDArray[Any]] = {}
         for name in self._of:
             of = self.of(name)
-            keys = np.array(list(of), dtype=np.int64).reshape(len(of), -1)
-            yield name, keys, torch.stack(list(of.values())).cpu().numpy()
+            found[f"key_{name}"] = np.array(list(of), dtype=np.int64).reshape(len(of), -1)
+            found[f"sum_{name}"] = torch.stack(list(of.values())).cpu().numpy()
+        return found
 
     @classmethod
-    def of_listed(cls, listed: Iterable[Listed], device: torch.device | str = "cpu") -> "Sums":
-        """Return sums that were `listed`."""
-        found = cls(device)
-        for name, keys, values in listed:
+    def of_arrays(cls, arrays: Arrays) -> "Sums":
+        """Return sums from `arrays`, among which there may be others."""
+        found = cls()
+        for name in (name.removeprefix("sum_") for name in arrays if name.startswith("sum_")):
             of = found._of.setdefault(name, {})
-            for key, value in zip(keys.tolist(), torch.from_numpy(values), strict=True):
-                where = device if value.is_floating_point() else "cpu"
-                found._keep(of, tuple(key), value.to(where))
+            values = torch.from_numpy(arrays[f"sum_{name}"])
+            for key, value in zip(arrays[f"key_{name}"].tolist(), values, strict=True):
+                found._keep(of, tuple(key), value)
         return found
+
+
+def check_room(size: float) -> None:
+    """Refuse sums that take more than `MOST_BYTES`.
+
+    Raises
+    ------
+    UsageProblem
+        They do.
+    """
+    if size > MOST_BYTES:
+        raise UsageProblem(
+            f"the means would take {size / 1e9:.1f} GB of memory; choose fewer "
+            "(--class, --align, --by, --layer)"
+        )
+
+
+def joined(parts: Iterable[tuple[Sums, Lists]]) -> tuple[Sums, Lists]:
+    """Return what parts are together: their sums, added in order, and their lists, joined."""
+    sums = Sums()
+    lists: dict[str, list[NDArray[Any]]] = {}
+    for some, listed in parts:
+        sums.add(some)
+        for name, values in listed.items():
+            lists.setdefault(name, []).append(values)
+    return sums, {name: np.concatenate(rows, axis=-1) for name, rows in lists.items()}
+
+
+def read_arrays(arrays: Arrays) -> tuple[Sums, Lists]:
+    """Return sums from `Sums.arrays`, and the lists among them."""
+    lists = {n: values for n, values in arrays.items() if not n.startswith(("key_", "sum_"))}
+    return Sums.of_arrays(arrays), lists
+
+
+class Summing(Protocol):
+    """What sums the items of a task; picklable."""
+
+    @property
+    def items(self) -> NDArray[np.int64]:
+        """All items, (N,)."""
+
+    @property
+    def block(self) -> int:
+        """Items of a block."""
+
+    def __call__(self, task: Task, progress: Report | None) -> Results:
+        """Return sums and lists of the items of a task."""
+
+
+def span_items(work: Summing) -> int:
+    """Return the items of a span, which are whole blocks."""
+    return -(-len(work.items) // (SPANS * work.block)) * work.block
+
+
+def spans(
+    writer: ArtifactWriter,
+    work: Summing,
+    rows: slice,
+    executor: Executor,
+    progress: Report | None = None,
+) -> Iterator[tuple[int, Arrays]]:
+    """Yield what is returned of each span, with its number.
+
+    Parameters
+    ----------
+    rows
+        Which of the items: whole spans.
+    """
+    step = span_items(work)
+    starts = range(rows.start, rows.stop, step)
+    edges = ((start, min(start + step, rows.stop)) for start in starts)
+    tasks = (Task(start, stop, work.items[start:stop]) for start, stop in edges)
+    total = rows.stop - rows.start
+    for done in carry_out(writer, work, tasks, executor, total=total, progress=progress):
+        yield done.task.start // step, done.returned

@@ -8,8 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechscope.corpus.letters import NAMES
-from speechscope.navai.measures import band_energy, burst, strength, width
-from speechscope.navai.vowels import LETTER_VOWELS, MEANS, PLOSIVES, bands
+from speechscope.navai.measures import (
+    LETTER_VOWELS,
+    MEANS,
+    PLOSIVES,
+    band_energy,
+    bands,
+    burst,
+    strength,
+    width,
+)
 from speechscope.registry import SCORES
 from speechscope.scores.measures import bootstrap
 from speechscope.scores.tables import Row

@@ -1,13 +1,24 @@
 """``speechscope navai``: what inputs that a network answers alike have in common."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from speechscope.errors import UsageProblem
 from speechscope.registry import ALIGNMENTS, RULES
 from speechscope.settings import argument, option, record_of, setting
 from speechscope.stages.shared import Computing, Foreign, FromRecipe, Sharded, Spread, Written
 from speechscope.work.progress import Console
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+    from speechscope.navai.averages import Summing
+    from speechscope.navai.examples import Examples
+    from speechscope.navai.store import Layout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,69 +106,46 @@ class Navai(FromRecipe, Foreign, Sharded, Computing, Spread):
         """See `FromRecipe`."""
         return self.corpus if self.model else self.checkpoint or Path("model.pt")
 
+    @property
+    def alignments(self) -> tuple[str, ...]:
+        """What inputs are moved by; those of profiles are not."""
+        return ("none",) if self.mode == "profile" else self.align
+
+    def check(self) -> None:
+        """Refuse settings that do not fit together.
+
+        Raises
+        ------
+        UsageProblem
+            Some do not.
+        """
+        apart = ("align", "wav", "by") if self.mode == "profile" else ("layer", "adjust")
+        self.refuse(apart, f"--mode {self.mode}")
+        if self.phones is not None and self.by != "phone":
+            raise UsageProblem("--phones goes with --by phone")
+        if self.shard is not None and self.wav is not None:
+            raise UsageProblem("--wav: a shard holds sums, which have no sound")
+
 
 def run(settings: Navai, console: Console) -> Written:
-    """Write ``navai.zarr``."""
-    from speechscope.corpus.store import Corpus
-    from speechscope.navai import sound
-    from speechscope.navai.averaging import Averaging, NavaiSettings
-    from speechscope.navai.gathering import span_items
-    from speechscope.navai.merging import KIND, write_averages, write_shard
-    from speechscope.navai.opening import opened
-    from speechscope.navai.profiles import Profiling
+    """Write ``navai.zarr``, or a shard of it."""
+    settings.check()
+    path, shard = settings.path("navai.zarr"), settings.part()
+
+    from speechscope.navai.sound import check_sounds, write_sounds
+    from speechscope.navai.store import SHARD, write_averages, write_shard
+    from speechscope.navai.sums import span_items, spans
     from speechscope.store.lineage import entry
     from speechscope.store.record import new_record
-    from speechscope.store.wav import check_target
     from speechscope.store.writer import create_artifact
     from speechscope.work.device import choose
     from speechscope.work.local import executor
 
-    profile = settings.mode == "profile"
-    apart = ("align", "wav", "by") if profile else ("layer", "adjust")
-    settings.refuse(apart, f"--mode {settings.mode}")
-    if settings.phones is not None and settings.by != "phone":
-        raise UsageProblem("--phones goes with --by phone")
-    if settings.shard is not None and settings.wav is not None:
-        raise UsageProblem("--wav: a shard holds sums, which have no sound")
-    alignments = ("none",) if profile else settings.align
-    shard = settings.part()
-    path = settings.path("navai.zarr")
-    source = opened(
-        settings.checkpoint,
-        factory=settings.model,
-        weights=settings.weights,
-        corpus=settings.corpus,
-        device=choose(settings.device),
-        alignments=alignments,
-        rule=settings,
-        split=settings.split,
-        ranges=None if settings.items is None else list(settings.items),
-    )
-    examples, data = source.examples, source.examples.corpus
-    given = settings.exclude if "exclude" in settings.given else ()
-    unknown = [name for name in given if name not in examples.classes]
-    if unknown:
-        raise UsageProblem(f"--exclude {unknown[0]}: choose from {', '.join(examples.classes)}")
-    told = NavaiSettings(
-        alignments,
-        classes=settings.class_,
-        exclude=settings.exclude,
-        normalizer=settings.normalizer,
-        least=settings.least,
-        seed=settings.seed,
-    )
-    work: Averaging | Profiling
-    if profile:
-        work = Profiling(examples, told, settings.layer, settings.adjust)
-    else:
-        said = None if settings.phones is None else Corpus(settings.phones)
-        work = Averaging(examples, told, settings.by, said)
-    layout = work.layout
+    examples, parent, about = _examples(settings, choose(settings.device))
+    work, layout = _work(settings, examples)
     if settings.wav is not None:
-        if not sound.audible(data):
-            raise UsageProblem(f"--wav: {data.features} spectrograms have no waveform")
-        check_target(settings.wav, force=settings.force)
-    parents = [entry(*source.parent, path)]
+        check_sounds(examples.corpus, settings.wav, force=settings.force)
+    parents = [entry(*parent, path)]
     if settings.phones is not None:
         parents.append(entry(settings.phones, "corpus", path))
     config = {
@@ -165,35 +153,100 @@ def run(settings: Navai, console: Console) -> Written:
         "class": list(settings.class_),
         "items": None if settings.items is None else list(settings.items),
         "adjust": settings.adjust,
-        **source.config,
+        **about,
     }
-    step = span_items(len(work.items), work.block)
+    rows = slice(0, len(work.items))
     if shard is not None:
-        config["shard"] = shard.config(len(examples.items), step)
-    new = new_record(
-        "navai" if shard is None else KIND,
-        config=config,
-        seed=settings.seed,
-        device=str(examples.device),
-        parents=parents,
-    )
+        config["shard"] = shard.config(len(work.items), span_items(work))
+        rows = shard.part(len(work.items), span_items(work))
+    kind = "navai" if shard is None else SHARD
+    device = str(examples.device)
+    new = new_record(kind, config=config, seed=settings.seed, device=device, parents=parents)
     with (
-        executor(settings.workers, settings.scheduler) as who,
+        executor(settings.workers, settings.scheduler) as run_by,
         create_artifact(path, "Averages of aligned inputs", new, force=settings.force) as writer,
         console.bar("navai") as progress,
     ):
+        returned = spans(writer, work, rows, run_by, progress)
         if shard is not None:
-            rows = shard.part(len(examples.items), step)
-            inputs = write_shard(writer, work, layout, rows, who, progress)
+            inputs = write_shard(writer, layout, returned)
         else:
-            written = write_averages(writer, work, layout, told, who, progress)
+            written = write_averages(writer, config, layout, (arrays for _, arrays in returned))
     if shard is not None:
         console.note(f"{inputs} inputs; speechscope merge puts the shards together")
-        return Written(path, KIND, {"inputs": inputs})
+        return Written(path, kind, {"inputs": inputs})
     if settings.wav is not None:
-        sound.write_sounds(path, settings.wav, data, force=settings.force)
+        write_sounds(path, settings.wav, examples.corpus, force=settings.force)
     if written.empty:
         console.note(f"nothing was predicted as {', '.join(written.empty)}")
     console.note(f"{written.inputs} inputs, {len(written.classes)} classes")
-    facts = {"inputs": written.inputs, "classes": len(written.classes)}
-    return Written(path, "navai", facts)
+    return Written(path, kind, {"inputs": written.inputs, "classes": len(written.classes)})
+
+
+def _examples(
+    settings: Navai, device: "torch.device"
+) -> "tuple[Examples, tuple[Path, str], Mapping[str, Any]]":
+    """Return what is averaged, the artifact it comes from, and what the record says of it.
+
+    Raises
+    ------
+    UsageProblem
+        Settings exclude each other, or an artifact is of no use here.
+    ArtifactError
+        A file is missing, damaged or another.
+    """
+    from speechscope.corpus.store import Corpus, positions
+    from speechscope.navai.examples import ItemExamples, StoredExamples
+    from speechscope.navai.letters import LetterExamples
+    from speechscope.networks.saved import load_model
+    from speechscope.networks.subject import subject_of
+    from speechscope.networks.wav2letter import Wav2Letter
+    from speechscope.store.artifact import Artifact
+    from speechscope.store.lineage import ancestor, record_at
+
+    def items_of(corpus: Corpus) -> "NDArray[np.int64]":
+        if settings.items is None:
+            return corpus.items(settings.split)
+        return positions(corpus, settings.split, list(settings.items))
+
+    if settings.model is None:
+        path = settings.checkpoint or Path("model.pt")
+        record = record_at(path)
+        moved = {"corpus": settings.corpus} if settings.corpus else {}
+        if record["kind"] == "relevance":
+            if settings.items is not None:
+                raise UsageProblem(f"--items: {path} has items of its own; all are averaged")
+            corpus = Corpus(ancestor(path, record, "corpus", moved))
+            stored = StoredExamples(Artifact(path, "relevance"), corpus, device, settings)
+            return stored, (path, "relevance"), {}
+        if record["kind"] != "model":
+            raise UsageProblem(f"{path} is a {record['kind']}; navai takes a model or relevance")
+        network = load_model(path).network
+        if isinstance(network, Wav2Letter):
+            if settings.weights is not None:
+                raise UsageProblem("--weights goes with --model package.module:factory")
+            corpus = Corpus(ancestor(path, record, "corpus", moved))
+            letters = LetterExamples(network.to(device), corpus, items_of(corpus), settings)
+            return letters, (path, "model"), {}
+    subject = subject_of(
+        settings.checkpoint, settings.model, settings.weights, settings.corpus, device
+    )
+    examples = ItemExamples(subject, items_of(subject.corpus), settings)
+    return examples, subject.parent, subject.config
+
+
+def _work(settings: Navai, examples: "Examples") -> "tuple[Summing, Layout]":
+    """Return what sums the items of a task, and the layout of what comes of it."""
+    from speechscope.corpus.store import Corpus
+    from speechscope.navai.averages import Averaging
+    from speechscope.navai.profiles import Profiling
+    from speechscope.navai.store import Layout, axes_of
+
+    axes = axes_of(examples)
+    if settings.mode == "profile":
+        profiling = Profiling(examples, settings)
+        return profiling, Layout(examples.classes, axes, layers=profiling.layers)
+    phones = None if settings.phones is None else Corpus(settings.phones)
+    averaging = Averaging(examples, settings, phones)
+    parts = () if averaging.split is None else tuple(averaging.split.names)
+    return averaging, Layout(examples.classes, axes, parts)

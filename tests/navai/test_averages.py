@@ -9,7 +9,7 @@ from torch import Tensor
 from speechscope.errors import UsageProblem
 from speechscope.navai import sums
 from speechscope.navai.alignment import crop, shifts
-from speechscope.navai.averages import Averages
+from speechscope.navai.averages import MOVED, SHUFFLED, Averages, Means
 from speechscope.registry import ALIGNMENTS
 
 
@@ -57,15 +57,17 @@ def test_the_frame_of_the_extreme_value_is_chosen() -> None:
     gradient, lrp = x.clone(), x.clone()
     gradient[0, 1, 2, 0], gradient[0, 0, 1, 4], lrp[0, 0, 0, 6] = 5.0, -9.0, 1.0
     relevance = {"gradient": gradient, "lrp": lrp}
-    found = {name: int(shifts(name, relevance, x)) for name in ALIGNMENTS.names()}
-    assert found == {"none": 0, "min-sensitivity": 1, "max-sensitivity": -3, "max-lrp": 3}
+    names = ALIGNMENTS.names()
+    assert names == ("none", "min-sensitivity", "max-sensitivity", "max-lrp")
+    assert shifts(names, relevance, x).tolist() == [[0], [1], [-3], [3]]
 
 
 def test_without_evidence_nothing_moves() -> None:
     x = torch.zeros(2, 1, 3, 7)
     tied = x.clone()
     tied[1, 0, 0, [1, 2, 4, 6]] = 1.0
-    assert shifts("max-lrp", {"lrp": tied}, x).tolist() == [0, -1]  # the nearest, the earlier
+    found = shifts(["max-lrp"], {"lrp": tied}, x)
+    assert found.tolist() == [[0, -1]]  # the nearest, the earlier
 
 
 def random_inputs(count: int = 40) -> tuple[Tensor, Tensor, Tensor]:
@@ -77,69 +79,71 @@ def random_inputs(count: int = 40) -> tuple[Tensor, Tensor, Tensor]:
 
 def test_means_are_those_of_a_slow_loop() -> None:
     x, target, shift = random_inputs()
-    sums = summed((2, 3, 9), classes=3, alignments=2)
-    sums.add(x, target, shift)
-    found = sums.finish("inputs")
+    averages = summed((2, 3, 9), classes=3, alignments=2)
+    averages.add(x, target, shift)
+    found = Means(averages.sums, "inputs")
     for a in range(2):
         chosen = (shift[a] + 4).tolist()
         for label in range(3):
             wanted = oracles.navai_mean(x.double().numpy(), target.tolist(), chosen, label)
-            np.testing.assert_allclose(found.mean[a, label], wanted, atol=1e-12)
+            np.testing.assert_allclose(found.mean()[a, label], wanted, atol=1e-12)
         over = oracles.navai_mean(x.double().numpy(), [0] * len(x), chosen, 0)
         np.testing.assert_allclose(found.normalizer[a], over, atol=1e-12)
-    np.testing.assert_allclose(found.pattern, found.mean - found.normalizer[:, None])
+    np.testing.assert_allclose(found.pattern(), found.mean() - found.normalizer[:, None])
     assert found.count.tolist() == np.bincount(target).tolist()
-    alike = sums.finish("classes")
-    np.testing.assert_allclose(alike.normalizer, found.mean.mean(1), atol=1e-12)
+    alike = Means(averages.sums, "classes")
+    np.testing.assert_allclose(alike.normalizer, found.mean().mean(1), atol=1e-12)
 
 
 def test_how_many_inputs_reach_a_frame_is_counted() -> None:
-    sums = summed((1, 1, 5), classes=1)
-    sums.add(torch.ones(3, 1, 1, 5), torch.zeros(3, dtype=torch.long), torch.tensor([[0, 1, -2]]))
-    assert sums.finish("inputs").covered.tolist() == [[[1, 2, 3, 2, 1]]]
+    averages = summed((1, 1, 5), classes=1)
+    averages.add(
+        torch.ones(3, 1, 1, 5), torch.zeros(3, dtype=torch.long), torch.tensor([[0, 1, -2]])
+    )
+    assert Means(averages.sums, "inputs").covered.tolist() == [[[1, 2, 3, 2, 1]]]
 
 
 def test_navai_of_identical_inputs_is_that_input() -> None:
     x = torch.randn(1, 2, 3, 9, generator=torch.Generator().manual_seed(0))
-    sums = summed((2, 3, 9))
+    averages = summed((2, 3, 9))
     for target in (0, 1, 1):
         many = x.expand(7, -1, -1, -1)
-        sums.add(many, torch.full((7,), target), torch.zeros(1, 7, dtype=torch.long))
-    found = sums.finish("inputs")
-    assert (found.mean == x.double().numpy()).all()
-    np.testing.assert_allclose(found.pattern, 0, atol=1e-15)
+        averages.add(many, torch.full((7,), target), torch.zeros(1, 7, dtype=torch.long))
+    found = Means(averages.sums, "inputs")
+    assert (found.mean() == x.double().numpy()).all()
+    np.testing.assert_allclose(found.pattern(), 0, atol=1e-15)
 
 
 @pytest.mark.parametrize("size", [1, 7, 39])
 def test_the_size_of_blocks_does_not_matter(size: int) -> None:
     x, target, shift = random_inputs()
     whole, parts = (summed((2, 3, 9), classes=3, alignments=2) for _ in range(2))
-    groups = [[(int(t), n % 2) for n, t in enumerate(target)]] * 2
+    groups = np.array([[(int(t), n % 2) for n, t in enumerate(target)]] * 2)
     whole.add(x, target, shift, groups)
     for start in range(0, len(x), size):
         some = slice(start, start + size)
-        parts.add(x[some], target[some], shift[:, some], [row[some] for row in groups])
-    a, b = whole.finish("inputs"), parts.finish("inputs")
-    np.testing.assert_allclose(a.mean, b.mean, atol=1e-13)
+        parts.add(x[some], target[some], shift[:, some], groups[:, some])
+    a, b = Means(whole.sums, "inputs"), Means(parts.sums, "inputs")
+    np.testing.assert_allclose(a.mean(), b.mean(), atol=1e-13)
     np.testing.assert_allclose(a.normalizer, b.normalizer, atol=1e-13)
     assert (a.covered == b.covered).all() and (a.count == b.count).all()
-    for (one, mean, count), (other, same, as_many) in zip(
-        whole.groups(1), parts.groups(1), strict=True
-    ):
-        assert one == other and (count == as_many).all()
-        np.testing.assert_allclose(mean, same, atol=1e-13)
+    for name in ("part", "part_count"):
+        some, same = whole.sums.of(name), parts.sums.of(name)
+        assert list(some) == list(same) and len(some) == 6
+        for key, value in some.items():
+            np.testing.assert_allclose(value, same[key], atol=1e-12)
 
 
 def test_shuffled_classes_keep_their_sizes_and_lose_their_pattern() -> None:
     rng = torch.Generator().manual_seed(0)
     target = torch.arange(400) % 2
     x = (target * 2.0 - 1).view(-1, 1, 1, 1) + torch.randn(400, 1, 1, 4, generator=rng) / 10
-    sums = summed((1, 1, 4))
-    sums.add(x, target, torch.zeros(1, 400, dtype=torch.long))
-    found = sums.finish("inputs")
-    assert np.abs(found.pattern).min() > 0.9
-    assert np.abs(found.pattern_shuffled).max() < 0.2
-    np.testing.assert_allclose(found.shuffled.mean(1), found.normalizer, atol=1e-12)
+    averages = summed((1, 1, 4))
+    averages.add(x, target, torch.zeros(1, 400, dtype=torch.long))
+    found = Means(averages.sums, "inputs")
+    assert np.abs(found.pattern()).min() > 0.9
+    assert np.abs(found.pattern(SHUFFLED)).max() < 0.2
+    np.testing.assert_allclose(found.mean(SHUFFLED).mean(1), found.normalizer, atol=1e-12)
 
 
 def test_shifts_of_others_crop_as_much_and_align_nothing() -> None:
@@ -149,35 +153,38 @@ def test_shifts_of_others_crop_as_much_and_align_nothing() -> None:
     x[torch.arange(300), 0, 0, 5 + shift[0]] = 1.0
     target = torch.arange(300) % 3
     x[target == 0] *= -1
-    sums = summed((1, 1, 11), classes=3)
-    sums.add(x, target, shift)
-    found = sums.finish("inputs")
-    assert np.abs(found.mean[0, :, 0, 0]).min(0).argmax() == 5  # each stands in the middle
-    np.testing.assert_allclose(np.abs(found.mean[0, :, 0, 0, 5]), 1)
-    assert np.abs(found.moved[0, :, 0, 0, 5]).max() < 0.35  # of seven places
-    over = found.moved.mean(1, keepdims=True)
-    np.testing.assert_allclose(found.pattern_moved, found.moved - over, atol=1e-12)
+    averages = summed((1, 1, 11), classes=3)
+    averages.add(x, target, shift)
+    found = Means(averages.sums, "inputs")
+    assert np.abs(found.mean()[0, :, 0, 0]).min(0).argmax() == 5  # each stands in the middle
+    np.testing.assert_allclose(np.abs(found.mean()[0, :, 0, 0, 5]), 1)
+    assert np.abs(found.mean(MOVED)[0, :, 0, 0, 5]).max() < 0.35  # of seven places
+    over = found.mean(MOVED).mean(1, keepdims=True)
+    np.testing.assert_allclose(found.pattern(MOVED), found.mean(MOVED) - over, atol=1e-12)
     none = summed((1, 1, 11), classes=3)
     none.add(x, target, torch.zeros_like(shift))
-    np.testing.assert_array_equal(none.finish("inputs").moved, none.finish("inputs").mean)
+    found = Means(none.sums, "inputs")
+    np.testing.assert_array_equal(found.mean(MOVED), found.mean())
 
 
-def test_parts_of_a_class_have_their_own_means() -> None:
+def test_parts_of_a_class_have_their_own_sums() -> None:
     x = torch.arange(6.0).view(6, 1, 1, 1).expand(6, 1, 1, 3)
     target = torch.tensor([0, 0, 0, 1, 1, 1])
-    sums = summed((1, 1, 3))
-    groups = [[(0, 0), (0, 0), (0, 1), None, (1, 1), (1, 1)]]
-    sums.add(x, target, torch.zeros(1, 6, dtype=torch.long), groups)
-    found = {group: (float(mean[0, 0, 0]), int(count[0])) for group, mean, count in sums.groups(2)}
-    assert found == {(0, 0): (0.5, 2), (1, 1): (4.5, 2)}
+    averages = summed((1, 1, 3))
+    parts = np.array([[(0, 0), (0, 0), (0, 1), (1, -1), (1, 1), (1, 1)]])
+    averages.add(x, target, torch.zeros(1, 6, dtype=torch.long), parts)
+    totals = {key: float(value[0, 0, 0]) for key, value in averages.sums.of("part").items()}
+    counts = {key: int(value[0]) for key, value in averages.sums.of("part_count").items()}
+    assert totals == {(0, 0): 1.0, (0, 1): 2.0, (1, 1): 9.0}
+    assert counts == {(0, 0): 2, (0, 1): 1, (1, 1): 2}
 
 
 def test_a_class_without_inputs_has_no_mean() -> None:
-    sums = summed((1, 1, 3), classes=3)
-    sums.add(torch.ones(2, 1, 1, 3), torch.tensor([0, 2]), torch.zeros(1, 2, dtype=torch.long))
-    found = sums.finish("inputs")
+    averages = summed((1, 1, 3), classes=3)
+    averages.add(torch.ones(2, 1, 1, 3), torch.tensor([0, 2]), torch.zeros(1, 2, dtype=torch.long))
+    found = Means(averages.sums, "inputs")
     assert found.count.tolist() == [1, 0, 1]
-    assert np.isnan(found.mean[0, 1]).all() and not np.isnan(found.normalizer).any()
+    assert np.isnan(found.mean()[0, 1]).all() and not np.isnan(found.normalizer).any()
 
 
 def test_means_that_do_not_fit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,9 +192,7 @@ def test_means_that_do_not_fit_are_refused(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(UsageProblem, match="GB of memory"):
         summed((1, 8, 9))
     some = summed((1, 2, 3))
-    group: list[tuple[int, int] | None]
     with pytest.raises(UsageProblem, match="--by"):
         for part in range(9):
-            group = [(0, part)]
             one = torch.zeros(1, dtype=torch.long)
-            some.add(torch.ones(1, 1, 2, 3), one, one[None], [group])
+            some.add(torch.ones(1, 1, 2, 3), one, one[None], np.array([[(0, part)]]))

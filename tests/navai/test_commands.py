@@ -17,7 +17,6 @@ from explaining import rule, whole
 from speechscope.cli import run
 from speechscope.corpus.letters import NAMES
 from speechscope.corpus.store import Corpus
-from speechscope.navai import examples
 from speechscope.navai.sound import sound_of
 from speechscope.networks.saved import load_model
 from speechscope.networks.table_graph import table_graph
@@ -106,7 +105,7 @@ def test_letters_are_averaged_over_windows_without_padding(
 ) -> None:
     # A network hardly trained answers what its biases say: another set of letters counts here.
     monkeypatch.setattr("speechscope.navai.letters.SPOKEN", NAMES)
-    monkeypatch.setattr(examples, "MOST", 16)
+    monkeypatch.setattr("speechscope.navai.examples.MOST", 16)
     assert run(["navai", "letters.pt", "--exclude", "x", "-o", "l.zarr", "-fq"]) == 0
     found = Artifact(here / "l.zarr", "navai")
     corpus = Corpus(here / "letters.zarr")

@@ -44,7 +44,7 @@ def arm(
     if block:
         from speechscope.corpus import prepare
         from speechscope.inversion import store
-        from speechscope.navai.averaging import Averaging
+        from speechscope.navai.averages import Averaging
 
         store.BLOCK = block
         Averaging.block = property(lambda _: block)  # type: ignore[assignment]

@@ -11,8 +11,7 @@ import pytest
 from answers import evened
 
 from speechscope import cli
-from speechscope.navai.averaging import Averaging
-from speechscope.navai.profiles import Profiling
+from speechscope.navai.averages import Summing
 from speechscope.store.artifact import Artifact
 
 FORMS = {
@@ -55,12 +54,11 @@ def blocks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def small_blocks(patch: pytest.MonkeyPatch) -> None:
     """Cut the few items into many blocks, of two a span."""
 
-    def size(work: Averaging | Profiling) -> int:
+    def size(work: Summing) -> int:
         return 1 if work.examples.corpus.unit == "utterance" else 5
 
-    for work in (Averaging, Profiling):
-        patch.setattr(work, "block", property(size))
-    patch.setattr("speechscope.navai.gathering.SPANS", 4)
+    patch.setattr(Summing, "block", property(size))
+    patch.setattr("speechscope.navai.sums.SPANS", 4)
 
 
 def run(folder: Path, *arguments: str, code: int = 0) -> None:
@@ -144,7 +142,8 @@ def test_what_others_found_has_to_be_here(made: Path, monkeypatch: pytest.Monkey
     def lost(*_: object, **__: object) -> None:
         raise FileNotFoundError(2, "No such file or directory")
 
-    monkeypatch.setattr("speechscope.navai.gathering.np.load", lost)
+    monkeypatch.setattr("speechscope.work.tasks.LARGE", 0)
+    monkeypatch.setattr("speechscope.work.tasks.np.load", lost)
     told = ["--workers", "2", "-o", "lost.zarr"]
     run(made, "navai", *FORMS["segments"], *told, code=1)
     assert not (made / "lost.zarr").exists()
