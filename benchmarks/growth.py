@@ -31,6 +31,8 @@ from typing import Any
 os.environ["OMP_NUM_THREADS"] = "1"  # of the workers, which inherit it
 
 import torch
+from speechscope.relevance.methods import RelevanceSettings
+from speechscope.relevance.spectral import Frames
 
 from speechscope import cli, recipes
 from speechscope.corpus.store import Corpus
@@ -39,8 +41,6 @@ from speechscope.inversion.examples import CorpusExamples
 from speechscope.inversion.store import Inverter, write_inversion
 from speechscope.networks.saved import load_classifier
 from speechscope.networks.subject import subject_of
-from speechscope.relevance.methods import RelevanceSettings
-from speechscope.relevance.spectral import Frames
 from speechscope.relevance.store import Explainer, Target, write_relevance
 from speechscope.store.artifact import Artifact
 from speechscope.store.lineage import ancestor

@@ -21,11 +21,9 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 import oracles
-from speechscope.relevance.networks import graph_of
 
 from speechscope.corpus.letters import BLANK, SPOKEN
-from speechscope.navai.alignment import ALIGNMENTS
-from speechscope.navai.averages import Averages, Means, means_of
+from speechscope.navai.averages import MOVED, SHUFFLED, Averages, Means
 from speechscope.navai.examples import Examples, ItemExamples
 from speechscope.navai.letters import LetterExamples
 from speechscope.navai.sums import Sums
@@ -33,11 +31,12 @@ from speechscope.networks.classifiers import TABLES
 from speechscope.networks.layers import Network
 from speechscope.networks.subject import Subject
 from speechscope.networks.wav2letter import Wav2Letter
+from speechscope.relevance.explain import Explained, graph_of
 from speechscope.relevance.gradient import sensitivity
 from speechscope.relevance.lrp import lrp
-from speechscope.relevance.rules import composite
+from speechscope.stages.navai import Navai
 
-RULE = composite("krug", epsilon=1e-6, gamma=0.25, alpha=2.0)
+SETTINGS = Navai()
 
 
 @dataclass
@@ -85,28 +84,35 @@ def letter_network(width: float, example: NDArray[np.float32]) -> Wav2Letter:
     return network
 
 
-def streamed(examples: Examples, classes: int, alignments: tuple[str, ...] = ALIGNMENTS) -> Means:
-    """Return the averages, put together from those of as many items as a task has."""
+def streamed(examples: Examples, classes: int) -> Means:
+    """Return the averages, put together from those of blocks."""
     cpu = torch.device("cpu")
     sums = Sums()
-    for start in range(0, len(examples.items), examples.task):
-        some = Averages(len(alignments), classes, examples.shape, device=cpu, seed=start)
-        for block in examples.blocks(alignments, slice(start, start + examples.task)):
-            some.add(block.inputs, block.target, block.shift)
+    for start in range(0, len(examples.items), examples.block):
+        count = len(SETTINGS.alignments)
+        some = Averages(count, classes, examples.shape, device=cpu, seed=start)
+        for batch in examples.batches(slice(start, start + examples.block)):
+            some.add(batch.inputs, batch.target, batch.shift)
         sums.add(some.sums)
-    return means_of(sums, "inputs")
+    return Means(sums, "inputs")
+
+
+def of(window: Network) -> Explained:
+    """Return a network as methods of relevance take it."""
+    graph = graph_of(window, torch.empty(0))
+    return Explained(window, lambda x: x, lambda: graph)
 
 
 def checked(examples: Examples, window: Network, classes: int) -> None:
     """Hold the averages against those of single windows."""
-    graph = graph_of(window, torch.empty(0))
+    explained = of(window)
     inputs, targets = [], []
-    chosen: dict[str, list[int]] = {name: [] for name in ALIGNMENTS}
-    for block in examples.blocks(("none",)):
-        for x, target in zip(block.inputs, block.target, strict=True):
+    chosen: dict[str, list[int]] = {name: [] for name in SETTINGS.alignments}
+    for batch in examples.batches():
+        for x, target in zip(batch.inputs, batch.target, strict=True):
             one, label = x[None], target[None]
-            gradient = sensitivity(window, one, label).numpy()
-            relevance = lrp(graph, one, label, RULE).numpy()
+            gradient = sensitivity(explained, one, label).numpy()
+            relevance = lrp(explained, one, label, SETTINGS).numpy()
             inputs.append(x.double().numpy())
             targets.append(int(target))
             for name, places in (
@@ -121,27 +127,28 @@ def checked(examples: Examples, window: Network, classes: int) -> None:
                     frame = int(np.unravel_index(places.argmax(), places.shape)[3])
                 chosen[name].append(frame)
     found = streamed(examples, classes)
-    for a, name in enumerate(ALIGNMENTS):
+    mean = found.mean()
+    for a, name in enumerate(SETTINGS.alignments):
         for label in sorted(set(targets)):
             wanted = oracles.navai_mean(np.stack(inputs), targets, chosen[name], label)
-            error = np.abs(found.mean[a, label] - wanted).max() / np.abs(wanted).max()
+            error = np.abs(mean[a, label] - wanted).max() / np.abs(wanted).max()
             if error > 1e-5:
                 sys.exit(f"{name}: the averages of class {label} differ by {error:.1e}")
 
 
-def floor(blocks: list[tuple[torch.Tensor, torch.Tensor]], window: Network) -> None:
+def floor(batches: list[tuple[torch.Tensor, torch.Tensor]], window: Network) -> None:
     """Make the passes alone."""
-    graph = graph_of(window, torch.empty(0))
-    for x, target in blocks:
-        sensitivity(window, x, target)
-        lrp(graph, x, target, RULE)
+    explained = of(window)
+    for x, target in batches:
+        sensitivity(explained, x, target)
+        lrp(explained, x, target, SETTINGS)
 
 
 def measured(make, window: Network, classes: int, sizes: tuple[int, ...], rounds: int) -> None:  # type: ignore[no-untyped-def]
     """Print the medians for growing numbers of items."""
     contents = {size: make(size) for size in sizes}
-    blocks = {
-        size: [(block.inputs, block.target) for block in examples.blocks(("none",))]
+    batches = {
+        size: [(batch.inputs, batch.target) for batch in examples.batches()]
         for size, examples in contents.items()
     }
     times: dict[tuple[str, int], list[float]] = {}
@@ -149,12 +156,14 @@ def measured(make, window: Network, classes: int, sizes: tuple[int, ...], rounds
         for size in sizes:
             start = time.process_time()
             found = streamed(contents[size], classes)
-            _ = found.mean, found.pattern, found.pattern_shuffled, found.pattern_moved
+            for array in (found.mean(), found.pattern(), found.pattern(SHUFFLED)):
+                assert array.size
+            assert found.pattern(MOVED).size
             between = time.process_time()
-            floor(blocks[size], window)
+            floor(batches[size], window)
             times.setdefault(("navai", size), []).append(between - start)
             times.setdefault(("passes", size), []).append(time.process_time() - between)
-    count = {size: sum(len(target) for _, target in blocks[size]) for size in sizes}
+    count = {size: sum(len(target) for _, target in batches[size]) for size in sizes}
     each = {size: statistics.median(times["navai", size]) / count[size] for size in sizes}
     for size in sizes:
         ours, theirs = (statistics.median(times[name, size]) for name in ("navai", "passes"))
@@ -180,7 +189,7 @@ def main() -> None:
     corpus = Utterances(noise)
 
     def letters(size: int) -> LetterExamples:
-        return LetterExamples(network, corpus, np.arange(size), RULE, ALIGNMENTS)  # type: ignore[arg-type]
+        return LetterExamples(network, corpus, np.arange(size), SETTINGS)  # type: ignore[arg-type]
 
     one = letters(1)
     checked(one, one.network, len(one.classes))
@@ -196,7 +205,7 @@ def main() -> None:
     subject = Subject(logmel, names, frames, True, (Path(), ""), {})  # type: ignore[arg-type]
 
     def items(size: int) -> ItemExamples:
-        return ItemExamples(subject, np.arange(size), RULE, ALIGNMENTS)
+        return ItemExamples(subject, np.arange(size), SETTINGS)
 
     checked(items(64), logmel, 48)
     print("logmel")

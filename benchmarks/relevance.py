@@ -31,6 +31,10 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 import peers
+from speechscope.relevance.integrated import integrated_gradients
+from speechscope.relevance.methods import RelevanceSettings
+from speechscope.relevance.networks import explained
+from speechscope.relevance.spectral import Frames
 
 from speechscope.networks.classifiers import TABLES
 from speechscope.networks.layers import Network
@@ -38,12 +42,8 @@ from speechscope.networks.subject import subject_of
 from speechscope.networks.table_graph import table_graph
 from speechscope.relevance.gradient import sensitivity
 from speechscope.relevance.guided import guided_backpropagation
-from speechscope.relevance.integrated import integrated_gradients
 from speechscope.relevance.lrp import lrp
-from speechscope.relevance.methods import RelevanceSettings
-from speechscope.relevance.networks import explained
 from speechscope.relevance.rules import composite
-from speechscope.relevance.spectral import Frames
 from speechscope.relevance.store import Explainer, Target, write_relevance
 from speechscope.store.record import new_record
 from speechscope.store.writer import create_artifact

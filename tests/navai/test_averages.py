@@ -128,10 +128,10 @@ def test_the_size_of_blocks_does_not_matter(size: int) -> None:
     np.testing.assert_allclose(a.normalizer, b.normalizer, atol=1e-13)
     assert (a.covered == b.covered).all() and (a.count == b.count).all()
     for name in ("part", "part_count"):
-        some, same = whole.sums.of(name), parts.sums.of(name)
-        assert list(some) == list(same) and len(some) == 6
-        for key, value in some.items():
-            np.testing.assert_allclose(value, same[key], atol=1e-12)
+        first, second = whole.sums.of(name), parts.sums.of(name)
+        assert list(first) == list(second) and len(first) == 6
+        for key, value in first.items():
+            np.testing.assert_allclose(value, second[key], atol=1e-12)
 
 
 def test_shuffled_classes_keep_their_sizes_and_lose_their_pattern() -> None:
