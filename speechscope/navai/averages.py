@@ -193,6 +193,11 @@ def wanted(
 class Summing:
     """Sums something of inputs by the class each is predicted as; see `sums.Summing`.
 
+    Attributes
+    ----------
+    block
+        Items of a block.
+
     Raises
     ------
     UsageProblem
@@ -203,6 +208,7 @@ class Summing:
     settings: "Navai"
 
     def __post_init__(self) -> None:
+        self.block = self.examples.block
         known, exclude = self.examples.classes, self.settings.exclude
         for name in self.settings.class_:
             if name not in known:
@@ -218,11 +224,6 @@ class Summing:
         """All items, (N,)."""
         return self.examples.items
 
-    @property
-    def block(self) -> int:
-        """Items of a block."""
-        return self.examples.block
-
     @cached_property
     def places(self) -> Tensor:
         """Which of the classes that count each class is, (K,); −1: none."""
@@ -236,7 +237,8 @@ class Summing:
         return int((self.places >= 0).sum())
 
     def __getstate__(self) -> dict[str, Any]:
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        kept = [field.name for field in fields(self)]
+        return {name: getattr(self, name) for name in (*kept, "block")}
 
     def __call__(self, task: Task, progress: Report | None) -> Results:
         """Return sums and lists of the items of a task, block by block."""

@@ -44,10 +44,10 @@ def arm(
     if block:
         from speechscope.corpus import prepare
         from speechscope.inversion import store
-        from speechscope.navai.averages import Averaging
+        from speechscope.navai.examples import Examples
 
         store.BLOCK = block
-        Averaging.block = property(lambda _: block)  # type: ignore[assignment]
+        Examples.block = property(lambda _: block)  # type: ignore[assignment]
         prepare.BATCH = 2  # utterances a task
     if largest_file:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))

@@ -11,7 +11,8 @@ import pytest
 from answers import evened
 
 from speechscope import cli
-from speechscope.navai.averages import Summing
+from speechscope.navai.examples import Examples
+from speechscope.navai.letters import LetterExamples
 from speechscope.store.artifact import Artifact
 
 FORMS = {
@@ -54,10 +55,8 @@ def blocks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def small_blocks(patch: pytest.MonkeyPatch) -> None:
     """Cut the few items into many blocks, of two a span."""
 
-    def size(work: Summing) -> int:
-        return 1 if work.examples.corpus.unit == "utterance" else 5
-
-    patch.setattr(Summing, "block", property(size))
+    patch.setattr(Examples, "block", 5)
+    patch.setattr(LetterExamples, "block", 1)
     patch.setattr("speechscope.navai.sums.SPANS", 4)
 
 
