@@ -15,21 +15,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 import torch
 from bp import sequential
 from torch import Tensor
 
-from speechscope import recipes
-from speechscope.inversion.anneal import SWEEP, AnnealSettings, Neighbours
-from speechscope.inversion.build import inversion_settings
-from speechscope.inversion.chain import invert
-from speechscope.inversion.proposals import make_proposals
+from speechscope.inversion.anneal import SWEEP, Chains, Neighbours
+from speechscope.inversion.chains import invert
 from speechscope.networks.classifiers import TABLES
 from speechscope.networks.layers import Network
+from speechscope.stages.invert import Invert
+from speechscope.work.accelerators import fastest
 
-BLOCK: int = recipes.resolve(recipes.DEFAULT, "invert", {})["block"]
+BLOCK = Invert().block
 
 
 def rate(plain: Callable[[Tensor, Tensor], Tensor], x: Tensor, goal: Tensor, most: int) -> float:
@@ -51,30 +49,27 @@ def problem(name: str, items: int) -> tuple[Network, Tensor]:
     return network, 0.1 * torch.randn(items, *network.input_shape)
 
 
-def settings_of(options: argparse.Namespace) -> AnnealSettings:
+def settings_of(options: argparse.Namespace) -> Invert:
     """Return the settings of annealing."""
-    return AnnealSettings(
+    return Invert(
+        method=("anneal",),
         proposals=options.proposals,
-        chains=1,
         rows=options.rows,
-        share=0.5,
-        reach=0.05,
         temperature=1e-3,
         cooling=1e-3,
-        seed=0,
+        l2=0.1,
+        block=options.block,
     )
 
 
 def serve(options: argparse.Namespace) -> None:
     """For every network and layer on standard input, print the proposals a second."""
-    chosen = recipes.resolve(recipes.DEFAULT, "invert", {"block": options.block, "l2": 0.1})
-    inversion = replace(inversion_settings(chosen, 0), anneal=settings_of(options))
     for line in sys.stdin:
         name, layer = line.split()
         network, inputs = problem(name, options.items)
         began = time.perf_counter()
         seeds = list(range(options.items))
-        invert(network, {}, inputs, [int(layer)], ["anneal"], inversion, seeds=seeds)
+        invert(network, inputs, [int(layer)], settings_of(options), seeds)
         taken = time.perf_counter() - began
         print(options.items * options.proposals / taken, flush=True)
 
@@ -118,17 +113,16 @@ def measure(name: str, layer: int, ours: Ours, options: argparse.Namespace) -> N
         range(few), settings_of(options), network.input_shape[1], network.input_shape[2], target
     ).sweep(SWEEP)
     x = inputs[:few] * 0.5
-    fast = make_proposals(network, layer, target[:few])
-    fast.load(x)
+    chains = fastest(Chains)(network, layer, target[:few], 0.0, x)
+    anything = torch.full((few,), torch.inf, dtype=torch.float64)
     apart = 0.0
     for step in range(SWEEP):
         low, high = max(0, first[step]), min(x.shape[2], first[step] + rows)
-        band = changes[step, :, low - first[step] : high - first[step], :, None]
-        found = fast.propose(band, low)
+        band = changes[step, :, None, low - first[step] : high - first[step]]
+        chains.step(band, low, anything)
         x = x.clone()
-        x[:, :, low:high] += band.permute(0, 3, 1, 2)
-        apart = max(apart, float((found / plain(x, target[:few]) - 1).abs().max()))
-        fast.settle(torch.ones(few, dtype=torch.bool))
+        x[:, :, low:high] += band
+        apart = max(apart, float((chains.energy / plain(x, target[:few]) - 1).abs().max()))
     if apart > 1e-4:
         raise SystemExit(f"layer {layer}: energies differ by {apart:.1e}")
 

@@ -21,13 +21,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from speechscope.inversion.bold_driver import BoldDriverSettings
-from speechscope.inversion.bp import BpSettings, bp, random_start
-from speechscope.inversion.problem import Found, Problem
-from speechscope.inversion.rules import RuleSettings
-from speechscope.inversion.side_by_side import blocks, multiplications, side_by_side
+from speechscope.inversion.bp import bp, random_start
+from speechscope.inversion.chains import blocks, multiplications, side_by_side
+from speechscope.inversion.problem import Problem, Reconstruction
 from speechscope.networks.classifiers import TABLES
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network
+from speechscope.stages.invert import Invert
 
 
 def sequential(network: Network, layer: int) -> nn.Sequential:
@@ -59,10 +58,9 @@ def sequential(network: Network, layer: int) -> nn.Sequential:
 
 
 def plain(
-    model: nn.Module, target: Tensor, start: Tensor, l2: float, settings: BpSettings
+    model: nn.Module, target: Tensor, start: Tensor, l2: float, settings: Invert
 ) -> tuple[Tensor, Tensor]:
     """Return the best reconstructions and E of every step, as a user would write it."""
-    driver = settings.rule.driver
     x, best = start.clone(), start.clone()
     factor = torch.ones(len(x))
     lowest = torch.full((len(x),), torch.inf)
@@ -81,11 +79,11 @@ def plain(
         if before is not None:
             factor = torch.where(
                 energy < before,
-                factor * driver.up,
-                torch.where(energy > before, factor * driver.down, factor),
+                factor * settings.up,
+                torch.where(energy > before, factor * settings.down, factor),
             )
         before = energy
-        x = x - (driver.rate * factor)[:, None, None, None] * gradient
+        x = x - ((settings.step_size or 0.0) * factor)[:, None, None, None] * gradient
     return best, torch.stack(history, dim=1)
 
 
@@ -99,19 +97,21 @@ def measure(
     target = network.activation(inputs, layer).detach()
     seeds = list(range(items))
     l2 = 1e-2
-    driver = BoldDriverSettings(rate=options.rate, up=1.01, down=0.9, stop=0.005)
-    settings = BpSettings(steps=steps, start=1e-2, rule=RuleSettings("bold", options.rate, driver))
+    settings = Invert(steps=steps, start=1e-2, rate=options.rate)
     start = random_start(network.input_shape, seeds, settings.start)
     model = sequential(network, layer)
 
     def ours(count: int) -> tuple[Tensor, Tensor]:
-        def work(part: slice) -> Found:
+        found: dict[int, Reconstruction] = {}
+
+        def work(part: slice) -> None:
             problem = Problem(network, layer, target[part], seeds[part], l2)
-            return bp(problem, start[part], settings)
+            found[part.start] = bp(problem, start[part], settings)
 
         parts = blocks(count, options.block, multiplications(network, layer), target.device)
-        found = list(side_by_side(work, parts, target.device))
-        return torch.cat([f.x for f in found]), torch.cat([f.objective for f in found])
+        side_by_side(work, parts, target.device)
+        answers = [found[part.start] for part in parts]
+        return torch.cat([a.x for a in answers]), torch.cat([a.objective for a in answers])
 
     def batched() -> tuple[Tensor, Tensor]:
         return plain(model, target, start, l2, settings)

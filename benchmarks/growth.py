@@ -36,12 +36,12 @@ from speechscope.relevance.spectral import Frames
 
 from speechscope import cli, recipes
 from speechscope.corpus.store import Corpus
-from speechscope.inversion.build import inversion_settings
-from speechscope.inversion.examples import CorpusExamples
-from speechscope.inversion.store import Inverter, write_inversion
+from speechscope.inversion.source import CorpusExamples
+from speechscope.inversion.writing import Inverter, write_inversion
 from speechscope.networks.saved import load_classifier
 from speechscope.networks.subject import subject_of
 from speechscope.relevance.store import Explainer, Target, write_relevance
+from speechscope.stages.invert import Invert
 from speechscope.store.artifact import Artifact
 from speechscope.store.lineage import ancestor
 from speechscope.store.record import Record, new_record
@@ -62,15 +62,12 @@ def invert_with(model: Path) -> Write:
     """Return what writes reconstructions of so many test items."""
     trained = load_classifier(model)
     corpus = Corpus(ancestor(model, trained.checkpoint.record, "corpus"))
-    chosen = recipes.resolve(recipes.DEFAULT, "invert", {"steps": STEPS})
-    settings = inversion_settings(chosen, 0)
+    settings = Invert(method=("bp",), steps=STEPS)
 
     def write(path: Path, items: int, who: Executor) -> None:
         examples = CorpusExamples(corpus, corpus.items("test")[:items])
         with create_artifact(path, "benchmark", record("inversion"), force=True) as writer:
-            work = Inverter(
-                corpus, trained.network, {}, examples, LAYERS, ("bp",), settings, STEPS, 0
-            )
+            work = Inverter(settings, corpus, examples, trained.network, LAYERS, {})
             write_inversion(writer, work, executor=who)
 
     return write

@@ -13,24 +13,24 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from speechscope import recipes
 from speechscope.corpus.store import Corpus
 from speechscope.features import distances
 from speechscope.features.stft import Stft
 from speechscope.inversion.align import AlignedDecoder, train_aligned
 from speechscope.inversion.bp import bp
-from speechscope.inversion.build import align_settings, inversion_settings
-from speechscope.inversion.examples import TrainingSegments
 from speechscope.inversion.problem import Problem
 from speechscope.inversion.sound import griffin_lim, inverse_real, stft_of, transform
+from speechscope.inversion.source import TrainingSegments
 from speechscope.networks.layers import Network
 from speechscope.networks.saved import load_classifier
 from speechscope.scores.measures import bootstrap
+from speechscope.stages.invert import Invert
 from speechscope.store.lineage import ancestor
 
 FLOOR = 1e-3
@@ -58,11 +58,7 @@ class Bench:
         self.waveforms = torch.from_numpy(data.waveforms(items))
         self.target = self.network.activation(self.inputs, layer)
         self.segments = TrainingSegments(data, torch.device("cpu"), options.train, 0)
-        self.chosen = recipes.resolve(
-            recipes.DEFAULT,
-            "invert",
-            {"align_items": options.train, "align_epochs": options.epochs},
-        )
+        self.settings = Invert(align_items=options.train, align_epochs=options.epochs)
         self._codes: Tensor | None = None
 
     def codes(self) -> Tensor:
@@ -146,9 +142,9 @@ def descend(
     return x.detach() if of_waveform else bench.heard(x.detach())
 
 
-def trained(bench: Bench, **changes: int) -> AlignedDecoder:
+def trained(bench: Bench, **changes: Any) -> AlignedDecoder:
     """Return a decoder trained up to a delay, with other settings."""
-    settings = replace(align_settings(bench.chosen, changes.pop("seed", 0)), **changes)
+    settings = replace(bench.settings, **changes)
     return train_aligned(
         bench.network, [bench.layer], bench.segments, bench.stft, bench.mean, settings
     )[bench.layer]
@@ -156,22 +152,22 @@ def trained(bench: Bench, **changes: int) -> AlignedDecoder:
 
 def fit(bench: Bench, goal: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     """Train the same decoder on the squared error of what `goal` makes of waveforms."""
-    settings = align_settings(bench.chosen, 0)
+    settings = bench.settings
     torch.manual_seed(0)
     codes = bench.codes()
     shape = (1, *bench.network.input_shape[1:])
     model = AlignedDecoder(
-        codes.shape[1], shape, settings.hidden, settings.dropout, torch.zeros(shape)
+        codes.shape[1], shape, settings.align_hidden, settings.align_dropout, torch.zeros(shape)
     )
     model.centre.copy_(codes.mean(0))
     model.scale.copy_((codes - model.centre).square().mean().sqrt())
-    optimizer = torch.optim.Adam(model.parameters(), lr=settings.rate)
-    total = settings.epochs * math.ceil(len(codes) / settings.batch)
+    optimizer = torch.optim.Adam(model.parameters(), lr=settings.align_rate)
+    total = settings.align_epochs * math.ceil(len(codes) / settings.align_batch)
     done = 0
-    for _ in range(settings.epochs):
-        for part in torch.split(torch.randperm(len(codes)), settings.batch):
+    for _ in range(settings.align_epochs):
+        for part in torch.split(torch.randperm(len(codes)), settings.align_batch):
             for group in optimizer.param_groups:
-                group["lr"] = settings.rate * 0.5 * (1 + math.cos(math.pi * done / total))
+                group["lr"] = settings.align_rate * 0.5 * (1 + math.cos(math.pi * done / total))
             wanted = goal(bench.segments.batch(part)[1])
             error = (model.spectrogram(codes[part]) - wanted).square().mean()
             optimizer.zero_grad()
@@ -223,9 +219,8 @@ def measure(bench: Bench) -> None:
     quiet = 0.3 * float(bench.waveforms.square().mean().sqrt())
 
     began = time.perf_counter()
-    changes = {"steps": options.steps, "rate": 3e-2}
-    settings = inversion_settings({**bench.chosen, **changes}, 0)
-    found = bp(Problem(bench.network, bench.layer, bench.target, seeds, 0.3), None, settings.bp)
+    settings = replace(bench.settings, steps=options.steps, rate=3e-2)
+    found = bp(Problem(bench.network, bench.layer, bench.target, seeds, 0.3), None, settings)
     bench.row("bp, the paper's", bench.heard(found.x), began)
 
     began = time.perf_counter()
@@ -270,7 +265,7 @@ def measure(bench: Bench) -> None:
     bench.row("decoder of the log modulus, Griffin-Lim", griffin_lim(stft, modulus, seeds), began)
 
     began = time.perf_counter()
-    fixed = trained(bench, lags=0)
+    fixed = trained(bench, align_lags=0)
     bench.row("align without freedom of delay", bench.heard(fixed(bench.target)), began)
     began = time.perf_counter()
     free = bench.heard(trained(bench)(bench.target))

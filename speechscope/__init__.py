@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         load_model,
         maximize,
         read_inputs,
+        run,
     )
 
 __version__ = "0.1.0"
@@ -29,6 +30,7 @@ __all__ = [
     "load_model",
     "maximize",
     "read_inputs",
+    "run",
 ]
 
 

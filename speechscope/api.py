@@ -1,14 +1,19 @@
-"""speechscope from Python: open an artifact, call a method.
+"""speechscope from Python: run a stage as its command does, or call a method on arrays in memory.
 
-A command reads files, calls these libraries and writes a file; here the middle part stands alone,
-with the settings of a recipe where none are given.
+`run` takes every setting of a command by its name, reads files and writes one. `explain`, `invert`
+and `maximize` take a model and arrays, and return arrays; they know the settings of their stage
+that say how something is computed.
 """
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from speechscope import recipes
+from speechscope import settings, stages
+from speechscope.errors import UsageProblem
+from speechscope.recipes import DEFAULT
+from speechscope.settings import declared
+from speechscope.work.progress import SILENT, Console
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,10 +21,53 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from speechscope.corpus.store import Corpus
-    from speechscope.inversion.chain import Inversion
+    from speechscope.inversion.chains import Inversion
     from speechscope.networks.saved import Model
     from speechscope.relevance.maximize import Maximized
+    from speechscope.stages.shared import Result
     from speechscope.store.artifact import Artifact
+
+CHOOSING = ("per_class", "count")
+"""Settings that choose inputs, of which the functions of arrays are given."""
+
+
+def run(stage: str, *, console: Console = SILENT, **given: Any) -> "Result":
+    """Run a stage as its command does, and return what that shows.
+
+    ``run("invert", layer=9, method="decode+bp")`` is ``speechscope invert --layer 9 --method
+    decode+bp``: names are those of the options, with ``_`` for ``-``; lists are tuples.
+
+    Parameters
+    ----------
+    stage
+        ``prepare``, ``train``, …
+    console
+        Where progress and notes go; silent unless one is given.
+    given
+        Settings by name; the recipe has the others.
+
+    Returns
+    -------
+    `speechscope.stages.shared.Written`, whose ``path`` is the artifact, or a ``Table`` of ``rows``.
+
+    Raises
+    ------
+    SpeechscopeError
+        As the command fails; ``exit_code`` is what it would end with.
+    """
+    if stage not in stages.STAGES:
+        raise UsageProblem(f"stage {stage}: choose from {', '.join(stages.STAGES)}")
+    return stages.run(stage, given, console)
+
+
+def _chosen(stage: str, given: Mapping[str, Any], recipe: str, refused: Sequence[str] = ()) -> Any:
+    """Return a stage's settings for arrays in memory; refuse those that have no meaning there."""
+    kind = stages.settings_class(stage)
+    for entry in declared(kind):
+        computes = entry.said.kind == "setting" and entry.name not in (*CHOOSING, *refused)
+        if entry.name in given and not computes and entry.name not in ("seed", "method", "layer"):
+            raise UsageProblem(f"{entry.name} has no meaning for arrays in memory")
+    return settings.make(kind, stage, given, recipe)
 
 
 def load_artifact(path: str | Path) -> "Artifact":
@@ -91,9 +139,9 @@ def explain(
     *,
     method: str = "gradient",
     layer: str | int | None = None,
-    recipe: str = recipes.DEFAULT,
+    recipe: str = DEFAULT,
     seed: int = 0,
-    **settings: Any,
+    **given: Any,
 ) -> "Tensor":
     """Return what in each input the score of a class, before softmax, rests on.
 
@@ -109,7 +157,7 @@ def explain(
         One of ``speechscope relevance --method``.
     layer
         Explain what enters this layer instead.
-    recipe, settings
+    recipe, given
         The recipe's settings of ``speechscope relevance``, and changes: ``rule="epsilon"``.
     seed
         Of methods that draw noise.
@@ -121,17 +169,17 @@ def explain(
     Raises
     ------
     UsageProblem
-        There is no such method or setting.
+        There is no such method or setting, or it has no meaning here.
     SpeechscopeError
         The method cannot treat a layer of the network faithfully.
     """
     import torch
 
     from speechscope.relevance.explain import explained, predicted, relevance_by
-    from speechscope.settings import make
-    from speechscope.stages.relevance import Relevance
 
-    chosen = make(Relevance, "relevance", {"method": method, "seed": seed, **settings}, recipe)
+    chosen = _chosen(
+        "relevance", {"method": method, "seed": seed, **given}, recipe, ("target", "frame", "hop")
+    )
     of = explained(model.network, inputs, layer)
     entering = of.enter(inputs)
     if targets is None:
@@ -148,9 +196,9 @@ def invert(
     methods: Sequence[str] = ("bp",),
     *,
     decoders: Mapping[int, Any] | None = None,
-    recipe: str = recipes.DEFAULT,
+    recipe: str = DEFAULT,
     seed: int = 0,
-    **settings: Any,
+    **given: Any,
 ) -> "Inversion":
     """Reconstruct inputs from what layers make of them.
 
@@ -166,7 +214,7 @@ def invert(
         Names or chains, such as ``decode+bp``.
     decoders
         Where a method decodes; see `load_decoders`.
-    recipe, settings
+    recipe, given
         The recipe's settings of ``speechscope invert``, and changes: ``steps=400``.
     seed
         Of random starts; item n has seed + n.
@@ -174,20 +222,21 @@ def invert(
     Raises
     ------
     UsageProblem
-        There is no such layer, method or setting.
+        There is no such layer, method or setting, or it has no meaning here.
     """
-    from speechscope.inversion.build import inversion_settings
-    from speechscope.inversion.chain import invert
+    from speechscope.inversion import chains
+    from speechscope.stages.invert import Invert
 
-    chosen = recipes.resolve(recipe, "invert", settings)
-    return invert(
+    of_corpus = [entry.name for entry in declared(Invert) if entry.name.startswith("align_")]
+    names = {"layer": tuple(layers), "method": tuple(methods)}
+    chosen = _chosen("invert", {**names, "seed": seed, **given}, recipe, of_corpus)
+    return chains.invert(
         model.network,
-        {"decode": dict(decoders or {})},
         inputs,
-        layers,
-        methods,
-        inversion_settings(chosen, seed),
-        seeds=[seed + item for item in range(len(inputs))],
+        [model.network.resolve(layer) for layer in layers],
+        chosen,
+        [seed + item for item in range(len(inputs))],
+        restorers={"decode": decoders or {}},
     )
 
 
@@ -196,9 +245,9 @@ def maximize(
     layer: str | int,
     units: Sequence[str],
     *,
-    recipe: str = recipes.DEFAULT,
+    recipe: str = DEFAULT,
     seed: int = 0,
-    **settings: Any,
+    **given: Any,
 ) -> "Maximized":
     """Climb to the inputs that excite units of a layer most.
 
@@ -210,7 +259,7 @@ def maximize(
         Its number or name.
     units
         As for ``speechscope maximize --unit``: ``3``, ``3@10x2``, ``3@mean``, or a class.
-    recipe, settings
+    recipe, given
         The recipe's settings of ``speechscope maximize``, and changes: ``steps=50``.
     seed
         Of random starts.
@@ -218,14 +267,12 @@ def maximize(
     Raises
     ------
     UsageProblem
-        There is no such layer, unit or setting.
+        There is no such layer, unit or setting, or it has no meaning here.
     """
     from speechscope.relevance.maximize import layer_of_units, maximize, parse_units
-    from speechscope.settings import make
-    from speechscope.stages.maximize import Maximize
 
-    chosen = make(Maximize, "maximize", {"seed": seed, **settings}, recipe)
+    chosen = _chosen("maximize", {"seed": seed, **given}, recipe, ("unit",))
     place = layer_of_units(model.network, layer, model.classes)
-    found = list(parse_units(units, place.out, place.classes).values())
-    seeds = [seed + unit for unit in range(len(found))]
-    return maximize(place.run, place.seen, found, chosen, seeds)
+    chosen_units = list(parse_units(units, place.out, place.classes).values())
+    seeds = [seed + unit for unit in range(len(chosen_units))]
+    return maximize(place.run, place.seen, chosen_units, chosen, seeds)

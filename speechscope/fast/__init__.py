@@ -7,6 +7,8 @@ it, and everything still runs, slower, with the same results.
 REPLACES: dict[str, str] = {
     "speechscope.clustering.kmeans:kmedians": "speechscope.fast.kmedians:kmedians",
     "speechscope.networks.maps:convolve": "speechscope.fast.one_signal:convolve",
+    "speechscope.inversion.anneal:Chains": "speechscope.fast.changed_rows:Chains",
+    "speechscope.inversion.problem:Objective": "speechscope.fast.inversion:FrozenObjective",
 }
 """``module:function`` of a plain function → that of its accelerator, which takes the same arguments
 and raises `speechscope.work.accelerators.Unsupported` where it has no form for them."""

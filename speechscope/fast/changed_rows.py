@@ -1,15 +1,16 @@
-"""The energy after a change of a few neighbouring rows, from those rows alone.
+"""Annealing by the rows that change: 11–12 times as many proposals a second as whole passes.
 
-A proposal of simulated annealing changes a band of the input. A convolution is linear, so that its
-change is one matrix product of the rows that changed; only the regions of its pooling that they
-reach are computed again. All inputs of a batch change at the same rows, so every array is a slice.
-What there is to do for a band of rows is worked out when it changes for the first time: to find the
-places in all arrays takes longer than many of the passes over them.
+It replaces `speechscope.inversion.anneal.Chains` on the CPU (``tests/inversion/test_anneal.py``:
+equal decisions; ``benchmarks/anneal.py``: the gain). A proposal changes a band of the input. A
+convolution is linear, so that its change is one matrix product of the rows that changed; only the
+regions of its pooling that they reach are computed again. All inputs of a batch change at the same
+rows, so every array is a slice. What there is to do for a band of rows is worked out when it
+changes for the first time: to find the places in all arrays takes longer than many of the passes.
 """
 
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -17,15 +18,61 @@ from torch.nn import functional
 
 from speechscope.fast import row_loops
 from speechscope.fast.frozen import plan
-from speechscope.fast.kernels import FrequencyPool, Scratch, TimePool, time_band
-from speechscope.fast.last_dense import LastDense
+from speechscope.fast.kernels import Scratch, time_band
 from speechscope.fast.row_loops import Keep, Pass, Pooling
-from speechscope.inversion.objective import squared_norm
-from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU
+from speechscope.inversion.anneal import SWEEP
+from speechscope.inversion.problem import squared_norm
+from speechscope.networks.layered import Layered
+from speechscope.networks.layers import Conv, MaxPool, Network, ReLU
 from speechscope.work.accelerators import Unsupported
 
 Span: TypeAlias = tuple[int, int]
 """First row, and the row after the last."""
+
+FRESH = 20 * SWEEP
+"""Proposals after which sums of accepted changes are computed afresh: rounding adds up in them."""
+
+
+class Chains:
+    """See `speechscope.inversion.anneal.Chains`."""
+
+    def __init__(self, network: Layered, layer: int, target: Tensor, l2: float, x: Tensor) -> None:
+        if not isinstance(network, Network) or x.device.type != "cpu":
+            raise Unsupported("annealing by changed rows is for our networks on the CPU")
+        self._rows, self._l2, self._proposals = ChangedRows(network, layer, target), l2, 0
+        self._x = x.clone(memory_format=torch.contiguous_format)
+        self._rest = 0.5 * l2 * squared_norm(self._x)
+        self.energy = self._rows.load(self._x) + self._rest
+        self.lowest, self._best = self.energy.clone(), self._x.clone()
+        self._at_best, self._accepted = (
+            torch.full_like(self.energy, known, dtype=torch.bool) for known in (True, False)
+        )
+        self._limit = torch.empty_like(self.energy)
+        then = torch.empty_like(self.energy), self._limit
+        now = self._x, self._rest, self.energy
+        bests = self.lowest, self._best, self._at_best, self._accepted
+        # All of which stay where they are.
+        self._limits: list[Any] = [array.numpy() for array in (*now, *then)]
+        self._state: list[Any] = [array.numpy() for array in (*now, *bests, *then)]
+
+    @property
+    def best(self) -> Tensor:
+        """See `speechscope.inversion.anneal.Chains`."""
+        return torch.where(self._at_best[:, None, None, None], self._x, self._best)
+
+    def step(self, change: Tensor, first: int, slack: Tensor) -> None:
+        """See `speechscope.inversion.anneal.Chains`."""
+        if self._proposals and self._proposals % FRESH == 0:
+            self._rest.copy_(0.5 * self._l2 * squared_norm(self._x))
+            self.energy.copy_(self._rows.load(self._x) + self._rest)
+        self._proposals += 1
+        band = change.permute(0, 2, 3, 1).contiguous()
+        rows = band.numpy()
+        of_limit: Any = rows, slack.numpy(), first, self._l2
+        row_loops.limit(*self._limits, *of_limit)
+        of_change: Any = rows, self._rows.propose(band, first).numpy(), first
+        row_loops.settle(*self._state, *of_change)
+        self._rows.settle(self._accepted)
 
 
 @dataclass
@@ -40,14 +87,11 @@ class _Band:
         What gives the energies, in order.
     keeps
         What keeps the change in the items that accept it.
-    units
-        What is read by a dense layer that is apart from the passes.
     """
 
     change: Tensor
     passes: list[Pass] = field(default_factory=list)
     keeps: list[Keep] = field(default_factory=list)
-    units: Tensor | None = None
 
     def run(self) -> None:
         """Make the passes."""
@@ -55,52 +99,43 @@ class _Band:
             each()
 
 
-def _held(there: Tensor, values: Tensor) -> Tensor:
+def _stored(there: Tensor, values: Tensor) -> Tensor:
     """Return values in an array of their own, the one there where they fit."""
     if there.shape == values.shape:
         return there.copy_(values)
     return values.clone(memory_format=torch.contiguous_format)
 
 
-def toeplitz(band: Tensor, rows: Span, outputs: Span) -> Tensor:
-    """Return the matrix from input rows to output rows of a convolution (taps, K, K').
+def toeplitz(band: Tensor, rows: int) -> Tensor:
+    """Return the matrix of a convolution (taps, K, K') from all rows to all that they reach.
 
-    Output f, counted so that it begins at input row f, takes row i by tap i − f. The matrix is
-    (rows, K, outputs, K'), the first two and the last two taken together.
+    Output f takes row i by tap i − f + taps − 1. The matrix is (rows × K, rows + taps − 1, K').
     """
     taps, width, out = band.shape
-    matrix = band.new_zeros(rows[1] - rows[0], width, outputs[1] - outputs[0], out)
-    for row in range(*rows):
-        for start in range(max(outputs[0], row - taps + 1), min(outputs[1], row + 1)):
-            matrix[row - rows[0], :, start - outputs[0]] = band[row - start]
-    return matrix.flatten(2).flatten(0, 1)
+    matrix = band.new_zeros(rows, width, rows + taps - 1, out)
+    for row in range(rows):
+        for tap in range(taps):
+            matrix[row, :, row - tap + taps - 1] = band[tap]
+    return matrix.flatten(0, 1)
 
 
 class ChangedRows:
-    """The rows that a change reaches, layer by layer.
+    """½ ‖Y* − Y‖² by the rows that a change reaches, layer by layer.
 
     Raises Unsupported when the rows of the network form no such blocks.
     """
 
     def __init__(self, network: Network, layer: int, target: Tensor) -> None:
         blocks = plan(network, layer)
-        kinds = [network.table[block[0] - 1] for block in blocks]
-        convolutions = [b for b, kind in zip(blocks, kinds, strict=True) if isinstance(kind, Conv)]
+        convolutions = [b for b in blocks if isinstance(network.table[b[0] - 1], Conv)]
         if not convolutions:
             raise Unsupported("the network begins without a convolution")
         apart = [n > 0 and _frames_apart(network, b) for n, b in enumerate(convolutions)]
         self._convolutions = [
-            _Convolution(network, block, first=n == 0, apart=apart[n], after=apart_after)
-            for n, (block, apart_after) in enumerate(
-                zip(convolutions, [*apart[1:], False], strict=True)
-            )
+            _Convolution(network, block, first=n == 0, apart=apart[n], after=after)
+            for n, (block, after) in enumerate(zip(convolutions, [*apart[1:], False], strict=True))
         ]
-        dense = [b for b, kind in zip(blocks, kinds, strict=True) if isinstance(kind, Linear)]
-        self._last: LastDense | None = None
-        if len(dense) > 1 and dense[-1][0] == dense[-1][1]:  # no ReLU after it
-            weight, bias = network.parameters_of(network.names[dense.pop()[0] - 1])
-            self._last = LastDense(weight.detach(), bias.detach(), target)
-        self._dense = [_Dense(network, block) for block in dense]
+        self._dense = [_Dense(network, block) for block in blocks[len(convolutions) :]]
         # Rows (B, F, T C), or the units of a fully connected layer as one row.
         rows = target.permute(0, 2, 3, 1).flatten(2) if target.dim() == 4 else target[:, None]
         self._target = rows.contiguous()
@@ -113,7 +148,7 @@ class ChangedRows:
         self._scratch = Scratch()
 
     def load(self, x: Tensor) -> Tensor:
-        """See `proposals.Proposals`."""
+        """Take inputs (B, C, F, T) and return their energies (B,) in float64."""
         y = x.permute(0, 2, 3, 1).flatten(2)
         for block in self._convolutions:
             y = block.load(y)
@@ -121,23 +156,28 @@ class ChangedRows:
             band = _Band(y)
             y = dense.forward(y, band) if number else dense.load(y)
             band.run()
-        if self._last is not None:
-            return self._energy.copy_(self._last.load(y)).clone()
-        self._residual = _held(self._residual, y.view_as(self._target) - self._target)
+        self._residual = _stored(self._residual, y.view_as(self._target) - self._target)
         return self._energy.copy_(squared_norm(self._residual)).mul_(0.5).clone()
 
-    def propose(self, change: Tensor, first: int, limit: Tensor | None = None) -> Tensor:
-        """See `proposals.Proposals`."""
+    def propose(self, change: Tensor, first: int) -> Tensor:
+        """Add `change` (B, n, T, C) at row `first`, wholly inside, and return the energies (B,).
+
+        They are valid until the next call.
+        """
         key = first, change.shape[1]
         if key not in self._bands:
             self._bands[key] = self._made(first, change)
-        band = self._band = self._bands[key]
-        band.change.copy_(change)
-        band.run()
-        if band.units is not None:
-            assert self._last is not None
-            self._proposed.copy_(self._last.propose(band.units, self._energy, limit))
+        self._band = self._bands[key]
+        self._band.change.copy_(change)
+        self._band.run()
         return self._proposed
+
+    def settle(self, accepted: Tensor) -> None:
+        """Keep the change in the items marked in (B,), and take it back in the others."""
+        marks: Any = accepted.numpy()
+        for keep in self._band.keeps:
+            keep(marks)
+        self._energy.copy_(torch.where(accepted, self._proposed, self._energy))
 
     def _made(self, first: int, like: Tensor) -> _Band:
         change = self._scratch("change", like.shape[1], like.shape, like)
@@ -153,23 +193,13 @@ class ChangedRows:
             # The first one takes the rows that changed, the others all there is.
             y = dense.forward(y, band) if number else dense.replace(span, y, band)
             span = (0, 1)
-        if self._last is not None:
-            band.units = y
-            return band
         rows = y.view(len(y), span[1] - span[0], -1)
-        places = rows, self._target, self._residual, span[0]
-        band.passes.append(row_loops.energy(*places, self._energy, self._proposed))
-        band.keeps.append(row_loops.replace_residual(self._residual, span[0], rows, self._target))
+        residual = self._scratch("residual", 0, rows.shape, rows)
+        band.passes.append(row_loops.difference(rows, self._target, span[0], residual))
+        places = residual, self._residual, span[0], self._energy, self._proposed
+        band.passes.append(row_loops.energy(*places))
+        band.keeps.append(row_loops.keep(self._residual, span[0], residual))
         return band
-
-    def settle(self, accepted: Tensor) -> None:
-        """See `proposals.Proposals`."""
-        marks = row_loops.marks(accepted)
-        for keep in self._band.keeps:
-            keep(marks)
-        if self._band.units is not None and self._last is not None:
-            self._last.settle(accepted.nonzero()[:, 0])
-        self._energy.copy_(torch.where(accepted, self._proposed, self._energy))
 
 
 def _frames_apart(network: Network, block: tuple[int, int]) -> bool:
@@ -198,7 +228,7 @@ class _Convolution:
         assert isinstance(conv, Conv)
         weight, bias = (p.detach() for p in network.parameters_of(network.names[block[0] - 1]))
         self._channels, _, frames = network.shape_before(block[0])
-        maps, self._bins, self._frames = network.shapes[block[0] - 1]
+        _, self._bins, self._frames = network.shapes[block[0] - 1]
         self._weight, self._bias, self._pads = weight, bias, conv.pads
         self._taps, self._top = conv.kernel[0], conv.pads[0]
         size, width, stride, step = 1, 1, 1, 1
@@ -206,9 +236,10 @@ class _Convolution:
         for row in rest:
             if isinstance(row, MaxPool):
                 (size, width), (stride, step) = row.size, row.stride
-                # Refuses regions that overlap in time.
-                frames_after = TimePool(width, step, self._frames, maps, columns=False).out
-                self._count = FrequencyPool(size, stride, self._bins).out
+                frames_after = (self._frames - width) // step + 1
+                if width > step and frames_after > 1:
+                    raise Unsupported("the regions of a pooling over time overlap")
+                self._count = (self._bins - size) // stride + 1
         relu = any(isinstance(row, ReLU) for row in rest)
         self._pool = Pooling(size, stride, width, step, relu, self._frames, frames_after, after)
         self._apart, self._each = apart, frames if apart else 1
@@ -223,8 +254,8 @@ class _Convolution:
 
     def load(self, x: Tensor) -> Tensor:
         """Return the output of all rows, and remember them."""
-        self._x = _held(self._x, x)
-        self._z = _held(self._z, self._convolve(x, self._pads[0], self._pads[1]) + self._bias)
+        self._x = _stored(self._x, x)
+        self._z = _stored(self._z, self._convolve(x, self._pads[0], self._pads[1]) + self._bias)
         band = _Band(x)
         y = self._pooled(0, self._z[:, :0], (0, self._count), band)
         band.run()
@@ -242,12 +273,12 @@ class _Convolution:
         below = (reached[1] - 1) * self._pool.stride + self._pool.rows
         begin, end = max(low, above), min(high, below)
         moved = self._moved(change, slice(begin - start, end - start), band)
-        band.keeps.append(row_loops.add(self._z, begin, moved, self._frames))
+        band.keeps.append(row_loops.keep(self._z, begin, moved, each=self._frames, add=True))
         return reached, self._pooled(begin, moved, reached, band)
 
     def replace(self, span: Span, rows: Tensor, band: _Band) -> tuple[Span, Tensor]:
         """Replace rows of the input; return the rows of the output that they reach."""
-        band.keeps.append(row_loops.replace(self._x, span[0], rows, self._each))
+        band.keeps.append(row_loops.keep(self._x, span[0], rows, each=self._each))
         change = self._scratch("change", 0, rows.shape, rows)
         band.passes.append(row_loops.difference(rows, self._x, span[0], change))
         return self.add(change, span[0], band)
@@ -266,7 +297,7 @@ class _Convolution:
             return moved
         key = rows, outputs.start, outputs.stop
         if key not in self._spreads:
-            spread = toeplitz(self._band, (0, rows), (1 - self._taps, rows))
+            spread = toeplitz(self._band, rows)
             spread = spread.view(len(spread), -1, frames, len(self._bias))[:, outputs]
             self._spreads[key] = spread.transpose(1, 2).flatten(1).contiguous()
         product = partial(torch.mm, change.flatten(1), self._spreads[key])
@@ -313,8 +344,8 @@ class _Dense:
 
     def load(self, rows: Tensor) -> Tensor:
         """Return the output (B, units) of rows, and remember both."""
-        self._x = _held(self._x, rows)
-        self._z = _held(self._z, torch.addmm(self._bias, rows.flatten(1), self._weight))
+        self._x = _stored(self._x, rows)
+        self._z = _stored(self._z, torch.addmm(self._bias, rows.flatten(1), self._weight))
         return self._z.relu() if self._relu else self._z
 
     def forward(self, x: Tensor, band: _Band) -> Tensor:
@@ -333,8 +364,8 @@ class _Dense:
         z, y = (self._scratch(name, 0, self._z.shape, rows) for name in ("z", "y"))
         weight = self._weight[span[0] * width : span[1] * width]
         band.passes.append(partial(torch.addmm, self._z, moved.flatten(1), weight, out=z))
-        band.keeps.append(row_loops.replace(self._x, span[0], rows))
-        band.keeps.append(row_loops.replace(self._z[:, None], 0, z[:, None]))
+        band.keeps.append(row_loops.keep(self._x, span[0], rows))
+        band.keeps.append(row_loops.keep(self._z[:, None], 0, z[:, None]))
         if not self._relu:
             return z
         band.passes.append(partial(torch.clamp, z, min=0, out=y))

@@ -1,10 +1,9 @@
-"""What a change of rows needs besides products, in one pass over memory each.
+"""Compiled loops of annealing by changed rows, one pass over memory each.
 
 Arrays are (N, rows, width). Either N counts items, whose rows hold frames × channels; or it counts
-the frames of all items, one after the other, whose rows hold channels. On the CPU the passes are
-compiled loops over whatever lies together in memory; elsewhere each is a few operations.
+the frames of all items, one after the other, whose rows hold channels.
 
-Every function returns what makes the pass over the arrays it was given, as often as it is called:
+Most functions return what makes the pass over the arrays they were given, as often as it is called:
 to look for the places in them takes longer than most passes.
 """
 
@@ -14,14 +13,15 @@ from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from speechscope.fast.compiled import Array, Marks, compiled, compiled_sums
 
 Pass: TypeAlias = Callable[[], object]
-Keep: TypeAlias = Callable[[Any], object]
-"""A pass over the items that are marked, as `marks` gives them."""
+Keep: TypeAlias = Callable[[Marks], object]
+"""A pass over the items that are marked."""
+Sizes: TypeAlias = NDArray[np.uintp]
 
 
 @dataclass(frozen=True)
@@ -50,16 +50,9 @@ class Pooling:
     apart: bool = False
 
 
-def marks(items: Tensor) -> Any:
-    """Return which items are meant, (B,) of bool, in the form that a `Keep` takes."""
-    return items.numpy() if items.device.type == "cpu" else items
-
-
 def difference(rows: Tensor, whole: Tensor, first: int, out: Tensor) -> Pass:
     """Write rows less those of the whole from `first` on to `out`."""
-    if rows.device.type == "cpu":
-        return partial(_difference, *_flat(rows, whole, out), *_places(whole, first, rows))
-    return partial(torch.sub, rows, whole[:, first : first + rows.shape[1]], out=out)
+    return partial(_difference, *_flat(rows, whole, out), *_places(whole, first, rows))
 
 
 def pooled(
@@ -78,92 +71,29 @@ def pooled(
     """
     above, below = regions[0] * pool.stride, (regions[1] - 1) * pool.stride + pool.rows
     count, channels = change.shape[1:]
-    if z.device.type == "cpu":
-        number, kept = regions[1] - regions[0], below - above - pool.rows + 1
-        begin, total = (first - above) * channels, (below - above) * channels
-        # From one region to the next in `out`, and from one frame to the next.
-        down, along = (1, number) if pool.apart else (pool.after, 1)
-        sizes = (
-            *(len(z) // pool.before, pool.before, pool.after, pool.frames, pool.step),
-            *(z.shape[1] * channels, above * channels, begin, begin + count * channels, total),
-            *(kept * channels, pool.rows, channels, number, pool.stride * channels),
-            *(pool.after * number * channels, down * channels, along * channels),
-        )
-        arguments: Any = [*_flat(z, change, out), *map(np.uintp, sizes), pool.relu]
-        return partial(_pooled, *arguments)
-
-    def by_operations() -> None:
-        rows = z[:, above:below].clone()
-        rows[:, first - above : first - above + count] += change
-        y = rows.view(-1, pool.before, *rows.shape[1:]).unfold(1, pool.frames, pool.step).amax(-1)
-        y = y.unfold(2, pool.rows, pool.stride).amax(-1)
-        if pool.relu:
-            y = y.relu_()
-        out.copy_((y if pool.apart else y.transpose(1, 2)).reshape(out.shape))
-
-    return by_operations
+    number, kept = regions[1] - regions[0], below - above - pool.rows + 1
+    begin, total = (first - above) * channels, (below - above) * channels
+    # From one region to the next in `out`, and from one frame to the next.
+    down, along = (1, number) if pool.apart else (pool.after, 1)
+    sizes = [
+        *(len(z) // pool.before, pool.before, pool.after, pool.frames, pool.step),
+        *(z.shape[1] * channels, above * channels, begin, begin + count * channels, total),
+        *(kept * channels, pool.rows, channels, number, pool.stride * channels),
+        *(pool.after * number * channels, down * channels, along * channels),
+    ]
+    arguments: Any = [*_flat(z, change, out), np.array(sizes, dtype=np.uintp), pool.relu]
+    return partial(_pooled, *arguments)
 
 
-def energy(
-    rows: Tensor, target: Tensor, residual: Tensor, first: int, before: Tensor, out: Tensor
-) -> Pass:
-    """Write before + ½ Σ (rows − target)² − ½ Σ residual² of every item, in float64.
-
-    Of target and residual, (N, all rows, width), those from `first` on are meant.
-    """
-    if rows.device.type == "cpu":
-        flat = _flat(rows, target, residual, before, out)
-        return partial(_energy, *flat, *_places(target, first, rows))
-    place = slice(first, first + rows.shape[1])
-
-    def by_operations() -> None:
-        gain = (rows - target[:, place]).double().square().sum((1, 2))
-        gain -= residual[:, place].double().square().sum((1, 2))
-        torch.add(before, gain, alpha=0.5, out=out)
-
-    return by_operations
+def energy(rows: Tensor, whole: Tensor, first: int, before: Tensor, out: Tensor) -> Pass:
+    """Write before + ½ Σ rows² − ½ Σ whole² of every item, in float64, `whole` from `first` on."""
+    return partial(_energy, *_flat(rows, whole, before, out), *_places(whole, first, rows))
 
 
-def add(whole: Tensor, first: int, change: Tensor, each: int = 1) -> Keep:
-    """Add a change to rows from `first` on; of every item there are `each` of N."""
-    return _kept(_add, whole, first, change, each, lambda place: place + change)
-
-
-def replace(whole: Tensor, first: int, rows: Tensor, each: int = 1) -> Keep:
-    """Set rows from `first` on; of every item there are `each` of N."""
-    return _kept(_replace, whole, first, rows, each, lambda _: rows)
-
-
-def _kept(
-    loop: Callable[..., None],
-    whole: Tensor,
-    first: int,
-    rows: Tensor,
-    each: int,
-    values: Callable[[Tensor], Tensor],
-) -> Keep:
-    """Return what runs a loop, or elsewhere sets the rows that there are to `values` of them."""
-    if whole.device.type == "cpu":
-        sizes = *_places(whole, first, rows), np.uintp(each)
-        return partial(loop, *_flat(whole, rows), *sizes)
-    place = whole[:, first : first + rows.shape[1]]
-    return lambda items: place.copy_(torch.where(_wide(items, each), values(place), place))
-
-
-def replace_residual(whole: Tensor, first: int, rows: Tensor, target: Tensor) -> Keep:
-    """Set rows from `first` on to rows − target, of which those from `first` on are meant."""
-    if whole.device.type == "cpu":
-        return partial(_replace_residual, *_flat(whole, rows, target), *_places(whole, first, rows))
-    place, goal = (array[:, first : first + rows.shape[1]] for array in (whole, target))
-
-    def by_operations(items: Tensor) -> None:
-        place.copy_(torch.where(_wide(items, 1), rows - goal, place))
-
-    return by_operations
-
-
-def _wide(items: Tensor, each: int) -> Tensor:
-    return items.repeat_interleave(each)[:, None, None]
+def keep(whole: Tensor, first: int, rows: Tensor, *, each: int = 1, add: bool = False) -> Keep:
+    """Set rows from `first` on, or add to them; of every item there are `each` of N."""
+    more: Any = np.uintp(each), add
+    return partial(_keep, *_flat(whole, rows), *_places(whole, first, rows), *more)
 
 
 def _flat(*arrays: Tensor) -> Any:
@@ -192,30 +122,11 @@ def _difference(
 
 
 @compiled
-def _pooled(
-    z: Array,
-    change: Array,
-    out: Array,
-    items: np.uintp,
-    before: np.uintp,
-    after: np.uintp,
-    frames: np.uintp,
-    step: np.uintp,
-    apart: np.uintp,
-    first: np.uintp,
-    begin: np.uintp,
-    end: np.uintp,
-    total: np.uintp,
-    kept: np.uintp,
-    size: np.uintp,
-    channels: np.uintp,
-    regions: np.uintp,
-    stride: np.uintp,
-    item_apart: np.uintp,
-    down: np.uintp,
-    along: np.uintp,
-    relu: bool,
-) -> None:
+def _pooled(z: Array, change: Array, out: Array, sizes: Sizes, relu: bool) -> None:
+    items, before, after, frames, step = sizes[0], sizes[1], sizes[2], sizes[3], sizes[4]
+    apart, first, begin, end, total = sizes[5], sizes[6], sizes[7], sizes[8], sizes[9]
+    kept, size, channels, regions, stride = sizes[10], sizes[11], sizes[12], sizes[13], sizes[14]
+    item_apart, down, along = sizes[15], sizes[16], sizes[17]
     rows, maxima, zero = np.empty(total, z.dtype), np.empty(kept, z.dtype), z.dtype.type(0)
     for item in range(items):
         for frame in range(after):
@@ -256,8 +167,7 @@ def _pooled(
 @compiled_sums
 def _energy(
     rows: Array,
-    target: Array,
-    residual: Array,
+    whole: Array,
     before: Array,
     out: Array,
     apart: np.uintp,
@@ -268,59 +178,99 @@ def _energy(
         start, place = n * length, n * apart + first
         total = 0.0
         for i in range(length):
-            now, then = rows[start + i] - target[place + i], residual[place + i]
+            now, then = rows[start + i], whole[place + i]
             total += np.float64(now) * now - np.float64(then) * then
         out[n] = before[n] + 0.5 * total
 
 
 @compiled
-def _add(
+def _keep(
     whole: Array,
+    rows: Array,
+    apart: np.uintp,
+    first: np.uintp,
+    length: np.uintp,
+    each: np.uintp,
+    add: bool,
+    items: Marks,
+) -> None:
+    for item in range(np.uintp(len(items))):
+        if items[item]:
+            for n in range(item * each, item * each + each):
+                start, place = n * length, n * apart + first
+                if add:
+                    for i in range(length):
+                        whole[place + i] += rows[start + i]
+                else:
+                    for i in range(length):
+                        whole[place + i] = rows[start + i]
+
+
+@compiled_sums
+def limit(
+    x: Array,
+    rest: Array,
+    energy: Array,
+    rest_then: Array,
+    limit: Array,
     change: Array,
-    apart: np.uintp,
-    first: np.uintp,
-    length: np.uintp,
-    each: np.uintp,
-    items: Marks,
+    slack: Array,
+    first: int,
+    l2: float,
 ) -> None:
-    for item in range(np.uintp(len(items))):
-        if items[item]:
-            for n in range(item * each, item * each + each):
-                start, place = n * length, n * apart + first
-                for i in range(length):
-                    whole[place + i] += change[start + i]
+    """Write what ½ ‖Y* − Y‖² has to be below after a change, for E' to be below E + slack.
+
+    ``rest`` is λ/2 ‖X‖² of every chain; ``rest_then`` becomes that after the change (B, n, T, C)
+    of the rows of x from `first` on.
+    """
+    items, count, frames, channels = change.shape
+    half = x.dtype.type(0.5)
+    for b in range(items):
+        total = 0.0
+        for row in range(count):
+            for c in range(channels):
+                for t in range(frames):
+                    d = change[b, row, t, c]
+                    total += np.float64((x[b, c, first + row, t] + half * d) * d)
+        rest_then[b] = rest[b] + l2 * total
+        limit[b] = energy[b] + slack[b] - rest_then[b]
 
 
 @compiled
-def _replace(
-    whole: Array,
-    rows: Array,
-    apart: np.uintp,
-    first: np.uintp,
-    length: np.uintp,
-    each: np.uintp,
-    items: Marks,
+def settle(
+    x: Array,
+    rest: Array,
+    energy: Array,
+    lowest: Array,
+    best: Array,
+    at_best: Marks,
+    accepted: Marks,
+    rest_then: Array,
+    limit: Array,
+    change: Array,
+    proposed: Array,
+    first: int,
 ) -> None:
-    for item in range(np.uintp(len(items))):
-        if items[item]:
-            for n in range(item * each, item * each + each):
-                start, place = n * length, n * apart + first
-                for i in range(length):
-                    whole[place + i] = rows[start + i]
+    """Move the chains where ½ ‖Y* − Y‖², as proposed, is below the limit; keep the best X of each.
 
-
-@compiled
-def _replace_residual(
-    whole: Array,
-    rows: Array,
-    target: Array,
-    apart: np.uintp,
-    first: np.uintp,
-    length: np.uintp,
-    items: Marks,
-) -> None:
-    for n in range(np.uintp(len(items))):
-        if items[n]:
-            start, place = n * length, n * apart + first
-            for i in range(length):
-                whole[place + i] = rows[start + i] - target[place + i]
+    The best is copied when a chain leaves it, not whenever it finds a better one.
+    """
+    items, count, frames, channels = change.shape
+    for b in range(items):
+        accepted[b] = proposed[b] < limit[b]
+        if not accepted[b]:
+            continue
+        then = proposed[b] + rest_then[b]
+        if at_best[b] and then >= lowest[b]:
+            for c in range(channels):
+                for row in range(x.shape[2]):
+                    for t in range(frames):
+                        best[b, c, row, t] = x[b, c, row, t]
+            at_best[b] = False
+        for row in range(count):
+            for c in range(channels):
+                for t in range(frames):
+                    x[b, c, first + row, t] += change[b, row, t, c]
+        energy[b], rest[b] = then, rest_then[b]
+        if energy[b] < lowest[b]:
+            lowest[b], at_best[b] = energy[b], True

@@ -8,17 +8,19 @@ error is the distance to the segment at the best delay and gain, 1 − mxcorr.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from scipy.fft import next_fast_len
 from torch import Tensor, nn
 
 from speechscope.features.stft import Stft
-from speechscope.inversion.derived import complete
+from speechscope.inversion.problem import complete
 from speechscope.inversion.sound import inverse_real
 from speechscope.networks.layered import Layered
+
+if TYPE_CHECKING:
+    from speechscope.stages.invert import Invert
 
 LEVEL = 0.01
 """Weight of the squared difference of the log levels, which mxcorr leaves open (chosen)."""
@@ -28,40 +30,6 @@ WARM = 50
 
 SILENCE = 1e-3
 """Segments of a smaller norm than this have no shape to learn."""
-
-
-@dataclass(frozen=True)
-class AlignSettings:
-    """Settings of decoders trained up to a delay.
-
-    Parameters
-    ----------
-    items
-        Training segments at most.
-    epochs
-        Passes over them.
-    batch
-        Segments a step.
-    hidden
-        Hidden units.
-    rate
-        Adam's highest rate; it rises over the first `WARM` steps and falls to 0 by half a cosine.
-    dropout
-        Share of the hidden units left out of a step.
-    lags
-        Largest delay allowed for [samples]; 0 trains a decoder that has to be on time.
-    seed
-        Draws the first weights, the order and the dropout.
-    """
-
-    items: int
-    epochs: int
-    batch: int
-    hidden: int
-    rate: float
-    dropout: float
-    lags: int
-    seed: int
 
 
 class Segments(Protocol):
@@ -83,8 +51,10 @@ class AlignedDecoder(nn.Module):
         Activations of the layer.
     shape
         (C, F, T) of the input; the spectrogram is its first channel.
-    hidden, dropout
-        See `AlignSettings`.
+    hidden
+        Hidden units.
+    dropout
+        Share of them left out of a step.
     mean
         What inputs are centred by (C, F, T).
     derived
@@ -127,30 +97,30 @@ class AlignedDecoder(nn.Module):
         return complete(self.spectrogram(code) - self.mean[:1], self._derived)
 
 
-def delayed_error(found: Tensor, wanted: Tensor, lags: int) -> Tensor:
+def delayed_error(answer: Tensor, wanted: Tensor, lags: int) -> Tensor:
     """Return 1 − max_m Σ_n x[n] y[n + m] / (‖x‖ ‖y‖) over the lags −`lags` … `lags`, (B,).
 
     Source: the mxcorr of Churchman 2015, sec. 7, as something to be trained on.
 
     Parameters
     ----------
-    found, wanted : (B, samples)
+    answer, wanted : (B, samples)
     """
-    samples = found.shape[1]
+    samples = answer.shape[1]
     reach = min(lags, samples - 1)
     length = next_fast_len(samples + reach, real=True)
     with torch.no_grad():
         # Which delay is best does not change with a small change of the waveform.
-        spectrum = torch.fft.rfft(wanted, length).conj() * torch.fft.rfft(found, length)
+        spectrum = torch.fft.rfft(wanted, length).conj() * torch.fft.rfft(answer, length)
         correlation = torch.fft.irfft(spectrum, length)
         allowed = torch.cat([correlation[:, : reach + 1], correlation[:, length - reach :]], 1)
         best = allowed.argmax(1)
         lag = torch.where(best > reach, best - 2 * reach - 1, best)
-        places = torch.arange(samples, device=found.device) - lag[:, None]
+        places = torch.arange(samples, device=answer.device) - lag[:, None]
         inside = (places >= 0) & (places < samples)
         delayed = wanted.gather(1, places.clamp(0, samples - 1)) * inside
-    norms = found.norm(dim=1) * wanted.norm(dim=1)
-    error: Tensor = 1 - (found * delayed).sum(1) / norms.clamp(min=1e-12)
+    norms = answer.norm(dim=1) * wanted.norm(dim=1)
+    error: Tensor = 1 - (answer * delayed).sum(1) / norms.clamp(min=1e-12)
     return error
 
 
@@ -160,7 +130,7 @@ def train_aligned(
     examples: Segments,
     stft: Stft,
     mean: Tensor,
-    settings: AlignSettings,
+    settings: "Invert",
     progress: Callable[[int, int], None] | None = None,
     *,
     derived: Tensor | None = None,
@@ -169,55 +139,60 @@ def train_aligned(
 
     A decoder minimises `delayed_error` of its waveform, and `LEVEL` times the squared difference of
     the logarithms of the norms. It sees activations of its own layer alone. One forward pass of
-    the network serves all layers.
+    the network serves all layers. Adam's rate rises over the first `WARM` steps and falls to 0 by
+    half a cosine.
 
     Parameters
     ----------
     layers
         Numbers.
     examples
-        Training segments; at most `settings.items` of them are read.
+        Training segments; at most ``align_items`` of them are read.
     mean
         What inputs are centred by (C, F, T).
+    settings
+        ``align_…`` of the stage; ``align_lags`` of 0 trains decoders that have to be on time.
     progress
         Called with (steps done, steps in all).
     derived
         See `Problem`.
     """
-    device = mean.device
     random = torch.Generator().manual_seed(settings.seed)
-    decoders: dict[int, AlignedDecoder] = {}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        for layer in layers:
-            units = math.prod(network.shapes[layer - 1])
-            decoders[layer] = AlignedDecoder(
-                units, network.input_shape, settings.hidden, settings.dropout, mean, derived
-            ).to(device)
-        count = min(len(examples), settings.items)
+        decoders = {
+            layer: AlignedDecoder(
+                math.prod(network.shapes[layer - 1]),
+                network.input_shape,
+                settings.align_hidden,
+                settings.align_dropout,
+                mean,
+                derived,
+            ).to(mean.device)
+            for layer in layers
+        }
+        count, batch = min(len(examples), settings.align_items), settings.align_batch
         pool = torch.randperm(len(examples), generator=random)[:count]
-        _standardise(network, decoders, examples, pool[: 8 * settings.batch])
+        _standardise(network, decoders, examples, pool[: 8 * batch])
         optimizer = torch.optim.Adam(
-            [p for decoder in decoders.values() for p in decoder.parameters()], lr=settings.rate
+            [p for decoder in decoders.values() for p in decoder.train().parameters()]
         )
-        per_epoch = math.ceil(count / settings.batch)
-        total, done = settings.epochs * per_epoch, 0
-        for decoder in decoders.values():
-            decoder.train()
-        for _ in range(settings.epochs):
-            order = pool[torch.randperm(count, generator=random)]
-            for first in range(0, count, settings.batch):
-                inputs, waveforms = examples.batch(order[first : first + settings.batch])
-                loud = waveforms.norm(dim=1) > SILENCE
-                if bool(loud.any()):
-                    for group in optimizer.param_groups:
-                        group["lr"] = settings.rate * _share(done, total)
-                    _step(network, decoders, inputs[loud], waveforms[loud], stft, settings.lags)
-                    optimizer.step()
-                    optimizer.zero_grad()
-                done += 1
-                if progress is not None:
-                    progress(done, total)
+        orders = (
+            pool[torch.randperm(count, generator=random)] for _ in range(settings.align_epochs)
+        )
+        batches = (items for order in orders for items in torch.split(order, batch))
+        total = settings.align_epochs * math.ceil(count / batch)
+        for done, items in enumerate(batches):
+            inputs, waveforms = examples.batch(items)
+            loud = waveforms.norm(dim=1) > SILENCE
+            if bool(loud.any()):
+                optimizer.param_groups[0]["lr"] = settings.align_rate * _share(done, total)
+                lags = settings.align_lags
+                _backward(network, decoders, inputs[loud], waveforms[loud], stft, lags)
+                optimizer.step()
+                optimizer.zero_grad()
+            if progress is not None:
+                progress(done + 1, total)
     return {layer: decoder.eval().requires_grad_(False) for layer, decoder in decoders.items()}
 
 
@@ -226,7 +201,7 @@ def _share(done: int, total: int) -> float:
     return min(1.0, (done + 1) / WARM) * 0.5 * (1 + math.cos(math.pi * done / total))
 
 
-def _step(
+def _backward(
     network: Layered,
     decoders: dict[int, AlignedDecoder],
     inputs: Tensor,
@@ -238,9 +213,9 @@ def _step(
     with torch.no_grad():
         codes = network.activations(inputs, decoders)
     for layer, decoder in decoders.items():
-        found = inverse_real(stft, decoder.spectrogram(codes[layer])[:, 0])
-        level = torch.log(found.norm(dim=1) / waveforms.norm(dim=1))
-        error = delayed_error(found, waveforms, lags) + LEVEL * level.square()
+        answer = inverse_real(stft, decoder.spectrogram(codes[layer])[:, 0])
+        level = torch.log(answer.norm(dim=1) / waveforms.norm(dim=1))
+        error = delayed_error(answer, waveforms, lags) + LEVEL * level.square()
         error.mean().backward()  # type: ignore[no-untyped-call]
 
 

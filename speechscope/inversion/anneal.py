@@ -2,67 +2,46 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from speechscope.inversion.derived import complete, static_channels
-from speechscope.inversion.objective import squared_norm
-from speechscope.inversion.problem import Found, Problem
+from speechscope.inversion.problem import (
+    Objective,
+    Problem,
+    Reconstruction,
+    at_most,
+    complete,
+    static_channels,
+)
+from speechscope.networks.layered import Layered
 from speechscope.registry import INVERSION
+from speechscope.work.accelerators import fastest
+
+if TYPE_CHECKING:
+    from speechscope.stages.invert import Invert
 
 SWEEP = 100
 """Proposals between two entries of the history."""
 
-FRESH = 20
-"""Sweeps after which sums of accepted changes are computed afresh: rounding adds up in them."""
 
-
-@dataclass(frozen=True)
-class AnnealSettings:
-    """Settings of simulated annealing.
-
-    Parameters
-    ----------
-    proposals
-        Neighbours proposed to every chain.
-    chains
-        Chains an item; the one with the lowest E is returned.
-    rows
-        Consecutive frequency bands n in which a neighbour differs (Churchman 2015, sec. 6.3.1).
-    share
-        Share of the entries of these bands that change.
-    reach
-        Largest change r of an entry.
-    temperature
-        T(0) as a share of E at the start.
-    cooling
-        T at the last proposal as a share of T(0); the temperature falls geometrically.
-    seed
-        Draws the order of the bands, which is common to all chains.
-    """
-
-    proposals: int
-    chains: int
-    rows: int
-    share: float
-    reach: float
-    temperature: float
-    cooling: float
-    seed: int
+def sweeps(settings: "Invert") -> int:
+    """Return the steps of annealing: a step is `SWEEP` proposals."""
+    return math.ceil(settings.proposals / SWEEP)
 
 
 class Neighbours:
     """Random changes of bands, from one stream of random numbers an item.
 
     An item's changes therefore do not depend on the items around it. Entries are 0 with
-    probability 1 − share, else uniform in [0, r] or, in half the neighbours, in [−r, 0].
+    probability 1 − share, else uniform in [0, r] or, in half the neighbours, in [−r, 0]. The order
+    of the bands is common to all chains.
     Source: Churchman 2015, sec. 6.3.1.
     """
 
     def __init__(
-        self, seeds: Sequence[int], settings: AnnealSettings, bins: int, frames: int, like: Tensor
+        self, seeds: Sequence[int], settings: "Invert", bins: int, frames: int, like: Tensor
     ) -> None:
         self._generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         self._bands = torch.Generator().manual_seed(settings.seed)
@@ -97,7 +76,7 @@ class Neighbours:
         )
 
 
-def temperatures(settings: AnnealSettings, start: Tensor, first: int, count: int) -> Tensor:
+def temperatures(settings: "Invert", start: Tensor, first: int, count: int) -> Tensor:
     """Return T(k) (count, B) for the proposals from `first` on.
 
     T(k) = temperature · E(0) · cooling^(k / K). The paper asks for a high start and T(K) ≈ 0
@@ -109,8 +88,54 @@ def temperatures(settings: AnnealSettings, start: Tensor, first: int, count: int
     return settings.temperature * fall[:, None] * start
 
 
+class Chains:
+    """Where all chains are, and the best that each has met.
+
+    Parameters
+    ----------
+    network, layer, target, l2
+        See `Objective`; a row of the target (B, …) a chain.
+    x
+        Where they begin, (B, C, F, T).
+
+    Attributes
+    ----------
+    energy, lowest
+        E, and the lowest met, (B,) in float64.
+    best
+        The X of the lowest E, (B, C, F, T).
+    """
+
+    def __init__(self, network: Layered, layer: int, target: Tensor, l2: float, x: Tensor) -> None:
+        self._objective = Objective(network, layer, target, l2)
+        self._x = self.best = x
+        self.energy = self.lowest = self._objective.energy(x)
+
+    def step(self, change: Tensor, first: int, slack: Tensor) -> None:
+        """Move the chains whose E falls, or rises by less than they may.
+
+        Parameters
+        ----------
+        change : (B, C, n, T)
+            What is proposed to be added to the rows of X from `first` on.
+        slack : (B,)
+            By how much E may rise, in float64.
+        """
+        proposed = self._x.clone()
+        proposed[:, :, first : first + change.shape[2]] += change
+        energy = self._objective.energy(proposed)
+        accepted = energy < self.energy + slack
+        self._x = torch.where(accepted[:, None, None, None], proposed, self._x)
+        self.energy = torch.where(accepted, energy, self.energy)
+        better = self.energy < self.lowest
+        self.best = torch.where(better[:, None, None, None], self._x, self.best)
+        self.lowest = torch.where(better, self.energy, self.lowest)
+
+
 @INVERSION.register("anneal")
-def anneal(problem: Problem, start: Tensor | None, settings: AnnealSettings) -> Found:
+@at_most(sweeps)
+@torch.no_grad()
+def anneal(problem: Problem, start: Tensor | None, settings: "Invert") -> Reconstruction:
     """Search by simulated annealing, and return the best X any chain of an item has visited.
 
     A neighbour X' replaces X if E' < E, else with probability exp((E − E') / T(k)).
@@ -118,51 +143,33 @@ def anneal(problem: Problem, start: Tensor | None, settings: AnnealSettings) -> 
     Source: Churchman 2015, sec. 6.3. Without a start, chains begin at 0, the mean of the training
     inputs. The history holds the best E of an item, once every `SWEEP` proposals.
     """
-    # Here, as both bring Numba, which the other methods do without.
-    from speechscope.fast.chains import Chains
-    from speechscope.inversion.proposals import make_proposals
-
-    network, target, chains = problem.network, problem.target, settings.chains
-    items = len(target)
-    channels, bins, frames = network.input_shape
-    statics = channels if problem.derived is None else channels // len(problem.derived)
+    network, target, derived = problem.network, problem.target, problem.derived
+    items, (_, bins, frames) = len(target), network.input_shape
     if start is None:
         start = target.new_zeros(items, *network.input_shape)
-    sweeps = math.ceil(settings.proposals / SWEEP)
-    steps = torch.full((items,), sweeps, dtype=torch.int64, device=target.device)
-    history = torch.empty(sweeps + 1, items, dtype=torch.float64, device=target.device)
+    static = static_channels(start, derived)
+    steps = torch.full((items,), sweeps(settings), dtype=torch.int64, device=target.device)
+    history = torch.empty(sweeps(settings) + 1, items, dtype=torch.float64, device=target.device)
     if not items:
-        return Found(start, history.t(), steps)
+        return Reconstruction(start, history.t(), steps)
     # What came before may have answered with channels that do not belong together.
-    start = complete(static_channels(start, problem.derived), problem.derived)
-    x = start.to(target).repeat_interleave(chains, 0).contiguous()
-    goal = target.repeat_interleave(chains, 0)
-    proposals = make_proposals(network, problem.layer, goal)
-    rest = 0.5 * problem.l2 * squared_norm(x)
-    state = Chains(x, rest, proposals.load(x) + rest, problem.l2)
-    began = state.energy.clone()
-    history[0] = state.lowest.view(items, chains).amin(1)
-    wide = frames * statics
-    neighbours = Neighbours(problem.seeds, settings, bins, wide, target)
-    for sweep in range(sweeps):
+    x = complete(static, derived).to(target).repeat_interleave(settings.chains, 0)
+    goal = target.repeat_interleave(settings.chains, 0)
+    chains = fastest(Chains)(network, problem.layer, goal, problem.l2, x)
+    began, shape = chains.energy.clone(), (items, settings.chains)
+    history[0] = chains.lowest.view(shape).amin(1)
+    width = frames * static.shape[1]
+    neighbours = Neighbours(problem.seeds, settings, bins, width, target)
+    for sweep in range(sweeps(settings)):
         count = min(SWEEP, settings.proposals - sweep * SWEEP)
-        if sweep and sweep % FRESH == 0:
-            state.rest.copy_(0.5 * problem.l2 * squared_norm(x))
-            state.energy.copy_(proposals.load(x) + state.rest)
-        changes, uniform, first = neighbours.sweep(count)
+        changes, uniform, places = neighbours.sweep(count)
+        # E' < E or u < exp((E − E') / T) are together E' < E − T ln u.
         slack = temperatures(settings, began, sweep * SWEEP, count).mul_(-uniform.log())
-        shape = len(x), settings.rows, frames, statics
-        for place, band, slack_now in zip(first, changes.unbind(), slack.unbind(), strict=True):
-            low, high = max(0, place), min(bins, place + settings.rows)
-            band = band.view(shape)
-            if high - low < settings.rows:
-                band = band[:, low - place : high - place].contiguous()
-            if problem.derived is not None:
-                band = torch.einsum("bfsi,cst->bftci", band, problem.derived).flatten(3)
-                band = band.contiguous()
-            limit = state.limit(band, low, slack_now)
-            proposals.settle(state.settle(band, low, proposals.propose(band, low, limit)))
-        history[sweep + 1] = state.lowest.view(items, chains).amin(1)
-    winner = state.lowest.view(items, chains).argmin(1)
-    chosen = state.best[torch.arange(items, device=x.device) * chains + winner]
-    return Found(chosen, history.t().contiguous(), steps)
+        bands = changes.view(*changes.shape[:3], frames, -1).permute(0, 1, 4, 2, 3)
+        for first, band, may_rise in zip(places, bands.unbind(), slack.unbind(), strict=True):
+            inside = band[:, :, max(0, -first) : bins - first]
+            chains.step(complete(inside, derived), max(0, first), may_rise)
+        history[sweep + 1] = chains.lowest.view(shape).amin(1)
+    winner = chains.lowest.view(shape).argmin(1)
+    rows = torch.arange(items, device=target.device) * settings.chains + winner
+    return Reconstruction(chains.best[rows], history.t().contiguous(), steps)

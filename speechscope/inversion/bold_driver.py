@@ -1,64 +1,47 @@
-"""The bold driver: a learning rate that grows on success and shrinks on failure."""
+"""The bold driver: a step size that grows on success and shrinks on failure."""
 
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from speechscope.registry import DESCENTS
 
-@dataclass(frozen=True)
-class BoldDriverSettings:
-    """How the factor on the learning rate moves (Churchman 2015, sec. 6.4.2; Battiti 1989).
-
-    Parameters
-    ----------
-    rate
-        Master learning rate η, which the factor multiplies.
-    up, down
-        What the factor is multiplied by when the error is lower, or higher, than one step before.
-    stop
-        A reconstruction whose factor falls below this has converged.
-    """
-
-    rate: float
-    up: float
-    down: float
-    stop: float
+if TYPE_CHECKING:
+    from speechscope.stages.invert import Invert
 
 
+@DESCENTS.register("bold")
 class BoldDriver:
-    """One factor per item, all starting at 1.
+    """X ← X − η f ∂E/∂X, with one factor f per item, all starting at 1.
 
-    factor ← factor · up where E is lower than one step before, factor · down where it is higher,
-    and as it was where it is equal. Source: Churchman 2015, sec. 6.4.2.
+    f ← f · up where E is lower than one step before, f · down where it is higher, and as it was
+    where it is equal; an item whose f falls below ``stop`` has converged.
+    Source: Churchman 2015, sec. 6.4.2; Battiti 1989.
     """
 
-    def __init__(
-        self, count: int, settings: BoldDriverSettings, device: torch.device | None = None
-    ) -> None:
+    def __init__(self, x: Tensor, settings: "Invert") -> None:
         self._settings = settings
-        self.factor = torch.ones(count, dtype=torch.float64, device=device)
+        self.factor = torch.ones(len(x), dtype=torch.float64, device=x.device)
         self._before: Tensor | None = None
 
-    def update(self, energy: Tensor) -> Tensor:
-        """Take the errors (B,) of this step; return the learning rates (B,) for the next."""
-        settings = self._settings
+    def step(self, x: Tensor, energy: Tensor, gradient: Tensor) -> Tensor:
+        """See `speechscope.inversion.descents.Descent`."""
         if self._before is not None:
-            self.factor = torch.where(
-                energy < self._before,
-                self.factor * settings.up,
-                torch.where(energy > self._before, self.factor * settings.down, self.factor),
-            )
+            up, down = self.factor * self._settings.up, self.factor * self._settings.down
+            risen = torch.where(energy > self._before, down, self.factor)
+            self.factor = torch.where(energy < self._before, up, risen)
         self._before = energy
-        return self.factor * settings.rate
+        rate = self.factor * (self._settings.step_size or 0.0)
+        return x.addcmul_(gradient, rate.neg().to(x)[:, None, None, None])
 
     @property
     def running(self) -> Tensor:
-        """Which items (B,) have not converged."""
+        """See `speechscope.inversion.descents.Descent`."""
         return self.factor >= self._settings.stop
 
     def keep(self, items: Tensor) -> None:
-        """Drop all items but those at these positions."""
+        """See `speechscope.inversion.descents.Descent`."""
         self.factor = self.factor[items]
         if self._before is not None:
             self._before = self._before[items]

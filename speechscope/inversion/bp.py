@@ -1,34 +1,17 @@
 """Backpropagation to the input: gradient descent on the reconstruction (Churchman 2015, 6.4)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from speechscope.inversion.derived import complete, static_channels
-from speechscope.inversion.problem import Found, Problem
-from speechscope.inversion.rules import RuleSettings, make_rule
-from speechscope.registry import INVERSION
+from speechscope.inversion.descents import Descent
+from speechscope.inversion.problem import Problem, Reconstruction, complete, static_channels
+from speechscope.registry import DESCENTS, INVERSION
 
-
-@dataclass(frozen=True)
-class BpSettings:
-    """Settings of backpropagation to the input.
-
-    Parameters
-    ----------
-    steps
-        Most updates of an item.
-    start
-        Standard deviation of the random start.
-    rule
-        How an item moves.
-    """
-
-    steps: int
-    start: float
-    rule: RuleSettings
+if TYPE_CHECKING:
+    from speechscope.stages.invert import Invert
 
 
 def random_start(shape: Sequence[int], seeds: Sequence[int], deviation: float) -> Tensor:
@@ -43,7 +26,7 @@ def random_start(shape: Sequence[int], seeds: Sequence[int], deviation: float) -
 
 
 @INVERSION.register("bp")
-def bp(problem: Problem, start: Tensor | None, settings: BpSettings) -> Found:
+def bp(problem: Problem, start: Tensor | None, settings: "Invert") -> Reconstruction:
     """Descend on E = ½ ‖Y* − Y‖² + λ/2 ‖X‖² by the derivative ∂E/∂X.
 
     Source: Churchman 2015, sec. 6.4. Where the paper returns the last reconstruction, this returns
@@ -57,12 +40,12 @@ def bp(problem: Problem, start: Tensor | None, settings: BpSettings) -> Found:
         start = random_start(problem.network.input_shape, problem.seeds, settings.start)
     x = static_channels(start, derived).to(target, copy=True)
     count, device = len(x), x.device
-    objective = problem.static_objective()
-    rule = make_rule(settings.rule, x)
+    objective = problem.objective()
+    rule: Descent = DESCENTS[settings.optimizer](x, settings)
     history = torch.full((settings.steps + 1, count), torch.nan, dtype=torch.float64, device=device)
     steps = torch.zeros(count, dtype=torch.int64, device=device)
     best, lowest = x.clone(), torch.full((count,), torch.inf, dtype=torch.float64, device=device)
-    found = torch.empty_like(x)
+    answer = torch.empty_like(x)
     active = torch.arange(count, device=device)
     for step in range(settings.steps + 1):
         energy, gradient = objective.evaluate(x)
@@ -77,7 +60,7 @@ def bp(problem: Problem, start: Tensor | None, settings: BpSettings) -> Found:
             running = torch.zeros_like(better)
         if not bool(running.all()):
             left = ~running
-            found[active[left]] = best[left]
+            answer[active[left]] = best[left]
             steps[active[left]] = step
             kept = running.nonzero()[:, 0]
             if not len(kept):
@@ -86,4 +69,4 @@ def bp(problem: Problem, start: Tensor | None, settings: BpSettings) -> Found:
             rule.keep(kept)
             objective.keep(kept)
     width = int(steps.max()) + 1 if count else 1
-    return Found(complete(found, derived), history[:width].t().contiguous(), steps)
+    return Reconstruction(complete(answer, derived), history[:width].t().contiguous(), steps)

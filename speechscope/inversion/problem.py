@@ -1,15 +1,20 @@
-"""What a reconstruction method is given, and what it gives back."""
+"""What a method of inversion is given, what it gives back, and the objective that all share.
 
-from collections.abc import Mapping, Sequence
+Churchman 2015, sec. 6.4: E = ½ ‖Y* − Y‖² + λ/2 ‖X‖², one E for each item.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
-from speechscope.inversion.derived import DerivedObjective
-from speechscope.inversion.objective import Objective, make_objective
 from speechscope.networks.layered import Layered
+from speechscope.work.accelerators import fastest
+
+if TYPE_CHECKING:
+    from speechscope.stages.invert import Invert
 
 
 class Restorer(Protocol):
@@ -54,32 +59,15 @@ class Problem:
     derived: Tensor | None = None
     noise: float = 0.0
 
-    def noisy_target(self) -> Tensor:
-        """Return the activations with the noise of each item's seed."""
-        if not self.noise:
-            return self.target
-        noise = torch.stack(
-            [
-                torch.randn(self.target.shape[1:], generator=torch.Generator().manual_seed(seed))
-                for seed in self.seeds
-            ]
-        ).to(self.target)
-        size = self.target.flatten(1).square().mean(1).sqrt() * self.noise
-        return self.target + size.view(-1, *(1 for _ in self.target.shape[1:])) * noise
-
-    def objective(self) -> Objective:
-        """Return the objective of the items, of all their channels."""
-        return make_objective(self.network, self.layer, self.target, self.l2)
-
-    def static_objective(self) -> Objective:
-        """Return the objective of the static channels alone; the others follow them."""
-        whole = self.objective()
-        return whole if self.derived is None else DerivedObjective(whole, self.derived)
+    def objective(self) -> "Objective":
+        """Return E of the items, as a function of the static channels where others follow."""
+        make = fastest(Objective)
+        return make(self.network, self.layer, self.target, self.l2, self.derived)
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a method found.
+class Reconstruction:
+    """What a method answers.
 
     Parameters
     ----------
@@ -96,7 +84,7 @@ class Found:
     objective: Tensor
     steps: Tensor
 
-    def then(self, following: "Found") -> "Found":
+    def then(self, following: "Reconstruction") -> "Reconstruction":
         """Return this and a method that began where this ended as one.
 
         The histories follow each other; the second's start is the best of the first.
@@ -109,11 +97,94 @@ class Found:
         ):
             joined[item, : first + 1] = self.objective[item, : first + 1]
             joined[item, first + 1 : first + second + 1] = following.objective[item, 1 : second + 1]
-        return Found(following.x, joined, steps)
+        return Reconstruction(following.x, joined, steps)
 
 
-class Method(Protocol):
-    """A way to reconstruct."""
+Method = Callable[[Problem, Tensor | None, "Invert"], Reconstruction]
+"""A method: it reconstructs every item, from a start (B, C, F, T) or from one of its own.
 
-    def __call__(self, problem: Problem, start: Tensor | None) -> Found:
-        """Reconstruct every item, from `start` (B, C, F, T) or from the method's own start."""
+It takes at most ``settings.steps`` steps, or as many as `at_most` says.
+"""
+M = TypeVar("M", bound=Method)
+
+
+def at_most(steps: Callable[["Invert"], int]) -> Callable[[M], M]:
+    """Return a decorator that says how many steps a method takes at most."""
+
+    def mark(method: M) -> M:
+        method.most_steps = steps  # type: ignore[attr-defined]
+        return method
+
+    return mark
+
+
+def most_steps(method: Method, settings: "Invert") -> int:
+    """Return the steps that a method takes at most."""
+    steps: int = getattr(method, "most_steps", lambda settings: settings.steps)(settings)
+    return steps
+
+
+class Objective:
+    """E of one layer's activations for a batch of items, the weights as they are now.
+
+    Parameters
+    ----------
+    network, layer
+        Y is what this layer of the network makes of X.
+    target
+        Y*, (B, …)
+    l2
+        λ
+    derived
+        See `Problem`; X is then what follows from its static channels, which alone are given.
+    """
+
+    def __init__(
+        self, network: Layered, layer: int, target: Tensor, l2: float, derived: Tensor | None = None
+    ) -> None:
+        self._network, self._layer = network, layer
+        self._target, self._l2, self._derived = target, l2, derived
+
+    def energy(self, x: Tensor) -> Tensor:
+        """Return E (B,) in float64 at x (B, C, F, T)."""
+        x = complete(x, self._derived)
+        residual = self._network.activation(x, self._layer) - self._target
+        return 0.5 * squared_norm(residual) + 0.5 * self._l2 * squared_norm(x)
+
+    def evaluate(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return E (B,) in float64 and dE/dX (B, C, F, T) at x (B, C, F, T).
+
+        The derivative is valid until the next call.
+        """
+        x = x.detach().requires_grad_()
+        with torch.enable_grad():
+            energy = self.energy(x)
+            (gradient,) = torch.autograd.grad(energy.sum(), x)
+        return energy.detach(), gradient
+
+    def keep(self, items: Tensor) -> None:
+        """Drop all items but those at these positions."""
+        self._target = self._target[items]
+
+
+def squared_norm(x: Tensor) -> Tensor:
+    """Return Σ x² of each item, in float64.
+
+    Early steps of the bold driver change E by parts in 10⁷; its decisions need the sum, if not
+    the terms, in double precision. Rows are summed first, in one pass and as they come.
+    """
+    rows: Tensor = torch.linalg.vector_norm(x, dim=-1).to(torch.float64)
+    return rows.flatten(1).square().sum(1) if rows.dim() > 1 else rows.square()
+
+
+def static_channels(x: Tensor, derived: Tensor | None) -> Tensor:
+    """Return the static channels of inputs (B, C, F, T)."""
+    return x if derived is None else x[:, : x.shape[1] // len(derived)]
+
+
+def complete(static: Tensor, derived: Tensor | None) -> Tensor:
+    """Return inputs (B, C, F, T) with their derived channels, from the static ones."""
+    if derived is None:
+        return static
+    channels = torch.einsum("bsfi,oit->bosft", static, derived.to(static))
+    return channels.flatten(1, 2)

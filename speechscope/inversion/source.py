@@ -1,25 +1,41 @@
-"""The network that is inverted, ours or another, the corpus behind it, and trained decoders."""
+"""What is inverted: a network, the corpus behind it, trained decoders, and the inputs.
 
-import re
+Inputs are items of that corpus or of another one, a recording, or sounds that are not speech.
+"""
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
-from speechscope.corpus.store import Corpus
-from speechscope.errors import UsageProblem
+from speechscope.corpus.audio import BadRecording, read_audio
+from speechscope.corpus.reading import GAIN_SCALE
+from speechscope.corpus.store import Corpus, choose
+from speechscope.errors import SpeechscopeError, UsageProblem
+from speechscope.features.representations import SCOPES, Scaling, delta
 from speechscope.inversion.problem import Restorer
+from speechscope.inversion.stimuli import make_stimuli
 from speechscope.networks.layered import Layered
 from speechscope.networks.saved import load_classifier, load_decoders
 from speechscope.networks.subject import elsewhere
+from speechscope.registry import STIMULI
 from speechscope.store.lineage import ancestor, record_at
+
+if TYPE_CHECKING:
+    from speechscope.stages.invert import Invert
+
+Float = NDArray[np.float32]
+Items = NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True)
 class Source:
-    """What is inverted.
+    """A network that is inverted.
 
     Parameters
     ----------
@@ -43,60 +59,238 @@ class Source:
     config: Mapping[str, Any] = field(default_factory=dict)
 
 
-def of_checkpoint(
-    path: Path, method: str, moved: Mapping[str, Path], device: torch.device
-) -> Source:
-    """Return one of our networks.
-
-    Parameters
-    ----------
-    path
-        ``model.pt`` or ``decoder.pt``.
-    method
-        Names of methods or chains, comma-separated.
-    moved
-        Parents that moved, by kind.
+def open_source(settings: "Invert", device: torch.device) -> Source:
+    """Return the network that is asked for: ours, or any other one.
 
     Raises
     ------
     UsageProblem
-        ``decode`` is used and the checkpoint holds no decoders.
+        A method decodes and there are no decoders, or none of a layer.
     ArtifactError
-        It or a parent is missing, damaged or another.
+        A file or a parent is missing, damaged or another.
     """
-    record, decodes = record_at(path), "decode" in re.split("[+,]", method)
+    path, decodes = settings.reads(), settings.uses("decode")
+    if settings.model is not None:
+        if decodes:
+            raise UsageProblem(
+                f"--model {settings.model}: decode needs decode-train, which takes our own models; "
+                "choose from anneal, bp, align"
+            )
+        subject = elsewhere(settings.model, settings.weights, path, device)
+        corpus = subject.corpus
+        return Source(corpus.path, "corpus", subject.of_centred, corpus, config=subject.config)
+    record = record_at(path)
     if decodes and record["kind"] != "decoder":
         raise UsageProblem(
-            f"{path} is a {record['kind']}; --method {method} needs a decoder "
+            f"{path} is a {record['kind']}; --method {','.join(settings.method)} needs a decoder "
             "(speechscope decode-train)"
         )
+    moved = {kind: to for kind, to in settings.moved().items() if kind != "decoder"}
     model = ancestor(path, record, "model", moved)
     trained = load_classifier(model)
     corpus = Corpus(ancestor(model, trained.checkpoint.record, "corpus", moved))
     network = trained.network.to(device)
     decoders = load_decoders(path, network) if decodes else {}
+    missing = [n for n in map(network.resolve, settings.layer) if decodes and n not in decoders]
+    if missing:
+        raise UsageProblem(
+            f"{path} has decoders for layers {', '.join(map(str, sorted(decoders)))}, not "
+            f"{', '.join(map(str, missing))}; train them with decode-train --layer"
+        )
     return Source(path, record["kind"], network, corpus, decoders)
 
 
-def of_factory(
-    factory: str,
-    weights: Path | None,
-    corpus: Path | None,
-    method: str,
-    device: torch.device,
-) -> Source:
-    """Return any network, as `speechscope.networks.subject.elsewhere` does.
+class Examples(Protocol):
+    """Segments by their place where they come from.
+
+    Attributes
+    ----------
+    kind
+        ``corpus``, ``audio``, a kind of stimulus, or the name of another corpus.
+    classes
+        Names of the labels.
+    labels, index
+        Label and place of every segment, (N,); seeds depend on the place.
+    """
+
+    kind: str
+    classes: tuple[str, ...]
+    labels: Items
+    index: Items
+
+    def inputs(self, index: Items) -> Float:
+        """Return inputs (N, C, F, T), less the mean of the network's training items."""
+
+    def waveforms(self, index: Items) -> Float:
+        """Return segments (N, samples)."""
+
+
+class CorpusExamples(Examples):
+    """Items of a corpus, its own mean or another's taken away.
+
+    Raises UsageProblem where the other corpus was prepared another way.
+    """
+
+    def __init__(self, corpus: Corpus, items: Items, trained: Corpus | None = None) -> None:
+        self._corpus, self._mean = corpus, corpus.mean if trained is None else trained.mean
+        self.kind = "corpus" if trained is None else corpus.path.stem
+        self.classes, self.index = corpus.classes, items
+        self.labels = corpus.labels[items]
+        if trained is not None and _preparation(corpus) != _preparation(trained):
+            raise UsageProblem(
+                f"--input {corpus.path} was prepared as {_preparation(corpus)}, "
+                f"{trained.path} as {_preparation(trained)}; prepare it in the same way"
+            )
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Other processes are told which items they are to read.
+        none: Items = np.empty(0, dtype=np.int64)
+        return {**self.__dict__, "index": none, "labels": none}
+
+    def inputs(self, index: Items) -> Float:
+        """See `Examples`."""
+        values = self._corpus.centred(index)
+        return values + (self._corpus.mean - self._mean)
+
+    def waveforms(self, index: Items) -> Float:
+        """See `Examples`."""
+        if self._corpus.unit == "window":
+            return self._corpus.view.read(index)[:, 0, 0]
+        return self._corpus.waveforms(index)
+
+
+def _preparation(corpus: Corpus) -> tuple[object, ...]:
+    names = ("rate", "samples", "window", "overlap", "unit", "deltas", "normalize")
+    return (corpus.features, *corpus.input_shape, *(corpus.config[name] for name in names))
+
+
+class SoundExamples(Examples):
+    """Segments held as waveforms (N, samples), all of one class.
+
+    Where the corpus is z-normalised, each by itself, or all by the `scaling` of the utterance they
+    were cut from.
+
+    Raises UsageProblem where inputs of the corpus are not made from segments alone.
+    """
+
+    def __init__(
+        self, waveforms: Float, name: str, kind: str, trained: Corpus, scaling: Scaling | None
+    ) -> None:
+        self._waveforms, self._trained, self.kind = waveforms, trained, kind
+        self._scaling = scaling
+        if trained.unit != "segment" or trained.config.get("duration"):
+            raise UsageProblem(
+                f"{trained.path} does not hold segments by their sound alone, which --audio and "
+                "stimuli need (speechscope prepare --unit segment, without --duration)"
+            )
+        self.classes = ("".join(c if c.isalnum() or c in "-." else "_" for c in name),)
+        self.index = np.arange(len(waveforms))
+        self.labels = np.zeros(len(waveforms), dtype=np.int64)
+
+    def inputs(self, index: Items) -> Float:
+        """See `Examples`."""
+        trained = self._trained
+        values = trained.representation.segments(self._waveforms[index], self._scaling)
+        return values - trained.mean
+
+    def waveforms(self, index: Items) -> Float:
+        """See `Examples`."""
+        return self._waveforms[index]
+
+
+def examples_of(settings: "Invert", trained: Corpus) -> Examples:
+    """Return what is asked for: a recording, stimuli, items of another corpus or of the first.
+
+    Parameters
+    ----------
+    trained
+        The corpus the network was trained on.
 
     Raises
     ------
     UsageProblem
-        ``decode`` is used, whose decoders are trained for our networks.
+        There is no such kind of stimulus, or it does not suit the corpus.
+    SpeechscopeError
+        The recording cannot be read.
     """
-    if "decode" in re.split("[+,]", method):
-        raise UsageProblem(
-            f"--model {factory}: decode needs decode-train, which takes our own models; "
-            "choose from anneal, bp, align"
-        )
-    subject = elsewhere(factory, weights, corpus or Path("corpus.zarr"), device)
-    found = subject.corpus
-    return Source(found.path, "corpus", subject.of_centred, found, config=subject.config)
+    given = settings.input
+    if settings.audio is not None:
+        return recording(settings.audio, trained)
+    if given is not None and (given in STIMULI or not Path(given).exists()):
+        if given not in STIMULI:
+            known = ", ".join(STIMULI.names())
+            raise UsageProblem(f"--input {given}: choose from {known}, or a corpus folder")
+        sizes = trained.representation.transform
+        sounds = make_stimuli(given, settings.count, sizes.samples, sizes.rate, settings.seed)
+        return SoundExamples(sounds, given, given, trained, None)
+    corpus = trained if given is None else Corpus(Path(given))
+    items = choose(
+        corpus,
+        "test",
+        ranges=None if settings.items is None else list(settings.items),
+        everything=settings.all,
+        count=settings.per_class,
+        seed=settings.seed,
+    )
+    return CorpusExamples(corpus, items, None if given is None else trained)
+
+
+def recording(path: Path, trained: Corpus) -> Examples:
+    """Cut a recording into consecutive segments, the last padded with zeros.
+
+    It is resampled, and brought to one loudness if the corpus was.
+
+    Raises
+    ------
+    SpeechscopeError
+        It cannot be read.
+    """
+    representation = trained.representation
+    sizes = representation.transform
+    try:
+        samples, _ = read_audio(path, sizes.rate)
+    except BadRecording as error:
+        raise SpeechscopeError(f"--audio {path}: {error}") from error
+    if trained.config.get("normalize") == "gain":
+        samples = samples / np.float32(GAIN_SCALE * np.sqrt(np.mean(np.square(samples))))
+    count = -(-len(samples) // sizes.samples)
+    padded = np.zeros((count, sizes.samples), dtype=np.float32)
+    padded.reshape(-1)[: len(samples)] = samples
+    scaling = representation.scaling(samples) if representation.normalize in SCOPES else None
+    return SoundExamples(padded, path.stem, "audio", trained, scaling)
+
+
+class TrainingSegments:
+    """The training split of a corpus, as decoders are trained on it."""
+
+    def __init__(self, corpus: Corpus, device: torch.device, most: int, seed: int) -> None:
+        items = corpus.items("train")
+        rng = np.random.default_rng([seed, 0xA116])
+        self._items = np.sort(rng.permutation(items)[:most])
+        # Held once: bounded by `most`, and read many times in random order.
+        self._inputs = torch.from_numpy(corpus.centred(self._items))
+        self._waveforms = torch.from_numpy(corpus.waveforms(self._items))
+        self._device = device
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def batch(self, items: Tensor) -> tuple[Tensor, Tensor]:
+        """Return centred inputs (B, C, F, T) and waveforms (B, samples)."""
+        return self._inputs[items].to(self._device), self._waveforms[items].to(self._device)
+
+
+def derivation(corpus: Corpus) -> Tensor | None:
+    """Return the matrices (orders, T, T) that make a corpus' channels from its static ones.
+
+    The channels of order o are static @ matrices[o]; the first is the identity. None where there
+    are no Δ, and where every channel of an item is z-normalised by itself: then no fixed matrix
+    leads from one to the other, and channels are reconstructed as if they were free.
+    """
+    orders = int(corpus.config["deltas"]) + 1 if corpus.unit == "segment" else 1
+    if orders == 1 or corpus.config["normalize"] in SCOPES:
+        return None
+    matrices = [np.eye(corpus.input_shape[2], dtype=np.float32)]
+    for _ in range(1, orders):
+        matrices.append(delta(matrices[-1]))
+    return torch.from_numpy(np.stack(matrices))

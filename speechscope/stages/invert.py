@@ -1,5 +1,6 @@
 """``speechscope invert``: reconstruct inputs from the activity of a layer."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,8 +21,12 @@ from speechscope.stages.shared import (
 from speechscope.work.progress import Console
 
 if TYPE_CHECKING:
+    import torch
+
     from speechscope.corpus.store import Corpus
-    from speechscope.inversion.source import Source
+    from speechscope.inversion.problem import Restorer
+    from speechscope.inversion.source import Examples, Source
+    from speechscope.inversion.writing import Inverter
 
 RATES = {"bold": 1e-6, "adagrad": 0.02, "adam": 0.01}
 """η of each rule: Churchman 2015, sec. 6.4.2, of the bold driver; chosen, an entry's first step."""
@@ -209,76 +214,35 @@ class Invert(FromRecipe, Choosing, Foreign, Moved, Sharded, Computing, Spread):
 
 def run(settings: Invert, console: Console) -> Written:
     """Write ``inversion.zarr``."""
-    import torch
-
-    from speechscope.corpus import store
-    from speechscope.inversion.align import train_aligned
-    from speechscope.inversion.build import align_settings, inversion_settings
-    from speechscope.inversion.chain import most_steps
-    from speechscope.inversion.derived import derivation
-    from speechscope.inversion.examples import TrainingSegments
-    from speechscope.inversion.examples import choose as choose_examples
-    from speechscope.inversion.sound import audible, stft_of
-    from speechscope.inversion.store import Inverter, chunk_items, write_inversion
-    from speechscope.inversion.waveforms import write_wavs
+    from speechscope.inversion import source, writing
     from speechscope.store.lineage import entry
     from speechscope.store.record import new_record
-    from speechscope.store.wav import check_target
     from speechscope.store.writer import create_artifact
     from speechscope.work.device import choose
     from speechscope.work.local import executor
 
-    settings.exclusive("items", "per_class", "all")
-    settings.exclusive("audio", "input")
-    settings.exclusive("source", "model")
-    if settings.weights is not None and settings.model is None:
-        raise UsageProblem("--weights goes with --model package.module:factory")
-    if settings.model is not None and "method" not in settings.given:
-        settings = replace(settings, method=("bp",))  # there are no decoders to start from
-    settings.sequences()
-    path, part = settings.path("inversion.zarr"), settings.part()
+    settings = _checked(settings)
+    path, shard = settings.path("inversion.zarr"), settings.part()
     device = choose(settings.device)
-    found = _source(settings, device)
-    data, network = found.corpus, found.network
-    layers = [network.resolve(name) for name in settings.layer]
-    restorers = {"decode": dict(found.decoders)} if settings.uses("decode") else {}
-    _check(settings, found, layers)
-
-    def items_of(corpus: "Corpus"):  # type: ignore[no-untyped-def]
-        return store.choose(
-            corpus,
-            "test",
-            ranges=None if settings.items is None else list(settings.items),
-            everything=settings.all,
-            count=settings.per_class,
-            seed=settings.seed,
-        )
-
-    examples = choose_examples(
-        data, settings.audio, settings.input, settings.count, settings.seed, items_of
-    )
-    parents = [entry(found.path, found.kind, path)]
+    opened = source.open_source(settings, device)
+    layers = [opened.network.resolve(layer) for layer in settings.layer]
+    examples = source.examples_of(settings, opened.corpus)
+    _check_sounds(settings, opened.corpus, console)
+    count = len(examples.index)
+    step = writing.chunk_items(count)
+    part = slice(0, count) if shard is None else shard.part(count, step)
+    parents = [entry(opened.path, opened.kind, path)]
     if settings.input is not None and examples.kind not in STIMULI:
         parents.append(entry(Path(settings.input), "corpus", path))
-    if not audible(data):
-        if settings.wav is not None:
-            raise UsageProblem(f"--wav: {data.features} spectrograms have no waveform")
-        console.note(f"{data.features} spectrograms cannot be turned back into sound")
-    if settings.wav is not None:
-        check_target(settings.wav, force=settings.force)
-    derived = derivation(data)
-    count = len(examples.index)
-    step = chunk_items(count)
-    some = slice(0, count) if part is None else part.part(count, step)
-    new = new_record(
+    record = new_record(
         "inversion",
         config={
             **record_of(settings),
             "rate": settings.step_size,
             "split": "test",
             "input": examples.kind,
-            **found.config,
-            **({} if part is None else {"shard": part.config(count, step)}),
+            **opened.config,
+            **({} if shard is None else {"shard": shard.config(count, step)}),
         },
         seed=settings.seed,
         device=str(device),
@@ -287,67 +251,80 @@ def run(settings: Invert, console: Console) -> Written:
     with (
         executor(settings.workers, settings.scheduler) as workers,
         create_artifact(
-            path, "Reconstructed inputs", new, force=settings.force, resume=settings.resume
+            path, "Reconstructed inputs", record, force=settings.force, resume=settings.resume
         ) as writer,
     ):
-        if settings.uses("align"):
-            with console.bar("align") as progress:
-                restorers["align"] = {
-                    **train_aligned(
-                        network,
-                        layers,
-                        TrainingSegments(data, device, settings.align_items, settings.seed),
-                        stft_of(data),
-                        torch.from_numpy(data.mean).to(device),
-                        align_settings(settings),
-                        progress,
-                        derived=None if derived is None else derived.to(device),
-                    )
-                }
+        work = _inverter(settings, opened, examples, layers, device, console)
         with console.bar("invert") as progress:
-            chosen = inversion_settings(settings)
-            work = Inverter(
-                data,
-                network,
-                restorers,
-                examples,
-                layers,
-                settings.method,
-                chosen,
-                max(most_steps(name, chosen) for name in settings.method),
-                settings.seed,
-                derived,
+            writing.write_inversion(
+                writer, work, step=step, part=part, executor=workers, progress=progress
             )
-            write_inversion(writer, work, step=step, part=some, executor=workers, progress=progress)
     if settings.wav is not None:
-        write_wavs(path, settings.wav, force=settings.force)
-    items = some.stop - some.start
+        writing.write_wavs(path, settings.wav, force=settings.force)
+    items = part.stop - part.start
     console.note(f"{items} items, layers {','.join(settings.layer)}, {','.join(settings.method)}")
     return Written(path, "inversion", {"items": items})
 
 
-def _source(settings: Invert, device) -> "Source":  # type: ignore[no-untyped-def]
-    from speechscope.inversion import source
+def _checked(settings: Invert) -> Invert:
+    """Return the settings of a network that is not ours, too; refuse what goes not together."""
+    settings.exclusive("items", "per_class", "all")
+    settings.exclusive("audio", "input")
+    settings.exclusive("source", "model")
+    if settings.weights is not None and settings.model is None:
+        raise UsageProblem("--weights goes with --model package.module:factory")
+    if settings.model is not None and "method" not in settings.given:
+        settings = replace(settings, method=("bp",))  # there are no decoders to start from
+    settings.sequences()
+    return settings
 
-    method = ",".join(settings.method)
-    if settings.model is not None:
-        return source.of_factory(settings.model, settings.weights, settings.corpus, method, device)
-    moved = settings.moved()
-    moved.pop("decoder", None)
-    return source.of_checkpoint(settings.reads(), method, moved, device)
 
+def _check_sounds(settings: Invert, corpus: "Corpus", console: Console) -> None:
+    from speechscope.inversion.sound import audible
+    from speechscope.store.wav import check_target
 
-def _check(settings: Invert, found: "Source", layers: list[int]) -> None:
-    missing = [layer for layer in layers if layer not in found.decoders]
-    if settings.uses("decode") and missing:
-        known = ", ".join(map(str, sorted(found.decoders)))
-        raise UsageProblem(
-            f"{found.path} has decoders for layers {known}, not "
-            f"{', '.join(map(str, missing))}; train them with decode-train --layer"
-        )
-    data = found.corpus
-    if settings.uses("align") and not (data.features == "real" and data.invertible):
+    if settings.uses("align") and not (corpus.features == "real" and corpus.invertible):
         raise UsageProblem(
             "--method align needs segments as real spectrograms, without z-normalisation; "
-            f"{data.path} holds {data.features}"
+            f"{corpus.path} holds {corpus.features}"
         )
+    if not audible(corpus):
+        if settings.wav is not None:
+            raise UsageProblem(f"--wav: {corpus.features} spectrograms have no waveform")
+        console.note(f"{corpus.features} spectrograms cannot be turned back into sound")
+    if settings.wav is not None:
+        check_target(settings.wav, force=settings.force)
+
+
+def _inverter(
+    settings: Invert,
+    opened: "Source",
+    examples: "Examples",
+    layers: list[int],
+    device: "torch.device",
+    console: Console,
+) -> "Inverter":
+    """Return what inverts, with the decoders that ``align`` trains."""
+    import torch
+
+    from speechscope.inversion.align import train_aligned
+    from speechscope.inversion.sound import stft_of
+    from speechscope.inversion.source import TrainingSegments, derivation
+    from speechscope.inversion.writing import Inverter
+
+    corpus, network = opened.corpus, opened.network
+    derived = derivation(corpus)
+    restorers: dict[str, Mapping[int, Restorer]] = {"decode": opened.decoders}
+    if settings.uses("align"):
+        with console.bar("align") as progress:
+            restorers["align"] = train_aligned(
+                network,
+                layers,
+                TrainingSegments(corpus, device, settings.align_items, settings.seed),
+                stft_of(corpus),
+                torch.from_numpy(corpus.mean).to(device),
+                settings,
+                progress,
+                derived=None if derived is None else derived.to(device),
+            )
+    return Inverter(settings, corpus, examples, network, layers, restorers, derived)

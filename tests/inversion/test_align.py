@@ -1,18 +1,16 @@
 from dataclasses import replace
 
-import inversions
 import numpy as np
 import oracles
 import pytest
 import torch
 from torch import Tensor
 
-from speechscope import recipes
 from speechscope.features.stft import Stft
-from speechscope.inversion.align import AlignSettings, delayed_error, train_aligned
-from speechscope.inversion.build import align_settings
+from speechscope.inversion.align import delayed_error, train_aligned
 from speechscope.inversion.sound import inverse_real
 from speechscope.networks.layers import Conv, MaxPool, Network, ReLU
+from speechscope.stages.invert import Invert
 
 STFT = Stft(samples=220, window=40, overlap=20, points=80, rate=8000)
 
@@ -62,16 +60,10 @@ def network() -> Network:
     return Network(table, (1, 41, 10)).requires_grad_(False)
 
 
-SETTINGS: AlignSettings = replace(
-    align_settings(recipes.resolve(recipes.DEFAULT, "invert", {}), 0),
-    items=2000,
-    epochs=4,
-    batch=50,
-    hidden=64,
-)
+SETTINGS = Invert(align_items=2000, align_epochs=4, align_batch=50, align_hidden=64)
 
 
-def heard(network: Network, settings: AlignSettings) -> Tensor:
+def heard(network: Network, settings: Invert) -> Tensor:
     """Return the errors of unseen tones at their best delay."""
     mean = torch.zeros(1, 41, 10)
     decoders = train_aligned(network, [3], Tones(2000, 1), STFT, mean, settings)
@@ -83,7 +75,7 @@ def heard(network: Network, settings: AlignSettings) -> Tensor:
 
 def test_freedom_of_delay_is_what_restores_sounds_of_unknown_phase(network: Network) -> None:
     free = heard(network, SETTINGS)
-    fixed = heard(network, replace(SETTINGS, lags=0))
+    fixed = heard(network, replace(SETTINGS, align_lags=0))
     assert float(free.median()) < 0.2
     assert float(fixed.median()) > 2 * float(free.median())
 
@@ -91,7 +83,7 @@ def test_freedom_of_delay_is_what_restores_sounds_of_unknown_phase(network: Netw
 def test_training_is_seeded_and_leaves_the_network_and_the_generator_alone(
     network: Network,
 ) -> None:
-    short, mean = replace(SETTINGS, epochs=1, items=200), torch.randn(1, 41, 10)
+    short, mean = replace(SETTINGS, align_epochs=1, align_items=200), torch.randn(1, 41, 10)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     state = torch.get_rng_state()
     tones = Tones(300, 3)
@@ -116,9 +108,3 @@ def test_training_is_seeded_and_leaves_the_network_and_the_generator_alone(
     assert not torch.equal(first[3](code), other[3](code))
     # Inputs are centred: the mean is taken away from what is heard.
     torch.testing.assert_close(first[3](code) + mean, first[3].spectrogram(code))
-
-
-def test_the_recipe_names_every_setting() -> None:
-    assert inversions.settings(average=3).average == 3
-    assert inversions.settings(optimizer="adam").bp.rule.rate == 0.01
-    assert inversions.settings(optimizer="bold").bp.rule.rate == 1e-6

@@ -2,17 +2,16 @@
 
 from dataclasses import replace
 
-import inversions
 import pytest
 import torch
-from inversions import bold, bp_settings
 
-from speechscope.inversion import anneal as annealing
+from speechscope.fast import changed_rows
 from speechscope.inversion.anneal import anneal
-from speechscope.inversion.chain import invert
+from speechscope.inversion.chains import invert
 from speechscope.inversion.problem import Problem
 from speechscope.networks.decoders import Decoder
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Table
+from speechscope.stages.invert import Invert
 
 TABLE: Table = (Conv(3, (4, 5), "same"), ReLU(), MaxPool((5, 2), (2, 2)), Linear(6))
 SEEDS = [11, 12, 13, 14, 15, 16, 17]
@@ -43,12 +42,18 @@ def test_the_same_seed_gives_the_same_at_any_batch_size(
     network: Network, inputs: torch.Tensor, methods: list[str], rule: str, average: int
 ) -> None:
     """Within 1e-5: double precision, in which another order of summation decides nothing."""
-    usual = inversions.settings(l2=0.05, average=average, noise=0.1)
-    descent = bp_settings(steps=12, start=0.3, driver=bold(rate=0.05))
-    settings = replace(
-        usual,
-        bp=replace(descent, rule=replace(descent.rule, name=rule, rate=0.02)),
-        anneal=replace(usual.anneal, proposals=110, chains=2, reach=0.3),
+    settings = Invert(
+        method=tuple(methods),
+        l2=0.05,
+        average=average,
+        noise=0.1,
+        steps=12,
+        start=0.3,
+        optimizer=rule,
+        rate=0.05 if rule == "bold" else 0.02,
+        proposals=110,
+        chains=2,
+        reach=0.3,
     )
     torch.manual_seed(5)
     decoders = {3: Decoder(network, 3).double()}
@@ -56,12 +61,11 @@ def test_the_same_seed_gives_the_same_at_any_batch_size(
     def run(block: int, first: int = 0, last: int = 7) -> torch.Tensor:
         return invert(
             network,
-            {"decode": decoders, "align": decoders},
             inputs[first:last],
             [3],
-            methods,
             replace(settings, block=block),
-            seeds=SEEDS[first:last],
+            SEEDS[first:last],
+            restorers={"decode": decoders, "align": decoders},
         ).reconstruction
 
     whole = run(7)
@@ -83,19 +87,16 @@ def test_the_best_of_annealing_never_rises(
     temperature: float,
 ) -> None:
     # Sums are taken afresh on the way, and a hot chain is mostly far above its best.
-    monkeypatch.setattr(annealing, "FRESH", 2)
+    monkeypatch.setattr(changed_rows, "FRESH", 200)
     target = network.activation(inputs, layer)
     whole = Problem(network, layer, target, SEEDS, 0.05)
-    usual = inversions.settings().anneal
-    settings = replace(
-        usual, proposals=430, chains=2, reach=0.3, temperature=temperature, cooling=1.0
-    )
+    settings = Invert(proposals=430, chains=2, reach=0.3, temperature=temperature, cooling=1.0)
     start = 0.3 * torch.randn(7, 1, 14, 5, generator=torch.Generator().manual_seed(3)).double()
     for begun in (None, start):
         found = anneal(whole, begun, settings)
         assert found.objective.shape == (7, 6)
         assert bool((found.objective.diff(dim=1) <= 0).all())
-        energy, _ = whole.objective().evaluate(found.x)
+        energy = whole.objective().energy(found.x)
         torch.testing.assert_close(energy, found.objective[:, -1], rtol=1e-9, atol=1e-9)
         if temperature < 1:
             assert bool((found.objective[:, -1] < found.objective[:, 0]).all())

@@ -1,17 +1,18 @@
+from dataclasses import replace
+
 import numpy as np
 import oracles
 import pytest
 import torch
-from inversions import bold, bp_settings
 from torch import Tensor
 
-from speechscope.inversion.bp import BpSettings, bp, random_start
-from speechscope.inversion.objective import AutogradObjective
-from speechscope.inversion.problem import Problem
+from speechscope.inversion.bp import bp, random_start
+from speechscope.inversion.problem import Objective, Problem
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Table
+from speechscope.stages.invert import Invert
 
 TABLE: Table = (Conv(3, (4, 5), "same"), ReLU(), MaxPool((5, 2), (2, 2)), Linear(6))
-DRIVER = bold(rate=10.0, up=1.3, down=0.4, stop=0.02)
+DRIVER = Invert(rate=10.0, up=1.3, down=0.4, stop=0.02)
 
 
 def problem(count: int, layer: int = 4, l2: float = 0.01) -> Problem:
@@ -23,19 +24,18 @@ def problem(count: int, layer: int = 4, l2: float = 0.01) -> Problem:
 
 
 def one_by_hand(
-    whole: Problem, item: int, start: Tensor, settings: BpSettings
+    whole: Problem, item: int, start: Tensor, settings: Invert
 ) -> tuple[Tensor, list[float]]:
     """Steepest descent of a single item, the bold driver by its oracle."""
     target = whole.target[item : item + 1]
-    objective = AutogradObjective(whole.network, whole.layer, target, whole.l2)
-    driver = settings.rule.driver
+    objective = Objective(whole.network, whole.layer, target, whole.l2)
     x, errors, visited = start[item : item + 1], [], []
     for _ in range(settings.steps + 1):
         energy, gradient = objective.evaluate(x)
         errors.append(float(energy))
         visited.append(x)
         rates, allowed = oracles.bold_driver(
-            errors, driver.rate, driver.up, driver.down, driver.stop
+            errors, settings.rate or 0.0, settings.up, settings.down, settings.stop
         )
         if allowed < len(errors):
             break
@@ -46,7 +46,7 @@ def one_by_hand(
 def test_every_item_takes_the_steps_it_would_take_alone() -> None:
     # Some items stop by the driver, at different steps, and some at the limit. The rate is far
     # too high at first, which magnifies rounding, too: hence the tolerances.
-    settings = bp_settings(steps=60, driver=DRIVER)
+    settings = replace(DRIVER, steps=60)
     whole = problem(8)
     start = random_start((1, 14, 5), whole.seeds, 0.5).double()
     found = bp(whole, start, settings)
@@ -63,7 +63,7 @@ def test_every_item_takes_the_steps_it_would_take_alone() -> None:
 
 
 def test_an_item_does_not_depend_on_its_batch() -> None:
-    settings = bp_settings(steps=40, start=0.5, driver=DRIVER)
+    settings = replace(DRIVER, steps=40, start=0.5)
     whole = bp(problem(8), None, settings)
     fewer = bp(problem(3), None, settings)
     torch.testing.assert_close(fewer.x, whole.x[:3], rtol=1e-9, atol=1e-10)
@@ -72,7 +72,7 @@ def test_an_item_does_not_depend_on_its_batch() -> None:
 
 def test_the_best_is_returned_not_the_last() -> None:
     # Only ever growing, the rate ends far too high.
-    settings = bp_settings(steps=80, driver=bold(rate=0.01, up=1.1, down=1.1))
+    settings = Invert(steps=80, rate=0.01, up=1.1, down=1.1)
     whole = problem(4, layer=1)
     found = bp(whole, None, settings)
     lowest = found.objective.nan_to_num(torch.inf).min(1).values
@@ -84,7 +84,7 @@ def test_the_best_is_returned_not_the_last() -> None:
 def test_descent_recovers_what_one_convolution_keeps() -> None:
     # 3 maps of every position determine the single channel they are made from.
     whole = problem(4, layer=1, l2=0.0)
-    settings = bp_settings(steps=1000, start=0.1, driver=bold(rate=1e-2))
+    settings = Invert(steps=1000, start=0.1, rate=1e-2)
     found = bp(whole, None, settings)
     torch.manual_seed(3)
     Network(TABLE, (1, 14, 5))
@@ -102,7 +102,7 @@ def test_starts_depend_on_their_seed_alone() -> None:
 
 
 def test_nothing_to_reconstruct() -> None:
-    found = bp(problem(0), None, bp_settings(steps=5))
+    found = bp(problem(0), None, Invert(steps=5))
     assert found.x.shape == (0, 1, 14, 5)
     assert found.objective.shape[0] == 0
 
@@ -110,7 +110,7 @@ def test_nothing_to_reconstruct() -> None:
 def test_a_linear_layer_is_descended_as_its_matrix_says() -> None:
     """Every step of E = ½ ‖A x + b − y‖² + λ/2 ‖x‖² by NumPy, the driver by hand."""
     whole = problem(3, layer=1, l2=0.7)
-    settings = bp_settings(steps=40, driver=bold(rate=0.02, up=1.5, down=0.4, stop=0.005))
+    settings = Invert(steps=40, rate=0.02, up=1.5, down=0.4, stop=0.005)
     with torch.no_grad():
         size = 14 * 5
         basis = torch.eye(size, dtype=torch.float64).view(size, 1, 14, 5)

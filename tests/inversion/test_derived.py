@@ -1,11 +1,9 @@
-from dataclasses import replace
 from pathlib import Path
 
 import corpora
 import numpy as np
 import pytest
 import torch
-from inversions import bold, bp_settings, settings
 from torch import Tensor
 
 from speechscope.cli import run
@@ -13,10 +11,10 @@ from speechscope.corpus.store import Corpus
 from speechscope.features.representations import fill_deltas
 from speechscope.inversion.anneal import anneal
 from speechscope.inversion.bp import bp
-from speechscope.inversion.derived import complete, derivation, static_channels
-from speechscope.inversion.objective import AutogradObjective
-from speechscope.inversion.problem import Problem
+from speechscope.inversion.problem import Objective, Problem, complete, static_channels
+from speechscope.inversion.source import derivation
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Table
+from speechscope.stages.invert import Invert
 from speechscope.store.artifact import Artifact
 
 TABLE: Table = (Conv(3, (4, 5), "same"), ReLU(), MaxPool((5, 2), (2, 2)), Linear(6))
@@ -75,9 +73,11 @@ def test_the_derivative_is_that_of_the_static_channels(layer: int) -> None:
     wanted = 0.5 * (y - whole.target).flatten(1).square().sum(1)
     wanted = wanted + 0.5 * whole.l2 * x.flatten(1).square().sum(1)
     (expected,) = torch.autograd.grad(wanted.sum(), static)
-    energy, gradient = whole.static_objective().evaluate(static.detach())
-    torch.testing.assert_close(energy, wanted.detach())
-    torch.testing.assert_close(gradient, expected, rtol=1e-9, atol=1e-9)
+    plain = Objective(whole.network, layer, whole.target, whole.l2, whole.derived)
+    for objective in (whole.objective(), plain):
+        energy, gradient = objective.evaluate(static.detach())
+        torch.testing.assert_close(energy, wanted.detach())
+        torch.testing.assert_close(gradient, expected, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("method", ["bp", "anneal"])
@@ -87,14 +87,13 @@ def test_what_is_found_has_the_deltas_of_its_static_channels(method: str) -> Non
     start = 0.1 * torch.randn(4, 3, 14, 9, dtype=torch.float64)
     for given in (None, start):
         if method == "bp":
-            found = bp(whole, given, bp_settings(steps=20, driver=bold(rate=1e-2)))
+            found = bp(whole, given, Invert(steps=20, start=1e-2, rate=1e-2))
         else:
-            chosen = replace(settings().anneal, proposals=150, reach=0.4)
-            found = anneal(whole, given, chosen)
+            found = anneal(whole, given, Invert(proposals=150, reach=0.4))
         assert found.x.shape == (4, 3, 14, 9)
         static = found.x[:, :1].numpy()
         np.testing.assert_allclose(found.x.numpy(), with_deltas(static, 3), atol=1e-6)
-        energy, _ = AutogradObjective(whole.network, 4, whole.target, whole.l2).evaluate(found.x)
+        energy = Objective(whole.network, 4, whole.target, whole.l2).energy(found.x)
         lowest = found.objective.nan_to_num(torch.inf).amin(1)
         torch.testing.assert_close(energy, lowest, rtol=1e-6, atol=0)
         assert bool((lowest < found.objective[:, 0]).all())

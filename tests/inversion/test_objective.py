@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from speechscope.inversion.objective import AutogradObjective, FrozenObjective, make_objective
+from speechscope.fast.inversion import FrozenObjective
+from speechscope.inversion.problem import Objective, Problem
 from speechscope.networks.classifiers import TABLES
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Table
 
@@ -25,9 +26,9 @@ def by_hand(made: Network, layer: int, target: Tensor, l2: float, x: Tensor) -> 
 
 
 @pytest.mark.parametrize("layer", range(1, 6))
-@pytest.mark.parametrize("kind", [FrozenObjective, AutogradObjective])
+@pytest.mark.parametrize("kind", [FrozenObjective, Objective])
 def test_value_and_derivative_equal_the_formula_and_finite_differences(
-    layer: int, kind: type[FrozenObjective] | type[AutogradObjective]
+    layer: int, kind: type[FrozenObjective] | type[Objective]
 ) -> None:
     made = network()
     original, x = torch.randn(2, 4, 1, 14, 5, dtype=torch.float64)
@@ -53,8 +54,8 @@ def test_the_papers_networks_equal_autograd(name: str, layer: int) -> None:
     made = network(TABLES[name], (1, 201, 16))
     original, x = torch.randn(2, 2, 1, 201, 16, dtype=torch.float64)
     target = made.activation(original, layer).detach()
-    energy, gradient = make_objective(made, layer, target, 0.1).evaluate(x)
-    expected = AutogradObjective(made, layer, target, 0.1).evaluate(x)
+    energy, gradient = Problem(made, layer, target, [], 0.1).objective().evaluate(x)
+    expected = Objective(made, layer, target, 0.1).evaluate(x)
     torch.testing.assert_close(energy, expected[0], rtol=1e-11, atol=1e-11)
     torch.testing.assert_close(gradient, expected[1], rtol=1e-10, atol=1e-11)
 
@@ -63,14 +64,14 @@ def test_a_layer_without_a_fast_form_is_differentiated_automatically() -> None:
     table: Table = (Conv(4, (3, 3)), MaxPool((3, 3), (3, 1)), Linear(None))
     made = network(table, (1, 17, 9))
     target = made.activation(torch.randn(2, 1, 17, 9, dtype=torch.float64), 3).detach()
-    assert isinstance(make_objective(made, 3, target, 0.0), AutogradObjective)
-    assert isinstance(make_objective(made, 1, made.activation(torch.zeros(2, 1, 17, 9,
-        dtype=torch.float64), 1).detach(), 0.0), FrozenObjective)  # fmt: skip
+    assert isinstance(Problem(made, 3, target, [], 0.0).objective(), Objective)
+    assert isinstance(Problem(made, 1, made.activation(torch.zeros(2, 1, 17, 9,
+        dtype=torch.float64), 1).detach(), [], 0.0).objective(), FrozenObjective)  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", [FrozenObjective, AutogradObjective])
+@pytest.mark.parametrize("kind", [FrozenObjective, Objective])
 def test_kept_items_keep_their_targets(
-    kind: type[FrozenObjective] | type[AutogradObjective],
+    kind: type[FrozenObjective] | type[Objective],
 ) -> None:
     made = network()
     original, x = torch.randn(2, 5, 1, 14, 5, dtype=torch.float64)

@@ -9,7 +9,8 @@ from speechscope.features.distances import max_cross_correlation
 from speechscope.features.representations import Representation
 from speechscope.features.stft import Stft, Transform
 from speechscope.inversion.sound import griffin_lim, inverse_real, to_waveforms
-from speechscope.inversion.stimuli import STIMULI, make_stimuli
+from speechscope.inversion.stimuli import make_stimuli
+from speechscope.registry import STIMULI
 
 STFT = Stft(samples=2554, window=267, overlap=122, points=400, rate=16000)
 
@@ -62,7 +63,7 @@ def test_other_representations_are_refused() -> None:
         to_waveforms("mfcc", STFT, torch.zeros(1, 13, 16), [0])
 
 
-@pytest.mark.parametrize("kind", STIMULI)
+@pytest.mark.parametrize("kind", STIMULI.names())
 def test_stimuli_are_seeded_centred_and_as_loud_as_speech(kind: str) -> None:
     sounds = make_stimuli(kind, 8, 2554, 16000, 3)
     np.testing.assert_array_equal(make_stimuli(kind, 3, 2554, 16000, 3), sounds[:3])

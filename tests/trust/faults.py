@@ -43,10 +43,10 @@ def arm(
     """
     if block:
         from speechscope.corpus import prepare
-        from speechscope.inversion import store
+        from speechscope.inversion import writing
         from speechscope.navai.examples import Examples
 
-        store.BLOCK = block
+        writing.BLOCK = block
         Examples.block = property(lambda _: block)  # type: ignore[assignment]
         prepare.BATCH = 2  # utterances a task
     if largest_file:

@@ -40,7 +40,7 @@ def chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def small_chunks(patch: pytest.MonkeyPatch) -> None:
     """Make several chunks of a few items: the test speaker has twenty."""
-    patch.setattr("speechscope.inversion.store.BLOCK", 6)
+    patch.setattr("speechscope.inversion.writing.BLOCK", 6)
     patch.setattr("speechscope.relevance.store.MOST", 6)
     patch.setattr("speechscope.corpus.prepare.BATCH", 3)
 

@@ -1,26 +1,24 @@
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
-import inversions
 import pytest
 import torch
-from inversions import bold, bp_settings
 
 from speechscope.errors import UsageProblem
-from speechscope.inversion.anneal import AnnealSettings, anneal
+from speechscope.inversion import chains
 from speechscope.inversion.bp import bp, random_start
-from speechscope.inversion.chain import InversionSettings, invert, most_steps, parse_method
-from speechscope.inversion.problem import Found, Problem
+from speechscope.inversion.chains import Inversion, longest
+from speechscope.inversion.decode import noisy
+from speechscope.inversion.problem import Problem, Reconstruction
 from speechscope.networks.decoders import Decoder
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Table
+from speechscope.registry import INVERSION
+from speechscope.stages.invert import Invert
 from speechscope.work.tasks import mixed
 
 TABLE: Table = (Conv(3, (4, 5), "same"), ReLU(), MaxPool((5, 2), (2, 2)), Linear(6))
-SETTINGS = replace(
-    inversions.settings(),
-    l2=0.02,
-    block=3,
-    bp=bp_settings(steps=7, start=0.3, driver=bold(rate=0.01)),
-)
+SETTINGS = Invert(l2=0.02, block=3, steps=7, start=0.3, rate=0.01)
 SEEDS = [4, 5, 6, 7, 8]
 
 
@@ -35,18 +33,51 @@ def inputs() -> torch.Tensor:
     return torch.randn(5, 1, 14, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
 
 
+def invert(
+    network: Network,
+    decoders: Mapping[int, Any],
+    inputs: torch.Tensor,
+    layers: list[int],
+    methods: list[str],
+    settings: Invert = SETTINGS,
+    progress: Any = None,
+) -> Inversion:
+    chosen = replace(settings, method=tuple(methods))
+    restorers = {"decode": decoders}
+    return chains.invert(
+        network, inputs, layers, chosen, SEEDS, restorers=restorers, progress=progress
+    )
+
+
 def problem(network: Network, inputs: torch.Tensor, layer: int) -> Problem:
     return Problem(network, layer, network.activation(inputs, layer).detach(), SEEDS, 0.02)
 
 
 def test_methods_are_chained_by_plus() -> None:
-    assert parse_method("bp") == ("bp",)
-    assert parse_method("decode+bp") == ("decode", "bp")
-    assert parse_method("decode + bp+bp") == ("decode", "bp", "bp")
-    assert most_steps("decode+bp+bp", SETTINGS) == 14
+    def sequences(*methods: str) -> list[tuple[str, ...]]:
+        return Invert(method=methods).sequences()
+
+    assert sequences("bp") == [("bp",)]
+    assert sequences("decode+bp", "decode + bp+bp") == [("decode", "bp"), ("decode", "bp", "bp")]
+    assert longest(replace(SETTINGS, method=("bp", "decode+bp+bp"))) == 14
     for wrong in ("", "bp+", "decode-bp", "BP"):
         with pytest.raises(UsageProblem, match="choose from anneal, bp, decode, align"):
-            parse_method(wrong)
+            sequences(wrong)
+
+
+def test_a_registered_method_is_one_of_them(
+    network: Network, inputs: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(INVERSION, "_entries", dict(INVERSION._entries))
+
+    @INVERSION.register("halve")
+    def halve(problem: Problem, start: torch.Tensor | None, settings: Invert) -> Reconstruction:
+        assert start is not None
+        energy = problem.objective().energy(start / 2)
+        return Reconstruction(start / 2, energy[:, None], torch.zeros(len(start)).long())
+
+    found = invert(network, {}, inputs, [3], ["bp", "bp+halve"])
+    assert torch.equal(found.reconstruction[1], found.reconstruction[0] / 2)
 
 
 def test_inversion_is_each_method_at_each_layer(network: Network, inputs: torch.Tensor) -> None:
@@ -54,12 +85,10 @@ def test_inversion_is_each_method_at_each_layer(network: Network, inputs: torch.
     calls: list[tuple[int, int]] = []
     found = invert(
         network,
-        {"decode": decoders},
+        decoders,
         inputs,
-        [1, "pool1"],
+        [1, 3],
         ["bp", "decode", "decode+bp"],
-        SETTINGS,
-        seeds=SEEDS,
         progress=lambda done, total: calls.append((done, total)),
     )
     assert found.reconstruction.shape == (3, 2, 5, 1, 14, 5)
@@ -68,26 +97,26 @@ def test_inversion_is_each_method_at_each_layer(network: Network, inputs: torch.
     assert calls == sorted(calls)
     for at, layer in enumerate((1, 3)):
         whole = problem(network, inputs, layer)
-        alone = bp(whole, None, SETTINGS.bp)
+        alone = bp(whole, None, SETTINGS)
         with torch.no_grad():
             decoded = decoders[layer](whole.target)
-        after = bp(whole, decoded, SETTINGS.bp)
+        after = bp(whole, decoded, SETTINGS)
         for row, expected in ((0, alone.x), (1, decoded), (2, after.x)):
             torch.testing.assert_close(
                 found.reconstruction[row, at].double(), expected, rtol=1e-6, atol=1e-6
             )
         assert found.steps[:, at].tolist() == [[7] * 5, [0] * 5, [7] * 5]
-        energy, _ = whole.objective().evaluate(decoded)
+        energy = whole.objective().energy(decoded)
         torch.testing.assert_close(found.objective[1, at, :, 0], energy)
         torch.testing.assert_close(found.objective[2, at, :, 0], energy)
         assert bool(found.objective[1, at, :, 1:].isnan().all())
 
 
 def test_each_method_starts_from_the_last(network: Network, inputs: torch.Tensor) -> None:
-    found = invert(network, {}, inputs, [4], ["bp+bp"], SETTINGS, seeds=SEEDS)
+    found = invert(network, {}, inputs, [4], ["bp+bp"])
     whole = problem(network, inputs, 4)
-    first = bp(whole, None, SETTINGS.bp)
-    second = bp(whole, first.x, SETTINGS.bp)
+    first = bp(whole, None, SETTINGS)
+    second = bp(whole, first.x, SETTINGS)
     torch.testing.assert_close(found.reconstruction[0, 0].double(), second.x, rtol=1e-6, atol=1e-6)
     assert found.steps[0, 0].tolist() == [14] * 5
     expected = torch.cat([first.objective, second.objective[:, 1:]], dim=1)
@@ -96,12 +125,12 @@ def test_each_method_starts_from_the_last(network: Network, inputs: torch.Tensor
 
 def test_histories_of_different_lengths_follow_each_other() -> None:
     nan = float("nan")
-    first = Found(
+    first = Reconstruction(
         torch.zeros(2, 1, 1, 1),
         torch.tensor([[9.0, 8.0, 7.0], [5.0, nan, nan]]),
         torch.tensor([2, 0]),
     )
-    second = Found(
+    second = Reconstruction(
         torch.ones(2, 1, 1, 1), torch.tensor([[7.0, 6.0], [5.0, 4.0]]), torch.tensor([1, 1])
     )
     both = first.then(second)
@@ -113,22 +142,22 @@ def test_histories_of_different_lengths_follow_each_other() -> None:
 
 
 def test_blocks_change_nothing_but_rounding(network: Network, inputs: torch.Tensor) -> None:
-    one = invert(network, {}, inputs, [3], ["bp"], SETTINGS, seeds=SEEDS)
+    one = invert(network, {}, inputs, [3], ["bp"])
     other = replace(SETTINGS, block=5)
-    whole = invert(network, {}, inputs, [3], ["bp"], other, seeds=SEEDS)
+    whole = invert(network, {}, inputs, [3], ["bp"], other)
     torch.testing.assert_close(one.reconstruction, whole.reconstruction, rtol=1e-5, atol=1e-6)
-    again = invert(network, {}, inputs, [3], ["bp"], SETTINGS, seeds=SEEDS)
+    again = invert(network, {}, inputs, [3], ["bp"])
     assert torch.equal(one.reconstruction, again.reconstruction)
 
 
 def test_decoding_needs_a_decoder(network: Network, inputs: torch.Tensor) -> None:
     with pytest.raises(UsageProblem, match="layer 3: no decoder"):
-        invert(network, {}, inputs, [3], ["decode"], SETTINGS, seeds=SEEDS)
+        invert(network, {}, inputs, [3], ["decode"])
 
 
 def test_the_start_is_the_same_at_every_layer(network: Network, inputs: torch.Tensor) -> None:
-    still = replace(SETTINGS, bp=bp_settings(steps=0, start=0.3))
-    found = invert(network, {}, inputs, [1, 3], ["bp"], still, seeds=SEEDS)
+    still = replace(SETTINGS, steps=0)
+    found = invert(network, {}, inputs, [1, 3], ["bp"], still)
     starts = random_start((1, 14, 5), SEEDS, 0.3)
     torch.testing.assert_close(found.reconstruction[0, 0], starts)
     torch.testing.assert_close(found.reconstruction[0, 1], starts)
@@ -139,32 +168,28 @@ def test_averages_are_means_of_runs_that_differ(network: Network, inputs: torch.
     calm = replace(SETTINGS, average=3, noise=0.2)
     one = replace(SETTINGS, average=1, noise=0.2)
 
-    def run(settings: InversionSettings, seeds: list[int]) -> torch.Tensor:
-        found = invert(
-            network, {"decode": decoders}, inputs, [3], ["bp", "decode"], settings, seeds=seeds
-        )
+    def run(settings: Invert) -> torch.Tensor:
+        found = invert(network, decoders, inputs, [3], ["bp", "decode"], settings)
         return found.reconstruction.double()
 
-    averaged, single = run(calm, SEEDS), run(one, SEEDS)
+    averaged, single = run(calm), run(one)
     whole = problem(network, inputs, 3)
     seeds = [SEEDS, *([mixed(seed, number) for seed in SEEDS] for number in (1, 2))]
-    starts = [bp(replace(whole, seeds=chosen), None, SETTINGS.bp).x for chosen in seeds]
+    starts = [bp(replace(whole, seeds=chosen), None, SETTINGS).x for chosen in seeds]
     torch.testing.assert_close(averaged[0, 0], sum(starts) / 3, rtol=1e-6, atol=1e-6)
     with torch.no_grad():
-        noisy = [
-            decoders[3](replace(whole, seeds=chosen, noise=0.2).noisy_target()) for chosen in seeds
-        ]
+        several = [decoders[3](noisy(replace(whole, seeds=chosen, noise=0.2))) for chosen in seeds]
         plain = decoders[3](whole.target)
-    torch.testing.assert_close(averaged[1, 0], sum(noisy) / 3, rtol=1e-6, atol=1e-6)
-    assert not torch.allclose(noisy[0], noisy[1])
+    torch.testing.assert_close(averaged[1, 0], sum(several) / 3, rtol=1e-6, atol=1e-6)
+    assert not torch.allclose(several[0], several[1])
     # A single run has no noise.
     torch.testing.assert_close(single[1, 0], plain, rtol=1e-6, atol=1e-6)
-    ratio = (noisy[0] - plain).norm() / plain.norm()
+    ratio = (several[0] - plain).norm() / plain.norm()
     assert 0.01 < float(ratio) < 1
 
 
 def test_the_mismatch_is_that_of_the_layer(network: Network, inputs: torch.Tensor) -> None:
-    found = invert(network, {}, inputs, [1, 3], ["bp"], SETTINGS, seeds=SEEDS)
+    found = invert(network, {}, inputs, [1, 3], ["bp"])
     for at, layer in enumerate((1, 3)):
         wanted = network.activation(inputs, layer).flatten(1)
         y = network.activation(found.reconstruction[0, at].double(), layer).flatten(1)
@@ -184,11 +209,12 @@ def test_annealing_alone_takes_larger_blocks(
 ) -> None:
     seen: list[int] = []
 
-    def watched(problem: Problem, start: torch.Tensor | None, settings: AnnealSettings) -> Found:
+    def watched(problem: Problem, start: torch.Tensor | None, settings: Invert) -> Reconstruction:
         seen.append(len(problem.target))
-        return anneal(problem, start, settings)
+        answer: Reconstruction = anneal(problem, start, settings)
+        return answer
 
-    monkeypatch.setattr("speechscope.inversion.chain.anneal", watched)
-    few = replace(SETTINGS, anneal=replace(SETTINGS.anneal, proposals=10))
-    invert(network, {}, inputs, [1], names, few, seeds=SEEDS)
+    anneal = INVERSION["anneal"]
+    monkeypatch.setattr(INVERSION, "_entries", {**INVERSION._entries, "anneal": watched})
+    invert(network, {}, inputs, [1], names, replace(SETTINGS, proposals=10))
     assert seen == sizes

@@ -1,17 +1,14 @@
-"""Rules by which backpropagation to the input moves: one state an item, items may leave."""
+"""Rules by which `bp` moves beside the bold driver: AdaGrad, Adam and L-BFGS, item by item."""
 
-from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
 
-from speechscope.errors import UsageProblem
-from speechscope.inversion.bold_driver import BoldDriver, BoldDriverSettings
 from speechscope.registry import DESCENTS
 
-DECAY_FIRST, DECAY_SECOND, FLOOR = 0.9, 0.999, 1e-8
-"""Adam's constants (Kingma & Ba 2015, alg. 1)."""
+if TYPE_CHECKING:
+    from speechscope.stages.invert import Invert
 
 MEMORY = 10
 """Pairs L-BFGS remembers (Nocedal & Wright 2006, sec. 7.2: 3 to 20)."""
@@ -20,27 +17,8 @@ DECREASE, SHORTEN, SHORTEST = 1e-4, 0.5, 1e-8
 """L-BFGS: the decrease a step must bring (ibid., eq. 3.4), what else shortens it, and its end."""
 
 
-@dataclass(frozen=True)
-class RuleSettings:
-    """Which rule moves the input.
-
-    Parameters
-    ----------
-    name
-        ``bold``, ``adagrad``, ``adam`` or ``lbfgs``.
-    rate
-        Master step size η of AdaGrad or Adam; the bold driver has its own, L-BFGS none.
-    driver
-        The bold driver.
-    """
-
-    name: str
-    rate: float
-    driver: BoldDriverSettings
-
-
-class Rule(Protocol):
-    """One way to go on from X, given E and ∂E/∂X there."""
+class Descent(Protocol):
+    """One way to go on from X, given E and ∂E/∂X there; made from the start and the settings."""
 
     def step(self, x: Tensor, energy: Tensor, gradient: Tensor) -> Tensor:
         """Return the next X (B, C, F, T); x may be overwritten."""
@@ -53,97 +31,45 @@ class Rule(Protocol):
         """Drop all items but those at these positions."""
 
 
-def make_rule(settings: RuleSettings, like: Tensor) -> Rule:
-    """Return a rule for items (B, C, F, T) such as `like`.
+class _Elementwise:
+    """A rule of `torch.optim` that treats every number by itself; items run to the last step."""
 
-    Raises UsageProblem when there is no rule of that name.
-    """
-    if settings.name == "bold":
-        return BoldDescent(like, settings.driver)
-    if settings.name == "adagrad":
-        return AdaGrad(like, settings.rate)
-    if settings.name == "adam":
-        return Adam(like, settings.rate)
-    if settings.name == "lbfgs":
-        return LimitedMemoryBfgs(like)
-    raise UsageProblem(f"optimizer {settings.name}: choose from bold, adagrad, adam, lbfgs")
-
-
-@DESCENTS.register("bold")
-class BoldDescent:
-    """X ← X − η f ∂E/∂X with the factor f of the bold driver (Churchman 2015, sec. 6.4.2)."""
-
-    def __init__(self, like: Tensor, settings: BoldDriverSettings) -> None:
-        self._driver = BoldDriver(len(like), settings, like.device)
+    def __init__(self, x: Tensor, optimizer: torch.optim.Optimizer) -> None:
+        self._x, self._optimizer = x, optimizer
 
     def step(self, x: Tensor, energy: Tensor, gradient: Tensor) -> Tensor:
-        """See `Rule`."""
-        rate = self._driver.update(energy)
-        return x.addcmul_(gradient, rate.neg().to(x)[:, None, None, None])
+        """See `Descent`."""
+        x.grad = gradient
+        self._optimizer.step()
+        return x
 
     @property
     def running(self) -> Tensor:
-        """See `Rule`."""
-        return self._driver.running
+        """See `Descent`."""
+        return torch.ones(len(self._x), dtype=torch.bool, device=self._x.device)
 
     def keep(self, items: Tensor) -> None:
-        """See `Rule`."""
-        self._driver.keep(items)
+        """See `Descent`; no item leaves before the last step."""
 
 
 @DESCENTS.register("adagrad")
-class AdaGrad:
+def adagrad(x: Tensor, settings: "Invert") -> Descent:
     """X ← X − η ∂E/∂X / √G, G the sum of the squared derivatives so far.
 
-    Source: Churchman 2015, sec. 5.2 and 6.4.2; Duchi et al. 2011. Items run to the last step.
+    Source: Churchman 2015, sec. 5.2 and 6.4.2; Duchi et al. 2011.
     """
-
-    def __init__(self, like: Tensor, rate: float) -> None:
-        self._rate, self._squares = rate, torch.zeros_like(like)
-
-    def step(self, x: Tensor, energy: Tensor, gradient: Tensor) -> Tensor:
-        """See `Rule`."""
-        self._squares.addcmul_(gradient, gradient)
-        return x.addcdiv_(gradient, self._squares.sqrt().add_(FLOOR), value=-self._rate)
-
-    @property
-    def running(self) -> Tensor:
-        """See `Rule`."""
-        return torch.ones(len(self._squares), dtype=torch.bool, device=self._squares.device)
-
-    def keep(self, items: Tensor) -> None:
-        """See `Rule`."""
-        self._squares = self._squares[items]
+    rate = settings.step_size or 0.0
+    return _Elementwise(x, torch.optim.Adagrad([x], rate, eps=1e-8, foreach=False))
 
 
 @DESCENTS.register("adam")
-class Adam:
+def adam(x: Tensor, settings: "Invert") -> Descent:
     """X ← X − η m̂ / (√v̂ + ε), m̂ and v̂ the corrected running means of ∂E/∂X and its square.
 
-    Source: Kingma & Ba 2015, alg. 1. Items run to the last step.
+    Source: Kingma & Ba 2015, alg. 1.
     """
-
-    def __init__(self, like: Tensor, rate: float) -> None:
-        self._rate, self._steps = rate, 0
-        self._mean, self._square = torch.zeros_like(like), torch.zeros_like(like)
-
-    def step(self, x: Tensor, energy: Tensor, gradient: Tensor) -> Tensor:
-        """See `Rule`."""
-        self._steps += 1
-        self._mean.lerp_(gradient, 1 - DECAY_FIRST)
-        self._square.mul_(DECAY_SECOND).addcmul_(gradient, gradient, value=1 - DECAY_SECOND)
-        scale = (1 - DECAY_SECOND**self._steps) ** 0.5
-        size = self._rate / (1 - DECAY_FIRST**self._steps)
-        return x.addcdiv_(self._mean, self._square.sqrt().div_(scale).add_(FLOOR), value=-size)
-
-    @property
-    def running(self) -> Tensor:
-        """See `Rule`."""
-        return torch.ones(len(self._mean), dtype=torch.bool, device=self._mean.device)
-
-    def keep(self, items: Tensor) -> None:
-        """See `Rule`."""
-        self._mean, self._square = self._mean[items], self._square[items]
+    rate = settings.step_size or 0.0
+    return _Elementwise(x, torch.optim.Adam([x], rate, eps=1e-8, foreach=False))
 
 
 @DESCENTS.register("lbfgs")
@@ -155,20 +81,20 @@ class LimitedMemoryBfgs:
     item whose α falls below 10⁻⁸, or whose derivative is 0, has converged.
     """
 
-    def __init__(self, like: Tensor) -> None:
-        count, size = len(like), like[0].numel() if len(like) else 0
-        self._s = like.new_zeros(MEMORY, count, size)
-        self._y = like.new_zeros(MEMORY, count, size)
+    def __init__(self, x: Tensor, settings: "Invert") -> None:
+        count, size = len(x), x[0].numel() if len(x) else 0
+        self._s = x.new_zeros(MEMORY, count, size)
+        self._y = x.new_zeros(MEMORY, count, size)
         # 1 / ⟨s, y⟩; 0 marks a pair that is not there.
-        self._inverse = like.new_zeros(MEMORY, count)
-        self._base = self._gradient = self._direction = like.new_zeros(count, size)
-        self._energy = torch.full((count,), torch.inf, dtype=torch.float64, device=like.device)
-        self._slope = like.new_zeros(count)
-        self._length = like.new_ones(count)
+        self._inverse = x.new_zeros(MEMORY, count)
+        self._base = self._gradient = self._direction = x.new_zeros(count, size)
+        self._energy = torch.full((count,), torch.inf, dtype=torch.float64, device=x.device)
+        self._slope = x.new_zeros(count)
+        self._length = x.new_ones(count)
         self._started = False
 
     def step(self, x: Tensor, energy: Tensor, gradient: Tensor) -> Tensor:
-        """See `Rule`."""
+        """See `Descent`."""
         flat, slopes = x.flatten(1), gradient.flatten(1).clone()
         if self._started:
             allowed = self._energy + DECREASE * (self._length * self._slope).double()
@@ -194,11 +120,11 @@ class LimitedMemoryBfgs:
 
     @property
     def running(self) -> Tensor:
-        """See `Rule`."""
+        """See `Descent`."""
         return self._length >= SHORTEST
 
     def keep(self, items: Tensor) -> None:
-        """See `Rule`."""
+        """See `Descent`."""
         self._s, self._y = self._s[:, items], self._y[:, items]
         self._inverse = self._inverse[:, items]
         for name in ("_base", "_gradient", "_direction", "_energy", "_slope", "_length"):

@@ -1,0 +1,249 @@
+"""Methods in sequence such as decode+bp, averages of runs, and blocks of items side by side.
+
+Each method of a sequence starts from the reconstruction of the one before (Churchman 2015, sec.
+6.6).
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from threading import Lock
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from speechscope.inversion.problem import Problem, Reconstruction, Restorer, most_steps
+from speechscope.networks.layered import Layered
+from speechscope.networks.layers import Conv, Linear, Network
+from speechscope.registry import INVERSION
+from speechscope.work.device import threads
+from speechscope.work.local import OVERLAPPED, Overlapping, block_size
+from speechscope.work.tasks import mixed
+
+if TYPE_CHECKING:
+    from speechscope.stages.invert import Invert
+
+SHARE, LARGER = 16, 4
+"""How much less of a network a proposal of annealing computes than a step of descent does, about,
+and how much larger its blocks are (measured)."""
+
+ENOUGH = 2**25
+"""Multiplications of a pass through all items from which two blocks are faster than one (measured:
+24 items a block of `freq-overlap` at layer 9 are not, 24 at layer 12 are)."""
+
+
+@dataclass(frozen=True)
+class Inversion:
+    """Reconstructions by method and layer.
+
+    Parameters
+    ----------
+    reconstruction
+        [method, layer, item, channel, frequency, time], centred as the inputs are.
+    objective
+        E [method, layer, item, step] in float64, step 0 being the start; NaN after an item's last.
+        Of several runs, the mean over those that have not ended.
+    steps
+        Steps taken [method, layer, item]; of several runs, the most.
+    mismatch
+        ‖Y* − Y‖ / ‖Y*‖ [method, layer, item] of the reconstruction's own activations Y.
+    """
+
+    reconstruction: Tensor
+    objective: Tensor
+    steps: Tensor
+    mismatch: Tensor
+
+
+def longest(settings: "Invert") -> int:
+    """Return the steps that any of the sequences takes at most."""
+    return max(
+        sum(most_steps(INVERSION[method], settings) for method in sequence)
+        for sequence in settings.sequences()
+    )
+
+
+def invert(
+    network: Layered,
+    inputs: Tensor,
+    layers: Sequence[int],
+    settings: "Invert",
+    seeds: Sequence[int],
+    *,
+    restorers: Mapping[str, Mapping[int, Restorer]] | None = None,
+    derived: Tensor | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Inversion:
+    """Reconstruct inputs from what each layer makes of them, by each method of the settings.
+
+    Parameters
+    ----------
+    inputs
+        Centred inputs (N, C, F, T).
+    layers
+        Numbers.
+    seeds
+        One an item; the same seed gives the same random start at every layer.
+    restorers
+        What ``decode`` and ``align`` restore inputs with, by method and layer number.
+    derived
+        See `Problem`.
+    progress
+        Called with (reconstructions done, reconstructions in all).
+
+    Raises
+    ------
+    UsageProblem
+        An unknown method, or no decoder for a method that decodes.
+    """
+    sizes = len(settings.method), len(layers), len(inputs)
+    inversion = Inversion(
+        torch.empty(*sizes, *network.input_shape),
+        torch.full((*sizes, longest(settings) + 1), torch.nan, dtype=torch.float64),
+        torch.zeros(sizes, dtype=torch.int64),
+        torch.zeros(sizes, dtype=torch.float64),
+    )
+    done, counting = 0, Lock()
+
+    def reconstruct(block: slice) -> None:
+        nonlocal done
+        with torch.no_grad():
+            activations = network.activations(inputs[block], layers)
+        for place, layer in enumerate(layers):
+            problem = Problem(
+                network,
+                layer,
+                activations[layer],
+                seeds[block],
+                settings.l2,
+                {name: by[layer] for name, by in (restorers or {}).items() if layer in by},
+                derived,
+                settings.noise if settings.average > 1 else 0.0,
+            )
+            for method, answer in enumerate(_answers(problem, settings)):
+                at = method, place, block
+                inversion.reconstruction[at] = answer.x
+                inversion.objective[at][:, : answer.objective.shape[1]] = answer.objective
+                inversion.steps[at] = answer.steps
+                inversion.mismatch[at] = mismatch(problem, answer.x)
+                with counting:
+                    done += len(answer.x)
+                    if progress is not None:
+                        progress(done, prod(sizes))
+
+    parts = _blocks_of(network, inputs, layers, settings)
+    if isinstance(network, Network):
+        side_by_side(reconstruct, parts, inputs.device)
+    else:  # it may hold state that two threads would disturb
+        for part in parts:
+            reconstruct(part)
+    return inversion
+
+
+def _blocks_of(
+    network: Layered, inputs: Tensor, layers: Sequence[int], settings: "Invert"
+) -> list[slice]:
+    """Return the blocks that items are worked on in."""
+    most, work = settings.block, 0
+    if isinstance(network, Network):
+        work = multiplications(network, max(layers, default=1))
+        if all(sequence == ("anneal",) for sequence in settings.sequences()):
+            # A proposal reaches few rows: its steps are shorter than those of descent.
+            work, most = work // SHARE, most * LARGER
+    return blocks(len(inputs), most, work, inputs.device)
+
+
+def _answers(problem: Problem, settings: "Invert") -> Iterator[Reconstruction]:
+    """Yield what every sequence of methods answers, the mean of several runs (sec. 6.7)."""
+    runs: list[tuple[Problem, Invert, dict[tuple[str, ...], Reconstruction]]] = [
+        (problem, settings, {})
+    ]
+    for run in range(1, settings.average):
+        seeds = [mixed(seed, run) for seed in problem.seeds]
+        again = replace(settings, seed=mixed(settings.seed, run))
+        runs.append((replace(problem, seeds=seeds), again, {}))
+    for sequence in settings.sequences():
+        answers = [_run(sequence, *run) for run in runs]
+        if len(answers) == 1:
+            yield answers[0]
+            continue
+        histories = [answer.objective.t() for answer in answers]
+        joined = torch.nn.utils.rnn.pad_sequence(histories, padding_value=torch.nan)
+        yield Reconstruction(
+            torch.stack([answer.x for answer in answers]).mean(0),
+            joined.nanmean(1).t(),
+            torch.stack([answer.steps for answer in answers]).amax(0),
+        )
+
+
+def _run(
+    sequence: tuple[str, ...],
+    problem: Problem,
+    settings: "Invert",
+    finished: dict[tuple[str, ...], Reconstruction],
+) -> Reconstruction:
+    """Run a sequence, going on from the longest part of it that is finished."""
+    if sequence not in finished:
+        *first, last = sequence
+        before = _run(tuple(first), problem, settings, finished) if first else None
+        answer = INVERSION[last](problem, None if before is None else before.x, settings)
+        finished[sequence] = answer if before is None else before.then(answer)
+    return finished[sequence]
+
+
+def mismatch(problem: Problem, x: Tensor) -> Tensor:
+    """Return ‖Y* − Y‖ / ‖Y*‖ of every item, Y what the layer makes of x; 0 / 0 counts as 0."""
+    with torch.no_grad():
+        y = problem.network.activation(x, problem.layer)
+    size = problem.target.flatten(1).double().norm(dim=1)
+    apart = (y - problem.target).flatten(1).double().norm(dim=1)
+    return torch.where(apart > 0, apart / size, 0.0)
+
+
+def multiplications(network: Network, layer: int) -> int:
+    """Return the multiplications with weights that an item takes up to a layer."""
+    rows = zip(network.names, network.table, network.shapes, strict=True)
+    return sum(
+        network.parameters_of(name)[0][0].numel() * prod(shape)
+        for name, row, shape in list(rows)[:layer]
+        if isinstance(row, Conv | Linear)
+    )
+
+
+def blocks(items: int, most: int, work: int, device: torch.device) -> list[slice]:
+    """Cut items into blocks of nearly the same size, none larger than `most`.
+
+    On the CPU their number is even, so that none is worked on alone, unless it is too little.
+
+    Parameters
+    ----------
+    work
+        Multiplications an item takes.
+    """
+    at_a_time = OVERLAPPED if device.type == "cpu" and items * work >= ENOUGH else 1
+    size = block_size(items, most, at_a_time)
+    return [slice(start, min(start + size, items)) for start in range(0, items, size)]
+
+
+def side_by_side(
+    work: Callable[[slice], None], parts: Sequence[slice], device: torch.device
+) -> None:
+    """Do ``work(part)`` for every part; on the CPU, two of them at the same time.
+
+    A step of descent is some thirty short products and passes: divided among threads, each costs as
+    much to start and to join as it saves. Whole blocks, each with arrays of its own, are long. They
+    are the same however many threads there are, so that results do not depend on it. Where one
+    fails, or is interrupted, nothing is running any more.
+    """
+    if device.type != "cpu" or torch.get_num_threads() < OVERLAPPED:
+        for part in parts:
+            work(part)
+    elif len(parts) < OVERLAPPED:  # little work: even its products are faster undivided
+        with threads(1):
+            for part in parts:
+                work(part)
+    else:
+        with Overlapping(together=True).ordered_map(work, parts) as results:
+            for _ in results:
+                pass

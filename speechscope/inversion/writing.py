@@ -1,0 +1,227 @@
+"""The arrays of ``inversion.zarr``: items are inverted block by block and written as they come."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from speechscope.corpus.store import Corpus
+from speechscope.inversion.chains import invert, longest
+from speechscope.inversion.problem import Restorer
+from speechscope.inversion.sound import audible, sound_of
+from speechscope.inversion.source import Examples
+from speechscope.networks.layered import Layered
+from speechscope.store.artifact import Artifact
+from speechscope.store.wav import write_folder
+from speechscope.store.writer import ArtifactWriter, flag_attributes
+from speechscope.work.local import Executor, Serial
+from speechscope.work.tasks import Results, Task, Values, carry_out, mixed, tasks_of
+
+if TYPE_CHECKING:
+    from speechscope.stages.invert import Invert
+
+BLOCK = 256
+"""Items worked on at a time, and in one chunk: 3 MB of spectrograms a method and layer."""
+
+
+@dataclass
+class Inverter:
+    """Reconstructs the items of a task from one layer, its part, by all methods.
+
+    The random start of an item depends on the seed and on the item's place in the corpus, not on
+    the items around it.
+
+    Parameters
+    ----------
+    settings
+        Of the stage.
+    corpus
+        What the network was trained on.
+    examples
+        What to reconstruct.
+    network, layers, restorers, derived
+        As `speechscope.inversion.chains.invert` takes them.
+    """
+
+    settings: "Invert"
+    corpus: Corpus
+    examples: Examples
+    network: Layered
+    layers: Sequence[int]
+    restorers: Mapping[str, Mapping[int, Restorer]]
+    derived: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        self._read: tuple[int, NDArray[np.float32]] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_read": None}
+
+    def inputs(self, task: Task) -> NDArray[np.float32]:
+        """Read the inputs of a task; those of one chunk serve all its layers."""
+        if self._read is None or self._read[0] != task.start:
+            self._read = task.start, self.examples.inputs(task.items)
+        return self._read[1]
+
+    def __call__(self, task: Task, progress: Callable[[int, int], None] | None) -> Results:
+        """See `speechscope.work.tasks.Work`."""
+        inputs = self.inputs(task)
+        seeds = [mixed(self.settings.seed, int(item)) for item in task.items]
+        device = next(self.network.parameters()).device
+        methods = len(self.settings.method)
+        inversion = invert(
+            self.network,
+            torch.from_numpy(inputs).to(device),
+            [self.layers[task.part]],
+            self.settings,
+            seeds,
+            restorers=self.restorers,
+            derived=None if self.derived is None else self.derived.to(device),
+            progress=None if progress is None else lambda n, _: progress(n // methods, len(inputs)),
+        )
+        mean, sound = self.corpus.mean, audible(self.corpus)
+
+        def values() -> Iterator[Values]:
+            for number in range(methods):
+                place = number, task.part
+                restored = inversion.reconstruction[number, 0].numpy() + mean
+                yield Values("reconstruction", place, restored)
+                for name in ("objective", "steps", "mismatch"):
+                    yield Values(name, place, getattr(inversion, name)[number, 0].numpy())
+                if sound:
+                    yield Values("waveform", place, sound_of(self.corpus, restored, seeds))
+            if task.part == 0:
+                yield Values("original", (), inputs + mean)
+            if task.part == 0 and sound:
+                yield Values("waveform_original", (), self.examples.waveforms(task.items))
+                trip = sound_of(self.corpus, inputs + mean, seeds)
+                yield Values("waveform_round_trip", (), trip)
+
+        return Results(values())
+
+
+def write_inversion(
+    writer: ArtifactWriter,
+    work: Inverter,
+    *,
+    step: int | None = None,
+    part: slice = slice(None),
+    executor: Executor | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Reconstruct items and write the inversion arrays of docs/artifacts.md.
+
+    Spectrograms are stored with the mean restored, waveforms by the inverse transform, which for
+    moduli estimates a phase.
+
+    Parameters
+    ----------
+    step
+        Items of a chunk; None: see `chunk_items`.
+    part
+        Which of the examples.
+    executor
+        What does the work; None: this process. The arrays do not depend on it.
+    """
+    layers = work.layers
+    index = np.asarray(work.examples.index, dtype=np.int64)[part]
+    step = step or chunk_items(len(index))
+    _create(writer, work, len(index), step)
+    _coordinates(writer, work, index, work.examples.labels[part])
+    # Deep layers take longest: begun first, they leave none to be waited for at the end.
+    order = sorted(range(len(layers)), key=lambda part: -layers[part])
+    tasks = (
+        replace(task, part=order[task.part]) for task in tasks_of(index, step, parts=len(layers))
+    )
+    total = len(index) * len(layers)
+    for _ in carry_out(writer, work, tasks, executor or Serial(), total=total, progress=progress):
+        pass
+
+
+def _create(writer: ArtifactWriter, work: Inverter, count: int, step: int) -> None:
+    """Create the arrays that tasks fill, chunks being `step` of `count` items."""
+    corpus = work.corpus
+    grid = {"method": len(work.settings.method), "layer": len(work.layers)}
+    volume = dict(zip(("channel", "frequency", "time"), corpus.input_shape, strict=True))
+    ones: dict[str, Any] = {"units": "1"}
+
+    def create(
+        name: str, each: Mapping[str, int], attributes: Mapping[str, Any], kind: Any = np.float32
+    ) -> None:
+        """Create an array of every item, or of every item at every method and layer."""
+        before = {} if name in single else grid
+        shape = (*before.values(), count, *each.values())
+        chunk = (*(1 for _ in before), step, *each.values())
+        writer.create(name, shape, kind, (*before, "item", *each), dict(attributes), chunk)
+
+    single = ("original", "waveform_original", "waveform_round_trip")
+    create("original", volume, ones)
+    create("reconstruction", volume, ones)
+    history = "objective before each step; NaN after an item's last"
+    create("objective", {"step": longest(work.settings) + 1}, {"long_name": history, **ones})
+    create("steps", {}, ones, np.int32)
+    create("mismatch", {}, {"long_name": "distance of the activations over their norm", **ones})
+    if audible(corpus):
+        rate = {**ones, "sampling_frequency": int(corpus.config["rate"])}
+        for name in ("waveform_original", "waveform_round_trip", "waveform"):
+            create(name, {"sample": int(corpus.config["samples"])}, rate)
+        average = sound_of(corpus, corpus.mean[None], [work.settings.seed])[0]
+        writer.put("waveform_average", average, ("sample",), rate)
+
+
+def _coordinates(
+    writer: ArtifactWriter,
+    work: Inverter,
+    index: NDArray[np.int64],
+    labels: NDArray[np.integer[Any]],
+) -> None:
+    writer.put("item_index", index, ("item",), {"units": "1"})
+    classes = flag_attributes(work.examples.classes)
+    writer.put("label", labels.astype(np.int16), ("item",), classes)
+    methods = work.settings.method
+    numbers = np.arange(len(methods), dtype=np.int16)
+    writer.put("method", numbers, ("method",), flag_attributes(methods))
+    names = " ".join(work.network.names[layer - 1] for layer in work.layers)
+    flags = {"flag_values": list(work.layers), "units": "1", "flag_meanings": names}
+    writer.put("layer", np.asarray(work.layers, dtype=np.int16), ("layer",), flags)
+    artifact = work.corpus.artifact
+    for name in ("frequency", "time"):
+        if name in artifact:  # waveforms have no frequency axis
+            writer.put(name, artifact.read(name), (name,), artifact.attributes(name))
+
+
+def chunk_items(count: int) -> int:
+    """Return the items of a chunk when there are so many in all."""
+    return min(BLOCK, count)
+
+
+def write_wavs(inversion: Path, folder: Path, *, force: bool) -> int:
+    """Write every waveform of an inversion and return their number.
+
+    Files are named ``ITEM_LABEL_original.wav`` and ``ITEM_LABEL_layerN_METHOD.wav``.
+
+    Raises
+    ------
+    UsageProblem
+        The folder exists and may not be replaced.
+    """
+    artifact = Artifact(inversion, "inversion")
+    methods, layers = artifact.flags("method"), artifact.read("layer").tolist()
+    names = artifact.flags("label")
+
+    def sounds() -> Iterator[tuple[str, NDArray[np.float32]]]:
+        for item, label in enumerate(artifact.read("label")):
+            stem = f"{item:04d}_{names[label]}"
+            yield f"{stem}_original", artifact.read("waveform_original", item)
+            for m, method in enumerate(methods):
+                for index, layer in enumerate(layers):
+                    waveform = artifact.read("waveform", (m, index, item))
+                    yield f"{stem}_layer{layer:02d}_{method}", waveform
+
+    rate = int(artifact.attributes("waveform")["sampling_frequency"])
+    return write_folder(sounds(), folder, rate, inversion.name, force=force)
