@@ -54,7 +54,7 @@ def test_values_become_what_the_field_holds() -> None:
         ({"time": True}, "--time True: give a whole number"),
         ({"form": "oval"}, "--form oval: choose from round, square"),
         ({"glaze": 1}, "--glaze 1: give true or false"),
-        ({"heats": 1}, "heats is not a setting of bake; it has flour, layer, heat"),
+        ({"heats": 1}, "heats is not a setting of bake; it has flour, recipe, layer"),
         ({"recipe": 3, "heat": None}, "--heat None: give a number"),
     ],
 )
