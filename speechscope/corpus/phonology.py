@@ -5,7 +5,7 @@ Each language has its own table because the same letter is another sound in the 
 """
 
 from collections.abc import Sequence
-from types import MappingProxyType
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,107 +17,18 @@ rounding those of vowels, nasality again that of every phone."""
 NONE = "-"
 """The value of a feature that a phone does not have, such as the height of a plosive."""
 
-_Row = tuple[str, ...]
 
+def _tables() -> dict[str, dict[str, tuple[str, ...]]]:
+    """Read ``phonology.txt``, where the sources stand: the features of every phone, by language."""
+    tables: dict[str, dict[str, tuple[str, ...]]] = {}
+    for line in Path(__file__).with_suffix(".txt").read_text(encoding="utf-8").splitlines():
+        if line.startswith("["):
+            table = tables.setdefault(line.strip("[]"), {})
+        elif line and not line.startswith("#"):
+            values, _, phones = line.partition(":")
+            table |= {phone: tuple(values.split()) for phone in phones.split()}
+    return tables
 
-def _rows(text: str) -> dict[str, _Row]:
-    """Read lines ``value value … : phones``; a vowel's place and a consonant's height are ``-``."""
-    found: dict[str, _Row] = {}
-    for line in text.strip().splitlines():
-        values, _, phones = line.partition(":")
-        row = tuple(values.split())
-        assert len(row) == len(FEATURES), line
-        for phone in phones.split():
-            found[phone] = row
-    return found
-
-
-# Ladefoged & Johnson 2014, ch. 2 to 4 (General American). Diphthongs stand by where they begin;
-# closures of TIMIT belong to their plosive; h is voiceless, its voiced allophone hv is not.
-_ENGLISH = _rows("""
-plosive   bilabial    voiceless - - - oral  : p pcl
-plosive   bilabial    voiced    - - - oral  : b bcl
-plosive   alveolar    voiceless - - - oral  : t tcl
-plosive   alveolar    voiced    - - - oral  : d dcl
-plosive   velar       voiceless - - - oral  : k kcl
-plosive   velar       voiced    - - - oral  : g gcl
-closure   -           voiceless - - - oral  : cl
-closure   -           voiced    - - - oral  : vcl
-flap      alveolar    voiced    - - - oral  : dx
-flap      alveolar    voiced    - - - nasal : nx
-affricate postalveolar voiceless - - - oral : ch
-affricate postalveolar voiced   - - - oral  : jh
-fricative labiodental voiceless - - - oral  : f
-fricative labiodental voiced    - - - oral  : v
-fricative dental      voiceless - - - oral  : th
-fricative dental      voiced    - - - oral  : dh
-fricative alveolar    voiceless - - - oral  : s
-fricative alveolar    voiced    - - - oral  : z
-fricative postalveolar voiceless - - - oral : sh
-fricative postalveolar voiced   - - - oral  : zh
-fricative glottal     voiceless - - - oral  : hh
-fricative glottal     voiced    - - - oral  : hv
-nasal     bilabial    voiced    - - - nasal : m em
-nasal     alveolar    voiced    - - - nasal : n en
-nasal     velar       voiced    - - - nasal : ng eng
-approximant alveolar  voiced    - - - oral  : l el
-approximant postalveolar voiced - - - oral  : r
-approximant palatal   voiced    - - - oral  : y
-approximant labial-velar voiced - - - oral  : w
-vowel - voiced close front   unrounded oral : iy ih
-vowel - voiced close central unrounded oral : ix
-vowel - voiced close central rounded   oral : ux
-vowel - voiced close back    rounded   oral : uw uh
-vowel - voiced mid   front   unrounded oral : ey eh
-vowel - voiced mid   central unrounded oral : ah ax er axr
-vowel - voiceless mid central unrounded oral : ax-h
-vowel - voiced mid   back    rounded   oral : ow ao oy
-vowel - voiced open  front   unrounded oral : ae
-vowel - voiced open  central unrounded oral : ay aw
-vowel - voiced open  back    unrounded oral : aa
-""")
-
-# Fougeron & Smith 1993, "Illustrations of the IPA: French"; R is its uvular fricative, and the
-# semi-vowels are grouped with l as approximants.
-_FRENCH = _rows("""
-plosive   bilabial    voiceless - - - oral  : p
-plosive   bilabial    voiced    - - - oral  : b
-plosive   alveolar    voiceless - - - oral  : t
-plosive   alveolar    voiced    - - - oral  : d
-plosive   velar       voiceless - - - oral  : k
-plosive   velar       voiced    - - - oral  : g
-fricative labiodental voiceless - - - oral  : f
-fricative labiodental voiced    - - - oral  : v
-fricative alveolar    voiceless - - - oral  : s
-fricative alveolar    voiced    - - - oral  : z
-fricative postalveolar voiceless - - - oral : S
-fricative postalveolar voiced   - - - oral  : Z
-fricative uvular      voiced    - - - oral  : R
-nasal     bilabial    voiced    - - - nasal : m
-nasal     alveolar    voiced    - - - nasal : n
-nasal     palatal     voiced    - - - nasal : J
-nasal     velar       voiced    - - - nasal : N
-approximant alveolar  voiced    - - - oral  : l
-approximant palatal   voiced    - - - oral  : j
-approximant labial-velar voiced - - - oral  : w
-approximant labial-palatal voiced - - - oral : H
-vowel - voiced close front   unrounded oral : i
-vowel - voiced close front   rounded   oral : y
-vowel - voiced close back    rounded   oral : u
-vowel - voiced close-mid front unrounded oral : e
-vowel - voiced close-mid front rounded oral : 2
-vowel - voiced close-mid back rounded  oral : o
-vowel - voiced open-mid front unrounded oral : E
-vowel - voiced open-mid front rounded  oral : 9
-vowel - voiced open-mid central rounded oral : @
-vowel - voiced open-mid back rounded   oral : O
-vowel - voiced open  central unrounded oral : a
-vowel - voiced open  back    unrounded oral : A
-vowel - voiced open-mid front unrounded nasal : U~/ e~
-vowel - voiced open-mid front rounded  nasal : 9~
-vowel - voiced open-mid back rounded   nasal : o~
-vowel - voiced open  back    unrounded nasal : a~
-""")
 
 # Means [Hz] of 45 men, computed from the published measurements of Hillenbrand et al. 1995 (their
 # table V); zero entries (not measurable) left out.
@@ -134,7 +45,7 @@ _FRENCH_FORMANTS = {
     "o": (383, 793), "u": (315, 764), "y": (300, 1750), "2": (381, 1417), "9": (517, 1391),
 }  # fmt: skip
 
-ENGLISH, FRENCH = MappingProxyType(_ENGLISH), MappingProxyType(_FRENCH)
+ENGLISH, FRENCH = _tables()["english"], _tables()["french"]
 
 
 def is_french(classes: Sequence[str]) -> bool:

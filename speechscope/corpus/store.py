@@ -258,13 +258,7 @@ class Corpus:
 
 
 def choose(
-    corpus: Corpus,
-    split: str,
-    *,
-    ranges: list[str] | None,
-    everything: bool,
-    count: int,
-    seed: int,
+    corpus: Corpus, split: str, *, ranges: list[str] | None, everything: bool, count: int, seed: int
 ) -> NDArray[np.int64]:
     """Return the items of a split: all, those that `ranges` name, or `count` a class.
 

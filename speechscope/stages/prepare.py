@@ -34,10 +34,7 @@ class Prepare(FromRecipe, Sharded, Spread):
         "segment", "What an item is.", "sec. 3: phones are cut out", choices=UNITS.names
     )
     labels: str = setting(
-        "phone",
-        "What items are labelled with.",
-        "sec. 3.1",
-        choices=("phone", "letter", "speaker"),
+        "phone", "What items are labelled with.", "sec. 3.1", choices=("phone", "letter", "speaker")
     )
     phone_set: str = setting(
         "timit-48",
@@ -221,10 +218,7 @@ class Prepare(FromRecipe, Sharded, Spread):
                 self.unit != "segment" and (self.padding != "zeros" or self.duration),
                 f"{room}: {unit} has no segments to which it applies",
             ),
-            (
-                self.context % 2 == 0,
-                f"--context {self.context}: an odd number has a middle frame",
-            ),
+            (self.context % 2 == 0, f"--context {self.context}: an odd number has a middle frame"),
             (
                 self.mapping is not None and not self.marked,
                 f"--mapping: --labels {self.labels} needs none",

@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-LIBRARIES = ("torch", "zarr", "soundfile", "praatio", "scipy.signal", "matplotlib.figure")
+LIBRARIES = ("torch", "zarr", "soundfile", "scipy.signal", "matplotlib.figure")
 PATIENCE = 900.0
 """Longest a command may take, on a machine that pauses what runs [s]."""
 START_SECONDS = 300.0

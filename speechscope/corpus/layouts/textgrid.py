@@ -1,22 +1,20 @@
 """Praat TextGrids, beside the recordings or in a tree like theirs.
 
-Long and short text files are read, in UTF-8, UTF-16 or ISO 8859-1, by praatio, and held against
-the numbers of tiers and intervals they declare: a file that was cut short is refused. Tiers of
-points have no stretches to cut out, and are refused as well.
+Long and short text files are read, in UTF-8, UTF-16 or ISO 8859-1, and held against the numbers of
+tiers and intervals they declare: a file that was cut short is refused. Tiers of points have no
+stretches to cut out, and are refused as well.
 
 An interval without a label is kept with an empty label: nobody labelled it, so phone sets drop it.
 Only in what the Montreal Forced Aligner wrote (tiers ``phones`` and ``words``, or ``speaker -
 phones``) such an interval is a pause, and gets the label ``sil``.
 """
 
-import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
-
-from praatio.utilities import errors as praatio_errors
-from praatio.utilities import textgrid_io
+from typing import Any
 
 from speechscope.corpus.files import paired, read_text
 from speechscope.corpus.layouts import Layout
@@ -36,25 +34,11 @@ SILENCES = frozenset({"", "sil", "sp", "#", "<p:>", "<eps>", "<sil>", "_", "pau"
 OVERLAP_SECONDS = 1e-3
 
 _OF_SPEAKER = " - "
-_SIZE = re.compile(r"^[ \t]*(?:intervals|points) ?: size ?= ?(\d{1,9})[ \t]*$", re.MULTILINE)
-_HEAD = re.compile(
-    r'File type = "ooTextFile(?: short)?"\s*(?:Object class = )?"TextGrid"\s*'
-    r"(?:xmin ?= ?)?[-\d.e]+\s+(?:xmax ?= ?)?[\d.e]+\s+(?:tiers\? ?)?<exists>\s*"
-    r"(?:size ?= ?)?(\d{1,9})\s",
-    re.IGNORECASE,
-)
-_SHORT_SIZE = re.compile(
-    r'^"(?:IntervalTier|TextTier)"[ \t]*\n"(?:[^"]|"")*"[ \t]*\n'  # class, name
-    r'(?:[^\n"]*\n){2}[ \t]*(\d{1,9})[ \t]*$',  # start, end, size
-    re.MULTILINE,
-)
-_EXPONENT = re.compile(
-    r"^([ \t]*(?:xmin|xmax|number) ?= ?)(-?\d[\d.]*e[-+]?\d{1,3})[ \t]*$",
-    re.MULTILINE | re.IGNORECASE,
-)
-_NEGATIVE = re.compile(r"^[ \t]*(?:xmin|xmax|number) ?= ?-[0.]*[1-9]", re.MULTILINE)
-_FIELD = re.compile(r'(?:text|mark|name) ?= ?"')
-_BLOCK = re.compile(r"(?:intervals|points|item) ?\[")
+# Of what stands in a file Praat reads texts in quotes, flags, and numbers that stand alone; the
+# rest ("intervals [2]:", "xmin =") is for people.
+_TOKEN = re.compile(r'"((?:[^"]|"")*)"|\[[^]"\n]*\]|<exists>|(?<![^\s=])([-+.\d]\S*)')
+_HEAD = re.compile(r'\s*[^"]*"ooTextFile(?: short)?"[^"]*"TextGrid"')
+_NUMBER = re.compile(r"[-+]?(?:\d{1,18}\.?\d{0,30}|\.\d{1,30})(?:[eE][-+]?\d{1,2})?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -106,6 +90,10 @@ class TextGrids(Layout):
         return " ".join(words)
 
 
+class _Ended(Exception):
+    """The file ends where something should follow."""
+
+
 def read(path: Path) -> tuple[Tier, ...]:
     """Read all tiers of a TextGrid.
 
@@ -115,29 +103,45 @@ def read(path: Path) -> tuple[Tier, ...]:
         It is no TextGrid in text format, is malformed, or holds fewer tiers or intervals than it
         declares.
     """
-    text = read_text(path, latin=True).strip() + "\n"
-    if text.startswith("ooBinaryFile"):
-        raise BadRecording(f"{path.name} is a binary TextGrid: save it as text in Praat")
-    head = _HEAD.match(text)
-    if head is None:
-        raise BadRecording(f"{path.name} has no TextGrid's header")
-    text = _EXPONENT.sub(lambda match: f"{match[1]}{_plain(match[2])}", text)
-    # praatio leaves signs out.
-    if _NEGATIVE.search(text):
-        raise BadRecording(f"{path.name} has a negative time")
-    # praatio's patterns take time in the square of the fields in one block.
-    if any(len(_FIELD.findall(block)) > 1 for block in _BLOCK.split(text)):
-        raise BadRecording(f"{path.name} is malformed: an interval has two labels")
+    text, name = read_text(path, latin=True), path.name
+    if text.lstrip().startswith("ooBinaryFile"):
+        raise BadRecording(f"{name} is a binary TextGrid: save it as text in Praat")
+    if _HEAD.match(text) is None:
+        raise BadRecording(f"{name} has no TextGrid's header")
+    tokens, tiers, count = _tokens(text, name), [], 0
     try:
-        tiers = textgrid_io.parseTextgridStr(text, includeEmptyIntervals=True)["tiers"]
-        found = tuple(_tier(tier, path.name) for tier in tiers)
-    except (
-        praatio_errors.PraatioException, ValueError, IndexError, OverflowError
-    ) as error:  # fmt: skip
-        raise BadRecording(f"{path.name} is malformed ({_reason(error)})") from error
-    _compare(text, int(head[1]), [len(tier["entries"]) for tier in tiers], path.name)
-    aligner = {tier.name.split(_OF_SPEAKER)[-1] for tier in found} >= {"phones", "words"}
-    return tuple(_pauses(tier) if aligner else tier for tier in found)
+        *_, count = _take(tokens, "ttnnn", name)
+        tiers += [_tier(tokens, number, name) for number in range(1, int(count) + 1)]
+    except _Ended as found:
+        raise BadRecording(f"{name} is cut short: it holds {found} of {count:g} tiers") from None
+    if next(tokens, None) is not None:
+        raise BadRecording(f"{name} is malformed: it goes on after its {count:g} tiers")
+    aligner = {tier.name.split(_OF_SPEAKER)[-1] for tier in tiers} >= {"phones", "words"}
+    return tuple(_pauses(tier) if aligner else tier for tier in tiers)
+
+
+def _tokens(text: str, name: str) -> Iterator[str | float]:
+    """Yield the texts and numbers of a file, one after another."""
+    for match in _TOKEN.finditer(text):
+        if match[1] is not None:
+            yield match[1].replace('""', '"')
+        elif match[2] is not None:
+            if _NUMBER.fullmatch(match[2]) is None:
+                raise BadRecording(f"{name} is malformed: {match[2]} is no number")
+            if match[2].startswith("-") and float(match[2]):
+                raise BadRecording(f"{name} has a negative time")
+            yield float(match[2])
+
+
+def _take(tokens: Iterator[str | float], form: str, name: str) -> list[Any]:
+    """Return the next tokens: a text for each ``t`` of a form, a number for each ``n``."""
+    values = list(islice(tokens, len(form)))
+    for value, kind in zip(values, form, strict=False):
+        if isinstance(value, str) != (kind == "t"):
+            raise BadRecording(f"{name} is malformed: something is missing before {value!r}")
+    if len(values) < len(form):
+        raise _Ended(0)
+    return values
 
 
 def _grid(utterance: Utterance) -> Path:
@@ -146,31 +150,29 @@ def _grid(utterance: Utterance) -> Path:
     return utterance.labels
 
 
-def _tier(tier: dict[str, object], name: str) -> Tier:
-    """Convert praatio's tier, whose times are text."""
-    title, entries = " ".join(str(tier["name"]).split()), tier["entries"]
-    if tier["class"] != "IntervalTier":
+def _tier(tokens: Iterator[str | float], number: int, name: str) -> Tier:
+    try:
+        kind, title, _, end, size = _take(tokens, "ttnnn", name)
+    except _Ended:
+        raise _Ended(number - 1) from None
+    title, points = " ".join(title.split()), kind != "IntervalTier"
+    segments: list[Segment] = []
+    try:
+        for _ in range(int(size)):
+            *times, label = _take(tokens, "nt" if points else "nnt", name)
+            segments.append(Segment(times[0], times[-1], label.strip()))
+    except _Ended:
+        raise BadRecording(
+            f"{name} is cut short: tier {number} holds {len(segments)} of {size:g} intervals"
+        ) from None
+    if points:
         return Tier(title, points=True, segments=())
-    assert isinstance(entries, list)
-    segments = tuple(Segment(float(start), float(stop), label) for start, stop, label in entries)
-    for number, (above, segment) in enumerate(pairwise(segments), start=2):
-        if not segment.start >= above.stop - OVERLAP_SECONDS:
-            raise BadRecording(f"{name}: interval {number} of tier {title} overlaps the one above")
-    if segments and not segments[-1].stop <= float(str(tier["xmax"])) + OVERLAP_SECONDS:
+    for place, (above, segment) in enumerate(pairwise(segments), start=2):
+        if segment.start < above.stop - OVERLAP_SECONDS:
+            raise BadRecording(f"{name}: interval {place} of tier {title} overlaps the one above")
+    if segments and segments[-1].stop > end + OVERLAP_SECONDS:
         raise BadRecording(f"{name}: tier {title} has intervals after its end")
-    return Tier(title, points=False, segments=segments)
-
-
-def _compare(text: str, tiers: int, found: list[int], name: str) -> None:
-    """Compare the entries found in each tier with what the file declares."""
-    sizes = [int(size) for size in (_SIZE.findall(text) or _SHORT_SIZE.findall(text))]
-    if tiers != len(found) or len(sizes) != len(found):
-        raise BadRecording(f"{name} is cut short: it holds {len(found)} of {tiers} tiers")
-    for number, (size, entries) in enumerate(zip(sizes, found, strict=True), start=1):
-        if size != entries:
-            raise BadRecording(
-                f"{name} is cut short: tier {number} holds {entries} of {size} intervals"
-            )
+    return Tier(title, points=False, segments=tuple(segments))
 
 
 def _choose(tiers: tuple[Tier, ...], names: tuple[str, ...], speaker: str, path: Path) -> Tier:
@@ -202,12 +204,3 @@ def _pauses(tier: Tier) -> Tier:
         return tier
     named = tuple(Segment(s.start, s.stop, s.label or "sil") for s in tier.segments)
     return Tier(tier.name, tier.points, named)
-
-
-def _plain(number: str) -> str:
-    value = float(number)
-    return f"{value:.20f}" if math.isfinite(value) else number
-
-
-def _reason(error: Exception) -> str:
-    return str(error).partition("\n")[0] or type(error).__name__

@@ -58,10 +58,7 @@ class SegmentUnit(Unit):
         """See `Unit`: ``input [item, channel, frequency, time]``."""
         attributes = {"long_name": self.settings.features, "units": "1"}
         dims = ("item", *DIMS)
-        return [
-            Column("input", np.float32, dims, attributes, row=self.shape),
-            *super().columns(),
-        ]
+        return [Column("input", np.float32, dims, attributes, row=self.shape), *super().columns()]
 
     def times(self) -> NDArray[np.float64]:
         """See `Unit`: the centre of each frame in the padded segment."""
