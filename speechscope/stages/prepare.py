@@ -181,50 +181,38 @@ class Prepare(FromRecipe, Sharded, Spread):
         UsageProblem
             Labels or features do not fit the unit, or a context has no middle frame.
         """
-        unit = f"--unit {self.unit}"
-        needed = WAVEFORM if self.unit == "window" else "a representation"
+        unit, kind = f"--unit {self.unit}", self.unit
+        letters, window = self.labels == "letter", self.window
+        needed = WAVEFORM if kind == "window" else "a representation"
         bands = f"--deltas {self.deltas}" if self.deltas else f"--normalize {self.normalize}"
         room = "--duration" if self.duration else f"--padding {self.padding}"
-        for wrong, why in (
-            (
-                (self.labels == "letter") > (self.unit == "utterance"),
-                f"--labels letter: {unit} has none; use utterance",
+        roomy = self.padding != "zeros" or self.duration
+        refusals = {
+            f"--labels letter: {unit} has none; use utterance": letters and kind != "utterance",
+            f"{unit}: has no one phone; use --labels letter or speaker": (
+                self.labels == "phone" and kind == "utterance"
             ),
-            (
-                self.labels == "phone" and self.unit == "utterance",
-                f"{unit}: has no one phone; use --labels letter or speaker",
+            f"--features {self.features}: {unit} needs {needed}": (
+                (kind == "window") != (self.features == WAVEFORM)
             ),
-            (
-                (self.unit == "window") != (self.features == WAVEFORM),
-                f"--features {self.features}: {unit} needs {needed}",
+            f"{bands}: windows of the waveform have no bands": (
+                kind == "window" and (self.deltas > 0 or self.normalize == "band")
             ),
-            (
-                self.unit == "window" and (self.deltas or self.normalize == "band"),
-                f"{bands}: windows of the waveform have no bands",
+            f"--length {self.length}: a segment holds at least one --window ({window})": (
+                kind == "segment" and self.length < window
             ),
-            (
-                self.unit == "segment" and self.length < self.window,
-                f"--length {self.length}: a segment holds at least one --window ({self.window})",
+            f"--hop: give 1 to --window ({window}) samples": not 0 <= self.overlap < window,
+            "--normalize item: for windows of the waveform (--unit window)": (
+                kind != "window" and self.normalize == "item"
             ),
-            (
-                not 0 <= self.overlap < self.window,
-                f"--hop: give 1 to --window ({self.window}) samples",
+            f"{room}: {unit} has no segments to which it applies": kind != "segment" and roomy,
+            f"--context {self.context}: an odd number has a middle frame": self.context % 2 == 0,
+            f"--mapping: --labels {self.labels} needs none": (
+                self.mapping is not None and not self.marked
             ),
-            (
-                self.unit != "window" and self.normalize == "item",
-                "--normalize item: for windows of the waveform (--unit window)",
-            ),
-            (
-                self.unit != "segment" and (self.padding != "zeros" or self.duration),
-                f"{room}: {unit} has no segments to which it applies",
-            ),
-            (self.context % 2 == 0, f"--context {self.context}: an odd number has a middle frame"),
-            (
-                self.mapping is not None and not self.marked,
-                f"--mapping: --labels {self.labels} needs none",
-            ),
-        ):
-            if wrong:
+        }
+        for why, applies in refusals.items():
+            if applies:
                 raise UsageProblem(why)
 
 

@@ -11,11 +11,10 @@ import signal
 import threading
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Generic, TypeVar
+from typing import Any, TypeVar
 
 from speechscope.errors import SpeechscopeError
 
@@ -69,10 +68,7 @@ def fresh_map(
             if not running:
                 return
             for ready in wait([receiver for receiver, _ in running.values()]):
-                outcome: _Outcome[Result] = _outcome(*running.pop(ready))
-                if outcome.error is not None:
-                    raise SpeechscopeError(outcome.error)
-                yield from outcome.results
+                yield _result(*running.pop(ready))
     finally:
         for receiver, process in running.values():
             process.terminate()
@@ -94,24 +90,15 @@ def _start_server() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-@dataclass(frozen=True)
-class _Outcome(Generic[Result]):
-    """What a process sends back: one result, or none and the error."""
-
-    results: tuple[Result, ...]
-    error: str | None = None
-
-
 def _run(sender: Connection, function: Callable[[Task], Result], task: Task) -> None:
     # The server may have been started by others, and hear interrupts.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(sender,), daemon=True).start()
-    outcome: _Outcome[Result]
+    outcome: tuple[bool, object]
     try:
-        outcome = _Outcome((function(task),))
+        outcome = True, function(task)
     except Exception as error:
-        text = str(error) if isinstance(error, SpeechscopeError) else repr(error)
-        outcome = _Outcome((), text)
+        outcome = False, str(error) if isinstance(error, SpeechscopeError) else repr(error)
     with suppress(BrokenPipeError):  # the parent has ended
         sender.send(outcome)
 
@@ -124,12 +111,21 @@ def _end_with(sender: Connection) -> None:
     os._exit(1)
 
 
-def _outcome(receiver: Connection, process: BaseProcess) -> _Outcome[Result]:
+def _result(receiver: Connection, process: BaseProcess) -> Any:
+    """Return what a process sent back.
+
+    Raises
+    ------
+    SpeechscopeError
+        Its task raised an error, or it died.
+    """
     try:
-        outcome: _Outcome[Result] = receiver.recv()
+        done, result = receiver.recv()
     except EOFError:
         process.join()
-        outcome = _Outcome((), f"a process ended with exit code {process.exitcode}")
+        done, result = False, f"a process ended with exit code {process.exitcode}"
     process.join()
     receiver.close()
-    return outcome
+    if not done:
+        raise SpeechscopeError(result)
+    return result
