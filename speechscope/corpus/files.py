@@ -148,6 +148,12 @@ def read_text(path: Path, *, latin: bool = False) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
+def numbered_lines(path: Path) -> list[tuple[int, str]]:
+    """Return the lines of a text that hold anything, with their numbers; see `read_text`."""
+    lines = enumerate(read_text(path).split("\n"), start=1)
+    return [(number, line) for number, line in lines if line.strip()]
+
+
 def recordings(files: Iterable[str]) -> dict[str, str]:
     """Return the recordings among file names, by lower-case stem.
 

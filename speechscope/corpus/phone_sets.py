@@ -14,8 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from speechscope.corpus.files import read_text, word
-from speechscope.corpus.utterances import BadRecording
+from speechscope.corpus.files import numbered_lines, word
 from speechscope.errors import SpeechscopeError, UsageProblem
 from speechscope.registry import PHONE_SETS
 
@@ -247,15 +246,12 @@ def as_is(_: Path | None, found: Iterable[str]) -> PhoneSet:
 @PHONE_SETS.register("ipa")
 def mapped(path: Path, _: Iterable[str]) -> PhoneSet:
     """Read a mapping file (`phone_set`)."""
-    try:
-        text = read_text(path)
-    except BadRecording as error:
-        raise SpeechscopeError(f"{path}: {error}") from error
+    lines = numbered_lines(path)
     # No CSV quoting: SAMPA writes stress as a quotation mark.
-    separator = "\t" if "\t" in text.partition("\n")[0] else ","
+    separator = "\t" if lines and "\t" in lines[0][1] else ","
     labels: dict[str, str | None] = {}
     folding: dict[str, str] = {}
-    for number, line in enumerate(text.split("\n"), start=1):
+    for number, line in lines:
         cells = [cell.strip() for cell in line.split(separator)]
         heading = number == 1 and [cell.lower() for cell in cells[:2]] == ["label", "class"]
         if heading or not any(cells):

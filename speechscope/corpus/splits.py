@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from speechscope.corpus.files import SPLIT_FOLDERS, read_text
-from speechscope.corpus.utterances import BadRecording, Utterance
+from speechscope.corpus.files import SPLIT_FOLDERS, numbered_lines
+from speechscope.corpus.utterances import Utterance
 from speechscope.errors import SpeechscopeError, UsageProblem
 
 if TYPE_CHECKING:
@@ -135,14 +135,8 @@ def _folder(utterances: Sequence[Utterance]) -> dict[str, str]:
 
 def _listed(utterances: Sequence[Utterance], path: Path) -> dict[str, str]:
     listed: dict[str, str] = {}
-    try:
-        lines = read_text(path).split("\n")
-    except BadRecording as error:
-        raise SpeechscopeError(f"{path}: {error}") from error
-    for number, line in enumerate(lines, start=1):
+    for number, line in numbered_lines(path):
         words = line.split()
-        if not words:
-            continue
         if len(words) != 2 or words[1].lower() not in SPLIT_FOLDERS:
             raise SpeechscopeError(f"{path} line {number} is not `speaker train|dev|test`")
         split = SPLIT_FOLDERS[words[1].lower()]

@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from speechscope.errors import SpeechscopeError
+
 SPLITS = ("train", "dev", "test")
 """In the order of their values in a corpus."""
 # Time marks on a 10 ms grid run a little past the last sample; further is a truncated recording.
@@ -14,7 +16,7 @@ TOLERANCE_SECONDS = 0.02
 _SA_SENTENCE = re.compile(r"sa\d+", re.IGNORECASE)
 
 
-class BadRecording(Exception):
+class BadRecording(SpeechscopeError):
     """A recording (or its labels) that cannot be used; the message is the reason."""
 
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from speechscope.corpus.utterances import Segment
 from speechscope.errors import SpeechscopeError
 from speechscope.store.wav import write_sound
-from speechscope.synth.espeak import Interval, segment, word_segments
+from speechscope.synth.espeak import segment, word_segments
 from speechscope.synth.fresh_process import fresh_map
 from speechscope.synth.sentences import FIRST_SI, SA, SI_SENTENCES, SX, si_sentence
 from speechscope.synth.speakers import PRAAT_RATE, RATE, TEST_SHARE, Speaker, draw_speakers, record
@@ -202,23 +202,23 @@ def _record(session: _Session) -> tuple[int, int]:
     return phones, samples
 
 
-def _tiers(listing: str) -> dict[str, list[Interval]]:
+def _tiers(listing: str) -> dict[str, list[Segment]]:
     """Parse Praat's listing of a TextGrid: start, tier, label (``?`` when empty) and end a line."""
-    tiers: dict[str, list[Interval]] = {}
+    tiers: dict[str, list[Segment]] = {}
     for line in listing.splitlines()[1:]:
         start, tier, label, stop = line.split("\t")
-        interval = Interval(float(start), float(stop), "" if label == "?" else label)
+        interval = Segment(float(start), float(stop), "" if label == "?" else label)
         tiers.setdefault(tier, []).append(interval)
     return tiers
 
 
 def _framed(
     speech: NDArray[np.float64],
-    phonemes: list[Interval],
-    words: list[Interval],
+    phonemes: list[Segment],
+    words: list[Segment],
     lead: float,
     tail: float,
-) -> tuple[NDArray[np.float64], list[Interval], list[Interval]]:
+) -> tuple[NDArray[np.float64], list[Segment], list[Segment]]:
     """Put `lead` and `tail` [s] of silence around the speech, in place of eSpeak's own."""
     heard = np.flatnonzero(speech)
     first, last = int(heard[0]), int(heard[-1]) + 1
@@ -226,9 +226,9 @@ def _framed(
     moved = (len(before) - first) / PRAAT_RATE
     framed = np.concatenate([before, speech[first:last], after])
 
-    def shift(intervals: list[Interval]) -> list[Interval]:
+    def shift(intervals: list[Segment]) -> list[Segment]:
         return [
-            Interval(max(i.start + moved, lead), i.stop + moved, i.label)
+            Segment(max(i.start + moved, lead), i.stop + moved, i.label)
             for i in intervals
             if i.stop + moved > lead
         ]

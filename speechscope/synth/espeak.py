@@ -117,15 +117,6 @@ _RELEASE_WINDOW = 0.004  # [s]
 _RELEASE_LEVEL = 0.03  # of the largest energy (−15 dB)
 
 
-@dataclass(frozen=True)
-class Interval:
-    """One interval of a Praat tier: [start, stop) [s], and its label."""
-
-    start: float
-    stop: float
-    label: str
-
-
 @dataclass
 class _Piece:
     """An interval on its way: its labels, its samples, and where its sound gives way to silence."""
@@ -140,8 +131,8 @@ class _Piece:
 def segment(
     waveform: NDArray[np.float64],
     rate: float,
-    phonemes: Sequence[Interval],
-    words: Sequence[Interval],
+    phonemes: Sequence[Segment],
+    words: Sequence[Segment],
 ) -> list[Segment]:
     """Return the TIMIT segments of an utterance, contiguous from its first to its last sample.
 
@@ -194,8 +185,8 @@ def _high_pass(rate: float) -> NDArray[np.float64]:
 def _pieces(
     waveform: NDArray[np.float64],
     rate: float,
-    phonemes: Sequence[Interval],
-    words: Sequence[Interval],
+    phonemes: Sequence[Segment],
+    words: Sequence[Segment],
 ) -> list[_Piece]:
     """Return the intervals that sound, with their silence found."""
     pieces: list[_Piece] = []
@@ -363,7 +354,7 @@ _SILENCES = frozenset({"h#", "pau", "epi"})
 
 
 def word_segments(
-    sentence: str, words: Sequence[Interval], segments: Sequence[Segment], rate: float
+    sentence: str, words: Sequence[Segment], segments: Sequence[Segment], rate: float
 ) -> list[Segment]:
     """Return start, stop and spelling of each word of a sentence, in the samples of `segments`.
 

@@ -16,7 +16,7 @@ from speechscope.corpus.phone_sets import PHONES_48, TIMIT_61, TO_48
 from speechscope.corpus.utterances import Segment
 from speechscope.errors import SpeechscopeError
 from speechscope.synth import corpus
-from speechscope.synth.espeak import ACCENTS, CLOSURES, SYMBOLS, Interval, segment
+from speechscope.synth.espeak import ACCENTS, CLOSURES, SYMBOLS, segment
 from speechscope.synth.sentences import FIRST_SI, SA, SI_SENTENCES, SX, si_sentence
 
 RATE = 22_050
@@ -35,7 +35,7 @@ def spoken(sentence: str, accent: str = "en-us") -> list[Segment]:
     words = [word for word in tiers["word"] if word.label]
     lead = np.zeros(RATE // 10)
     moved = {
-        name: [Interval(i.start + 0.1, i.stop + 0.1, i.label) for i in tier]
+        name: [Segment(i.start + 0.1, i.stop + 0.1, i.label) for i in tier]
         for name, tier in (("phoneme", tiers["phoneme"]), ("word", words))
     }
     framed = np.concatenate([lead, waveform])
@@ -64,7 +64,7 @@ def test_every_symbol_of_every_sentence_is_mapped(accent: str) -> None:
 
 def test_an_unknown_symbol_is_an_error() -> None:
     with pytest.raises(SpeechscopeError, match="no TIMIT label for the symbol 'ʁ'"):
-        segment(np.ones(2205), RATE, [Interval(0.0, 0.1, "ʁ")], [])
+        segment(np.ones(2205), RATE, [Segment(0.0, 0.1, "ʁ")], [])
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_closure_and_release_are_found_in_the_waveform() -> None:
     edges = np.cumsum([500, 2900, 400, 2000, 1200, 2000, 500])
     names = ["ə", "k", "ə", "d", "ə", ""]
     tier = [
-        Interval(start / RATE, stop / RATE, name)
+        Segment(start / RATE, stop / RATE, name)
         for (start, stop), name in zip(pairwise(edges), names, strict=True)
     ]
     found = segment(waveform, RATE, tier, [])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from speechscope.corpus.utterances import Segment
-from speechscope.synth.espeak import Interval, word_segments
+from speechscope.synth.espeak import word_segments
 
 RATE = 1000.0
 
@@ -18,11 +18,11 @@ def phones(text: str) -> list[Segment]:
     return segments
 
 
-def tier(*words: tuple[float, float, str]) -> list[Interval]:
-    return [Interval(start / RATE, stop / RATE, label) for start, stop, label in words]
+def tier(*words: tuple[float, float, str]) -> list[Segment]:
+    return [Segment(start / RATE, stop / RATE, label) for start, stop, label in words]
 
 
-def found(sentence: str, words: list[Interval], text: str) -> list[tuple[float, float, str]]:
+def found(sentence: str, words: list[Segment], text: str) -> list[tuple[float, float, str]]:
     return [(s.start, s.stop, s.label) for s in word_segments(sentence, words, phones(text), RATE)]
 
 

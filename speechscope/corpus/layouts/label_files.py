@@ -9,7 +9,7 @@
 import re
 from pathlib import Path
 
-from speechscope.corpus.files import paired, read_text
+from speechscope.corpus.files import numbered_lines, paired
 from speechscope.corpus.layouts import Layout
 from speechscope.corpus.utterances import BadRecording, Marks, Segment, Utterance
 from speechscope.registry import LAYOUTS
@@ -44,9 +44,9 @@ class LabelFiles(Layout):
         if utterance.labels is None:
             raise BadRecording("has no .lab that goes with it")
         name = utterance.labels.name
-        lines = list(enumerate(read_text(utterance.labels).split("\n"), 1))
+        lines = numbered_lines(utterance.labels)
         header = next((n for n, line in lines if line.strip() == "#"), 0)
-        numbered = [(n, line) for n, line in lines if n > header and line.strip()]
+        numbered = [(n, line) for n, line in lines if n > header]
         segments = _xlabel(numbered, name) if header else _timed(numbered, name)
         return Marks(tuple(segments), per_second=True).check(name)
 

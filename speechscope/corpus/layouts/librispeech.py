@@ -67,12 +67,11 @@ def words_of(path: Path, audio: Path) -> str:
 
 def _lines(path: Path) -> dict[str, str]:
     found: dict[str, str] = {}
-    for line in files.read_text(path).split("\n"):
-        name, *words = line.split() or [""]
+    for _, line in files.numbered_lines(path):
+        name, *words = line.split()
         if name.lower() in found:
             raise BadRecording(f"{path.name} has two lines for {name.lower()}")
-        if name:
-            found[name.lower()] = " ".join(words)
+        found[name.lower()] = " ".join(words)
     return found
 
 

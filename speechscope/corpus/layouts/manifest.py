@@ -45,7 +45,7 @@ class Manifest(Layout):
         path = _table(root)
         try:
             rows = _rows(path)
-        except (BadRecording, csv.Error) as error:
+        except csv.Error as error:
             raise SpeechscopeError(f"{path}: {error}") from error
         header = _header(path, rows)
         entries: dict[str, _Entry] = {}

@@ -9,7 +9,7 @@ read. Words are in a ``.TXT`` beside the recording: ``start stop text``.
 import re
 from pathlib import Path
 
-from speechscope.corpus.files import by_folder, read_text, split_of, word
+from speechscope.corpus.files import by_folder, numbered_lines, read_text, split_of, word
 from speechscope.corpus.layouts import Layout
 from speechscope.corpus.utterances import BadRecording, Marks, Segment, Utterance
 from speechscope.registry import LAYOUTS
@@ -62,9 +62,7 @@ class Timit(Layout):
             raise BadRecording("has no .PHN beside it")
         path = utterance.labels
         segments: list[Segment] = []
-        for number, line in enumerate(read_text(path).split("\n"), start=1):
-            if not line.strip():
-                continue
+        for number, line in numbered_lines(path):
             match = _LABEL.fullmatch(line)
             if match is None:
                 raise BadRecording(f"{path.name} line {number} is not `start stop label`")
