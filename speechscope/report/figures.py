@@ -1,6 +1,7 @@
 """What a report is made of, whatever it is drawn with: chapters of figures, figures of data.
 
 `speechscope.report.page` draws them as HTML, `speechscope.report.paper` as files for a paper.
+Chapters name these classes ``fig.Chart``, ``fig.Grid`` and so on.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Values: TypeAlias = NDArray[Any]
+APART = 0.16
+"""Least distance of two ticks of an axis that is not even, as a share of it (chosen)."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +35,11 @@ class Axis:
         """Name and unit."""
         return f"{self.name} [{self.units}]" if self.units else self.name
 
-    def place(self, value: float) -> float:
-        """Return where a value lies, 0 at the lower edge and 1 at the upper."""
+    def place(self, value: Any) -> Any:
+        """Return where a value lies, or several: 0 at the lower edge and 1 at the upper."""
         if self.centres:
             rows = np.arange(len(self.centres)) + 0.5
-            return float(np.interp(value, self.centres, rows)) / len(self.centres)
+            return np.interp(value, self.centres, rows) / len(self.centres)
         return (value - self.low) / (self.high - self.low) if self.high != self.low else 0.5
 
 
@@ -51,6 +54,35 @@ def axis_of(name: str, units: str, centres: Values) -> Axis:
         half = float(steps[0]) / 2
         return Axis(name, units, float(values[0]) - half, float(values[-1]) + half)
     return Axis(name, units, float(values[0]), float(values[-1]), tuple(values.tolist()))
+
+
+def ticks(axis: Axis, count: int) -> list[tuple[float, str]]:
+    """Return about `count` round values within an axis, and how they are written.
+
+    Steps are 1, 2, 4 or 5 times a power of ten; on an axis that is not even, such as that of mel
+    bands, ticks that would come too near their neighbours are left out.
+    """
+    low, high = sorted((axis.low, axis.high))
+    if not high > low or count < 1:
+        return []
+    if axis.centres:
+        return _uneven_ticks(axis, low, high, count)
+    rough = (high - low) / count
+    power = 10.0 ** np.floor(np.log10(rough))
+    step = min((m * power for m in (1, 2, 4, 5, 10) if m * power >= rough), default=rough)
+    first, last = np.ceil(low / step - 1e-9), np.floor(high / step + 1e-9)
+    values = [float(k * step) for k in np.arange(first, last + 1)]
+    return [(value, f"{value + 0.0:.6g}") for value in values]
+
+
+def _uneven_ticks(axis: Axis, low: float, high: float, count: int) -> list[tuple[float, str]]:
+    tens = range(int(np.floor(np.log10(max(low, 1e-9)))), int(np.ceil(np.log10(high))) + 1)
+    kept: list[tuple[float, str]] = []
+    for value in (m * 10.0**ten for ten in tens for m in (1, 2, 5)):
+        far = not kept or axis.place(value) - axis.place(kept[-1][0]) >= max(APART, 0.7 / count)
+        if low <= value <= high and far:
+            kept.append((value, f"{value:.6g}"))
+    return kept
 
 
 @dataclass(frozen=True)
@@ -71,6 +103,10 @@ class Scale:
     low: float
     high: float
     palette: str = "sequential"
+
+
+SECONDS = 4.0
+"""Of a sound; the rest of a longer one is left out (chosen: a page stays a few MB)."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +178,30 @@ class Chart:
         """Whether the horizontal axis counts something, such as epochs or layers."""
         values = np.concatenate([np.ravel(line.x) for line in self.lines] or [np.zeros(1)])
         return bool(np.all(values == np.rint(values)))
+
+
+def signed(
+    values: Values,
+    x: Axis,
+    y: Axis,
+    label: str,
+    *,
+    largest: float | None = None,
+    sound: Sound | None = None,
+    alt: str = "",
+    under: Values | None = None,
+) -> Picture:
+    """Return a picture of values of either sign, over their largest magnitude or over `largest`."""
+    most = float(np.nanmax(np.abs(values), initial=0.0)) if largest is None else largest
+    scale = Scale(label, -1.0, 1.0, "diverging")
+    return Picture(values / (most or 1.0), x, y, scale, sound, alt, under)
+
+
+def curve(
+    values: Values, x: Values, across: str, up: str, *, sound: Sound | None = None, alt: str = ""
+) -> Chart:
+    """Return a chart of one curve without a name."""
+    return Chart([Line("", x, values)], across, up, sound=sound, alt=alt)
 
 
 Cell: TypeAlias = Picture | Chart | None
@@ -224,6 +284,13 @@ class Matrix(Figure):
     row: str
     column: str
 
+    @property
+    def shares(self) -> NDArray[np.float64]:
+        """What is drawn: counts over those of their row."""
+        counts = np.asarray(self.counts, dtype=np.float64)
+        shares: NDArray[np.float64] = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+        return shares
+
 
 @dataclass(frozen=True)
 class Table(Figure):
@@ -285,9 +352,3 @@ class Chapter:
     facts: Mapping[str, str]
     figures: Sequence[Figure]
     left_out: Sequence[str] = ()
-
-
-def symmetric(values: Values, label: str, largest: float | None = None) -> Scale:
-    """Return a diverging scale around 0 up to the largest magnitude of the values."""
-    end = float(np.abs(values).max(initial=0.0)) if largest is None else largest
-    return Scale(label, -end, end, "diverging") if end > 0 else Scale(label, -1, 1, "diverging")

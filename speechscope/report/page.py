@@ -1,6 +1,7 @@
 """A report as one HTML page that needs nothing but itself."""
 
 import base64
+import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from markupsafe import Markup
 from speechscope import __version__
 from speechscope.report import colours, svg
 from speechscope.report.figures import (
+    SECONDS,
     Chapter,
     Chart,
     Cloud,
@@ -24,10 +26,25 @@ from speechscope.report.figures import (
     Scale,
     Sound,
 )
-from speechscope.report.media import SECONDS, address, wav
+from speechscope.store.staging import staged
+from speechscope.store.wav import PEAK
 
 FILES = "page_files"
 """The folder of the template, the style and the scripts, beside this module."""
+
+
+def write_page(chapters: Sequence[Chapter], path: Path, examples: int, *, force: bool) -> int:
+    """Write the page and return its size [bytes].
+
+    Raises
+    ------
+    UsageProblem
+        The file exists and may not be replaced.
+    """
+    content = page(chapters, examples).encode("utf-8")
+    with staged(path, force=force, directory=False) as partial:
+        partial.write_bytes(content)
+    return len(content)
 
 
 def page(chapters: Sequence[Chapter], examples: int) -> str:
@@ -57,17 +74,20 @@ def page(chapters: Sequence[Chapter], examples: int) -> str:
         matrix=lambda shown: Markup(svg.matrix(shown)),
         plane=lambda shown: Markup(svg.plane(shown)),
         swatch=lambda number: Markup(svg.swatch(number)),
-        wav=_wav,
+        wav=_sound,
         ramp=_ramp,
         share_ramp=lambda _: _ramp(Scale("", 0.0, 1.0)),
         scales=_scales,
-        first_chart=_first_chart,
+        first_chart=lambda shown: next((c for c in _cells(shown) if isinstance(c, Chart)), None),
         matrix_data=_matrix_data,
         cloud_data=_cloud_data,
         kind=lambda figure: type(figure).__name__,
         shown=_shown,
     )
     folder = Path(__file__).parent / FILES
+    style, *scripts = (
+        (folder / name).read_text("utf-8") for name in ("style.css", "report.js", "cloud.js")
+    )
     said = (
         f"At most {examples} items a figure (--examples), {SECONDS:g} s of each sound; sounds are "
         "brought to one level. The page needs no network."
@@ -77,20 +97,34 @@ def page(chapters: Sequence[Chapter], examples: int) -> str:
         chapters=chapters,
         version=__version__,
         said=said,
-        style=Markup((folder / "style.css").read_text("utf-8")),
-        script=Markup(
-            (folder / "report.js").read_text("utf-8") + (folder / "cloud.js").read_text("utf-8")
-        ),
+        style=Markup(style),
+        script=Markup("".join(scripts)),
     )
 
 
-def _wav(sound: Sound) -> str:
-    return address(wav(sound.samples, sound.rate), "audio/wav")
+def wav(sound: Sound) -> bytes:
+    """Return a WAV file of 16 bits and one channel, no longer than `SECONDS`.
+
+    The largest sample is `speechscope.store.wav.PEAK`: what is reconstructed from deep layers, and
+    relevance, would otherwise be too soft to hear.
+    """
+    import soundfile
+
+    samples = np.asarray(sound.samples, dtype=np.float64)[: int(SECONDS * sound.rate)]
+    heard = np.nan_to_num(samples)
+    loudest = float(np.abs(heard).max(initial=0.0))
+    scaled = heard * (PEAK / loudest) if loudest > 0 else heard
+    file = io.BytesIO()
+    soundfile.write(file, scaled, sound.rate, format="WAV", subtype="PCM_16")
+    return file.getvalue()
+
+
+def _sound(sound: Sound) -> str:
+    return svg.address(wav(sound), "audio/wav")
 
 
 def _ramp(scale: Scale) -> str:
-    across = np.linspace(scale.low, scale.high, colours.LEVELS)[None]
-    return svg.image(across, scale)
+    return svg.image(np.linspace(scale.low, scale.high, colours.LEVELS)[None], scale)
 
 
 def _cells(figure: Figure) -> Iterator[Any]:
@@ -105,10 +139,6 @@ def _cells(figure: Figure) -> Iterator[Any]:
 def _scales(figure: Figure) -> list[Scale]:
     """Return the scales of a figure's pictures, each once."""
     return list(dict.fromkeys(cell.scale for cell in _cells(figure) if isinstance(cell, Picture)))
-
-
-def _first_chart(figure: Figure) -> Chart | None:
-    return next((cell for cell in _cells(figure) if isinstance(cell, Chart)), None)
 
 
 def _matrix_data(figure: Matrix) -> dict[str, Any]:
@@ -136,7 +166,7 @@ def _cloud_data(figure: Cloud) -> dict[str, Any]:
             for name, (group, names) in figure.groups.items()
         },
         "said": list(figure.said),
-        "sounds": [None if sound is None else _wav(sound) for sound in figure.sounds],
+        "sounds": [None if sound is None else _sound(sound) for sound in figure.sounds],
     }
 
 

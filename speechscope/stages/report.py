@@ -70,23 +70,17 @@ def run(settings: Report, console: Console) -> Written:
     paths = settings.artifacts or [Path(name) for name in DEFAULTS if Path(name).exists()]
     if not paths:
         raise UsageProblem(f"name an artifact; there is none here of {', '.join(DEFAULTS)}")
-    positions = settings.positions
+    _ = settings.positions  # refused before anything is read
     path = settings.path("report.html" if form == "html" else "figures")
 
-    from speechscope.report.build import chapters
-    from speechscope.report.request import Request
-    from speechscope.report.write import write_figures, write_page
+    from speechscope.report.chapters import chapters
+    from speechscope.report.page import write_page
+    from speechscope.report.paper import write_figures
     from speechscope.store.staging import refuse_existing
 
     refuse_existing(path, force=settings.force, owned=lambda _: True)
-    request = Request(
-        examples=settings.examples,
-        items=None if positions is None else tuple(positions),
-        device=settings.device,
-        moved=settings.moved(),
-    )
     with console.bar("report") as progress:
-        written = chapters(paths, request, settings.figure, progress)
+        written = chapters(paths, settings, progress)
     if form == "html":
         size = write_page(written, path, settings.examples, force=settings.force)
         console.note(f"{size / 1e6:.1f} MB, {settings.examples} examples a figure at most")

@@ -1,15 +1,22 @@
-"""What a network answers to the test items of its corpus: who is taken for whom."""
+"""What a network answers to the test items of its corpus: which class is taken for which."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from speechscope.corpus.store import Corpus
+from speechscope.corpus.utterances import SPLITS
 from speechscope.networks.saved import Model
 from speechscope.networks.wav2letter import Wav2Letter
-from speechscope.report.figures import Entry, Figure, Matrix, Table
+from speechscope.report import figures as fig
 from speechscope.training import evaluation, utterances
 from speechscope.training.source import CorpusSource
 from speechscope.work.device import choose
+
+if TYPE_CHECKING:
+    from speechscope.stages.report import Report
 
 TOP = 15
 """Confusions named in the table (chosen)."""
@@ -17,19 +24,19 @@ NOTHING = "–"
 """Stands for a letter that was left out or put in."""
 
 
-def figures(model: Model, corpus: Corpus, device: str, examples: int) -> list[Figure]:
+def figures(model: Model, corpus: Corpus, settings: "Report") -> list[fig.Figure]:
     """Return the confusion matrix of the test split and its largest entries.
 
     Of a letter network, of the letters of the cheapest alignment, with examples of its answers.
     """
-    if not (corpus.splits == 2).any():
+    if not (corpus.splits == SPLITS.index("test")).any():
         return []
+    device = choose(settings.device)
     if isinstance(model.network, Wav2Letter):
-        return _letters(model.network.to(choose(device)), corpus, examples)
-    source = CorpusSource(corpus, ("test",), choose(device), hold=False)
-    _, predicted = evaluation.answers(model.network.to(choose(device)), source, "test")
-    labels = source.labels("test")
-    names = model.classes_folded
+        return _letters(model.network.to(device), corpus, settings.examples)
+    source = CorpusSource(corpus, ("test",), device, hold=False)
+    _, predicted = evaluation.answers(model.network.to(device), source, "test")
+    labels, names = source.labels("test"), model.classes_folded
     counts = count(model.fold[labels], model.fold[predicted], len(names))
     right = float(np.trace(counts) / max(1, counts.sum()))
     folded = " folded" if len(names) < len(model.classes) else ""
@@ -54,10 +61,10 @@ def aligned(said: str, answered: str) -> list[tuple[str, str]]:
     Substitution, deletion and insertion cost 1 each (Levenshtein 1966).
     """
     cost = [list(range(len(answered) + 1))]
-    for i, one in enumerate(said, start=1):
+    for i, letter in enumerate(said, start=1):
         row, before = [i], cost[-1]
         for j, other in enumerate(answered, start=1):
-            row.append(min(before[j - 1] + (one != other), before[j] + 1, row[j - 1] + 1))
+            row.append(min(before[j - 1] + (letter != other), before[j] + 1, row[j - 1] + 1))
         cost.append(row)
     pairs = []
     i, j = len(said), len(answered)
@@ -74,63 +81,40 @@ def aligned(said: str, answered: str) -> list[tuple[str, str]]:
     return pairs[::-1]
 
 
-def _letters(network: Wav2Letter, corpus: Corpus, examples: int) -> list[Figure]:
-    found = utterances.answers(
-        network, utterances.CorpusUtterances(corpus, hold=False), "test", batch=16
-    )
-    pairs = [
-        pair
-        for said, answered in zip(found.texts, found.answers, strict=True)
-        for pair in aligned(said, answered)
-    ]
+def _letters(network: Wav2Letter, corpus: Corpus, examples: int) -> list[fig.Figure]:
+    source = utterances.CorpusUtterances(corpus, hold=False)
+    test = utterances.answers(network, source, "test", batch=16)
+    texts = list(zip(test.texts, test.answers, strict=True))
+    pairs = [pair for text in texts for pair in aligned(*text)]
     letters = [*sorted({letter for pair in pairs for letter in pair} - {NOTHING}), NOTHING]
     place = {letter: index for index, letter in enumerate(letters)}
-    counts = count(
-        np.array([place[one] for one, _ in pairs], dtype=np.int64),
-        np.array([place[other] for _, other in pairs], dtype=np.int64),
-        len(letters),
-    )
+    places = np.array([[place[letter] for letter in pair] for pair in pairs], dtype=np.int64)
+    counts = count(*places.reshape(-1, 2).T, len(letters))
     note = (
         f"Letters said (rows) by letters written (columns) in the cheapest alignment of "
-        f"{len(found.texts):,} test utterances; {NOTHING} is no letter: the last column were left "
-        f"out, the last row put in. Letter error rate {100 * found.error:.1f} %."
+        f"{len(texts):,} test utterances; {NOTHING} is no letter: the last column were left "
+        f"out, the last row put in. Letter error rate {100 * test.error:.1f} %."
     )
-    rows = [[said, wrote] for said, wrote in zip(found.texts, found.answers, strict=True)]
     names = [letter if letter.strip() else "␣" for letter in letters]
-    return [
-        *_shown(counts, names, note),
-        Table(
-            "written",
-            "What it writes",
-            f"{min(examples, len(rows))} of {len(rows):,} test utterances.",
-            ("said", "written"),
-            rows[:examples],
-        ),
-    ]
+    some = f"{min(examples, len(texts))} of {len(texts):,} test utterances."
+    written = fig.Table("written", "What it writes", some, ("said", "written"), texts[:examples])
+    return [*_shown(counts, names, note), written]
 
 
-def _shown(
-    counts: NDArray[np.int64], names: list[str] | tuple[str, ...], note: str
-) -> list[Figure]:
+def _shown(counts: NDArray[np.int64], names: Sequence[str], note: str) -> list[fig.Figure]:
     """Return the matrix of the classes that occur, and its largest entries off the diagonal."""
     kept = np.flatnonzero(counts.sum(0) + counts.sum(1))
     counts, names = counts[np.ix_(kept, kept)], [names[index] for index in kept]
     wrong = counts.copy()
     np.fill_diagonal(wrong, 0)
     order = np.argsort(-wrong, axis=None, kind="stable")[:TOP]
-    rows: list[list[Entry]] = []
+    rows: list[list[fig.Entry]] = []
     for row, column in zip(*np.unravel_index(order, counts.shape), strict=True):
         if wrong[row, column]:
             share = 100 * wrong[row, column] / counts[row].sum()
             rows.append([names[row], names[column], int(wrong[row, column]), f"{share:.1f} %"])
+    title, headings = "The most frequent confusions", ("said", "answered", "items", "of the class")
     return [
-        Matrix("confusion", "Confusions", note, counts, names, names, "said", "answered"),
-        Table(
-            "confusion-table",
-            "The most frequent confusions",
-            "",
-            ("said", "answered", "items", "of the class"),
-            rows,
-            closed=True,
-        ),
+        fig.Matrix("confusion", "Confusions", note, counts, names, names, "said", "answered"),
+        fig.Table("confusion-table", title, "", headings, rows, closed=True),
     ]

@@ -2,14 +2,17 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from speechscope.errors import ArtifactError
-from speechscope.report.figures import Bars, Chapter, Chart, Figure, Line, Plot, Table
-from speechscope.report.request import Request
+from speechscope.registry import CHAPTERS
+from speechscope.report import figures as fig
 from speechscope.store.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    from speechscope.stages.report import Report
 
 LEAKS = {
     "test": "decoded",
@@ -20,7 +23,8 @@ LEAKS = {
 """Errors of the leak test by their names in the checkpoint."""
 
 
-def chapter(path: Path, request: Request) -> Chapter:
+@CHAPTERS.register("decoder")
+def chapter(path: Path, settings: "Report") -> fig.Chapter:
     """Return the chapter: errors by epoch, and the leak test.
 
     Raises
@@ -33,7 +37,7 @@ def chapter(path: Path, request: Request) -> Chapter:
     try:
         history, scores = checkpoint.values["history"], checkpoint.values["scores"]
         layers = sorted({int(row["layer"]) for row in scores})
-        figures: list[Figure] = [*_curves(history), *_leaks(scores)]
+        figures: list[fig.Figure] = [*_curves(history), *_leaks(scores)]
     except (KeyError, TypeError, ValueError) as error:
         raise ArtifactError(f"{path}: the decoders do not fit their record ({error})") from error
     scheme = ("encoder", "decoder", "unpool", "stack")
@@ -41,41 +45,37 @@ def chapter(path: Path, request: Request) -> Chapter:
         "layers": ", ".join(map(str, layers)),
         **{name: str(config[name]) for name in scheme if name in config},
     }
-    return Chapter(str(path), "decoder", facts, figures)
+    return fig.Chapter(str(path), "decoder", facts, figures)
 
 
-def _curves(history: Sequence[dict[str, Any]]) -> list[Figure]:
+def _curves(history: Sequence[dict[str, Any]]) -> list[fig.Figure]:
     charts = []
     for layer in sorted({entry["layer"] for entry in history}):
-        mine = [entry for entry in history if entry["layer"] == layer]
         # Epochs of all phases one after the other: each phase restores a target of its own, so
         # only an error over that of silence can be compared between them.
-        at = np.arange(1, len(mine) + 1, dtype=np.float64)
+        epochs = [entry for entry in history if entry["layer"] == layer]
+        at = np.arange(1, len(epochs) + 1, dtype=np.float64)
+        silence = np.array([float(entry["silence"]) or np.nan for entry in epochs])
         lines = [
-            Line(name, at, np.array([_over_silence(entry, key) for entry in mine]))
+            fig.Line(name, at, np.array([float(entry[key]) for entry in epochs]) / silence)
             for key, name in (("train", "training"), ("test", "test"))
         ]
-        label = "error over that of silence"
-        charts.append(
-            Chart(lines, f"epoch (layer {layer})", label, {"silence": 1.0}, alt=f"layer {layer}")
-        )
+        across, up = f"epoch (layer {layer})", "error over that of silence"
+        charts.append(fig.Chart(lines, across, up, {"silence": 1.0}, alt=f"layer {layer}"))
     note = (
         "Mean Euclidean distance to the target of each phase, over the target's distance to zeros; "
         "phases follow each other, the last trains everything together (Churchman 2015, sec. 6.5)."
     )
-    return [Plot("curves", "Training", note, charts)] if charts else []
+    return [fig.Plot("curves", "Training", note, charts)] if charts else []
 
 
-def _over_silence(entry: dict[str, Any], key: str) -> float:
-    return float(entry[key]) / float(entry["silence"]) if entry["silence"] else float("nan")
-
-
-def _leaks(scores: Sequence[dict[str, Any]]) -> list[Figure]:
+def _leaks(scores: Sequence[dict[str, Any]]) -> list[fig.Figure]:
     if not scores:
         return []
-    names = [key for key in LEAKS if key in scores[0]]
     categories = [f"layer {row['layer']}" for row in scores]
-    series = {LEAKS[key]: [float(row[key]) for row in scores] for key in names}
+    series = {
+        name: [float(row[key]) for row in scores] for key, name in LEAKS.items() if key in scores[0]
+    }
     note = (
         "Mean Euclidean distance to the input of what is restored from the code, from zeros in its "
         "place, and with the first decoding convolution set to zero. Where the last two come near "
@@ -85,6 +85,6 @@ def _leaks(scores: Sequence[dict[str, Any]]) -> list[Figure]:
     headings = list(scores[0])
     rows = [[row.get(name) for name in headings] for row in scores]
     return [
-        Bars("leak-test", "Leak test", note, categories, series, "distance", stacked=False),
-        Table("leak-test-table", "Leak test in figures", "", headings, rows, closed=True),
+        fig.Bars("leak-test", "Leak test", note, categories, series, "distance", stacked=False),
+        fig.Table("leak-test-table", "Leak test in figures", "", headings, rows, closed=True),
     ]

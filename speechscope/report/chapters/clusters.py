@@ -1,0 +1,227 @@
+"""The chapter of ``clusters.zarr``: which classes lie together in which layer."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from speechscope.corpus.store import Corpus
+from speechscope.registry import CHAPTERS
+from speechscope.report import figures as fig
+from speechscope.report.chapters import corpus_of
+from speechscope.report.chapters.formants import planes
+from speechscope.report.pictures import sounds, spread
+from speechscope.store.artifact import Artifact
+
+if TYPE_CHECKING:
+    from speechscope.stages.report import Report
+
+POINTS = 40
+"""Points of the projection, and sounds, for each example asked for (chosen)."""
+TRAITS = ("manner", "place", "voicing")
+"""Phonological features that points can be coloured by."""
+CLASSES_NAMED = 6
+"""Classes named for each cluster of a composition table."""
+SHARE = 0.02
+"""Share of a cluster below which a class is not named."""
+COMPOSITION = ("cluster", "items", "classes")
+MEASURES = {"f_measure": "F", "precision": "precision", "recall": "recall"}
+Way = tuple[int, ...]
+"""To cluster: the reduction and the algorithm."""
+
+
+@CHAPTERS.register("clusters")
+def chapter(path: Path, settings: "Report") -> fig.Chapter:
+    """Return the chapter: F by layer, criteria, a projection, compositions and F1-F2 maps.
+
+    Arrays that an artifact does not hold leave their figure out.
+
+    Raises
+    ------
+    ArtifactError
+        The artifact is damaged.
+    """
+    artifact = Artifact(path, "clusters")
+    left_out: list[str] = []
+    drawn = _Clusters(artifact)
+    facts = {
+        "layers": ", ".join(drawn.layers),
+        "reductions": ", ".join(drawn.reductions),
+        "algorithms": ", ".join(drawn.algorithms),
+        "items": f"{artifact.array('cluster').shape[-1]:,}",
+    }
+    figures: list[fig.Figure] = [drawn.by_layer()]
+    if "criterion" in artifact:
+        figures += drawn.criteria()
+    if "projection" in artifact:
+        corpus = corpus_of(settings, path, artifact.record, left_out, "sounds of the projection")
+        figures.append(drawn.cloud(corpus, POINTS * settings.examples))
+        if "class_projection" in artifact:
+            figures.append(drawn.class_cloud(corpus))
+    if "composition" in artifact:
+        figures += drawn.compositions()
+    figures += planes(artifact)
+    figures.append(drawn.table())
+    return fig.Chapter(str(path), "clusters", facts, figures, left_out)
+
+
+class _Clusters:
+    """The arrays of a clustering, by the names of their coordinates."""
+
+    def __init__(self, artifact: Artifact) -> None:
+        self.artifact = artifact
+        self.reductions = artifact.flags("reduction")
+        self.algorithms = artifact.flags("algorithm")
+        self.numbers = artifact.read("layer").astype(np.float64)
+        self.layers = artifact.flags("layer")
+        self.classes = artifact.flags("label")
+        self.label = artifact.read("label").astype(np.int64)
+        self.scores = {name: artifact.read(name) for name in MEASURES}
+        self.count = artifact.read("n_clusters")
+
+    def best(self, layer: int) -> Way:
+        """Return the way of the highest F in a layer."""
+        scores = np.nan_to_num(self.scores["f_measure"][layer], nan=-1.0)
+        return tuple(int(at) for at in np.unravel_index(int(scores.argmax()), scores.shape))
+
+    def said(self, reduction: int, algorithm: int) -> str:
+        """Return the name of a way to cluster."""
+        reduced = self.reductions[reduction]
+        return f"{self.algorithms[algorithm]}{'' if reduced == 'none' else f' after {reduced}'}"
+
+    def by_layer(self) -> fig.Plot:
+        """Return F, precision and recall over the layers (Pellegrini 2016, fig. 1)."""
+        charts = []
+        for name, values in self.scores.items():
+            lines = [
+                fig.Line(self.said(r, a), self.numbers, values[:, r, a], points=True)
+                for r, a in np.ndindex(len(self.reductions), len(self.algorithms))
+            ]
+            up = MEASURES[name]
+            charts.append(fig.Chart(lines, "layer", up, alt=f"{up} by layer"))
+        names = ", ".join(
+            f"{number:g} {name}" for number, name in zip(self.numbers, self.layers, strict=True)
+        )
+        note = (
+            f"How well clusters are phones (Pellegrini 2016, sec. 3 and fig. 1). Layers: {names}."
+        )
+        return fig.Plot("f-measure", "F by layer", note, charts)
+
+    def criteria(self) -> list[fig.Figure]:
+        """Return the criterion over the number of clusters, a chart for each way to cluster."""
+        values = self.artifact.read("criterion")
+        if values.ndim == 3:  # one for all reductions
+            values = values[:, None]
+        if values.shape[-1] < 2:
+            return []
+        numbers = np.arange(values.shape[-1])
+        if "k" in self.artifact:
+            numbers = self.artifact.read("k")
+        charts = []
+        for r, a in np.ndindex(*values.shape[1:3]):
+            if not np.isfinite(values[:, r, a]).any():
+                continue
+            said = self.said(r, a) if values.shape[1] > 1 else self.algorithms[a]
+            lines = [
+                fig.Line(name, numbers.astype(np.float64), values[layer, r, a])
+                for layer, name in enumerate(self.layers)
+            ]
+            charts.append(fig.Chart(lines, "clusters", f"criterion of {said}", alt=f"of {said}"))
+        note = "What the number of clusters is chosen by, by layer (Pellegrini 2016, sec. 4.3)."
+        return [fig.Plot("criterion", "Number of clusters", note, charts)] if charts else []
+
+    def cloud(self, corpus: Corpus | None, most: int) -> fig.Cloud:
+        """Return the projections of some items of every class, with what each sounds like."""
+        occurring = np.unique(self.label)
+        each = max(1, most // max(1, len(occurring)))
+        items = [i for k in occurring for i in spread(np.flatnonzero(self.label == k), each)]
+        chosen = np.array(sorted(items), dtype=np.int64)[:most]
+        projection, cluster = self.artifact.read("projection"), self.artifact.read("cluster")
+        views = {name: projection[layer][chosen] for layer, name in enumerate(self.layers)}
+        label = self.label[chosen]
+        groups = self._traits(label)
+        for layer, name in enumerate(self.layers):
+            groups[f"clusters of {name}"] = (cluster[(layer, *self.best(layer))][chosen], ())
+        said = [f"[{self.classes[k]}], item {i}" for k, i in zip(label, chosen, strict=True)]
+        note = (
+            f"{len(chosen)} of {len(self.label):,} items, each class under its name; the first "
+            "three components of what each layer holds (Pellegrini 2016, fig. 2)."
+        )
+        names, heard = list(self.classes), self._sounds(corpus, chosen)
+        return fig.Cloud("projection", "Projection", note, views, names, label, groups, said, heard)
+
+    def class_cloud(self, corpus: Corpus | None) -> fig.Cloud:
+        """Return the projections of the classes' mean activations (Pellegrini 2016, fig. 2)."""
+        projection = self.artifact.read("class_projection")
+        there = np.flatnonzero(np.isfinite(projection).all(axis=(0, 1, 3)))
+        views = {
+            f"{name}, {embedding}": projection[layer, number][there]
+            for layer, name in enumerate(self.layers)
+            for number, embedding in enumerate(self.artifact.flags("embedding"))
+        }
+        first = np.array([np.flatnonzero(self.label == k)[0] for k in there], dtype=np.int64)
+        said = [
+            f"[{self.classes[k]}], sounding item {i}" for k, i in zip(there, first, strict=True)
+        ]
+        note = "The mean activation of each class; a point sounds the first of its items."
+        title, names, groups = "Projection of classes", list(self.classes), self._traits(there)
+        heard = self._sounds(corpus, first)
+        return fig.Cloud("class-projection", title, note, views, names, there, groups, said, heard)
+
+    def _sounds(self, corpus: Corpus | None, samples: fig.Values) -> list[fig.Sound | None]:
+        if corpus is None or "item_index" not in self.artifact:
+            return [None] * len(samples)
+        return list(sounds(corpus, self.artifact.read("item_index")[samples]))
+
+    def _traits(self, label: fig.Values) -> dict[str, tuple[fig.Values, tuple[str, ...]]]:
+        """Return the phonological features of classes (n,), where the artifact holds them."""
+        return {
+            trait: (self.artifact.read(name)[label], self.artifact.flags(name))
+            for trait in TRAITS
+            if (name := f"class_{trait}") in self.artifact
+        }
+
+    def compositions(self) -> list[fig.Figure]:
+        """Return what the clusters of each layer are made of, in the way of the highest F."""
+        tables: list[fig.Figure] = []
+        highest = np.nan_to_num(self.scores["f_measure"], nan=-1.0).max(axis=(1, 2)).argmax()
+        for layer, name in enumerate(self.layers):
+            way = self.best(layer)
+            counts = np.nan_to_num(self.artifact.read("composition", (layer, *way)))
+            rows: list[list[fig.Entry]] = []
+            for number, row in enumerate(counts):
+                total = float(row.sum())
+                if total <= 0:
+                    continue
+                order = np.argsort(-row, kind="stable")[:CLASSES_NAMED]
+                named = [
+                    f"{self.classes[k]} {100 * row[k] / total:.0f} %"
+                    for k in order
+                    if row[k] / total >= SHARE
+                ]
+                rows.append([number, int(total), ", ".join(named)])
+            note = f"By {self.said(*way)}, the best here by F; classes above {100 * SHARE:.0f} %."
+            title, headings = (
+                f"Composition of the clusters of {name}",
+                ("cluster", "items", "classes"),
+            )
+            closed = layer != highest
+            tables.append(
+                fig.Table(f"composition-{name}", title, note, headings, rows, closed=closed)
+            )
+        return tables
+
+    def table(self) -> fig.Table:
+        """Return every score."""
+        headings = ("layer", "reduction", "algorithm", "clusters", *MEASURES.values())
+        rows: list[list[fig.Entry]] = [
+            [
+                self.layers[at[0]],
+                self.reductions[at[1]],
+                self.algorithms[at[2]],
+                int(self.count[at]),
+                *(float(values[at]) for values in self.scores.values()),
+            ]
+            for at in np.ndindex(self.count.shape)
+        ]
+        return fig.Table("scores-table", "Scores in figures", "", headings, rows, closed=True)

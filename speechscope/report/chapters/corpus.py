@@ -1,0 +1,94 @@
+"""The chapter of ``corpus.zarr``: what there is of each class, examples, the round trip."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from speechscope.corpus.store import Corpus
+from speechscope.corpus.utterances import SPLITS
+from speechscope.registry import CHAPTERS, SCORES
+from speechscope.report import figures as fig
+from speechscope.report.pictures import example_items, names_of, pictures
+
+if TYPE_CHECKING:
+    from speechscope.stages.report import Report
+
+
+@CHAPTERS.register("corpus")
+def chapter(path: Path, settings: "Report") -> fig.Chapter:
+    """Return the chapter: class counts by split, an example of some classes, the round trip.
+
+    Raises
+    ------
+    ArtifactError
+        The corpus is damaged.
+    """
+    corpus = Corpus(path)
+    config = corpus.config
+    recordings, speakers = (
+        len(np.unique(corpus.artifact.read(name))) for name in ("utterance", "speaker")
+    )
+    facts = {
+        "items": f"{len(corpus.splits):,} of unit {corpus.unit}",
+        "recordings": f"{recordings:,} of {speakers:,} speakers, "
+        f"{float(config.get('seconds', 0)) / 60:.1f} min",
+        "features": f"{corpus.features}, {config['bins']} values a frame, deltas "
+        f"{config['deltas']}, normalisation {config['normalize']}",
+    }
+    dropped = {name: count for name, count in config.get("dropped", {}).items() if count}
+    if dropped:
+        facts["left out"] = ", ".join(f"{count:,} {name}" for name, count in dropped.items())
+    figures: list[fig.Figure] = [_counts(corpus), _examples(corpus, settings.examples)]
+    if corpus.unit == "segment":
+        figures += _round_trip(path, settings)
+    return fig.Chapter(str(path), "corpus", facts, figures)
+
+
+def _counts(corpus: Corpus) -> fig.Bars:
+    names = corpus.classes
+    if "label" in corpus.artifact:
+        labels, splits, what = corpus.labels, corpus.splits, "items"
+    else:
+        letters = corpus.letters(np.arange(len(corpus.splits)))
+        labels = np.concatenate([np.empty(0, np.int64), *letters])
+        splits, what = np.repeat(corpus.splits, [len(text) for text in letters]), "letters"
+    series = {
+        split: np.bincount(labels[splits == index], minlength=len(names)).tolist()
+        for index, split in enumerate(SPLITS)
+        if (splits == index).any()
+    }
+    note = f"{what.capitalize()} of each class, by split: {len(labels):,} in all."
+    shown = ["space" if name == "|" else name for name in names]
+    return fig.Bars("classes", "Classes", note, shown, series, what)
+
+
+def _examples(corpus: Corpus, most: int) -> fig.Gallery:
+    items = example_items(corpus, most)
+    said = names_of(corpus, items)
+    cells = list(zip(said, pictures(corpus, items, said), strict=True)) if len(items) else []
+    note = f"{len(cells)} of {len(corpus.splits):,} items, one a class where there are classes."
+    return fig.Gallery("examples", "Examples", note, cells)
+
+
+def _round_trip(path: Path, settings: "Report") -> list[fig.Figure]:
+    rows = list(SCORES["corpus"](path, settings))
+    note = (
+        "Mean largest cross-correlation of waveforms with what comes back of them, by frequency "
+        f"bins and by what is kept of the transform; {rows[0]['items']:,} items at most of the "
+        "test split (Riemens 2015, table 1)."
+    )
+    lines = []
+    for way in dict.fromkeys(row["kept"] for row in rows):
+        bins, values = (
+            np.array([row[name] for row in rows if row["kept"] == way], dtype=np.float64)
+            for name in ("bins", "mxcorr")
+        )
+        lines.append(fig.Line(way, bins, values, points=True))
+    chart = fig.Chart(lines, "frequency bins", "cross-correlation", alt="round trip by bins")
+    headings = ("bins", "kept", "items", "mxcorr", "published", "source")
+    cells = [[row[name] for name in headings] for row in rows]
+    return [
+        fig.Plot("round-trip", "Round trip", note, [chart]),
+        fig.Table("round-trip-table", "Round trip in figures", "", headings, cells, closed=True),
+    ]

@@ -1,0 +1,210 @@
+"""The chapter of ``inversion.zarr``: what each method restores from each layer."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from speechscope.registry import CHAPTERS, SCORES
+from speechscope.report import figures as fig
+from speechscope.report.chapters import corpus_of, shown_items
+from speechscope.report.pictures import sound_in, style_of
+from speechscope.scores.tables import Row as Scores
+from speechscope.store.artifact import Artifact
+
+if TYPE_CHECKING:
+    from speechscope.stages.report import Report
+
+CASES = 3
+"""Items of which every method and layer is shown (fig. B.1 shows one)."""
+CELLS = 400
+"""Pictures of one grid at most (chosen: about 5 MB with their sounds)."""
+BINS = 41
+"""Edges of the intensity histograms, as in `speechscope` 0.1's pictures (chosen)."""
+MEASURES = {
+    "mxcorr": "cross-correlation of waveforms (mxcorr)",
+    "mxcorr2": "cross-correlation of spectrograms (mxcorr2)",
+    "euclidean": "Euclidean distance of spectrograms",
+    "intensity": "intensity over that of the original",
+}
+
+
+@CHAPTERS.register("inversion")
+def chapter(path: Path, settings: "Report") -> fig.Chapter:
+    """Return the chapter: grids of reconstructions, scores by layer, intensity histograms.
+
+    Raises
+    ------
+    ArtifactError
+        The inversion is damaged.
+    UsageProblem
+        An item asked for is not in it.
+    """
+    drawn = _Inversion(path, settings)
+    scores = list(SCORES["inversion"](path, settings))
+    methods, layers, count = drawn.methods, drawn.layers, drawn.count
+    given = drawn.artifact.record["config"].get("input", "corpus")
+    facts = {
+        "items": f"{count:,} of {given}",
+        "methods": ", ".join(methods),
+        "layers": ", ".join(layers),
+    }
+    width = 1 + len(layers)
+    cases = shown_items(settings, path, count, min(CASES, settings.examples))
+    shown = shown_items(settings, path, count)
+    figures: list[fig.Figure] = [
+        drawn.cases(cases[: max(1, CELLS // (width * len(methods)))]),
+        drawn.by_layer(shown[: max(1, CELLS // width)], _best(scores, methods)),
+        _score_curves(scores, methods),
+        drawn.intensities(shown[0]),
+        _score_table(scores),
+    ]
+    return fig.Chapter(str(path), "inversion", facts, figures)
+
+
+class _Inversion:
+    """Items of an inversion as pictures, in grids."""
+
+    def __init__(self, path: Path, settings: "Report") -> None:
+        self.artifact = artifact = Artifact(path, "inversion")
+        self.methods = artifact.flags("method")
+        numbers = artifact.read("layer").tolist()
+        self.numbers = numbers
+        self.layers = [
+            f"{k} ({name})" for k, name in zip(numbers, artifact.flags("layer"), strict=True)
+        ]
+        self.columns = ["original", *(f"layer {name}" for name in self.layers)]
+        self.count = int(artifact.array("original").shape[0])
+        classes = artifact.flags("label")
+        self.labels = [classes[k] for k in artifact.read("label")]
+        self.style = style_of(artifact, corpus_of(settings, path, artifact.record, [], ""))
+
+    def cases(self, items: Sequence[int]) -> fig.Grid:
+        """Return every method (rows) and layer (columns) of some items (Churchman 2015, B.1)."""
+        rows = []
+        for item in items:
+            for number, method in enumerate(self.methods):
+                original = self.original(item) if number == 0 else None
+                cells = [self.restored(number, at, item) for at in range(len(self.layers))]
+                rows.append(fig.Row(f"[{self.labels[item]}] {method}", [original, *cells]))
+        note = (
+            f"{len(items)} of {self.count:,} items: methods down, layers across, the original "
+            "first (Churchman 2015, fig. B.1). Each picture has its own loudest point: "
+            "reconstructions from deep layers are much softer than their originals."
+        )
+        title = "Reconstructions by method and layer"
+        return fig.Grid("grid", title, note, self.columns, rows)
+
+    def by_layer(self, items: Sequence[int], method: int) -> fig.Grid:
+        """Return every layer (rows) of some items (columns) by one method (fig. 11)."""
+        rows = [fig.Row("original", [self.original(item) for item in items])]
+        rows += [
+            fig.Row(f"layer {name}", [self.restored(method, at, item) for item in items])
+            for at, name in enumerate(self.layers)
+        ]
+        note = (
+            f"{len(items)} of {self.count:,} items by {self.methods[method]}, the method that "
+            "scores best; layers down (Churchman 2015, fig. 11)."
+        )
+        columns = [f"[{self.labels[item]}] item {item}" for item in items]
+        return fig.Grid("layers", "Reconstructions by item and layer", note, columns, rows)
+
+    def intensities(self, item: int) -> fig.Grid:
+        """Return histograms of the values of an item and its reconstructions (fig. 10)."""
+        original = self.artifact.read("original", item)
+        largest = float(np.abs(original).max()) or 1.0
+        edges = np.linspace(-largest, largest, BINS)
+        rows = []
+        for number, method in enumerate(self.methods):
+            restored = [
+                self.artifact.read("reconstruction", (number, at, item))
+                for at in range(len(self.layers))
+            ]
+            cells = [_histogram(values, edges) for values in [original, *restored]]
+            rows.append(fig.Row(method, cells))
+        note = (
+            f"Values of item {item}, [{self.labels[item]}], and of its reconstructions; those "
+            "beyond the original's largest count at the ends, counts are logarithmic (Churchman "
+            "2015, fig. 10)."
+        )
+        return fig.Grid("intensity", "Intensities", note, self.columns, rows)
+
+    def original(self, item: int) -> fig.Cell:
+        """Return the picture of what was put in."""
+        return self._cell("original", "waveform_original", item, f"original, item {item}")
+
+    def restored(self, method: int, layer: int, item: int) -> fig.Cell:
+        """Return the picture of one reconstruction."""
+        alt = f"{self.methods[method]}, layer {self.numbers[layer]}, item {item}"
+        return self._cell("reconstruction", "waveform", (method, layer, item), alt)
+
+    def _cell(self, name: str, waveform: str, at: int | tuple[int, ...], alt: str) -> fig.Cell:
+        values = self.artifact.read(name, at)
+        sound = sound_in(self.artifact, waveform, at)
+        if values.shape[1] > 1:
+            return self.style.picture(values, sound, alt)
+        time = self.style.time
+        across = np.linspace(time.low, time.high, values.size)
+        return fig.curve(values.ravel(), across, time.label, "value", sound=sound, alt=alt)
+
+
+def _histogram(values: fig.Values, edges: fig.Values) -> fig.Chart:
+    counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
+    line = fig.Line("", edges, np.append(counts, 0))
+    return fig.Chart([line], "value", "values", steps=True, logarithmic=True)
+
+
+def _best(scores: Sequence[Scores], methods: Sequence[str]) -> int:
+    """Return the method with the highest mean score over the layers."""
+    measure = "mxcorr" if np.isfinite(_column(scores, "mxcorr")).any() else "mxcorr2"
+    means = [
+        np.mean(_column([row for row in scores if row["method"] == method], measure))
+        for method in methods
+    ]
+    return int(np.nanargmax(means)) if np.isfinite(means).any() else 0
+
+
+def _score_curves(scores: Sequence[Scores], methods: Sequence[str]) -> fig.Plot:
+    """Return curves of each measure over the layers, one a method (Churchman 2015, fig. 9)."""
+    charts = []
+    ceiling = [row for row in scores if row["method"] == "round trip"]
+    for measure, label in MEASURES.items():
+        if np.isnan(_column(scores, measure)).all():
+            continue
+        lines = []
+        for method in methods:
+            rows = [row for row in scores if row["method"] == method]
+            low, high = _column(rows, f"{measure}_low"), _column(rows, f"{measure}_high")
+            band = (None, None) if np.isnan(low).all() else (low, high)
+            layer = _column(rows, "layer")
+            lines.append(fig.Line(method, layer, _column(rows, measure), *band, points=True))
+        rules = {}
+        if measure == "mxcorr" and ceiling:
+            rules = {
+                "average waveform": float(_column(ceiling, "threshold")[0]),
+                "round trip": float(_column(ceiling, measure)[0]),
+            }
+        charts.append(fig.Chart(lines, "layer", label, rules, alt=f"{label} by layer"))
+    note = (
+        "Means over all items (Churchman 2015, fig. 9 and sec. 7.1); of mxcorr with its 95 % "
+        "bootstrap interval, the threshold of the average waveform, and the round trip of the "
+        "representation itself."
+    )
+    return fig.Plot("scores", "Scores by layer", note, charts)
+
+
+def _column(rows: Sequence[Scores], name: str) -> fig.Values:
+    """Return a column of numbers, NaN where there is none."""
+    return np.array([row.get(name) for row in rows], dtype=np.float64)
+
+
+def _score_table(scores: Sequence[Scores]) -> fig.Table:
+    kept = [
+        name
+        for name in scores[0]
+        if name not in ("artifact", "input") and any(row[name] is not None for row in scores)
+    ]
+    rows = [[row[name] for name in kept] for row in scores]
+    note = "What `speechscope score` prints."
+    return fig.Table("scores-table", "Scores in figures", note, kept, rows, closed=True)

@@ -1,0 +1,178 @@
+"""The chapter of ``relevance.zarr``: what each answer rests on, seen and heard."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from speechscope.corpus.store import Corpus
+from speechscope.registry import CHAPTERS
+from speechscope.relevance.sound import relevance_sounds
+from speechscope.report import figures as fig
+from speechscope.report.chapters import corpus_of, shown_items
+from speechscope.report.pictures import DECIBELS, decibels, sounds, style_of, waveform_picture
+from speechscope.store.artifact import Artifact
+
+if TYPE_CHECKING:
+    from speechscope.stages.report import Report
+
+CELLS = 400
+"""Pictures at most (chosen: about 5 MB with their sounds)."""
+LABEL = "relevance, of the picture's 99th percentile"
+TOP = 99.0
+"""Percentile of the magnitudes that has the full colour: a few values are far above the rest."""
+
+
+@CHAPTERS.register("relevance")
+def chapter(path: Path, settings: "Report") -> fig.Chapter:
+    """Return the chapter: relevance over its input, of waveforms also its spectrum.
+
+    Raises
+    ------
+    ArtifactError
+        The artifact is damaged.
+    UsageProblem
+        An item asked for is not in it.
+    """
+    artifact = Artifact(path, "relevance")
+    left_out: list[str] = []
+    missing = "units and sounds of the inputs"
+    corpus = corpus_of(settings, path, artifact.record, left_out, missing)
+    drawn = _Items(artifact, corpus)
+    config, layer = artifact.record["config"], drawn.layer
+    count = int(artifact.array("input").shape[0])
+    most = max(1, CELLS // (1 + 2 * len(drawn.methods)))
+    shown = shown_items(settings, path, count)[:most]
+    facts = {
+        "items": f"{count:,}",
+        "methods": ", ".join(drawn.methods),
+        "explained": f"the score of the class {config.get('target', 'predicted')}"
+        + (f", at what enters {layer}" if layer else ""),
+    }
+    over = "Over the input in grey; blue speaks against the class, red for it. "
+    note = (
+        f"{len(shown)} of {count:,} items, named by class and answer. "
+        f"{'Summed over maps. ' if layer else over}"
+        "The player beside relevance sounds the input weighted by it, or the relevance signal "
+        "itself of a waveform (Krug 2018, fig. 2; Muckenhirn 2019, sec. 4.3)."
+    )
+    numbers = range(len(drawn.methods))
+    rows = [
+        fig.Row(drawn.name(item), [drawn.input(item), *(drawn.relevance(n, item) for n in numbers)])
+        for item in shown
+    ]
+    columns = ["input", *drawn.methods]
+    figures: list[fig.Figure] = [fig.Grid("overlays", "Relevance", note, columns, rows)]
+    if "spectral_relevance" in artifact:
+        rows = [
+            fig.Row(
+                drawn.name(item), [drawn.input(item), *(drawn.spectrum(n, item) for n in numbers)]
+            )
+            for item in shown
+        ]
+        note = (
+            f"{len(shown)} items: short-time spectra of the inputs, and magnitudes of relevance by "
+            "frequency (Muckenhirn 2019, eq. 4)."
+        )
+        figures.append(fig.Grid("spectra", "Spectra of relevance", note, columns, rows))
+    figures.append(_answers(artifact, shown))
+    return fig.Chapter(str(path), "relevance", facts, figures, left_out)
+
+
+class _Items:
+    """Items of a relevance artifact as pictures."""
+
+    def __init__(self, artifact: Artifact, corpus: Corpus | None) -> None:
+        self.artifact, self.corpus = artifact, corpus
+        self.methods = artifact.flags("method")
+        self.layer = artifact.record["config"].get("layer")
+        self.waveform = artifact.array("input").ndim == 2
+        self.style = style_of(artifact, corpus)
+        self.rate = 16000 if corpus is None else int(corpus.config["rate"])
+        names, classes = artifact.flags("label"), artifact.flags("target")
+        self._names = [names[k] for k in artifact.read("label")]
+        self._answers = [classes[k] for k in artifact.read("predicted")]
+
+    def name(self, item: int) -> str:
+        """Return an item's class, and what was answered where that is another."""
+        said, answered = self._names[item], self._answers[item]
+        return f"[{said}]" if said == answered else f"[{said}] heard as [{answered}]"
+
+    def input(self, item: int) -> fig.Picture:
+        """Return the picture of an input."""
+        values = self.artifact.read("input", item)
+        if self.waveform:
+            return waveform_picture(values, self.rate, f"input {item}")
+        sound = None
+        if self.corpus is not None and self.corpus.unit != "utterance":
+            (sound,) = sounds(self.corpus, self.artifact.read("item_index", slice(item, item + 1)))
+        return self.style.picture(values, sound, f"input {item}")
+
+    def relevance(self, method: int, item: int) -> fig.Cell:
+        """Return the relevance of an item, over its input."""
+        values = self.artifact.read("relevance", (method, item))
+        given = self.artifact.read("input", item)
+        alt = f"{self.methods[method]}, item {item}"
+        if self.layer:
+            return _inner(values, alt)
+        if self.waveform:
+            time = np.arange(len(values)) * 1e3 / self.rate
+            lines = [
+                fig.Line(name, time, signal / (float(np.abs(signal).max()) or 1.0))
+                for name, signal in (("input", given), ("relevance", values))
+            ]
+            sound = fig.Sound(values, self.rate)
+            return fig.Chart(lines, "time [ms]", "of the largest", sound=sound, alt=alt)
+        picture = _signed(values.sum(axis=0), self.style.time, self.style.frequency, alt)
+        return replace(picture, under=self.style.grey(given), sound=self._weighted(given, values))
+
+    def _weighted(self, given: fig.Values, values: fig.Values) -> fig.Sound | None:
+        """Return what one hears of an input (C, F, T) weighted by its relevance."""
+        if self.corpus is None or self.corpus.unit != "segment" or not self.corpus.invertible:
+            return None
+        return fig.Sound(relevance_sounds(self.corpus, given[None], values[None])[0], self.rate)
+
+    def spectrum(self, method: int, item: int) -> fig.Picture:
+        """Return the short-time spectrum of the relevance of a waveform."""
+        frequency = fig.axis_of("frequency", "Hz", self.artifact.read("frequency"))
+        time = fig.axis_of("time", "ms", self.artifact.read("frame") * 1e3)
+        scale = replace(DECIBELS, label="relevance below the picture's largest [dB]")
+        levels = decibels(self.artifact.read("spectral_relevance", (method, item)))
+        sound = fig.Sound(self.artifact.read("relevance", (method, item)), self.rate)
+        alt = f"{self.methods[method]}, item {item}, spectrum"
+        return fig.Picture(levels, time, frequency, scale, sound, alt)
+
+
+def _signed(values: fig.Values, x: fig.Axis, y: fig.Axis, alt: str) -> fig.Picture:
+    size = np.abs(values)
+    largest = float(np.percentile(size, TOP)) or float(size.max())
+    return fig.signed(values, x, y, LABEL, largest=largest, alt=alt)
+
+
+def _inner(values: fig.Values, alt: str) -> fig.Cell:
+    """Return relevance of what enters a layer: of maps their sum, of units one value each."""
+    summed = values.sum(axis=0) if values.ndim == 3 else values
+    if values.ndim == 3 and values.shape[1] > 1:
+        rows, columns = summed.shape
+        return _signed(summed, fig.Axis("frame", "", 0, columns), fig.Axis("bin", "", 0, rows), alt)
+    at = np.arange(summed.size, dtype=np.float64)
+    return fig.curve(summed.ravel(), at, "unit", "relevance", alt=alt)
+
+
+def _answers(artifact: Artifact, shown: list[int]) -> fig.Table:
+    labels, classes = artifact.flags("label"), artifact.flags("target")
+    label, target = artifact.read("label"), artifact.read("target")
+    predicted, score = artifact.read("predicted"), artifact.read("score")
+    rows = [
+        [item, labels[label[item]], classes[predicted[item]], classes[target[item]],
+         float(score[item])]
+        for item in shown
+    ]  # fmt: skip
+    right = [labels[a] == classes[b] for a, b in zip(label, predicted, strict=True)]
+    note = (
+        f"The score of the class explained is before softmax. Of all {len(right):,} items "
+        f"{100 * float(np.mean(right)):.1f} % were answered right."
+    )
+    headings = ("item", "said", "answered", "explained", "score")
+    return fig.Table("answers", "Answers", note, headings, rows, closed=True)

@@ -1,0 +1,234 @@
+"""How items of a corpus are seen and heard: levels in decibels, axes in Hz and ms, waveforms."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from speechscope.corpus import store
+from speechscope.corpus.store import Corpus
+from speechscope.corpus.units import Indices, stretches
+from speechscope.corpus.utterances import SPLITS
+from speechscope.features.gammatone import COMPRESSION
+from speechscope.features.representations import SCOPES
+from speechscope.features.stft import Stft
+from speechscope.report.figures import SECONDS, Axis, Picture, Scale, Sound, Values, axis_of
+from speechscope.store.artifact import Artifact
+
+RANGE_DB = 60.0
+"""What is softer than this below the loudest point is drawn as silence (chosen)."""
+DECIBELS = Scale("level below the picture's loudest point [dB]", -RANGE_DB, 0.0)
+DEVIATIONS = Scale("value, z-normalised [standard deviations]", -2.0, 3.0)
+SHARES = Scale("value, of the picture's largest", -1.0, 1.0, "diverging")
+WINDOW, HOP, POINTS = 0.025, 0.005, 512
+"""Of the spectrograms of waveforms: frames of 25 ms every 5 ms [s], and samples (chosen)."""
+
+POWER = {
+    "real": 1.0,
+    "magnitude": 1.0,
+    "magnitude-phase": 1.0,
+    "complex": 1.0,
+    "sqrt-magnitude": 0.5,
+    "mel": 2.0,
+    "gammatone": COMPRESSION,
+}
+"""The power of the amplitude that a representation holds."""
+LOG_POWER = {"log-mel": 2.0, "log-magnitude": 1.0}
+"""The same of those that hold its natural logarithm."""
+
+
+def decibels(size: Values, power: float = 1.0) -> Values:
+    """Return levels below the largest magnitude [dB], no lower than `RANGE_DB` below it.
+
+    Parameters
+    ----------
+    size
+        Amplitudes to a power.
+    power
+        Of the amplitude.
+    """
+    magnitude = np.abs(size)
+    loudest = float(magnitude.max(initial=0.0))
+    if loudest == 0:
+        return np.full(size.shape, -RANGE_DB)
+    floor = 10 ** (-RANGE_DB / 20 * power) * loudest
+    levels: Values = 20 / power * np.log10(np.maximum(magnitude, floor) / loudest)
+    return levels
+
+
+@dataclass(frozen=True)
+class InputStyle:
+    """How inputs (channel, frequency, time) are drawn.
+
+    Parameters
+    ----------
+    features, normalize
+        Of the corpus.
+    frequency, time
+        The axes.
+    """
+
+    features: str
+    normalize: str
+    frequency: Axis
+    time: Axis
+
+    def picture(self, values: Values, sound: Sound | None = None, alt: str = "") -> Picture:
+        """Return the picture of one input; of several channels, the amplitude they make up."""
+        levels, scale = self.levels(values)
+        return Picture(levels, self.time, self.frequency, scale, sound, alt)
+
+    def levels(self, values: Values) -> tuple[Values, Scale]:
+        """Return the values (frequency, time) that are drawn of one input, and their scale."""
+        size = np.hypot(*values[:2]) if self.features == "complex" else values[0]
+        if self.normalize in SCOPES:
+            return size, DEVIATIONS
+        if self.features in LOG_POWER:
+            levels = size * (20 / np.log(10) / LOG_POWER[self.features])
+            return np.maximum(levels - levels.max(initial=-np.inf), -RANGE_DB), DECIBELS
+        if self.features in POWER:
+            return decibels(size, POWER[self.features]), DECIBELS
+        return size / (np.abs(size).max(initial=0.0) or 1.0), SHARES
+
+    def grey(self, values: Values) -> Values:
+        """Return the drawn values of one input from 0 to 1, as what other values lie on."""
+        levels, scale = self.levels(values)
+        grey: Values = np.clip((levels - scale.low) / (scale.high - scale.low), 0, 1)
+        return grey
+
+
+def axes_of(artifact: Artifact, rows: float = 1.0, columns: float = 1.0) -> tuple[Axis, Axis]:
+    """Return the frequency and the time axis of an artifact; where it has none, rows or frames."""
+    frequency, time = Axis("bin", "", 0.0, rows), Axis("frame", "", 0.0, columns)
+    if "frequency" in artifact:
+        hertz = artifact.attributes("frequency").get("units", "Hz") == "Hz"
+        name, units = ("frequency", "Hz") if hertz else ("coefficient", "")
+        frequency = axis_of(name, units, artifact.read("frequency"))
+    if "time" in artifact:
+        time = axis_of("time", "ms", artifact.read("time") * 1e3)
+    return frequency, time
+
+
+def style_of(artifact: Artifact, corpus: Corpus | None) -> InputStyle:
+    """Return how the inputs in an artifact are drawn.
+
+    Parameters
+    ----------
+    artifact
+        With the coordinates ``frequency`` and ``time`` of its inputs.
+    corpus
+        The one they are from; None where it is not there: amplitudes are assumed.
+    """
+    made: Mapping[str, Any] = {} if corpus is None else corpus.config
+    features, normalize = made.get("features", "real"), made.get("normalize", "none")
+    return InputStyle(str(features), str(normalize), *axes_of(artifact))
+
+
+def hop(corpus: Corpus) -> float:
+    """Return the time from frame to frame [s]."""
+    config = corpus.config
+    return (int(config["window"]) - int(config["overlap"])) / int(config["rate"])
+
+
+def waveform_picture(samples: Values, rate: int, alt: str = "") -> Picture:
+    """Return the spectrogram of a waveform (n,), no longer than what is heard of it."""
+    heard = np.asarray(samples[: int(SECONDS * rate)], dtype=np.float32)
+    window = round(WINDOW * rate)
+    if len(heard) < window:
+        heard = np.pad(heard, (0, window - len(heard)))
+    stft = Stft(len(heard), window, window - round(HOP * rate), POINTS, rate)
+    frequency = axis_of("frequency", "Hz", stft.frequencies)
+    style = InputStyle("magnitude", "none", frequency, axis_of("time", "ms", stft.times * 1e3))
+    return style.picture(stft.magnitude(heard[None]), Sound(heard, rate), alt)
+
+
+def sound_in(artifact: Artifact, name: str, at: int | tuple[int, ...]) -> Sound | None:
+    """Return a waveform of an artifact; None where it has none."""
+    if name not in artifact:
+        return None
+    rate = int(artifact.attributes(name)["sampling_frequency"])
+    return Sound(artifact.read(name, at), rate)
+
+
+def sounds(corpus: Corpus, items: Indices) -> list[Sound]:
+    """Return what one hears of items of a corpus, one each.
+
+    A segment or window is heard as it is, a frame with its context, an utterance from its start.
+    """
+    rate = int(corpus.config["rate"])
+    starts, stops = _samples(corpus, np.asarray(items, dtype=np.int64))
+    stops = np.minimum(stops, starts + int(SECONDS * rate))
+    heard = [Sound(np.zeros(1), rate)] * len(items)
+    for row, samples in stretches(corpus.artifact, starts, stops):
+        heard[row] = Sound(np.array(samples), rate)
+    return heard
+
+
+def _samples(corpus: Corpus, items: Indices) -> tuple[Indices, Indices]:
+    """Return the samples [start, stop) of the waveform that items are heard by."""
+    edges = corpus.artifact.read("waveform_offset")
+    if corpus.unit in ("segment", "utterance"):
+        return edges[items], edges[items + 1]
+    utterance = corpus.artifact.read("utterance")[items]
+    first, last = edges[utterance], edges[utterance + 1]
+    start = first + corpus.artifact.read("start")[items]
+    stop = first + corpus.artifact.read("stop")[items]
+    if corpus.unit == "frame":
+        config = corpus.config
+        around = int(config["context"]) // 2 * (int(config["window"]) - int(config["overlap"]))
+        start, stop = start - around, stop + around
+    return np.maximum(start, first), np.minimum(stop, last)
+
+
+def pictures(corpus: Corpus, items: Indices, said: Sequence[str]) -> list[Picture]:
+    """Return what one sees, and hears, of items of a corpus, one each, described by `said`."""
+    heard = sounds(corpus, items)
+    if corpus.unit == "window":
+        return [
+            waveform_picture(sound.samples, sound.rate, alt)
+            for sound, alt in zip(heard, said, strict=True)
+        ]
+    style = style_of(corpus.artifact, corpus)
+    inputs: Sequence[Values]
+    if corpus.unit == "utterance":
+        step = hop(corpus)
+        inputs = [v[..., : int(SECONDS / step)] for v in corpus.utterance_inputs(items)]
+        ends = [1e3 * step * values.shape[-1] for values in inputs]
+        styles = [replace(style, time=Axis("time", "ms", 0.0, end)) for end in ends]
+    else:
+        inputs = list(corpus.view.read(np.asarray(items, dtype=np.int64)))
+        styles = [style] * len(inputs)
+    drawn = zip(styles, inputs, heard, said, strict=True)
+    return [style.picture(values, sound, alt) for style, values, sound, alt in drawn]
+
+
+def spread(values: Sequence[int] | NDArray[np.integer], most: int) -> list[int]:
+    """Return up to `most` of some values, evenly spread over them, in order."""
+    if len(values) <= most:
+        return [int(value) for value in values]
+    places = np.linspace(0, len(values) - 1, most).round().astype(int)
+    return [int(values[place]) for place in places]
+
+
+def example_items(corpus: Corpus, most: int) -> NDArray[np.int64]:
+    """Return up to `most` items of as many classes, of the test split where there is one."""
+    for split in ("test", "dev", "train"):
+        if (corpus.splits == SPLITS.index(split)).any():
+            labelled = "label" in corpus.artifact
+            items = store.per_class(corpus, split, 1, 0) if labelled else corpus.items(split)
+            return np.array(spread(items, most), dtype=np.int64)
+    return np.empty(0, dtype=np.int64)
+
+
+def names_of(corpus: Corpus, items: Indices) -> list[str]:
+    """Return what each item is in words: its class and recording, or what is said in it."""
+    utterances = corpus.names("utterance")
+    recordings = [utterances[number] for number in corpus.artifact.read("utterance")[items]]
+    if "label" in corpus.artifact:
+        said = [f"[{corpus.classes[label]}]" for label in corpus.labels[items]]
+    else:
+        texts = ("".join(corpus.classes[k] for k in text) for text in corpus.letters(items))
+        said = [f"“{text.replace('|', ' ')}”" for text in texts]
+    return [f"{text} of {recording}" for text, recording in zip(said, recordings, strict=True)]
