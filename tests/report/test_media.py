@@ -7,7 +7,9 @@ import pytest
 import soundfile
 from matplotlib import image
 
-from speechscope.report.media import SECONDS, address, png, wav
+from speechscope.report.figures import SECONDS, Sound
+from speechscope.report.page import wav
+from speechscope.report.svg import address, png
 
 
 def test_a_palette_picture_is_what_matplotlib_reads() -> None:
@@ -26,7 +28,7 @@ def test_a_colour_picture_is_what_matplotlib_reads() -> None:
 
 def test_a_sound_is_scaled_cut_and_of_16_bits() -> None:
     samples = 1e-3 * np.sin(np.arange(8000 * 6) / 7)
-    content = wav(samples, 8000)
+    content = wav(Sound(samples, 8000))
     info = soundfile.info(io.BytesIO(content))
     assert (info.samplerate, info.channels, info.subtype) == (8000, 1, "PCM_16")
     found, _ = soundfile.read(io.BytesIO(content))
@@ -37,7 +39,7 @@ def test_a_sound_is_scaled_cut_and_of_16_bits() -> None:
 
 def test_silence_and_nan_are_silent() -> None:
     for samples in (np.zeros(10), np.full(10, np.nan), np.zeros(0)):
-        found, _ = soundfile.read(io.BytesIO(wav(samples, 16000)))
+        found, _ = soundfile.read(io.BytesIO(wav(Sound(samples, 16000))))
         assert not found.any()
 
 

@@ -14,8 +14,6 @@ from reports import HOSTILE, Page, content
 from speechscope.cli import run
 from speechscope.report.colours import levels
 from speechscope.store.artifact import Artifact
-from speechscope.store.record import new_record
-from speechscope.store.writer import create_artifact
 
 FIGURES = {
     "corpus.zarr": ["classes", "examples", "round-trip"],
@@ -254,17 +252,6 @@ def test_a_damaged_artifact_is_refused_in_one_line(
         err = capsys.readouterr().err
         assert name in err and err.count("\n") == 1
         assert not Path("report.html").exists()
-
-
-def test_a_kind_without_a_report_is_named(
-    workdir: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    record = new_record("widget", config={}, seed=0, device="cpu")
-    with create_artifact(Path("x.zarr"), "test", record, force=False) as writer:
-        writer.put("a", np.zeros(3), ("b",))
-    assert run(["report", "x.zarr"]) == 2
-    err = capsys.readouterr().err
-    assert "x.zarr is a widget; report takes corpus, model" in err and err.count("\n") == 1
 
 
 def test_a_parent_that_is_gone_leaves_its_part_out(

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from speechscope.features.mel import centres
-from speechscope.report.axes import ticks
-from speechscope.report.figures import Axis, axis_of
+from speechscope.report.figures import Axis, axis_of, ticks
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,14 @@ import pytest
 from speechscope.corpus.store import Corpus
 from speechscope.features.stft import centre
 from speechscope.report.figures import Axis
-from speechscope.report.look import DECIBELS, DEVIATIONS, Look, heard, pictures, waveform_picture
+from speechscope.report.pictures import (
+    DECIBELS,
+    DEVIATIONS,
+    InputStyle,
+    pictures,
+    sounds,
+    waveform_picture,
+)
 
 AMPLITUDE = np.array([[1.0, 0.1], [0.01, 1e-5]])  # 0, −20, −40 and −100 dB
 LEVELS = np.array([[0.0, -20.0], [-40.0, -60.0]])
@@ -30,24 +37,24 @@ LEVELS = np.array([[0.0, -20.0], [-40.0, -60.0]])
     ],
 )
 def test_levels_are_those_of_the_amplitude(features: str, values: np.ndarray) -> None:
-    look = Look(features, "none", Axis("frequency"), Axis("time"))
-    found, scale = look.levels(7 * values[None] if "log" not in features else values[None])
+    style = InputStyle(features, "none", Axis("frequency"), Axis("time"))
+    found, scale = style.levels(7 * values[None] if "log" not in features else values[None])
     np.testing.assert_allclose(found, LEVELS, atol=1e-9)
     assert scale == DECIBELS
 
 
 def test_complex_values_are_drawn_by_their_modulus_and_z_values_as_they_are() -> None:
-    look = Look("complex", "none", Axis("frequency"), Axis("time"))
-    found, _ = look.levels(np.stack([0.6 * AMPLITUDE, -0.8 * AMPLITUDE]))
+    style = InputStyle("complex", "none", Axis("frequency"), Axis("time"))
+    found, _ = style.levels(np.stack([0.6 * AMPLITUDE, -0.8 * AMPLITUDE]))
     np.testing.assert_allclose(found, LEVELS, atol=1e-9)
-    found, scale = replace(look, normalize="band").levels(AMPLITUDE[None].repeat(2, 0))
+    found, scale = replace(style, normalize="band").levels(AMPLITUDE[None].repeat(2, 0))
     assert scale == DEVIATIONS and (found == np.hypot(AMPLITUDE, AMPLITUDE)).all()
 
 
 def test_silence_is_the_floor() -> None:
-    look = Look("real", "none", Axis("frequency"), Axis("time"))
-    assert (look.levels(np.zeros((1, 3, 2)))[0] == -60).all()
-    assert (look.grey(np.zeros((1, 3, 2))) == 0).all()
+    style = InputStyle("real", "none", Axis("frequency"), Axis("time"))
+    assert (style.levels(np.zeros((1, 3, 2)))[0] == -60).all()
+    assert (style.grey(np.zeros((1, 3, 2))) == 0).all()
 
 
 def prepared(tmp_path: Path, unit: str) -> Corpus:
@@ -66,7 +73,7 @@ def prepared(tmp_path: Path, unit: str) -> Corpus:
 def test_a_segment_sounds_as_it_was_cut(tmp_path: Path) -> None:
     corpus = prepared(tmp_path, "segment")
     items = np.array([3, 1])
-    for sound, padded in zip(heard(corpus, items), corpus.waveforms(items), strict=True):
+    for sound, padded in zip(sounds(corpus, items), corpus.waveforms(items), strict=True):
         assert 0 < len(sound.samples) <= 2554 and sound.rate == 16000
         np.testing.assert_array_equal(centre(sound.samples, 2554), padded)
 
@@ -75,7 +82,7 @@ def test_a_frame_sounds_with_its_context(tmp_path: Path) -> None:
     corpus = prepared(tmp_path, "frame")
     wave = corpus.artifact.read("waveform")
     item = np.array([20])
-    (sound,) = heard(corpus, item)
+    (sound,) = sounds(corpus, item)
     utterance = corpus.artifact.read("utterance")[20]
     first = corpus.artifact.read("waveform_offset")[utterance]
     start = first + corpus.artifact.read("start")[20]
@@ -89,7 +96,7 @@ def test_a_frame_sounds_with_its_context(tmp_path: Path) -> None:
 def test_a_window_sounds_as_the_network_gets_it(tmp_path: Path) -> None:
     corpus = prepared(tmp_path, "window")
     items = np.arange(30, 33)
-    for sound, given in zip(heard(corpus, items), corpus.view.read(items), strict=True):
+    for sound, given in zip(sounds(corpus, items), corpus.view.read(items), strict=True):
         np.testing.assert_array_equal(sound.samples, given[0, 0])
 
 
