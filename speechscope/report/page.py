@@ -12,20 +12,7 @@ from markupsafe import Markup
 
 from speechscope import __version__
 from speechscope.report import colours, svg
-from speechscope.report.figures import (
-    SECONDS,
-    Chapter,
-    Chart,
-    Cloud,
-    Figure,
-    Gallery,
-    Grid,
-    Matrix,
-    Picture,
-    Plane,
-    Scale,
-    Sound,
-)
+from speechscope.report import figures as fig
 from speechscope.store.staging import staged
 from speechscope.store.wav import PEAK
 
@@ -33,7 +20,7 @@ FILES = "page_files"
 """The folder of the template, the style and the scripts, beside this module."""
 
 
-def write_page(chapters: Sequence[Chapter], path: Path, examples: int, *, force: bool) -> int:
+def write_page(chapters: Sequence[fig.Chapter], path: Path, examples: int, *, force: bool) -> int:
     """Write the page and return its size [bytes].
 
     Raises
@@ -47,7 +34,7 @@ def write_page(chapters: Sequence[Chapter], path: Path, examples: int, *, force:
     return len(content)
 
 
-def page(chapters: Sequence[Chapter], examples: int) -> str:
+def page(chapters: Sequence[fig.Chapter], examples: int) -> str:
     """Return the page; the same chapters give the same text.
 
     Everything an artifact brings, such as the names of classes, is escaped, and the page's own
@@ -76,9 +63,11 @@ def page(chapters: Sequence[Chapter], examples: int) -> str:
         swatch=lambda number: Markup(svg.swatch(number)),
         wav=_sound,
         ramp=_ramp,
-        share_ramp=lambda _: _ramp(Scale("", 0.0, 1.0)),
+        share_ramp=lambda _: _ramp(fig.Scale("", 0.0, 1.0)),
         scales=_scales,
-        first_chart=lambda shown: next((c for c in _cells(shown) if isinstance(c, Chart)), None),
+        first_chart=lambda shown: next(
+            (c for c in _cells(shown) if isinstance(c, fig.Chart)), None
+        ),
         matrix_data=_matrix_data,
         cloud_data=_cloud_data,
         kind=lambda figure: type(figure).__name__,
@@ -89,8 +78,8 @@ def page(chapters: Sequence[Chapter], examples: int) -> str:
         (folder / name).read_text("utf-8") for name in ("style.css", "report.js", "cloud.js")
     )
     said = (
-        f"At most {examples} items a figure (--examples), {SECONDS:g} s of each sound; sounds are "
-        "brought to one level. The page needs no network."
+        f"At most {examples} items a figure (--examples), {fig.SECONDS:g} s of each sound; sounds "
+        "are brought to one level. The page needs no network."
     )
     return environment.get_template("report.html.jinja").render(
         title="speechscope: " + ", ".join(Path(chapter.title).name for chapter in chapters),
@@ -102,7 +91,7 @@ def page(chapters: Sequence[Chapter], examples: int) -> str:
     )
 
 
-def wav(sound: Sound) -> bytes:
+def wav(sound: fig.Sound) -> bytes:
     """Return a WAV file of 16 bits and one channel, no longer than `SECONDS`.
 
     The largest sample is `speechscope.store.wav.PEAK`: what is reconstructed from deep layers, and
@@ -110,7 +99,7 @@ def wav(sound: Sound) -> bytes:
     """
     import soundfile
 
-    samples = np.asarray(sound.samples, dtype=np.float64)[: int(SECONDS * sound.rate)]
+    samples = np.asarray(sound.samples, dtype=np.float64)[: int(fig.SECONDS * sound.rate)]
     heard = np.nan_to_num(samples)
     loudest = float(np.abs(heard).max(initial=0.0))
     scaled = heard * (PEAK / loudest) if loudest > 0 else heard
@@ -119,29 +108,31 @@ def wav(sound: Sound) -> bytes:
     return file.getvalue()
 
 
-def _sound(sound: Sound) -> str:
+def _sound(sound: fig.Sound) -> str:
     return svg.address(wav(sound), "audio/wav")
 
 
-def _ramp(scale: Scale) -> str:
+def _ramp(scale: fig.Scale) -> str:
     return svg.image(np.linspace(scale.low, scale.high, colours.LEVELS)[None], scale)
 
 
-def _cells(figure: Figure) -> Iterator[Any]:
-    if isinstance(figure, Grid):
+def _cells(figure: fig.Figure) -> Iterator[Any]:
+    if isinstance(figure, fig.Grid):
         yield from (cell for row in figure.rows for cell in row.cells)
-    elif isinstance(figure, Gallery):
+    elif isinstance(figure, fig.Gallery):
         yield from (cell for _, cell in figure.cells)
-    elif isinstance(figure, Plane):
+    elif isinstance(figure, fig.Plane):
         yield from (cell for _, cell, _, _ in figure.places)
 
 
-def _scales(figure: Figure) -> list[Scale]:
+def _scales(figure: fig.Figure) -> list[fig.Scale]:
     """Return the scales of a figure's pictures, each once."""
-    return list(dict.fromkeys(cell.scale for cell in _cells(figure) if isinstance(cell, Picture)))
+    return list(
+        dict.fromkeys(cell.scale for cell in _cells(figure) if isinstance(cell, fig.Picture))
+    )
 
 
-def _matrix_data(figure: Matrix) -> dict[str, Any]:
+def _matrix_data(figure: fig.Matrix) -> dict[str, Any]:
     return {
         "row": figure.row,
         "column": figure.column,
@@ -151,7 +142,7 @@ def _matrix_data(figure: Matrix) -> dict[str, Any]:
     }
 
 
-def _cloud_data(figure: Cloud) -> dict[str, Any]:
+def _cloud_data(figure: fig.Cloud) -> dict[str, Any]:
     """Return the points as the script reads them: coordinates as little-endian float32."""
     views = [
         base64.b64encode(np.ascontiguousarray(view, dtype="<f4").tobytes()).decode("ascii")

@@ -8,24 +8,7 @@ import numpy as np
 
 from speechscope.errors import SpeechscopeError, UsageProblem
 from speechscope.report import colours
-from speechscope.report.figures import (
-    Axis,
-    Bars,
-    Cell,
-    Chapter,
-    Chart,
-    Cloud,
-    Figure,
-    Gallery,
-    Grid,
-    Matrix,
-    Picture,
-    Plane,
-    Plot,
-    Scale,
-    Table,
-    ticks,
-)
+from speechscope.report import figures as fig
 from speechscope.store.staging import staged
 
 DPI = 200
@@ -34,12 +17,13 @@ ACROSS = 6
 """Pictures beside each other where a page would wrap them (chosen)."""
 INCH = (1.45, 1.15)
 """Width and height of a small picture [inch]."""
+Size = tuple[float, float]
 MARK = ".speechscope"
 """In a folder of figures: it may be replaced."""
 
 
 def write_figures(
-    chapters: Sequence[Chapter], path: Path, file_format: str, *, force: bool
+    chapters: Sequence[fig.Chapter], path: Path, file_format: str, *, force: bool
 ) -> list[str]:
     """Write every figure into a folder, or the only one into a file; return their names.
 
@@ -71,12 +55,12 @@ def write_figures(
     return [f"{stem}.{file_format}" for stem in figures]
 
 
-def _by_stem(chapters: Sequence[Chapter]) -> dict[str, Figure]:
+def _by_stem(chapters: Sequence[fig.Chapter]) -> dict[str, fig.Figure]:
     """Return the figures that can be drawn, all but tables, by the stem of each one's file."""
-    figures: dict[str, Figure] = {}
+    figures: dict[str, fig.Figure] = {}
     for chapter in chapters:
         base = Path(chapter.title).stem or chapter.kind
-        shown = [figure for figure in chapter.figures if not isinstance(figure, Table)]
+        shown = [figure for figure in chapter.figures if not isinstance(figure, fig.Table)]
         number, prefix = 1, base
         while any(f"{prefix}-{figure.name}" in figures for figure in shown):
             number += 1
@@ -85,7 +69,7 @@ def _by_stem(chapters: Sequence[Chapter]) -> dict[str, Figure]:
     return figures
 
 
-def draw(figure: Figure, output: Path, file_format: str) -> None:
+def draw(figure: fig.Figure, output: Path, file_format: str) -> None:
     """Draw one figure into a file; the same figure gives the same bytes.
 
     Raises
@@ -99,14 +83,14 @@ def draw(figure: Figure, output: Path, file_format: str) -> None:
         raise SpeechscopeError(
             "drawing needs matplotlib; pip install 'speechscope[plot]'"
         ) from error
-    drawers: dict[type[Figure], Callable[[Any, Any], None]] = {
-        Grid: _grid,
-        Gallery: _gallery,
-        Plot: _plot,
-        Bars: _bars,
-        Matrix: _matrix,
-        Cloud: _cloud,
-        Plane: _plane,
+    drawers: dict[type[fig.Figure], Callable[[Any, Any], None]] = {
+        fig.Grid: _grid,
+        fig.Gallery: _gallery,
+        fig.Plot: _plot,
+        fig.Bars: _bars,
+        fig.Matrix: _matrix,
+        fig.Cloud: _cloud,
+        fig.Plane: _plane,
     }
     sheet = Sheet(layout="constrained")
     drawers[type(figure)](sheet, figure)
@@ -114,17 +98,17 @@ def draw(figure: Figure, output: Path, file_format: str) -> None:
     sheet.savefig(output, format=file_format, dpi=DPI, metadata=nothing[file_format])
 
 
-def _grid(sheet: Any, figure: Grid) -> None:
+def _grid(sheet: Any, figure: fig.Grid) -> None:
     rows, columns = max(1, len(figure.rows)), max(1, len(figure.columns))
     sheet.set_size_inches(INCH[0] * columns + 1.2, INCH[1] * rows + 0.7)
     all_axes = sheet.subplots(rows, columns, squeeze=False)
-    drawn: dict[Scale, Any] = {}
+    drawn: dict[fig.Scale, Any] = {}
     for number, (row, line) in enumerate(zip(figure.rows, all_axes, strict=False)):
         for at, (cell, axes) in enumerate(zip(row.cells, line, strict=True)):
             _cell(axes, cell, drawn, left=at == 0, below=number == len(figure.rows) - 1)
         first = row.cells[0] if row.cells else None
         label = "" if first is None else first.y
-        label = label.label if isinstance(label, Axis) else label
+        label = label.label if isinstance(label, fig.Axis) else label
         line[0].set_ylabel(f"{row.name}\n{label}".strip(), fontsize=6)
         if row.cells and first is None:  # an axis that is off has no label
             line[0].text(0.5, 0.5, row.name, ha="center", va="center", fontsize=7)
@@ -133,31 +117,43 @@ def _grid(sheet: Any, figure: Grid) -> None:
     _scales(sheet, all_axes, drawn)
 
 
-def _gallery(sheet: Any, figure: Gallery) -> None:
-    count = max(1, len(figure.cells))
-    columns = min(ACROSS, count)
-    rows = -(-count // columns)
-    sheet.set_size_inches(INCH[0] * columns + 1.2, (INCH[1] + 0.2) * rows + 0.5)
-    all_axes = sheet.subplots(rows, columns, squeeze=False)
-    drawn: dict[Scale, Any] = {}
-    for number, axes in enumerate(all_axes.flat):
-        name, cell = figure.cells[number] if number < len(figure.cells) else ("", None)
+def _panels(sheet: Any, count: int, across: int, size: Size, room: Size, **more: Any) -> Any:
+    """Return axes (rows, columns) of a size each for panels, those beyond `count` without a frame.
+
+    `room` is that of the whole besides; sizes are (width, height) [inch].
+    """
+    columns = max(1, min(across, count))
+    rows = -(-max(1, count) // columns)
+    sheet.set_size_inches(size[0] * columns + room[0], size[1] * rows + room[1])
+    panels = sheet.subplots(rows, columns, squeeze=False, **more)
+    for axes in panels.flat[count:]:
+        axes.set_axis_off()
+    return panels
+
+
+def _gallery(sheet: Any, figure: fig.Gallery) -> None:
+    size, room = (INCH[0], INCH[1] + 0.2), (1.2, 0.5)
+    panels = _panels(sheet, len(figure.cells), ACROSS, size, room)
+    drawn: dict[fig.Scale, Any] = {}
+    for axes, (name, cell) in zip(panels.flat, figure.cells, strict=False):
         _cell(axes, cell, drawn, left=True, below=True)
         axes.set_title(name, fontsize=5)
-    _scales(sheet, all_axes, drawn)
+    _scales(sheet, panels, drawn)
 
 
-def _cell(axes: Any, cell: Cell, drawn: dict[Scale, Any], *, left: bool, below: bool) -> None:
+def _cell(
+    axes: Any, cell: fig.Cell, drawn: dict[fig.Scale, Any], *, left: bool, below: bool
+) -> None:
     """Draw a cell, and enter a picture of its scale into `drawn`."""
     if cell is None:
         axes.set_axis_off()
         return
-    if isinstance(cell, Chart):
+    if isinstance(cell, fig.Chart):
         _chart(axes, cell, 6, left=left, below=below)
         return
     drawn[cell.scale] = _picture(axes, cell)
     for side, axis, shown in ((axes.xaxis, cell.x, below), (axes.yaxis, cell.y, left)):
-        marks = ticks(axis, 4)
+        marks = fig.ticks(axis, 4)
         side.set_ticks([axis.place(value) for value, _ in marks])
         side.set_ticklabels([text for _, text in marks] if shown else [], fontsize=6)
     axes.tick_params(length=2)
@@ -165,7 +161,7 @@ def _cell(axes: Any, cell: Cell, drawn: dict[Scale, Any], *, left: bool, below: 
         axes.set_xlabel(cell.x.label, fontsize=6)
 
 
-def _picture(axes: Any, shown: Picture) -> Any:
+def _picture(axes: Any, shown: fig.Picture) -> Any:
     """Draw a picture into axes that go from 0 to 1, its lowest row below."""
     extent = (0, 1, 0, 1)
     made = {"origin": "lower", "aspect": "auto", "extent": extent, "interpolation": "nearest"}
@@ -178,14 +174,14 @@ def _picture(axes: Any, shown: Picture) -> Any:
     return axes.imshow(shown.values, alpha=weight, **made, **_colours(shown.scale))
 
 
-def _colours(scale: Scale) -> dict[str, Any]:
+def _colours(scale: fig.Scale) -> dict[str, Any]:
     from matplotlib.colors import ListedColormap
 
     palette = ListedColormap(colours.palette(scale.palette) / 255)
     return {"cmap": palette, "vmin": scale.low, "vmax": scale.high}
 
 
-def _scales(sheet: Any, all_axes: Any, drawn: dict[Scale, Any]) -> None:
+def _scales(sheet: Any, all_axes: Any, drawn: dict[fig.Scale, Any]) -> None:
     """Add what the colours of each scale stand for."""
     for scale, picture in drawn.items():
         shrink = min(1.0, 3 / max(1, len(all_axes)))
@@ -200,20 +196,17 @@ def _scale(
     bar.ax.tick_params(labelsize=6)
 
 
-def _plot(sheet: Any, figure: Plot) -> None:
-    columns = min(2, max(1, len(figure.charts)))
-    rows = -(-max(1, len(figure.charts)) // columns)
-    sheet.set_size_inches(3.6 * columns, 2.7 * rows)
-    all_axes = list(sheet.subplots(rows, columns, squeeze=False).flat)
-    for axes, chart in zip(all_axes, figure.charts, strict=False):
+def _plot(sheet: Any, figure: fig.Plot) -> None:
+    panels = _panels(sheet, len(figure.charts), 2, (3.6, 2.7), (0, 0))
+    for axes, chart in zip(panels.flat, figure.charts, strict=False):
         _chart(axes, chart, 8)
         if len(chart.lines) > 1:
             axes.legend(fontsize=7, frameon=False)
-    for axes in all_axes[len(figure.charts) :]:
-        axes.set_axis_off()
 
 
-def _chart(axes: Any, chart: Chart, size: int, *, left: bool = True, below: bool = True) -> None:
+def _chart(
+    axes: Any, chart: fig.Chart, size: int, *, left: bool = True, below: bool = True
+) -> None:
     """Draw curves, labelled in letters of a size."""
     for number, line in enumerate(chart.lines):
         colour, dashes = colours.line(number)
@@ -240,7 +233,7 @@ def _chart(axes: Any, chart: Chart, size: int, *, left: bool = True, below: bool
         axes.set_ylabel(chart.y, fontsize=size)
 
 
-def _bars(sheet: Any, figure: Bars) -> None:
+def _bars(sheet: Any, figure: fig.Bars) -> None:
     sheet.set_size_inches(max(3.5, 0.16 * len(figure.categories) + 1.5), 2.8)
     axes = sheet.subplots()
     at, base = np.arange(len(figure.categories)), np.zeros(len(figure.categories))
@@ -258,12 +251,12 @@ def _bars(sheet: Any, figure: Bars) -> None:
         axes.legend(fontsize=7, frameon=False)
 
 
-def _matrix(sheet: Any, figure: Matrix) -> None:
+def _matrix(sheet: Any, figure: fig.Matrix) -> None:
     shares = figure.shares
     rows, columns = shares.shape
     sheet.set_size_inches(0.13 * columns + 1.8, 0.13 * rows + 1.2)
     axes = sheet.subplots()
-    drawn = axes.imshow(shares, **_colours(Scale("", 0.0, 1.0)))
+    drawn = axes.imshow(shares, **_colours(fig.Scale("", 0.0, 1.0)))
     axes.set_xticks(range(columns), figure.column_names, fontsize=5, rotation=90)
     axes.set_yticks(range(rows), figure.row_names, fontsize=5)
     axes.set_xlabel(figure.column, fontsize=8)
@@ -271,28 +264,24 @@ def _matrix(sheet: Any, figure: Matrix) -> None:
     _scale(sheet, axes, drawn, "share of the row")
 
 
-def _cloud(sheet: Any, figure: Cloud) -> None:
-    count = max(1, len(figure.views))
-    columns = min(2, count)
-    rows = -(-count // columns)
-    sheet.set_size_inches(3.8 * columns, 3.6 * rows)
+def _cloud(sheet: Any, figure: fig.Cloud) -> None:
+    space = {"projection": "3d"}
+    panels = _panels(sheet, len(figure.views), 2, (3.8, 3.6), (0, 0), subplot_kw=space)
     label = np.asarray(figure.label)
-    for number, (name, points) in enumerate(figure.views.items(), start=1):
-        axes = sheet.add_subplot(rows, columns, number, projection="3d")
+    for axes, (name, points) in zip(panels.flat, figure.views.items(), strict=False):
         for index in np.unique(label):
-            mine = points[label == index]
+            members = points[label == index]
             colour = colours.line(int(index))[0]
-            axes.scatter(*mine.T, s=3, color=colour, alpha=0.5, linewidths=0)
-            axes.text(*mine.mean(axis=0), figure.names[index], fontsize=7, ha="center")
+            axes.scatter(*members.T, s=3, color=colour, alpha=0.5, linewidths=0)
+            axes.text(*members.mean(axis=0), figure.names[index], fontsize=7, ha="center")
         axes.set_title(name, fontsize=8)
         axes.tick_params(labelsize=5, pad=-2)
 
 
-def _plane(sheet: Any, figure: Plane) -> None:
+def _plane(sheet: Any, figure: fig.Plane) -> None:
     sheet.set_size_inches(5.5, 4.2)
     axes = sheet.subplots()
-    axes.set_xlim(figure.x.low, figure.x.high)
-    axes.set_ylim(figure.y.low, figure.y.high)
+    axes.set(xlim=(figure.x.low, figure.x.high), ylim=(figure.y.low, figure.y.high))
     axes.set_xlabel(figure.x.label, fontsize=8)
     axes.set_ylabel(figure.y.label, fontsize=8)
     axes.tick_params(labelsize=6)
@@ -301,8 +290,7 @@ def _plane(sheet: Any, figure: Plane) -> None:
         left, up = figure.x.place(x), figure.y.place(y)
         inset = axes.inset_axes((left - 0.04, up - 0.048, 0.08, 0.096))
         drawn = _picture(inset, shown)
-        inset.set_xticks([])
-        inset.set_yticks([])
+        inset.set(xticks=[], yticks=[])
         inset.set_title(name, fontsize=7, pad=1)
     if drawn is not None:
         _scale(sheet, axes, drawn, figure.places[-1][1].scale.label)

@@ -11,18 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechscope.report import colours
-from speechscope.report.figures import (
-    Axis,
-    Bars,
-    Chart,
-    Line,
-    Matrix,
-    Picture,
-    Plane,
-    Scale,
-    Values,
-    ticks,
-)
+from speechscope.report import figures as fig
 
 SMALL = (180.0, 130.0, 32.0, 26.0)
 """Width and height of a small picture, and its margins at the left and at the bottom [px]."""
@@ -69,7 +58,7 @@ def png(pixels: NDArray[np.uint8], palette: NDArray[np.uint8] | None = None) -> 
     )
 
 
-def image(values: Values, scale: Scale, under: Values | None = None) -> str:
+def image(values: fig.Values, scale: fig.Scale, under: fig.Values | None = None) -> str:
     """Return values (rows, columns), the lowest row first, as the address of a PNG."""
     levels = colours.levels(values[::-1], scale.low, scale.high)
     palette = colours.palette(scale.palette)
@@ -101,16 +90,17 @@ class Canvas:
     ) -> None:
         self.width, self.height, self.left, self.top = width, height, left, top
         self.inner = width - left - RIGHT, height - bottom - top
+        self.box = left, top, *self.inner
         box = {"viewBox": f"0 0 {width:g} {height:g}", "role": "img", "style": f"--w:{width:g}px"}
         self.root = Element("svg", {**box, **({"aria-label": alt} if alt else {})})
 
-    def add(self, tag: str, text: str | None = None, **attributes: str | float) -> None:
+    def add(self, tag: str, text: str = "", **attributes: Any) -> None:
         """Add an element; ``class_`` is its class, ``text_anchor`` its ``text-anchor``."""
         written = {
             name.rstrip("_").replace("_", "-"): value if isinstance(value, str) else _px(value)
             for name, value in attributes.items()
         }
-        SubElement(self.root, tag, written).text = text  # ElementTree escapes it
+        SubElement(self.root, tag, written).text = text or None  # ElementTree escapes it
 
     def text(self) -> str:
         """Return the SVG."""
@@ -124,19 +114,10 @@ class Canvas:
         """Return the y of a place [px]; SVG counts downwards."""
         return self.top + (1 - place) * self.inner[1]
 
-    def image(self, href: str) -> None:
-        """Fill the axes with a picture."""
-        self._image(href, self.left, self.top, *self.inner)
-
-    def inset(self, href: str, x: float, y: float, name: str) -> None:
-        """Put a picture around a place, its name above it."""
-        left, top = self.right(x) - INSET / 2, self.up(y) - INSET / 2
-        self._image(href, left, top, INSET, INSET)
-        self.label(left + INSET / 2, top - 3, name, "middle", class_="strong")
-
-    def _image(self, href: str, x: float, y: float, width: float, height: float) -> None:
-        box = {"x": x, "y": y, "width": width, "height": height}
-        self.add("image", **box, href=href, preserveAspectRatio="none")
+    def image(self, href: str, x: float, y: float, width: float, height: float) -> None:
+        """Fill a box with a picture [px]."""
+        box: dict[str, Any] = {"x": x, "y": y, "width": width, "height": height}
+        self.add("image", href=href, preserveAspectRatio="none", **box)
 
     def label(self, x: float, y: float, text: str, anchor: str, **more: str) -> None:
         """Write a text at (x, y) [px]."""
@@ -148,8 +129,8 @@ class Canvas:
 
     def axes(
         self,
-        x: Axis,
-        y: Axis | None,
+        x: fig.Axis,
+        y: fig.Axis | None,
         count: int,
         *,
         names: bool = False,
@@ -162,14 +143,15 @@ class Canvas:
         horizontal axis between whole numbers; without `y` the rows have names of their own.
         """
         base = self.up(0)
-        for value, text in ticks(x, count):
+        for value, text in fig.ticks(x, count):
             if counted and value != int(value):
                 continue
             at = self.right(x.place(value))
             self.add("path", class_="tick", d=f"M{_px(at)} {_px(base)}v4")
             self.label(at, base + 13, text, "middle")
-        for value, text in ticks(y, count) if y is not None else []:
-            at = self.up(y.place(value))
+        rows = [] if y is None else [(y.place(v), v, text) for v, text in fig.ticks(y, count)]
+        for place, value, text in rows:
+            at = self.up(place)
             self.add("path", class_="tick", d=f"M{_px(self.left - 4)} {_px(at)}h4")
             if not powers or value == int(value):
                 self.label(self.left - 6, at + 3, f"{10**value:g}" if powers else text, "end")
@@ -180,11 +162,11 @@ class Canvas:
             self.label(self.left + self.inner[0] / 2, self.height - 6, x.label, "middle")
             if y is not None:
                 self.turned(12, self.top + self.inner[1] / 2, y.label, "middle")
-        else:
+        elif y is not None:
             self.label(end, self.height - 2, x.units or x.name, "end")
-            self.label(2, 8, (y.units or y.name) if y is not None else "", "start")
+            self.label(2, 8, y.units or y.name, "start")
 
-    def curve(self, x: Values, y: Values, number: int, *, points: bool) -> None:
+    def curve(self, x: fig.Values, y: fig.Values, number: int, *, points: bool) -> None:
         """Draw a curve through places, with gaps where there is no value."""
         colour, dashes = colours.line(number)
         steps, pen = [], "M"
@@ -199,7 +181,7 @@ class Canvas:
         dashed = {"stroke_dasharray": dashes} if dashes else {}
         self.add("path", class_="curve", d="".join(steps), stroke=colour, **dashed)
 
-    def band(self, x: Values, low: Values, high: Values, number: int) -> None:
+    def band(self, x: fig.Values, low: fig.Values, high: fig.Values, number: int) -> None:
         """Fill between two curves."""
         kept = np.isfinite(low) & np.isfinite(high)
         edge = np.concatenate([np.stack([x, low], 1)[kept], np.stack([x, high], 1)[kept][::-1]])
@@ -215,22 +197,22 @@ class Canvas:
     def bar(self, start: float, stop: float, top: float, number: int) -> None:
         """Fill a bar between two places."""
         left, right = self.right(start), self.right(stop)
-        size = {"x": left, "y": top, "height": BAR - 3, "width": max(0.0, right - left)}
-        self.add("rect", **size, fill=colours.line(number)[0])
+        width, fill = max(0.0, right - left), colours.line(number)[0]
+        self.add("rect", x=left, y=top, height=BAR - 3, width=width, fill=fill)
 
 
-def picture(shown: Picture) -> str:
+def picture(shown: fig.Picture) -> str:
     """Return a picture with its axes."""
     canvas = Canvas(*SMALL, shown.alt, TOP_NAMED)
-    canvas.image(image(shown.values, shown.scale, shown.under))
+    canvas.image(image(shown.values, shown.scale, shown.under), *canvas.box)
     canvas.axes(shown.x, shown.y, 4)
     return canvas.text()
 
 
-def chart(shown: Chart, *, small: bool) -> str:
+def chart(shown: fig.Chart, *, small: bool) -> str:
     """Return curves with their axes; their names are beside them in the page."""
     canvas = Canvas(*SMALL, shown.alt, TOP_NAMED) if small else Canvas(*LARGE, shown.alt)
-    x = Axis(shown.x, "", *_span([line.x for line in shown.lines]))
+    x = fig.Axis(shown.x, "", *_span([line.x for line in shown.lines]))
     y = _vertical(shown)
     canvas.axes(
         x, y, 4 if small else 6, names=not small, powers=shown.logarithmic, counted=shown.counted
@@ -247,36 +229,36 @@ def chart(shown: Chart, *, small: bool) -> str:
     return canvas.text()
 
 
-def _vertical(shown: Chart) -> Axis:
+def _vertical(shown: fig.Chart) -> fig.Axis:
     parts = [edge for line in shown.lines for edge in (line.y, line.low, line.high)]
     parts.append(np.array(list(shown.rules.values()), dtype=np.float64))
     low, high = _span([part for part in parts if part is not None])
     if shown.logarithmic:
-        return Axis(shown.y, "", -0.31, float(_height(shown, high)) + 0.1)
+        return fig.Axis(shown.y, "", -0.31, float(_height(shown, high)) + 0.1)
     low = min(low, 0.0) if shown.steps else low
     room = 0.06 * (high - low)
     # Measures that begin at 0 are drawn from 0.
-    return Axis(shown.y, "", 0.0 if 0 <= low <= 0.5 * high else low - room, high + room)
+    return fig.Axis(shown.y, "", 0.0 if 0 <= low <= 0.5 * high else low - room, high + room)
 
 
-def _height(shown: Chart, values: Any) -> NDArray[np.float64]:
+def _height(shown: fig.Chart, values: Any) -> NDArray[np.float64]:
     """Return what the vertical axis of a chart counts: values, or their powers of ten."""
     heights = np.asarray(values, dtype=np.float64)
     return np.log10(np.maximum(heights, 0.5)) if shown.logarithmic else heights
 
 
-def _outline(line: Line) -> tuple[Values, Values]:
+def _outline(line: fig.Line) -> tuple[fig.Values, fig.Values]:
     """Return the corners of a histogram."""
     return np.repeat(line.x, 2)[1:], np.repeat(line.y, 2)[:-1]
 
 
-def bars(shown: Bars) -> str:
+def bars(shown: fig.Bars) -> str:
     """Return bars across, one category below the other."""
     parts = list(shown.series.values())
     rows = 1 if shown.stacked else len(parts)
     step = BAR * rows + (0 if rows == 1 else 6)
     totals = np.sum(parts, axis=0) if shown.stacked else np.max(parts, axis=0, initial=0.0)
-    x = Axis(shown.axis, "", 0.0, (float(np.max(totals, initial=0.0)) or 1.0) * 1.12)
+    x = fig.Axis(shown.axis, "", 0.0, (float(np.max(totals, initial=0.0)) or 1.0) * 1.12)
     size = (560.0, step * len(shown.categories) + 34, LABELS, 30.0)
     canvas = Canvas(*size, f"{shown.title}: {shown.axis} by category")
     canvas.axes(x, None, 5, names=True)
@@ -297,7 +279,7 @@ def bars(shown: Bars) -> str:
     return canvas.text()
 
 
-def matrix(shown: Matrix) -> str:
+def matrix(shown: fig.Matrix) -> str:
     """Return a matrix as squares between the names of its rows and columns."""
     shares = shown.shares
     longest = max(map(len, [*shown.row_names, *shown.column_names]), default=1)
@@ -306,7 +288,7 @@ def matrix(shown: Matrix) -> str:
     width, height = margin + columns + RIGHT, margin + rows + TOP
     alt = f"{shown.title}: {shown.row} by {shown.column}"
     canvas = Canvas(width, height, margin, margin, alt)
-    canvas.image(image(shares[::-1], Scale("", 0.0, 1.0)))
+    canvas.image(image(shares[::-1], fig.Scale("", 0.0, 1.0)), *canvas.box)
     for index, name in enumerate(shown.row_names):
         canvas.label(margin - 4, TOP + (index + 0.75) * SQUARE, name, "end")
     for index, name in enumerate(shown.column_names):
@@ -318,13 +300,15 @@ def matrix(shown: Matrix) -> str:
     return canvas.text()
 
 
-def plane(shown: Plane) -> str:
+def plane(shown: fig.Plane) -> str:
     """Return small pictures at their places between two axes."""
     canvas = Canvas(620.0, 460.0, 56.0, 42.0, shown.title)
     canvas.axes(shown.x, shown.y, 6, names=True)
     for name, small, x, y in shown.places:
-        href = image(small.values, small.scale)
-        canvas.inset(href, shown.x.place(x), shown.y.place(y), name)
+        right, up = canvas.right(shown.x.place(x)), canvas.up(shown.y.place(y))
+        left, top = right - INSET / 2, up - INSET / 2
+        canvas.image(image(small.values, small.scale), left, top, INSET, INSET)
+        canvas.label(right, top - 3, name, "middle", class_="strong")
     return canvas.text()
 
 
@@ -341,7 +325,7 @@ def _px(value: float) -> str:
     return f"{value:.1f}".removesuffix(".0")
 
 
-def _span(parts: Sequence[Values]) -> tuple[float, float]:
+def _span(parts: Sequence[fig.Values]) -> tuple[float, float]:
     """Return the least and the largest finite value, apart."""
     values = np.concatenate([np.ravel(part) for part in parts]) if parts else np.zeros(1)
     values = values[np.isfinite(values)]

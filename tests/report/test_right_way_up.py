@@ -19,9 +19,9 @@ RISING = np.array([1.0, 2.0, 4.0, 7.0, 9.0])
 BLUE = np.array([int(colours.LINES[0][at : at + 2], 16) for at in (1, 3, 5)]) / 255
 
 
-def chart(**more: bool) -> fig.Chart:
+def chart() -> fig.Chart:
     line = fig.Line("", X, RISING, RISING - 0.5, RISING + 0.5)
-    return fig.Chart([line], "x", "y", {"level": 4.0}, **more)
+    return fig.Chart([line], "x", "y", {"level": 4.0})
 
 
 def elements(text: str, tag: str, kind: str = "") -> list[ElementTree.Element]:
@@ -40,7 +40,7 @@ def read_off(text: str, heights: NDArray[np.floating], *, left: float) -> NDArra
     values, places = np.array(ticks).T
     assert len(ticks) > 1 and (np.diff(places[np.argsort(values)]) < 0).all(), "more is higher"
     slope, start = np.polyfit(places, values, 1)
-    return slope * heights + start
+    return np.asarray(slope * heights + start)
 
 
 @pytest.mark.parametrize("small", [True, False])

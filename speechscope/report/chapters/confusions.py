@@ -89,7 +89,8 @@ def _letters(network: Wav2Letter, corpus: Corpus, examples: int) -> list[fig.Fig
     letters = [*sorted({letter for pair in pairs for letter in pair} - {NOTHING}), NOTHING]
     place = {letter: index for index, letter in enumerate(letters)}
     places = np.array([[place[letter] for letter in pair] for pair in pairs], dtype=np.int64)
-    counts = count(*places.reshape(-1, 2).T, len(letters))
+    said, wrote = places.reshape(-1, 2).T
+    counts = count(said, wrote, len(letters))
     note = (
         f"Letters said (rows) by letters written (columns) in the cheapest alignment of "
         f"{len(texts):,} test utterances; {NOTHING} is no letter: the last column were left "
@@ -104,7 +105,7 @@ def _letters(network: Wav2Letter, corpus: Corpus, examples: int) -> list[fig.Fig
 def _shown(counts: NDArray[np.int64], names: Sequence[str], note: str) -> list[fig.Figure]:
     """Return the matrix of the classes that occur, and its largest entries off the diagonal."""
     kept = np.flatnonzero(counts.sum(0) + counts.sum(1))
-    counts, names = counts[np.ix_(kept, kept)], [names[index] for index in kept]
+    counts, names = counts[np.ix_(kept, kept)], [names[int(index)] for index in kept]
     wrong = counts.copy()
     np.fill_diagonal(wrong, 0)
     order = np.argsort(-wrong, axis=None, kind="stable")[:TOP]

@@ -110,7 +110,8 @@ def _responses(model: Model, corpus: Corpus) -> fig.Gallery:
     cells: list[tuple[str, fig.Cell]] = []
     for index, values in enumerate(maps[:MOST]):
         rows, columns = values.shape
-        alt, cell = f"response of filter {index}", None
+        alt = f"response of filter {index}"
+        cell: fig.Cell
         if 1 in values.shape:
             at = np.arange(values.size, dtype=np.float64)
             across = "frame" if rows == 1 else "bin"

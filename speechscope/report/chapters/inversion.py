@@ -175,10 +175,12 @@ def _score_curves(scores: Sequence[Scores], methods: Sequence[str]) -> fig.Plot:
         lines = []
         for method in methods:
             rows = [row for row in scores if row["method"] == method]
-            low, high = _column(rows, f"{measure}_low"), _column(rows, f"{measure}_high")
-            band = (None, None) if np.isnan(low).all() else (low, high)
-            layer = _column(rows, "layer")
-            lines.append(fig.Line(method, layer, _column(rows, measure), *band, points=True))
+            low, high = (
+                _column(rows, f"mxcorr_{end}") if measure == "mxcorr" else None
+                for end in ("low", "high")
+            )
+            layer, mean = _column(rows, "layer"), _column(rows, measure)
+            lines.append(fig.Line(method, layer, mean, low, high, points=True))
         rules = {}
         if measure == "mxcorr" and ceiling:
             rules = {

@@ -1,5 +1,6 @@
 """The chapter of ``relevance.zarr``: what each answer rests on, seen and heard."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,24 +58,15 @@ def chapter(path: Path, settings: "Report") -> fig.Chapter:
         "The player beside relevance sounds the input weighted by it, or the relevance signal "
         "itself of a waveform (Krug 2018, fig. 2; Muckenhirn 2019, sec. 4.3)."
     )
-    numbers = range(len(drawn.methods))
-    rows = [
-        fig.Row(drawn.name(item), [drawn.input(item), *(drawn.relevance(n, item) for n in numbers)])
-        for item in shown
-    ]
     columns = ["input", *drawn.methods]
+    rows = drawn.rows(shown, drawn.relevance)
     figures: list[fig.Figure] = [fig.Grid("overlays", "Relevance", note, columns, rows)]
     if "spectral_relevance" in artifact:
-        rows = [
-            fig.Row(
-                drawn.name(item), [drawn.input(item), *(drawn.spectrum(n, item) for n in numbers)]
-            )
-            for item in shown
-        ]
         note = (
             f"{len(shown)} items: short-time spectra of the inputs, and magnitudes of relevance by "
             "frequency (Muckenhirn 2019, eq. 4)."
         )
+        rows = drawn.rows(shown, drawn.spectrum)
         figures.append(fig.Grid("spectra", "Spectra of relevance", note, columns, rows))
     figures.append(_answers(artifact, shown))
     return fig.Chapter(str(path), "relevance", facts, figures, left_out)
@@ -94,7 +86,15 @@ class _Items:
         self._names = [names[k] for k in artifact.read("label")]
         self._answers = [classes[k] for k in artifact.read("predicted")]
 
-    def name(self, item: int) -> str:
+    def rows(self, items: list[int], draw: Callable[[int, int], fig.Cell]) -> list[fig.Row]:
+        """Return the inputs, and what `draw` makes of them by each method."""
+        numbers = range(len(self.methods))
+        return [
+            fig.Row(self._name(item), [self.input(item), *(draw(n, item) for n in numbers)])
+            for item in items
+        ]
+
+    def _name(self, item: int) -> str:
         """Return an item's class, and what was answered where that is another."""
         said, answered = self._names[item], self._answers[item]
         return f"[{said}]" if said == answered else f"[{said}] heard as [{answered}]"
