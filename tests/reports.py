@@ -31,6 +31,7 @@ STAGES = (
     ["prepare", "timit", "--recipe", "krug2018", "-o", "letters.zarr", "-q"],
     ["train", "letters.zarr", "--recipe", "krug2018", "--width", "0.02", "--batch", "4",
      "--epochs", "1", "-o", "letters.pt", "-q"],
+    ["relevance", "letters.pt", "--items", "0:4", "-o", "spoken.zarr", "-q"],
     ["prepare", "timit", "--recipe", "pellegrini2016", "--phone-set", "timit-48", "-o",
      "frames.zarr", "-q"],
 )  # fmt: skip

@@ -14,6 +14,8 @@ from reports import HOSTILE, Page, content
 from speechscope.cli import run
 from speechscope.report.colours import levels
 from speechscope.store.artifact import Artifact
+from speechscope.store.record import new_record
+from speechscope.store.writer import create_artifact
 
 FIGURES = {
     "corpus.zarr": ["classes", "examples", "round-trip"],
@@ -27,6 +29,7 @@ FIGURES = {
     "inversion.zarr": ["grid", "layers", "scores", "intensity"],
     "relevance.zarr": ["overlays"],
     "signals.zarr": ["overlays", "spectra"],
+    "spoken.zarr": ["overlays"],
     "maximum.zarr": ["optima", "climb"],
     "navai.zarr": ["patterns", "means", "shifts", "counts"],
 }
@@ -267,6 +270,16 @@ def test_a_parent_that_is_gone_leaves_its_part_out(
     assert page_of(moved, workdir).figures == FIGURES["model.pt"]
 
 
+def test_profiles_of_layers_leave_their_chapter_out(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = new_record("navai", config={"mode": "profile"}, seed=0, device="cpu")
+    with create_artifact(Path("navai.zarr"), "test", record, force=False) as writer:
+        writer.put("profile_conv1", np.zeros((2, 3)), ("class", "map"))
+    assert page_of(["navai.zarr", "-q"], workdir, code=4).figures == []
+    assert "profiles of layers have no figures" in capsys.readouterr().err
+
+
 def test_arrays_that_are_not_there_leave_their_figure_out(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -287,7 +300,9 @@ def test_what_stands_there_is_replaced_only_by_force(
 
 @pytest.mark.parametrize("file_format", ["png", "pdf"])
 def test_every_figure_is_a_file(here: Path, file_format: str) -> None:
-    names = sorted({"clusters.zarr", *FIGURES} - {"windows.zarr", "frames.zarr", "letters.zarr"})
+    names = sorted(
+        {"clusters.zarr", *FIGURES} - {"windows.zarr", "frames.zarr", "letters.zarr", "spoken.zarr"}
+    )
     names = names if file_format == "png" else ["inversion.zarr", "clusters.zarr"]
     once, twice = here / "once", here / "twice"
     for output in (once, twice) if file_format == "pdf" else (once,):
