@@ -31,7 +31,6 @@ STAGES = (
     ["prepare", "timit", "--recipe", "krug2018", "-o", "letters.zarr", "-q"],
     ["train", "letters.zarr", "--recipe", "krug2018", "--width", "0.02", "--batch", "4",
      "--epochs", "1", "-o", "letters.pt", "-q"],
-    ["relevance", "letters.pt", "--items", "0:4", "-o", "spoken.zarr", "-q"],
     ["prepare", "timit", "--recipe", "pellegrini2016", "--phone-set", "timit-48", "-o",
      "frames.zarr", "-q"],
 )  # fmt: skip
@@ -46,6 +45,7 @@ def everything(folder: Path) -> Path:
         assert run(["-C", str(folder), *stage]) in (0, 4), stage
     navai(folder / "navai.zarr")
     clusters(folder / "clusters.zarr", folder / "corpus.zarr")
+    windows_of_letters(folder / "spoken.zarr", folder / "letters.zarr")
     return folder
 
 
@@ -114,6 +114,23 @@ def clusters(path: Path, corpus: Path | None, *, optional: bool = True) -> None:
         formants = np.full((5, 2), np.nan)
         formants[:2] = (343, 2323), (756, 1309)
         writer.put("formant", formants, ("class", "formant_number"), {"units": "Hz"})
+
+
+def windows_of_letters(path: Path, corpus: Path) -> None:
+    """Write relevance of windows around letters, of which a corpus of utterances has many more."""
+    rng = np.random.default_rng(2)
+    with create_artifact(
+        path, "test", _record("relevance", [entry(corpus, "corpus", path)]), force=True
+    ) as writer:
+        shape = (3, 1, 6, 8)
+        writer.put("input", rng.random(shape, np.float32), ("item", "channel", "frequency", "time"))
+        relevance = rng.normal(size=(1, *shape)).astype(np.float32)
+        writer.put("relevance", relevance, ("method", "item", "channel", "frequency", "time"))
+        writer.put("method", np.arange(1), ("method",), flag_attributes(["lrp"]))
+        writer.put("item_index", np.array([0, 5000, 9000]), ("item",))
+        writer.put("score", np.ones(3, np.float32), ("item",))
+        for name in ("label", "target", "predicted"):
+            writer.put(name, np.arange(3), ("item",), flag_attributes(["a", "b", "c"]))
 
 
 class Page(HTMLParser):
