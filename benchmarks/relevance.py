@@ -39,7 +39,7 @@ from speechscope.relevance.spectral import Frames
 from speechscope.networks.classifiers import TABLES
 from speechscope.networks.layers import Network
 from speechscope.networks.subject import subject_of
-from speechscope.networks.table_graph import table_graph
+from speechscope.networks.tracing import table_graph
 from speechscope.relevance.gradient import sensitivity
 from speechscope.relevance.guided import guided_backpropagation
 from speechscope.relevance.lrp import lrp

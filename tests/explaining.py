@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from speechscope.networks.graph import Graph
 from speechscope.networks.layers import Network
-from speechscope.networks.module_graph import module_graph
+from speechscope.networks.tracing import module_graph
 from speechscope.relevance.explain import Explained
 from speechscope.stages.relevance import Relevance
 

@@ -22,8 +22,7 @@ from speechscope.fast.kernels import Scratch, time_band
 from speechscope.fast.row_loops import Keep, Pass, Pooling
 from speechscope.inversion.anneal import SWEEP
 from speechscope.inversion.problem import squared_norm
-from speechscope.networks.layered import Layered
-from speechscope.networks.layers import Conv, MaxPool, Network, ReLU
+from speechscope.networks.layers import Conv, Layered, MaxPool, Network, ReLU
 from speechscope.work.accelerators import Unsupported
 
 Span: TypeAlias = tuple[int, int]

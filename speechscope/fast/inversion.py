@@ -10,8 +10,7 @@ from torch import Tensor
 
 from speechscope.fast.frozen import make_block, plan
 from speechscope.inversion.problem import complete, squared_norm
-from speechscope.networks.layered import Layered
-from speechscope.networks.layers import Network
+from speechscope.networks.layers import Layered, Network
 from speechscope.work.accelerators import Unsupported
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from speechscope.features.stft import Stft
 from speechscope.inversion.problem import complete
 from speechscope.inversion.sound import inverse_real
-from speechscope.networks.layered import Layered
+from speechscope.networks.layers import Layered
 
 if TYPE_CHECKING:
     from speechscope.stages.invert import Invert

@@ -15,7 +15,7 @@ from speechscope.inversion.problem import (
     complete,
     static_channels,
 )
-from speechscope.networks.layered import Layered
+from speechscope.networks.layers import Layered
 from speechscope.registry import INVERSION
 from speechscope.work.accelerators import fastest
 

@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 from speechscope.inversion.problem import Problem, Reconstruction, Restorer, most_steps
-from speechscope.networks.layered import Layered
-from speechscope.networks.layers import Conv, Linear, Network
+from speechscope.networks.layers import Conv, Layered, Linear, Network
 from speechscope.registry import INVERSION
 from speechscope.work.device import threads
 from speechscope.work.local import OVERLAPPED, Overlapping, block_size

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from speechscope.networks.layered import Layered
+from speechscope.networks.layers import Layered
 from speechscope.work.accelerators import fastest
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from speechscope.errors import SpeechscopeError, UsageProblem
 from speechscope.features.representations import SCOPES, Scaling, delta
 from speechscope.inversion.problem import Restorer
 from speechscope.inversion.stimuli import make_stimuli
-from speechscope.networks.layered import Layered
+from speechscope.networks.layers import Layered
 from speechscope.networks.saved import load_classifier, load_decoders
 from speechscope.networks.subject import elsewhere
 from speechscope.registry import STIMULI

@@ -15,7 +15,7 @@ from speechscope.inversion.chains import invert, longest
 from speechscope.inversion.problem import Restorer
 from speechscope.inversion.sound import audible, sound_of
 from speechscope.inversion.source import Examples
-from speechscope.networks.layered import Layered
+from speechscope.networks.layers import Layered
 from speechscope.store.artifact import Artifact
 from speechscope.store.wav import write_folder
 from speechscope.store.writer import ArtifactWriter, flag_attributes

@@ -18,8 +18,7 @@ from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
 from speechscope.navai.alignment import answered
 from speechscope.navai.examples import ALL, Batch, Examples
-from speechscope.networks.layers import Network
-from speechscope.networks.receptive_field import receptive_field
+from speechscope.networks.layers import Network, receptive_field
 from speechscope.networks.wav2letter import Wav2Letter
 from speechscope.relevance.explain import Explained, graph_of
 from speechscope.relevance.maximize import on_its_window

@@ -14,9 +14,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from speechscope.errors import UsageProblem
-from speechscope.networks.decoders import Decoder, Unpool, Weights
+from speechscope.networks.decoders import Decoder, Unpool, Weights, at_switches, pooling_switches
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU
-from speechscope.networks.unpooling import at_switches, pooling_switches
 
 EncoderWeights = Literal["fixed", "init", "random", "frozen-random"]
 """Where an encoder's weights come from (Riemens 2015, sec. 5.1).

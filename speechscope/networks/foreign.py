@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from speechscope.errors import ArtifactError, SpeechscopeError, UsageProblem
 from speechscope.networks.graph import Graph
 from speechscope.networks.layers import Shape
-from speechscope.networks.module_graph import module_graph
+from speechscope.networks.tracing import module_graph
 
 
 def load_module(factory: str, weights: Path | None = None) -> nn.Module:

@@ -7,12 +7,13 @@ Nothing is attached to the network, which stays as it is.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal, TypeAlias
 
 from torch import Tensor
 
 from speechscope.errors import SpeechscopeError, UsageProblem
-from speechscope.networks.maps import LinearMap
+from speechscope.networks.maps import LinearMap, output
 
 Kind: TypeAlias = Literal[
     "linear", "relu", "activation", "plain", "sum", "normalisation", "value", "unknown"
@@ -65,6 +66,17 @@ class Step:
     map: LinearMap | None = None
     part: Part = "other"
     apart: tuple[LinearMap, LinearMap] | None = None
+
+
+def linear_step(
+    name: str,
+    inputs: tuple[int, ...],
+    layer: LinearMap,
+    what: str,
+    part: Part,
+) -> Step:
+    """Return the step of a linear map."""
+    return Step(name, "linear", inputs, partial(output, layer), what, layer, part)
 
 
 Handler: TypeAlias = Callable[..., Tensor]

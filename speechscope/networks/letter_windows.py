@@ -16,7 +16,7 @@ from speechscope.corpus.letters import NAMES, SPOKEN
 from speechscope.corpus.store import Corpus
 from speechscope.corpus.utterances import SPLITS
 from speechscope.errors import UsageProblem
-from speechscope.networks.receptive_field import receptive_field
+from speechscope.networks.layers import receptive_field
 from speechscope.networks.wav2letter import Wav2Letter
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from speechscope.networks.layers import convolution
@@ -140,6 +140,22 @@ def output(layer: LinearMap, x: Tensor) -> Tensor:
     """Return W x + b."""
     y, bias = layer.apply(x, layer.weight), layer.bias_at(x)
     return y if bias is None else y + bias
+
+
+def norm_map(norm: nn.modules.batchnorm._BatchNorm, axes: int) -> Scale:
+    """Return batch normalisation with its running statistics as factors and shifts.
+
+    y = γ (x − mean) / √(variance + ε) + β.
+    """
+    mean, variance = norm.running_mean, norm.running_var
+    assert mean is not None and variance is not None
+    factor = (variance + norm.eps).rsqrt()
+    if norm.affine:
+        factor = factor * norm.weight.detach()
+    shift = -mean * factor
+    if norm.affine:
+        shift = shift + norm.bias.detach()
+    return Scale(along_channels(factor, axes), along_channels(shift, axes))
 
 
 def along_channels(values: Tensor, axes: int) -> Tensor:

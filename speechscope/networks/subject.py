@@ -13,9 +13,8 @@ from torch import Tensor
 from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
 from speechscope.networks.foreign import ForeignNetwork, fitted, load_module
-from speechscope.networks.layers import Network
+from speechscope.networks.layers import Network, unpadded
 from speechscope.networks.letter_windows import LetterWindows
-from speechscope.networks.receptive_field import unpadded
 from speechscope.networks.saved import load_model
 from speechscope.networks.wav2letter import Wav2Letter
 from speechscope.store.lineage import ancestor

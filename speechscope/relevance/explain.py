@@ -17,8 +17,7 @@ from speechscope.errors import UsageProblem
 from speechscope.networks.foreign import ForeignNetwork
 from speechscope.networks.graph import Graph
 from speechscope.networks.layers import Network
-from speechscope.networks.module_graph import module_graph
-from speechscope.networks.table_graph import table_graph
+from speechscope.networks.tracing import module_graph, table_graph
 from speechscope.registry import RELEVANCE
 
 if TYPE_CHECKING:
@@ -86,7 +85,7 @@ def graph_of(network: nn.Module, example: Tensor) -> Graph:
     Raises
     ------
     SpeechscopeError
-        See `networks.module_graph`.
+        See `networks.tracing`.
     """
     if isinstance(network, Network):
         return table_graph(network)

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from speechscope.networks.graph import Graph, Step
+from speechscope.networks.graph import Graph, Step, linear_step
 from speechscope.networks.maps import Convolution, Dense, LinearMap, Scale
-from speechscope.networks.table_graph import linear_step
 
 
 def folded(graph: Graph) -> Graph:

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from speechscope.errors import UsageProblem
-from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Shape, Table
-from speechscope.networks.receptive_field import unpadded
+from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Shape, Table, unpadded
 from speechscope.networks.subject import Subject
 from speechscope.relevance.explain import graph_of
 from speechscope.store.artifact import Artifact

@@ -12,8 +12,7 @@ from speechscope.fast.row_loops import Pooling
 from speechscope.inversion.anneal import SWEEP, Chains, Neighbours, anneal, temperatures
 from speechscope.inversion.problem import Problem
 from speechscope.networks.classifiers import TABLES
-from speechscope.networks.layered import Layered
-from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Table
+from speechscope.networks.layers import Conv, Layered, Linear, MaxPool, Network, ReLU, Table
 from speechscope.stages.invert import Invert
 from speechscope.work.accelerators import PLAIN, Unsupported
 

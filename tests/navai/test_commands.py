@@ -19,7 +19,7 @@ from speechscope.corpus.letters import NAMES
 from speechscope.corpus.store import Corpus
 from speechscope.navai.sound import sound_of
 from speechscope.networks.saved import load_model
-from speechscope.networks.table_graph import table_graph
+from speechscope.networks.tracing import table_graph
 from speechscope.networks.wav2letter import Wav2Letter
 from speechscope.relevance.gradient import sensitivity
 from speechscope.relevance.lrp import lrp

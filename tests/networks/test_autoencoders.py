@@ -3,8 +3,8 @@ import torch
 
 from speechscope.errors import UsageProblem
 from speechscope.networks.autoencoders import Autoencoder, Scheme, encode, make_encoder, resolve
+from speechscope.networks.decoders import pooling_switches
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Table
-from speechscope.networks.unpooling import pooling_switches
 
 # As fig. 2 of Riemens 2015: four convolutions, the last pooled over the whole map, three layers.
 FIGURE_2: Table = (

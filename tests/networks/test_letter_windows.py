@@ -12,8 +12,8 @@ from speechscope.cli import run
 from speechscope.corpus.letters import SPOKEN
 from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
+from speechscope.networks.layers import unpadded
 from speechscope.networks.letter_windows import LetterWindows
-from speechscope.networks.receptive_field import unpadded
 from speechscope.networks.wav2letter import FRAMES, Wav2Letter
 
 

@@ -3,8 +3,7 @@ import torch
 
 from speechscope.errors import SpeechscopeError
 from speechscope.networks.classifiers import TABLES
-from speechscope.networks.layers import Conv, MaxPool, Network, ReLU, Table
-from speechscope.networks.receptive_field import receptive_field
+from speechscope.networks.layers import Conv, MaxPool, Network, ReLU, Table, receptive_field
 from speechscope.networks.wav2letter import wav2letter
 
 TABLE: Table = (

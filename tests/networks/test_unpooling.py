@@ -3,14 +3,14 @@ import oracles
 import pytest
 import torch
 
-from speechscope.networks.layers import transpose_kernel, transpose_pads
-from speechscope.networks.unpooling import (
+from speechscope.networks.decoders import (
     BlindUnpooling,
     at_switches,
     pooling_switches,
     region_weights,
     switch_unpool,
 )
+from speechscope.networks.layers import transpose_kernel, transpose_pads
 
 
 def test_blind_unpooling_as_drawn_by_churchman() -> None:

@@ -17,7 +17,7 @@ from speechscope.cli import run
 from speechscope.corpus.store import Corpus
 from speechscope.networks.foreign import load_module
 from speechscope.networks.saved import load_model
-from speechscope.networks.table_graph import table_graph
+from speechscope.networks.tracing import table_graph
 from speechscope.relevance import store
 from speechscope.relevance.gradient import sensitivity
 from speechscope.relevance.guided import guided_backpropagation

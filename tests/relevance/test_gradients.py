@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from speechscope.errors import UsageProblem
 from speechscope.networks.classifiers import TABLES
 from speechscope.networks.layers import Network
-from speechscope.networks.module_graph import module_graph
-from speechscope.networks.table_graph import table_graph
+from speechscope.networks.tracing import module_graph, table_graph
 from speechscope.relevance.explain import explained, per_class, predicted, relevance_by, score
 from speechscope.relevance.grad_cam import class_activation
 from speechscope.relevance.gradient import (

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from speechscope.errors import SpeechscopeError, UsageProblem
 from speechscope.networks.graph import Untreatable
-from speechscope.networks.module_graph import module_graph
+from speechscope.networks.tracing import module_graph
 from speechscope.registry import RULES
 from speechscope.relevance.folding import folded
 from speechscope.relevance.guided import guided_backpropagation

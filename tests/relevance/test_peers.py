@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from speechscope.networks.classifiers import TABLES
 from speechscope.networks.layers import BatchNorm, Conv, Linear, MaxPool, Network, ReLU, Table
-from speechscope.networks.table_graph import table_graph
+from speechscope.networks.tracing import table_graph
 from speechscope.relevance.grad_cam import class_activation
 from speechscope.relevance.gradient import gradient_times_input, integrated_gradients, sensitivity
 from speechscope.relevance.guided import guided_backpropagation

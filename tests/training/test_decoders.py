@@ -13,8 +13,15 @@ from torch import Tensor
 from speechscope.errors import UsageProblem
 from speechscope.networks.autoencoders import Scheme
 from speechscope.networks.decoders import Decoder
-from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Table
-from speechscope.networks.layers import transpose_kernel
+from speechscope.networks.layers import (
+    Conv,
+    Linear,
+    MaxPool,
+    Network,
+    ReLU,
+    Table,
+    transpose_kernel,
+)
 from speechscope.training import decoders
 from speechscope.training.decoder_settings import TOGETHER, DecoderSettings
 from speechscope.training.decoders import train_decoders

@@ -201,8 +201,8 @@ def test_mixed_precision_trains_in_single_precision(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(torch.nn.functional, "conv1d", noted)
     settings = dataclasses.replace(SETTINGS, epochs=1, acceleration=Acceleration("mixed"))
-    # With 16 channels at least: PyTorch's kernels for fewer are wrong in bfloat16 on processors with
-    # AMX (tests/networks/test_kernels.py).
+    # With 16 channels at least: kernels for fewer are wrong in bfloat16 on processors with AMX
+    # (tests/networks/test_kernels.py).
     mixed = train_letters(network(16, 1 / 16), spelled(bins=16), settings)
     assert torch.bfloat16 in kinds and mixed.history[0].loss > 0
     plain = train_letters(

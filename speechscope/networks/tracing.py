@@ -1,27 +1,77 @@
-"""The steps of any ``torch.nn.Module``, by tracing what it does."""
+"""How a network becomes the list of its steps: any module by tracing, ours by their tables.
+
+`module_graph` follows ``torch.fx`` through a module that is not ours; `table_graph` reads the table
+of one that is. The lists say what each layer and function of PyTorch is to the rules of relevance.
+"""
 
 import inspect
 import operator
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from speechscope.errors import SpeechscopeError
-from speechscope.networks.graph import Graph, Step
-from speechscope.networks.maps import Average, Scale
-from speechscope.networks.maps import output as mapped
-from speechscope.networks.vocabulary import (
-    AVERAGING,
-    ENDING_MODULES,
-    ENDINGS,
-    FUNCTIONS,
-    POOLINGS,
-    Found,
-    module_kind,
+from speechscope.networks.graph import Graph, Kind, Part, Step, linear_step
+from speechscope.networks.layers import BatchNorm, Conv, Linear, MaxPool, Network
+from speechscope.networks.maps import (
+    Average,
+    Convolution,
+    Dense,
+    LinearMap,
+    Scale,
+    along_channels,
+    norm_map,
 )
+
+
+def _each(home: Any, *names: str) -> tuple[Any, ...]:
+    """Return what `home` has under each name over one, two and three axes."""
+    return tuple(getattr(home, name.format(axes)) for name in names for axes in (1, 2, 3))
+
+
+POOLS = _each(nn, "MaxPool{}d", "AdaptiveMaxPool{}d")
+AVERAGES = _each(nn, "AvgPool{}d", "AdaptiveAvgPool{}d")
+ENDINGS = (nn.Softmax, nn.LogSoftmax, nn.Sigmoid)
+MODULES: dict[Kind, tuple[type[nn.Module], ...]] = {
+    "relu": (nn.ReLU,),
+    "activation": (nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.Tanh, nn.Hardtanh),
+    "plain": (
+        *(*POOLS, *_each(nn, "Dropout{}d", "ZeroPad{}d")),
+        *(nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout),
+    ),
+    "normalisation": (nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d),
+}
+POOL_CALLS = (
+    # PyTorch's pooling functions choose between two forms when called.
+    *_each(functional, "max_pool{}d", "adaptive_max_pool{}d"),
+    *_each(torch, "max_pool{}d"),
+)
+AVERAGE_CALLS = (*_each(functional, "avg_pool{}d", "adaptive_avg_pool{}d"), torch.mean, "mean")
+ENDING_CALLS = (
+    *(functional.softmax, functional.log_softmax, torch.softmax, torch.log_softmax),
+    *(torch.sigmoid, functional.sigmoid, "softmax", "log_softmax", "sigmoid"),
+)
+CALLS: dict[Kind, tuple[Any, ...]] = {
+    "relu": (functional.relu, functional.relu_, torch.relu, torch.relu_, "relu", "relu_"),
+    "activation": (
+        *(functional.leaky_relu, functional.relu6, functional.hardtanh),
+        *(torch.tanh, functional.tanh, "tanh"),
+    ),
+    "plain": (
+        *(*POOL_CALLS, functional.dropout, functional.pad, operator.getitem),
+        *(torch.flatten, torch.reshape, torch.permute, torch.transpose),
+        *(torch.squeeze, torch.unsqueeze, torch.cat, torch.concat),
+        *("flatten", "reshape", "view", "permute", "transpose", "squeeze", "unsqueeze"),
+        *("contiguous", "clone", "swapaxes", "unflatten", "to", "float", "double"),
+    ),
+    "normalisation": (functional.layer_norm, functional.group_norm, functional.instance_norm),
+}
+
+Found: TypeAlias = tuple[Kind, LinearMap | None, Part]
 
 
 def module_graph(module: nn.Module, example: Tensor) -> Graph:
@@ -150,7 +200,7 @@ class _Reader:
             if before is not None:
                 self._steps.append(Step(name, "plain", (number,), before, what))
                 number = len(self._steps)
-            step = Step(name, kind, (number,), lambda x: mapped(layer, x), what, layer, part)
+            step = linear_step(name, (number,), layer, what, part)
         elif kind == "relu":
             step = Step(name, kind, (self._numbers[flows[0]],), functional.relu, what)
         elif kind == "sum":
@@ -166,14 +216,14 @@ class _Reader:
             layer = self._module.get_submodule(str(node.target))
             return module_kind(layer, self._values[flows[0]].dim() - 2)
         target = node.target
-        for kind, targets in FUNCTIONS.items():
+        for kind, targets in CALLS.items():
             if target in targets:
                 if target is functional.pad and not _pads_zeros(node):
                     return "unknown", None, "other"
                 if target is functional.dropout and node.kwargs.get("training", True):
                     return "unknown", None, "other"
-                return kind, None, "pool" if target in POOLINGS else "other"
-        if target in AVERAGING and len(flows) == 1:
+                return kind, None, "pool" if target in POOL_CALLS else "other"
+        if target in AVERAGE_CALLS and len(flows) == 1:
             return "linear", Average(self._of_first(node)), "pool"
         return self._arithmetic(node, flows)
 
@@ -237,9 +287,9 @@ def _described(node: fx.Node, module: nn.Module) -> tuple[str, str]:
 
 
 def _before_softmax(node: fx.Node, module: nn.Module) -> fx.Node:
-    last = node.target in ENDINGS if node.op != "call_module" else False
+    last = node.target in ENDING_CALLS if node.op != "call_module" else False
     if node.op == "call_module":
-        last = isinstance(module.get_submodule(str(node.target)), ENDING_MODULES)
+        last = isinstance(module.get_submodule(str(node.target)), ENDINGS)
     return node.all_input_nodes[0] if last else node
 
 
@@ -255,3 +305,73 @@ def _pads_zeros(node: fx.Node) -> bool:
 
 def _copied(value: Any) -> Any:
     return value.clone() if isinstance(value, Tensor) else value
+
+
+def module_kind(layer: nn.Module, axes: int) -> Found:
+    """Return what a module is, its map and its part, for inputs of so many axes beside (B, C)."""
+    for kind, types in MODULES.items():
+        if isinstance(layer, types):
+            if isinstance(layer, nn.modules.pooling._MaxPoolNd) and layer.return_indices:
+                return "unknown", None, "other"
+            return kind, None, "pool" if isinstance(layer, POOLS) else "other"
+    if isinstance(layer, AVERAGES):
+        return "linear", Average(layer), "pool"
+    if isinstance(layer, nn.Linear):
+        dense = Dense(layer.weight.detach(), None if layer.bias is None else layer.bias.detach())
+        return "linear", dense, "dense"
+    if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d):
+        bordered = layer.padding_mode != "zeros" or isinstance(layer.padding, str)
+        padding = (0,) * axes if bordered else tuple(int(p) for p in layer.padding)
+        bias = None if layer.bias is None else along_channels(layer.bias.detach(), axes)
+        return (
+            "linear",
+            Convolution(
+                layer.weight.detach(), bias, layer.stride, padding, layer.dilation, layer.groups
+            ),
+            "conv",
+        )
+    if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
+        if layer.running_mean is None:
+            return "normalisation", None, "other"
+        return "linear", norm_map(layer, axes), "norm"
+    return "unknown", None, "other"
+
+
+def table_graph(network: Network) -> Graph:
+    """Return the steps of a network of ours; its weights are shared, not copied.
+
+    Layers have the names that the network gives them (conv1, pool1, …).
+    """
+    steps: list[Step] = []
+
+    def plain(run: Callable[[Tensor], Tensor], part: Part = "other") -> None:
+        steps.append(Step(name, "plain", (len(steps),), run, what, part=part))
+
+    def linear(layer: LinearMap, part: Part) -> None:
+        steps.append(linear_step(name, (len(steps),), layer, what, part))
+
+    for name, row in zip(network.names, network.table, strict=True):
+        what = str(row)
+        if isinstance(row, Conv):
+            top, bottom, left, right = row.pads
+            padding = (top, left) if (top, left) == (bottom, right) else (0, 0)
+            if any(row.pads) and padding == (0, 0):
+                plain(partial(functional.pad, pad=(left, right, top, bottom)))
+            weight, bias = (p.detach() for p in network.parameters_of(name))
+            linear(
+                Convolution(weight, along_channels(bias, 2), row.stride, padding, (1, 1)), "conv"
+            )
+        elif isinstance(row, BatchNorm):
+            module = network.get_submodule(name)
+            assert isinstance(module, nn.BatchNorm2d)
+            linear(norm_map(module, 2), "norm")
+        elif isinstance(row, MaxPool):
+            plain(partial(functional.max_pool2d, kernel_size=row.size, stride=row.stride), "pool")
+        elif isinstance(row, Linear):
+            if len(network.shape_before(name)) > 1:
+                plain(partial(torch.flatten, start_dim=1))
+            weight, bias = (p.detach() for p in network.parameters_of(name))
+            linear(Dense(weight, bias), "dense")
+        else:
+            steps.append(Step(name, "relu", (len(steps),), functional.relu, what))
+    return Graph(tuple(steps))
