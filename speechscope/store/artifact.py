@@ -280,10 +280,10 @@ def check_contents(path: Path, contents: Mapping[str, Mapping[str, Any]]) -> Non
 def _check_shape(folder: Path, metadata: bytes, count: int) -> None:
     """Refuse an array that is not as large as its chunks, or whose chunks are not as ours."""
     try:
-        said = json.loads(metadata)
-        shape, grid = said["shape"], said["chunk_grid"]["configuration"]["chunk_shape"]
-        kind = np.dtype(str(said["data_type"]))
-        codecs = {str(codec["name"]) for codec in said["codecs"]}
+        described = json.loads(metadata)
+        shape, grid = described["shape"], described["chunk_grid"]["configuration"]["chunk_shape"]
+        kind = np.dtype(str(described["data_type"]))
+        codecs = {str(codec["name"]) for codec in described["codecs"]}
         sizes = [-(-n // step) for n, step in zip(shape, grid, strict=True)]
         unfolded = math.prod(grid) * kind.itemsize
         wrong = (
@@ -322,19 +322,19 @@ def _touched(array: Any, selection: Any) -> list[range]:
     """Return the chunks along each axis that a basic selection reads; of others, all."""
     parts = selection if isinstance(selection, tuple) else (selection,)
     whole = [range(-(-n // step)) for n, step in zip(array.shape, array.chunks, strict=True)]
-    found = list(whole)
+    read = list(whole)
     for axis, (part, size, step) in enumerate(zip(parts, array.shape, array.chunks, strict=False)):
         if isinstance(part, slice):
             first, last, stride = part.indices(size)
             if stride < 0 or first >= last:
                 continue
-            found[axis] = range(first // step, (last - 1) // step + 1)
+            read[axis] = range(first // step, (last - 1) // step + 1)
         elif isinstance(part, int | np.integer):
             place = int(part) % size if size else 0
-            found[axis] = range(place // step, place // step + 1)
+            read[axis] = range(place // step, place // step + 1)
         else:
             return whole
-    return found
+    return read
 
 
 def small_file(path: Path) -> bytes:

@@ -85,17 +85,17 @@ def write(path: Path, record: Record, values: Mapping[str, Any]) -> None:
     save(content, path)
 
 
-def _check_plain(value: object, where: str) -> None:
+def _check_plain(value: object, name: str) -> None:
     if isinstance(value, torch.Tensor) or type(value) in PLAIN:
         return
     if isinstance(value, Mapping):
         for key, entry in value.items():
-            _check_plain(entry, f"{where}[{key!r}]")
+            _check_plain(entry, f"{name}[{key!r}]")
     elif isinstance(value, list | tuple):
         for index, entry in enumerate(value):
-            _check_plain(entry, f"{where}[{index}]")
+            _check_plain(entry, f"{name}[{index}]")
     else:
-        raise TypeError(f"{where} is a {type(value).__name__}, which no checkpoint may hold")
+        raise TypeError(f"{name} is a {type(value).__name__}, which no checkpoint may hold")
 
 
 def _load(path: Path) -> Any:
@@ -164,9 +164,9 @@ def plain_values(path: Path) -> Any:
         content = archive.read(pickles[0])
     folder = pickles[0].removesuffix("data.pkl")
     values = _Dry(path, content, {k.removeprefix(f"{folder}data/"): n for k, n in sizes.items()})
-    found = values.load()
-    _check_values(path, found, 4 * len(content) + 1000)
-    return found
+    plain = values.load()
+    _check_values(path, plain, 4 * len(content) + 1000)
+    return plain
 
 
 class _Tensor:
@@ -209,12 +209,12 @@ class _Dry(pickle._Unpickler):
             raise ArtifactError(f"{self._path} claims {count} values for {str(key)[:20]!r}")
         return count
 
-    def _tensor(self, held: int, offset: int, size: Any, stride: Any, *more: Any) -> _Tensor:
+    def _tensor(self, count: int, offset: int, size: Any, stride: Any, *more: Any) -> _Tensor:
         numbers = (offset, *size, *stride)
         if len(size) != len(stride) or any(type(n) is not int or n < 0 for n in numbers):
             raise ArtifactError(f"{self._path} holds a tensor of shape {str(size)[:60]}")
         last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
-        if 0 not in size and (last >= held or math.prod(size) > held):
+        if 0 not in size and (last >= count or math.prod(size) > count):
             raise ArtifactError(
                 f"{self._path} holds a tensor of shape {str(size)[:60]}, but not its values"
             )

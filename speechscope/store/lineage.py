@@ -116,7 +116,7 @@ def ancestor(
             )
         if parent["kind"] == kind:
             return target
-        found = record_at(target)
-        if found["parents"]:
-            return ancestor(target, found, kind, moved)
+        above = record_at(target)
+        if above["parents"]:
+            return ancestor(target, above, kind, moved)
     raise ArtifactError(f"{path} was not made from a {kind}")

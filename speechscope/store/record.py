@@ -118,9 +118,9 @@ def _check(path: Path, record: Mapping[str, Any]) -> None:
     kinds |= {"device": str, "software": dict, "parents": list, "created": str}
     if "contents" in record:
         kinds["contents"] = dict
-        for name, told in _dictionary(record["contents"]).items():
-            numbers = [_dictionary(told).get(key) for key in ("chunks", "bytes")]
-            texts = [_dictionary(told).get(key) for key in ("digest", "metadata")]
+        for name, entry in _dictionary(record["contents"]).items():
+            numbers = [_dictionary(entry).get(key) for key in ("chunks", "bytes")]
+            texts = [_dictionary(entry).get(key) for key in ("digest", "metadata")]
             if {*map(type, numbers)} != {int} or {*map(type, texts)} != {str}:
                 raise ArtifactError(f"{path}: its record has no valid contents of {name!r}")
     wrong = [name for name, kind in kinds.items() if type(record.get(name)) is not kind]

@@ -5,7 +5,7 @@ settings). What an array is among shards, `merge_arrays` tells: the same in all,
 or rows to be appended. A kind with more to it, such as a mean over all items, registers a `Merger`.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -166,11 +166,13 @@ def _in_order(shards: Sequence[Artifact], own: Collection[str]) -> list[Artifact
             raise UsageProblem(f"{shard.path} is not a shard; make them with --shard I/N")
     first = shards[0]
     for shard in shards[1:]:
-        for what, mine, theirs in _differences(first.record, shard.record, own):
-            raise ArtifactError(
-                f"{shard.path} is not a shard of the same artifact as {first.path}: "
-                f"{what} {theirs}, not {mine}"
-            )
+        mine, theirs = _shared(first.record, own), _shared(shard.record, own)
+        for name in {**mine, **theirs}:
+            if mine.get(name) != theirs.get(name):
+                raise ArtifactError(
+                    f"{shard.path} is not a shard of the same artifact as {first.path}: "
+                    f"{name} {theirs.get(name)}, not {mine.get(name)}"
+                )
     of = first.record["config"]["shard"]["of"]
     by_number = {shard.record["config"]["shard"]["number"]: shard for shard in shards}
     missing = [str(number) for number in range(1, of + 1) if number not in by_number]
@@ -181,29 +183,18 @@ def _in_order(shards: Sequence[Artifact], own: Collection[str]) -> list[Artifact
     return [by_number[number] for number in range(1, of + 1)]
 
 
-def _differences(
-    one: Record, other: Record, own: Collection[str]
-) -> Iterator[tuple[str, Any, Any]]:
-    yield from _unequal(_shared(one, own), _shared(other, own))
-    digests = [[parent["digest"] for parent in record["parents"]] for record in (one, other)]
-    yield from _unequal(
-        {"kind": one["kind"], "--seed": one["seed"], "made from": digests[0]},
-        {"kind": other["kind"], "--seed": other["seed"], "made from": digests[1]},
-    )
-
-
 def _shared(record: Record, own: Collection[str]) -> dict[str, Any]:
-    """Return the settings that all shards share."""
+    """Return what all shards share, by what a message calls it."""
     apart = ("shard", *own)
     settings = {name: value for name, value in record["config"].items() if name not in apart}
     place = record["config"]["shard"]
-    return {**settings, **{f"shards, {name}": place[name] for name in ("of", "items", "chunk")}}
-
-
-def _unequal(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    for name in {**one, **other}:
-        if one.get(name) != other.get(name):
-            yield name, one.get(name), other.get(name)
+    return {
+        **settings,
+        **{f"shards, {name}": place[name] for name in ("of", "items", "chunk")},
+        "kind": record["kind"],
+        "--seed": record["seed"],
+        "made from": [parent["digest"] for parent in record["parents"]],
+    }
 
 
 def _record_of(shard: Artifact, kind: str, path: Path) -> Record:

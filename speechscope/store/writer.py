@@ -64,41 +64,37 @@ class Stream:
     """
 
     def __init__(self, array: "zarr.Array[Any]", folder: Path, threads: ChunkThreads) -> None:
+        self.written: dict[str, dict[str, Any]] = {}  # descriptions of the chunks
         self._array = array
         self._folder = folder
         self._threads = threads
         self._rows = 0  # of chunks that are written, or on their way
         self._spare: list[NDArray[Any]] = []  # fresh memory costs as much as filling it
         self._tail = self._buffer()
-        self._held = 0  # rows of `_tail`
-        self._written: dict[str, dict[str, Any]] = {}
+        self._filled = 0  # rows of `_tail`
 
     def append(self, block: NDArray[Any]) -> None:
         """Add rows ``(n, …)``, which must not change afterwards."""
         step, used = len(self._tail), 0
         while used < len(block):
-            if not self._held and len(block) - used >= step:
+            if not self._filled and len(block) - used >= step:
                 self._submit(block[used : used + step])
                 used += step
                 continue
-            count = min(step - self._held, len(block) - used)
-            self._tail[self._held : self._held + count] = block[used : used + count]
-            used, self._held = used + count, self._held + count
-            if self._held == step:
+            count = min(step - self._filled, len(block) - used)
+            self._tail[self._filled : self._filled + count] = block[used : used + count]
+            used, self._filled = used + count, self._filled + count
+            if self._filled == step:
                 self._submit(self._tail)
-                self._tail, self._held = self._buffer(), 0
+                self._tail, self._filled = self._buffer(), 0
 
     def close(self) -> None:
         """Write what is left and give the array its final length."""
-        rows = self._rows + self._held
-        if self._held:
-            self._tail[self._held :] = self._array.fill_value  # Zarr v3: edge chunks are whole
+        rows = self._rows + self._filled
+        if self._filled:
+            self._tail[self._filled :] = self._array.fill_value  # Zarr v3: edge chunks are whole
             self._submit(self._tail)
         self._array.resize((rows, *self._array.shape[1:]))
-
-    def contents(self) -> dict[str, Any]:
-        """Describe the chunks, once all are written."""
-        return described(self._written)
 
     def _buffer(self) -> NDArray[Any]:
         if self._spare:
@@ -111,7 +107,7 @@ class Stream:
         self._rows += len(rows)
 
     def _write(self, name: str, rows: NDArray[Any]) -> None:
-        self._written[name] = write_chunk(self._folder / name, rows)
+        self.written[name] = write_chunk(self._folder / name, rows)
         if rows.base is None:  # a buffer of ours, not part of a block
             self._spare.append(rows)
 
@@ -165,10 +161,10 @@ class Finished:
         for array, written in line["chunks"].items():
             for chunk, expected in written.items():
                 try:
-                    found = describe((self._folder / array / chunk).read_bytes())
+                    actual = describe((self._folder / array / chunk).read_bytes())
                 except OSError:
                     return None
-                if found != expected:
+                if actual != expected:
                     return None
         small = {key: np.array(v, dtype=kind) for key, (kind, v) in line["small"].items()}
         return line["chunks"], small
@@ -289,11 +285,11 @@ class ArtifactWriter:
         """Make an array to be filled chunk by chunk; of an unfinished artifact, go on with it."""
         kind = np.dtype(dtype)
         if name in self:
-            there = cast("zarr.Array[Any]", self._group[name])
-            if there.shape != tuple(shape) or there.dtype != kind:
+            begun = cast("zarr.Array[Any]", self._group[name])
+            if begun.shape != tuple(shape) or begun.dtype != kind:
                 raise ArtifactError(f"{self.folder}/{name} is another array; leave out --resume")
-            self._arrays[name] = there
-            return there
+            self._arrays[name] = begun
+            return begun
         # Never a plausible value: a chunk lost behind our back must not look like data.
         fill = np.nan if kind.kind == "f" else np.iinfo(kind).min
         self._arrays[name] = self._group.create_array(
@@ -339,8 +335,9 @@ class ArtifactWriter:
         # As for a very long array: the chunks never depend on how many rows will come.
         rows = chunk_shape((CHUNK_BYTES, *row), np.dtype(dtype).itemsize)[0]
         array = self.create(name, (0, *row), dtype, dims, attributes, (rows, *row))
-        self._streams[name] = Stream(array, self.folder / name, self._threads)
-        return self._streams[name]
+        stream = self._streams[name] = Stream(array, self.folder / name, self._threads)
+        self._adopted[name] = stream.written
+        return stream
 
     def set_config(self, **values: Any) -> None:
         """Add to the record what only became known while writing."""
@@ -380,13 +377,11 @@ class ArtifactWriter:
         path.write_text(json.dumps(root, indent=1))
 
     def _contents(self, name: str, count: int) -> dict[str, Any]:
-        if name in self._streams:
-            return self._streams[name].contents()
         written = self._adopted.get(name)
-        found = read_back(self.folder / name) if written is None else described(written)
-        if found["chunks"] != count:
-            raise ArtifactError(f"{name}: {found['chunks']} of {count} chunks were written")
-        return found
+        contents = read_back(self.folder / name) if written is None else described(written)
+        if contents["chunks"] != count:
+            raise ArtifactError(f"{name}: {contents['chunks']} of {count} chunks were written")
+        return contents
 
     def _check_adopted(self) -> None:
         """Make sure that what others say they wrote is here, in full."""

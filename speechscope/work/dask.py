@@ -26,10 +26,10 @@ ANSWER = 10.0  # seconds for a scheduler to answer (chosen)
 PATIENCE = 300.0
 """Seconds to wait for the first worker, or for one after the last was lost (chosen)."""
 _ADDRESS = re.compile(r"([a-z]+://)?[^/\s]+:\d+")
-LOOK = 1.0  # seconds between looks at how many workers there are
+INTERVAL = 1.0  # seconds between two counts of the workers
 BRIEF = 0.2
 """Seconds of a task below which the next is sent ahead; sending one takes some 10 ms."""
-HELD = 4  # results a worker that may wait for one before them
+WAITING = 4  # results a worker that may wait for one before them
 
 
 class Dask(Executor):
@@ -58,15 +58,15 @@ class Dask(Executor):
             The scheduler is lost, there are no workers, or a task ends every worker it is given to.
         """
         with shared(function, folder) as there:
-            flight = _Flight(self._client, there, iter(tasks))
+            running = _Running(self._client, there, iter(tasks))
             try:
-                yield flight.results()
+                yield running.results()
             finally:
                 with suppress(Exception):  # there may be no scheduler any more
-                    flight.cancel()
+                    running.cancel()
 
 
-class _Flight:
+class _Running:
     """The tasks of one map that are on their way."""
 
     def __init__(self, client: Any, function: Callable[..., Any], tasks: Iterator[Any]) -> None:
@@ -77,7 +77,7 @@ class _Flight:
         self._begun: dict[str, float] = {}  # of those that run
         self._ended: SimpleQueue[Any] = SimpleQueue()
         self._more, self._brief = True, False
-        self._threads, self._looked, self._seen = 0, -LOOK, monotonic()
+        self._threads, self._counted, self._seen = 0, -INTERVAL, monotonic()
 
     def cancel(self) -> None:
         """Have nothing more done."""
@@ -114,9 +114,9 @@ class _Flight:
         """Send tasks to workers that are free, or about to be; say whether any are on their way."""
         while not self._ended.empty():
             self._note(self._ended.get())
-        threads = max(1, self._look())
+        threads = max(1, self._count_threads())
         most = threads * (AHEAD if self._brief else 1)
-        while self._more and len(self._begun) < most and len(self._pending) < HELD * threads:
+        while self._more and len(self._begun) < most and len(self._pending) < WAITING * threads:
             try:
                 task = next(self._tasks)
             except StopIteration:
@@ -133,10 +133,10 @@ class _Flight:
     def _wait(self) -> None:
         """Wait until a task has ended, as long as there are workers."""
         try:
-            ended = self._ended.get(timeout=LOOK)
+            ended = self._ended.get(timeout=INTERVAL)
         except Empty:
             now = monotonic()
-            if self._look():
+            if self._count_threads():
                 self._seen = now
             elif now - self._seen > PATIENCE:
                 raise SpeechscopeError(
@@ -175,11 +175,11 @@ class _Flight:
                 raise SpeechscopeError(f"a task failed: {error}") from error
             raise
 
-    def _look(self) -> int:
-        """Return how many tasks the workers can do at a time, as of `LOOK` seconds ago."""
+    def _count_threads(self) -> int:
+        """Return how many tasks the workers can do at a time, as of `INTERVAL` seconds ago."""
         now = monotonic()
-        if not self._threads or now - self._looked >= LOOK:
-            self._threads, self._looked = sum(self._client.nthreads().values()), now
+        if not self._threads or now - self._counted >= INTERVAL:
+            self._threads, self._counted = sum(self._client.nthreads().values()), now
         return self._threads
 
 

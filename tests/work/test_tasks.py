@@ -251,11 +251,11 @@ def test_large_arrays_come_back_as_files_and_the_same(
         files.append(file.name)
         return load(file, **options)
 
-    monkeypatch.setattr(tasks.np, "load", noted)
+    monkeypatch.setattr(np, "load", noted)
     there = growing.write(tmp_path / "there.zarr", growing.Powers(tmp_path), Elsewhere())
     assert there.contents == here.contents and len(set(files)) == len(files) > 10
     assert not list(there.path.rglob(".*"))
-    monkeypatch.setattr(tasks.np, "load", lambda *_, **__: (_ for _ in ()).throw(OSError(2, "no")))
+    monkeypatch.setattr(np, "load", lambda *_, **__: (_ for _ in ()).throw(OSError(2, "no")))
     with pytest.raises(SpeechscopeError, match="all machines share"):
         growing.write(tmp_path / "no.zarr", growing.Powers(tmp_path), Elsewhere())
 
