@@ -194,7 +194,8 @@ def test_without_dask_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_shared_function_is_opened_only_as_it_was_written(tmp_path: Path) -> None:
-    with shared(growing.Powers(tmp_path), tmp_path) as sent:
+    work: Any = growing.Powers(tmp_path)
+    with shared(work, tmp_path) as sent:
         function: Any = sent
         assert len(pickle.dumps(function)) < 1000
         other = SharedFunction(function.path, function.digest, "0.0", "")
