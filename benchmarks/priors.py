@@ -26,7 +26,7 @@ from speechscope.inversion.align import AlignedDecoder, train_aligned
 from speechscope.inversion.bp import bp
 from speechscope.inversion.problem import Problem
 from speechscope.inversion.sound import griffin_lim, inverse_real, stft_of, transform
-from speechscope.inversion.source import TrainingSegments
+from speechscope.inversion.source import training_segments
 from speechscope.networks.layers import Network
 from speechscope.networks.saved import load_classifier
 from speechscope.scores.measures import bootstrap
@@ -57,7 +57,7 @@ class Bench:
         self.inputs = torch.from_numpy(data.centred(items))
         self.waveforms = torch.from_numpy(data.waveforms(items))
         self.target = self.network.activation(self.inputs, layer)
-        self.segments = TrainingSegments(data, torch.device("cpu"), options.train, 0)
+        self.segments = training_segments(data, options.train, 0)
         self.settings = Invert(align_items=options.train, align_epochs=options.epochs)
         self._codes: Tensor | None = None
 
@@ -65,8 +65,8 @@ class Bench:
         """Return the activations (N, units) of all training segments."""
         if self._codes is None:
             parts = [
-                self.network.activation(self.segments.batch(part)[0], self.layer).flatten(1)
-                for part in torch.split(torch.arange(len(self.segments)), 256)
+                self.network.activation(self.segments[0][part], self.layer).flatten(1)
+                for part in torch.split(torch.arange(len(self.segments[0])), 256)
             ]
             self._codes = torch.cat(parts)
         return self._codes
@@ -168,7 +168,7 @@ def fit(bench: Bench, goal: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Te
         for part in torch.split(torch.randperm(len(codes)), settings.align_batch):
             for group in optimizer.param_groups:
                 group["lr"] = settings.align_rate * 0.5 * (1 + math.cos(math.pi * done / total))
-            wanted = goal(bench.segments.batch(part)[1])
+            wanted = goal(bench.segments[1][part])
             error = (model.spectrogram(codes[part]) - wanted).square().mean()
             optimizer.zero_grad()
             error.backward()  # type: ignore[no-untyped-call]
@@ -183,7 +183,7 @@ def nearest(bench: Bench) -> Tensor:
     codes, target = bench.codes(), bench.target.flatten(1)
     spread = codes.std(0) + 1e-3 * codes.std()
     chosen = torch.cdist(target / spread, codes / spread).argmin(1)
-    return bench.segments.batch(chosen)[1]
+    return bench.segments[1][chosen]
 
 
 def linear(bench: Bench) -> Tensor:

@@ -195,6 +195,8 @@ def _help(entry: Declared) -> str:
     text = entry.said.help.replace("[", "\\[")
     if entry.choices and entry.name != "recipe":
         text += f" {'Any' if entry.many else 'One'} of {', '.join(entry.choices)}."
+    elif callable(entry.said.complete):
+        text += f" Known: {', '.join(entry.completions)}."
     default = entry.default
     if entry.said.kind != "setting" or default is None:
         return text

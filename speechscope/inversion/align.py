@@ -8,7 +8,7 @@ error is the distance to the segment at the best delay and gain, 1 − mxcorr.
 
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import torch
 from scipy.fft import next_fast_len
@@ -30,16 +30,6 @@ WARM = 50
 
 SILENCE = 1e-3
 """Segments of a smaller norm than this have no shape to learn."""
-
-
-class Segments(Protocol):
-    """Training segments."""
-
-    def __len__(self) -> int:
-        """Return their number."""
-
-    def batch(self, items: Tensor) -> tuple[Tensor, Tensor]:
-        """Return centred inputs (B, 1, F, T) and waveforms (B, samples)."""
 
 
 class AlignedDecoder(nn.Module):
@@ -127,7 +117,7 @@ def delayed_error(answer: Tensor, wanted: Tensor, lags: int) -> Tensor:
 def train_aligned(
     network: Layered,
     layers: Sequence[int],
-    examples: Segments,
+    segments: tuple[Tensor, Tensor],
     stft: Stft,
     mean: Tensor,
     settings: "Invert",
@@ -146,10 +136,11 @@ def train_aligned(
     ----------
     layers
         Numbers.
-    examples
-        Training segments; at most ``align_items`` of them are read.
+    segments
+        Of the training split: centred inputs (N, C, F, T) and waveforms (N, samples), of which at
+        most ``align_items`` are used.
     mean
-        What inputs are centred by (C, F, T).
+        What inputs are centred by (C, F, T), on the device to train on.
     settings
         ``align_…`` of the stage; ``align_lags`` of 0 trains decoders that have to be on time.
     progress
@@ -157,6 +148,7 @@ def train_aligned(
     derived
         See `Problem`.
     """
+    inputs, waveforms = segments
     random = torch.Generator().manual_seed(settings.seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
@@ -171,9 +163,9 @@ def train_aligned(
             ).to(mean.device)
             for layer in layers
         }
-        count, batch = min(len(examples), settings.align_items), settings.align_batch
-        pool = torch.randperm(len(examples), generator=random)[:count]
-        _standardise(network, decoders, examples, pool[: 8 * batch])
+        count, batch = min(len(inputs), settings.align_items), settings.align_batch
+        pool = torch.randperm(len(inputs), generator=random)[:count]
+        _standardise(network, decoders, inputs[pool[: 8 * batch]].to(mean.device))
         optimizer = torch.optim.Adam(
             [p for decoder in decoders.values() for p in decoder.train().parameters()]
         )
@@ -183,12 +175,12 @@ def train_aligned(
         batches = (items for order in orders for items in torch.split(order, batch))
         total = settings.align_epochs * math.ceil(count / batch)
         for done, items in enumerate(batches):
-            inputs, waveforms = examples.batch(items)
-            loud = waveforms.norm(dim=1) > SILENCE
-            if bool(loud.any()):
+            items = items[waveforms[items].norm(dim=1) > SILENCE]
+            if len(items):
                 optimizer.param_groups[0]["lr"] = settings.align_rate * _share(done, total)
-                lags = settings.align_lags
-                _backward(network, decoders, inputs[loud], waveforms[loud], stft, lags)
+                heard = waveforms[items].to(mean.device)
+                seen = inputs[items].to(mean.device)
+                _backward(network, decoders, seen, heard, stft, settings.align_lags)
                 optimizer.step()
                 optimizer.zero_grad()
             if progress is not None:
@@ -219,11 +211,8 @@ def _backward(
         error.mean().backward()  # type: ignore[no-untyped-call]
 
 
-def _standardise(
-    network: Layered, decoders: dict[int, AlignedDecoder], examples: Segments, items: Tensor
-) -> None:
+def _standardise(network: Layered, decoders: dict[int, AlignedDecoder], inputs: Tensor) -> None:
     """Set what activations are shifted and divided by, from some of the segments."""
-    inputs, _ = examples.batch(items)
     with torch.no_grad():
         codes = network.activations(inputs, decoders)
     for layer, decoder in decoders.items():

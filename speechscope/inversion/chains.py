@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from speechscope.inversion.problem import Problem, Reconstruction, Restorer, most_steps
+from speechscope.inversion.problem import Problem, Reconstruction, Restorer
 from speechscope.networks.layers import Conv, Layered, Linear, Network
 from speechscope.registry import INVERSION
 from speechscope.work.device import threads
@@ -57,10 +57,12 @@ class Inversion:
 
 def longest(settings: "Invert") -> int:
     """Return the steps that any of the sequences takes at most."""
-    return max(
-        sum(most_steps(INVERSION[method], settings) for method in sequence)
-        for sequence in settings.sequences()
-    )
+    every = {name for sequence in settings.sequences() for name in sequence}
+    most = {
+        name: getattr(INVERSION[name], "most_steps", lambda settings: settings.steps)(settings)
+        for name in every
+    }
+    return max(sum(most[name] for name in sequence) for sequence in settings.sequences())
 
 
 def invert(

@@ -5,7 +5,7 @@ Churchman 2015, sec. 6.4: E = ½ ‖Y* − Y‖² + λ/2 ‖X‖², one E for ea
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor
@@ -17,11 +17,8 @@ if TYPE_CHECKING:
     from speechscope.stages.invert import Invert
 
 
-class Restorer(Protocol):
-    """A trained inverse of the network up to a layer."""
-
-    def __call__(self, code: Tensor) -> Tensor:
-        """Return inputs (B, C, F, T) for activations (B, …)."""
+Restorer = Callable[[Tensor], Tensor]
+"""A trained inverse of the network up to a layer: inputs (B, C, F, T) of activations (B, …)."""
 
 
 @dataclass(frozen=True)
@@ -116,12 +113,6 @@ def at_most(steps: Callable[["Invert"], int]) -> Callable[[M], M]:
         return method
 
     return mark
-
-
-def most_steps(method: Method, settings: "Invert") -> int:
-    """Return the steps that a method takes at most."""
-    steps: int = getattr(method, "most_steps", lambda settings: settings.steps)(settings)
-    return steps
 
 
 class Objective:

@@ -64,27 +64,10 @@ def sound_of(
         return corpus.sound_of(values)
     if not audible(corpus):
         raise UsageProblem(f"{corpus.path}: {corpus.features} cannot be turned back into sound")
-    moduli = torch.from_numpy(np.ascontiguousarray(values[:, 0], dtype=np.float32))
-    found = to_waveforms(corpus.features, stft_of(corpus), moduli, seeds)
-    waveforms: NDArray[np.float32] = found.numpy()
+    spectra = torch.from_numpy(np.ascontiguousarray(values[:, 0], dtype=np.float32))
+    modulus = MODULUS[corpus.features](spectra).clamp(min=0)
+    waveforms: NDArray[np.float32] = griffin_lim(stft_of(corpus), modulus, seeds).numpy()
     return waveforms
-
-
-def to_waveforms(features: str, stft: Stft, spectrograms: Tensor, seeds: Sequence[int]) -> Tensor:
-    """Turn spectrograms (N, F, T) into waveforms (N, samples).
-
-    The real part by `inverse_real`; moduli by `griffin_lim`, with one seed an item.
-
-    Raises
-    ------
-    UsageProblem
-        The representation has no way back.
-    """
-    if features == "real":
-        return inverse_real(stft, spectrograms)
-    if features not in MODULUS:
-        raise UsageProblem(f"{features} spectrograms cannot be turned into sound")
-    return griffin_lim(stft, MODULUS[features](spectrograms).clamp(min=0), seeds)
 
 
 def inverse_real(stft: Stft, spectrograms: Tensor) -> Tensor:

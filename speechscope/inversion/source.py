@@ -23,7 +23,7 @@ from speechscope.inversion.stimuli import make_stimuli
 from speechscope.networks.layers import Layered
 from speechscope.networks.saved import load_classifier, load_decoders
 from speechscope.networks.subject import elsewhere
-from speechscope.registry import STIMULI
+from speechscope.registry import INVERSION, STIMULI
 from speechscope.store.lineage import ancestor, record_at
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def open_source(settings: "Invert", device: torch.device) -> Source:
         if decodes:
             raise UsageProblem(
                 f"--model {settings.model}: decode needs decode-train, which takes our own models; "
-                "choose from anneal, bp, align"
+                f"choose from {', '.join(name for name in INVERSION.names() if name != 'decode')}"
             )
         subject = elsewhere(settings.model, settings.weights, path, device)
         corpus = subject.corpus
@@ -260,24 +260,14 @@ def recording(path: Path, trained: Corpus) -> Examples:
     return SoundExamples(padded, path.stem, "audio", trained, scaling)
 
 
-class TrainingSegments:
-    """The training split of a corpus, as decoders are trained on it."""
+def training_segments(corpus: Corpus, most: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Return centred inputs (N, C, F, T) and waveforms (N, samples) of some of the training split.
 
-    def __init__(self, corpus: Corpus, device: torch.device, most: int, seed: int) -> None:
-        items = corpus.items("train")
-        rng = np.random.default_rng([seed, 0xA116])
-        self._items = np.sort(rng.permutation(items)[:most])
-        # Held once: bounded by `most`, and read many times in random order.
-        self._inputs = torch.from_numpy(corpus.centred(self._items))
-        self._waveforms = torch.from_numpy(corpus.waveforms(self._items))
-        self._device = device
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def batch(self, items: Tensor) -> tuple[Tensor, Tensor]:
-        """Return centred inputs (B, C, F, T) and waveforms (B, samples)."""
-        return self._inputs[items].to(self._device), self._waveforms[items].to(self._device)
+    They are held in memory, as they are read many times in random order; `most` bounds them.
+    """
+    rng = np.random.default_rng([seed, 0xA116])
+    items = np.sort(rng.permutation(corpus.items("train"))[:most])
+    return torch.from_numpy(corpus.centred(items)), torch.from_numpy(corpus.waveforms(items))
 
 
 def derivation(corpus: Corpus) -> Tensor | None:

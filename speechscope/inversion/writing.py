@@ -14,7 +14,7 @@ from speechscope.corpus.store import Corpus
 from speechscope.inversion.chains import invert, longest
 from speechscope.inversion.problem import Restorer
 from speechscope.inversion.sound import audible, sound_of
-from speechscope.inversion.source import Examples
+from speechscope.inversion.source import Examples, Items
 from speechscope.networks.layers import Layered
 from speechscope.store.artifact import Artifact
 from speechscope.store.wav import write_folder
@@ -29,7 +29,7 @@ BLOCK = 256
 """Items worked on at a time, and in one chunk: 3 MB of spectrograms a method and layer."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Inverter:
     """Reconstructs the items of a task from one layer, its part, by all methods.
 
@@ -56,21 +56,9 @@ class Inverter:
     restorers: Mapping[str, Mapping[int, Restorer]]
     derived: Tensor | None = None
 
-    def __post_init__(self) -> None:
-        self._read: tuple[int, NDArray[np.float32]] | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_read": None}
-
-    def inputs(self, task: Task) -> NDArray[np.float32]:
-        """Read the inputs of a task; those of one chunk serve all its layers."""
-        if self._read is None or self._read[0] != task.start:
-            self._read = task.start, self.examples.inputs(task.items)
-        return self._read[1]
-
     def __call__(self, task: Task, progress: Callable[[int, int], None] | None) -> Results:
         """See `speechscope.work.tasks.Work`."""
-        inputs = self.inputs(task)
+        inputs = self.examples.inputs(task.items)
         seeds = [mixed(self.settings.seed, int(item)) for item in task.items]
         device = next(self.network.parameters()).device
         methods = len(self.settings.method)
@@ -145,51 +133,45 @@ def write_inversion(
 
 def _create(writer: ArtifactWriter, work: Inverter, count: int, step: int) -> None:
     """Create the arrays that tasks fill, chunks being `step` of `count` items."""
-    corpus = work.corpus
+    corpus, sound = work.corpus, audible(work.corpus)
     grid = {"method": len(work.settings.method), "layer": len(work.layers)}
     volume = dict(zip(("channel", "frequency", "time"), corpus.input_shape, strict=True))
-    ones: dict[str, Any] = {"units": "1"}
-
-    def create(
-        name: str, each: Mapping[str, int], attributes: Mapping[str, Any], kind: Any = np.float32
-    ) -> None:
-        """Create an array of every item, or of every item at every method and layer."""
-        before = {} if name in single else grid
-        shape = (*before.values(), count, *each.values())
-        chunk = (*(1 for _ in before), step, *each.values())
-        writer.create(name, shape, kind, (*before, "item", *each), dict(attributes), chunk)
-
-    single = ("original", "waveform_original", "waveform_round_trip")
-    create("original", volume, ones)
-    create("reconstruction", volume, ones)
-    history = "objective before each step; NaN after an item's last"
-    create("objective", {"step": longest(work.settings) + 1}, {"long_name": history, **ones})
-    create("steps", {}, ones, np.int32)
-    create("mismatch", {}, {"long_name": "distance of the activations over their norm", **ones})
-    if audible(corpus):
-        rate = {**ones, "sampling_frequency": int(corpus.config["rate"])}
-        for name in ("waveform_original", "waveform_round_trip", "waveform"):
-            create(name, {"sample": int(corpus.config["samples"])}, rate)
+    units: dict[str, Any] = {"units": "1"}
+    history = {"long_name": "objective before each step; NaN after an item's last", **units}
+    apart = {"long_name": "distance of the activations over their norm", **units}
+    arrays: list[tuple[str, dict[str, int], dict[str, int], dict[str, Any], Any]] = [
+        ("original", {}, volume, units, np.float32),
+        ("reconstruction", grid, volume, units, np.float32),
+        ("objective", grid, {"step": longest(work.settings) + 1}, history, np.float32),
+        ("steps", grid, {}, units, np.int32),
+        ("mismatch", grid, {}, apart, np.float32),
+    ]
+    if sound:
+        rate = {**units, "sampling_frequency": int(corpus.config["rate"])}
+        samples = {"sample": int(corpus.config["samples"])}
+        for name in ("waveform_original", "waveform_round_trip"):
+            arrays.append((name, {}, samples, rate, np.float32))
+        arrays.append(("waveform", grid, samples, rate, np.float32))
         average = sound_of(corpus, corpus.mean[None], [work.settings.seed])[0]
         writer.put("waveform_average", average, ("sample",), rate)
+    for name, before, each, attributes, kind in arrays:
+        shape = (*before.values(), count, *each.values())
+        chunk = (*(1 for _ in before), step, *each.values())
+        writer.create(name, shape, kind, (*before, "item", *each), attributes, chunk)
 
 
 def _coordinates(
-    writer: ArtifactWriter,
-    work: Inverter,
-    index: NDArray[np.int64],
-    labels: NDArray[np.integer[Any]],
+    writer: ArtifactWriter, work: Inverter, index: NDArray[np.int64], labels: Items
 ) -> None:
-    writer.put("item_index", index, ("item",), {"units": "1"})
+    methods, layers, artifact = work.settings.method, work.layers, work.corpus.artifact
     classes = flag_attributes(work.examples.classes)
+    writer.put("item_index", index, ("item",), {"units": "1"})
     writer.put("label", labels.astype(np.int16), ("item",), classes)
-    methods = work.settings.method
     numbers = np.arange(len(methods), dtype=np.int16)
     writer.put("method", numbers, ("method",), flag_attributes(methods))
-    names = " ".join(work.network.names[layer - 1] for layer in work.layers)
-    flags = {"flag_values": list(work.layers), "units": "1", "flag_meanings": names}
-    writer.put("layer", np.asarray(work.layers, dtype=np.int16), ("layer",), flags)
-    artifact = work.corpus.artifact
+    names = " ".join(work.network.names[layer - 1] for layer in layers)
+    flags = {"flag_values": list(layers), "units": "1", "flag_meanings": names}
+    writer.put("layer", np.asarray(layers, dtype=np.int16), ("layer",), flags)
     for name in ("frequency", "time"):
         if name in artifact:  # waveforms have no frequency axis
             writer.put(name, artifact.read(name), (name,), artifact.attributes(name))

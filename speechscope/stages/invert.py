@@ -57,34 +57,20 @@ class Invert(FromRecipe, Choosing, Foreign, Moved, Sharded, Computing, Spread):
     )
     method: tuple[str, ...] = setting(
         ("decode+bp",),
-        "anneal, bp, decode, align, or chains of them such as decode+bp.",
+        "Methods; + chains them, as in decode+bp.",
         "Churchman 2015, sec. 8: the best of the paper's methods",
         complete=INVERSION.names,
     )
     l2: float = setting(
-        0.3,
-        "Weight λ of λ/2 ‖X‖².",
-        "chosen on recorded speech, docs/results.md; Churchman 2015, sec. 6.4.1 gives no value",
-        low=0,
+        0.3, "Weight λ of λ/2 ‖X‖².", "chosen on recorded speech (docs/results.md)", low=0
     )
-    average: int = setting(
-        1,
-        "Runs to average.",
-        "Churchman 2015, sec. 6.7 describes averages, sec. 7 reports single runs",
-        low=1,
-    )
+    average: int = setting(1, "Runs to average.", "Churchman 2015, sec. 7; more: sec. 6.7", low=1)
     noise: float = setting(
-        0.1,
-        "Noise of decode and align in averages.",
-        'chosen: "slight" (Churchman 2015, sec. 6.7), a tenth of the activations\' size',
-        low=0,
+        0.1, "Noise of decode and align in averages.", 'chosen: "slight" (sec. 6.7)', low=0
     )
     steps: int = setting(2000, "Most steps of bp.", "chosen", low=0)
     start: float = setting(
-        1e-3,
-        "Deviation of bp's random start.",
-        "chosen: a random start breaks symmetry (Churchman 2015, sec. 6.7)",
-        low=0,
+        1e-3, "Deviation of bp's random start.", "chosen: it breaks symmetry (sec. 6.7)", low=0
     )
     optimizer: str = setting(
         "bold", "How bp descends.", "Churchman 2015, sec. 6.4.2", choices=DESCENTS.names
@@ -102,40 +88,28 @@ class Invert(FromRecipe, Choosing, Foreign, Moved, Sharded, Computing, Spread):
         0.005, "The factor below which it stops.", "Churchman 2015, sec. 6.4.2", low=0
     )
     proposals: int = setting(
-        20000,
-        "Neighbours anneal tries.",
-        "chosen: Churchman 2015, sec. 8 names a restricted number, without the number",
-        low=1,
+        20000, "Neighbours anneal tries.", "chosen: sec. 8 restricts them, without a number", low=1
     )
     chains: int = setting(1, "Chains of anneal an item.", "Churchman 2015, sec. 6.3: one", low=1)
     rows: int = setting(
-        5,
-        "Bands a neighbour changes.",
-        "chosen: 200 Hz; Churchman 2015, sec. 6.3.1 leaves n open",
-        low=1,
+        5, "Bands a neighbour changes.", "chosen: 200 Hz; sec. 6.3.1 leaves n open", low=1
     )
     share: float = setting(
         0.5, "Share of their entries that change.", "Churchman 2015, sec. 6.3.1", low=0, high=1
     )
     reach: float = setting(0.05, "Largest change r.", "Churchman 2015, sec. 6.3.1", low=0)
     temperature: float = setting(
-        1e-4,
-        "First temperature over the first E.",
-        "chosen: a share of E; Churchman 2015, sec. 6.3 asks for a high start",
-        low=0,
+        1e-4, "First temperature over the first E.", "chosen: sec. 6.3 asks for a high start", low=0
     )
     cooling: float = setting(
         1e-4,
         "Last temperature over the first.",
-        "chosen: Churchman 2015, sec. 6.3 asks for T near 0 at the end",
+        "chosen: sec. 6.3: near 0 at the end",
         low=0,
         high=1,
     )
     align_items: int = setting(
-        28000,
-        "Training segments of align.",
-        "chosen: as many as the corpus of docs/results.md has",
-        low=1,
+        28000, "Training segments of align.", "chosen: as many as in docs/results.md", low=1
     )
     align_epochs: int = setting(
         4, "Passes over them.", "chosen: more items and passes still help, at their cost", low=1
@@ -151,15 +125,12 @@ class Invert(FromRecipe, Choosing, Foreign, Moved, Sharded, Computing, Spread):
     )
     align_dropout: float = setting(0.2, "Share of the hidden units left out.", "chosen", flags="")
     align_lags: int = setting(
-        1541,
-        "Delay align is free in [samples].",
-        "chosen: 96 ms; segments lie in the middle, as mxcorr's do",
-        low=0,
+        1541, "Delay align is free in [samples].", "chosen: 96 ms, most of a segment", low=0
     )
     audio: Path | None = option(None, "A recording instead.", metavar="FILE")
     input: str | None = option(
         None,
-        "Instead: chirps, noise, tones, music-like, or another corpus.",
+        "Instead: sounds of a kind, or another corpus.",
         metavar="KIND",
         complete=STIMULI.names,
     )
@@ -167,16 +138,10 @@ class Invert(FromRecipe, Choosing, Foreign, Moved, Sharded, Computing, Spread):
         48, "Sounds of a kind.", "Churchman 2015, sec. 7: as many as there are classes", low=1
     )
     block: int = setting(
-        128,
-        "Items at a time.",
-        "chosen: the overhead of a step is then a tenth of it (measured)",
-        flags="",
+        128, "Items at a time.", "chosen: a step's overhead is a tenth (measured)", flags=""
     )
     per_class: int = setting(
-        1,
-        "Random test items a class.",
-        "Churchman 2015, sec. 7: one example from each class",
-        low=1,
+        1, "Random test items a class.", "Churchman 2015, sec. 7: one of each class", low=1
     )
     wav: Path | None = option(None, "Write sounds there too.", metavar="DIR")
     resume: bool = option(False, "Go on with a stopped run.")
@@ -309,7 +274,7 @@ def _inverter(
 
     from speechscope.inversion.align import train_aligned
     from speechscope.inversion.sound import stft_of
-    from speechscope.inversion.source import TrainingSegments, derivation
+    from speechscope.inversion.source import derivation, training_segments
     from speechscope.inversion.writing import Inverter
 
     corpus, network = opened.corpus, opened.network
@@ -320,7 +285,7 @@ def _inverter(
             restorers["align"] = train_aligned(
                 network,
                 layers,
-                TrainingSegments(corpus, device, settings.align_items, settings.seed),
+                training_segments(corpus, settings.align_items, settings.seed),
                 stft_of(corpus),
                 torch.from_numpy(corpus.mean).to(device),
                 settings,

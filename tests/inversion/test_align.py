@@ -45,12 +45,7 @@ class Tones:
         time = torch.arange(220) / 8000
         self.waveforms = torch.sin(2 * torch.pi * (frequency * time + phase))
         self.inputs = torch.from_numpy(STFT.spectrum(self.waveforms.numpy()).real)[:, None]
-
-    def __len__(self) -> int:
-        return len(self.inputs)
-
-    def batch(self, items: Tensor) -> tuple[Tensor, Tensor]:
-        return self.inputs[items], self.waveforms[items]
+        self.segments = self.inputs, self.waveforms
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +61,7 @@ SETTINGS = Invert(align_items=2000, align_epochs=4, align_batch=50, align_hidden
 def heard(network: Network, settings: Invert) -> Tensor:
     """Return the errors of unseen tones at their best delay."""
     mean = torch.zeros(1, 41, 10)
-    decoders = train_aligned(network, [3], Tones(2000, 1), STFT, mean, settings)
+    decoders = train_aligned(network, [3], Tones(2000, 1).segments, STFT, mean, settings)
     test = Tones(200, 2)
     code = network.activation(test.inputs, 3)
     found = inverse_real(STFT, decoders[3](code)[:, 0])
@@ -92,7 +87,7 @@ def test_training_is_seeded_and_leaves_the_network_and_the_generator_alone(
         train_aligned(
             network,
             [1, 3],
-            tones,
+            tones.segments,
             STFT,
             mean,
             chosen,
