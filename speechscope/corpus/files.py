@@ -160,14 +160,14 @@ def recordings(files: Iterable[str]) -> dict[str, str]:
     Where a copy holds both ``SA1.WAV`` and ``SA1.WAV.wav``, the longer name (a conversion any
     reader understands) wins.
     """
-    found: dict[str, str] = {}
+    names: dict[str, str] = {}
     for name in files:
         if not is_audio(name.lower()):
             continue
         stem = stem_of(name)
-        if len(name) > len(found.get(stem, "")):
-            found[stem] = name
-    return found
+        if len(name) > len(names.get(stem, "")):
+            names[stem] = name
+    return names
 
 
 def is_audio(name: str) -> bool:
@@ -210,14 +210,14 @@ def speakers(root: Path, folders: Iterable[Path]) -> dict[Path, str]:
     if not distinct:
         return {}
     shared = Path(os.path.commonpath(distinct))
-    found = {}
+    names = {}
     for folder in distinct:
         named = [p for p in folder.relative_to(shared).parts if not _is_kind(p)]
         above = [
             p for p in (root.resolve().name, *shared.relative_to(root).parts) if not _is_kind(p)
         ]
-        found[folder] = word((named[:1] or above[-1:] or [root.resolve().name])[0])
-    return found
+        names[folder] = word((named[:1] or above[-1:] or [root.resolve().name])[0])
+    return names
 
 
 def ordered(utterances: Iterable[Utterance], problems: list[str], root: Path) -> Scan:
@@ -225,10 +225,10 @@ def ordered(utterances: Iterable[Utterance], problems: list[str], root: Path) ->
 
     Recordings of one speaker that share a name get the names of their folders before it.
     """
-    found = list(utterances)
-    count = Counter(u.identity for u in found)
+    every = list(utterances)
+    count = Counter(u.identity for u in every)
     once: dict[str, Utterance] = {}
-    for utterance in found:
+    for utterance in every:
         if count[utterance.identity] > 1:
             folder = utterance.audio.parent
             inside = folder.relative_to(root) if folder.is_relative_to(root) else folder
@@ -267,15 +267,15 @@ def by_folder(
     problems
         See `walk`.
     """
-    found = {}
+    folders = {}
     for folder, files in walk(root, lambda n: is_audio(n) or n.endswith(labels + texts), problems):
         named, spoken = (
             {stem_of(n): folder / n for n in files if n.lower().endswith(suffixes)}
             for suffixes in (labels, texts)
         )
         sounds = {stem: folder / name for stem, name in recordings(files).items()}
-        found[folder] = sounds, named, spoken
-    return found
+        folders[folder] = sounds, named, spoken
+    return folders
 
 
 def paired(
@@ -336,9 +336,9 @@ def _mirrored(
     return pairs
 
 
-def _mirrors(one: Path, other: Path) -> bool:
+def _mirrors(first: Path, second: Path) -> bool:
     """Whether two folders differ in one part of their paths at most."""
-    a, b = list(one.parts), list(other.parts)
+    a, b = list(first.parts), list(second.parts)
     for end in (0, -1):
         while a and b and a[end] == b[end]:
             a.pop(end)

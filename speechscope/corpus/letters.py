@@ -75,17 +75,17 @@ def letters_of(text: str) -> NDArray[np.int16]:
         The text has no letter, or a digit or a letter of another alphabet, whose sound is not
         known.
     """
-    found: list[str] = []
+    characters: list[str] = []
     # Compatibility decomposition parts an accent from its letter, and ligatures.
     for character in unicodedata.normalize("NFKD", text.casefold().translate(_PLAIN)):
         category = unicodedata.category(character)
         if character in _INDEX and character != "|":
-            found.append(character)
+            characters.append(character)
         elif category[0] in "ZC" or category == "Pd":
-            found.append(" ")
+            characters.append(" ")
         elif category[0] in "LN":
             raise BadRecording(f"its text has {character!r}, which is none of a to z")
-    words = "".join(found).split()
+    words = "".join(characters).split()
     if not words:
         raise BadRecording("its text has no letters")
     return np.array([_INDEX[letter] for letter in "|".join(words)], dtype=np.int16)

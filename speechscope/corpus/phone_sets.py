@@ -179,7 +179,7 @@ class PhoneSet:
         return key if key in self.known else key.rstrip("012")
 
 
-def phone_set(name: str, mapping: Path | None = None, found: Iterable[str] = ()) -> PhoneSet:
+def phone_set(name: str, mapping: Path | None = None, labels: Iterable[str] = ()) -> PhoneSet:
     """Return a phone set by its name.
 
     Parameters
@@ -189,7 +189,7 @@ def phone_set(name: str, mapping: Path | None = None, found: Iterable[str] = ())
     mapping
         For ``ipa``: a table of lines ``label<TAB>class`` or ``label<TAB>class<TAB>folded`` (or
         with commas); the class ``-`` drops a label.
-    found
+    labels
         For ``as-is``: the labels of the corpus, each of which becomes a class.
 
     Raises
@@ -203,7 +203,7 @@ def phone_set(name: str, mapping: Path | None = None, found: Iterable[str] = ())
     if (name == "ipa") != (mapping is not None):
         what = "needs a mapping file" if mapping is None else "takes no mapping file; ipa does"
         raise UsageProblem(f"the phone set {name} {what}")
-    made: PhoneSet = entry if isinstance(entry, PhoneSet) else entry(mapping, found)
+    made: PhoneSet = entry if isinstance(entry, PhoneSet) else entry(mapping, labels)
     return made
 
 
@@ -235,9 +235,9 @@ def better_set(unknown: Mapping[str, int]) -> tuple[str, float] | None:
 
 
 @PHONE_SETS.register("as-is")
-def as_is(_: Path | None, found: Iterable[str]) -> PhoneSet:
+def as_is(_: Path | None, names: Iterable[str]) -> PhoneSet:
     """Make a class of every label of the corpus."""
-    labels = {_normal(label): word(_normal(label)) for label in found if label.strip()}
+    labels = {_normal(label): word(_normal(label)) for label in names if label.strip()}
     if not labels:
         raise SpeechscopeError("there is no label to make classes of")
     return PhoneSet.of(tuple(sorted(set(labels.values()))), labels)
@@ -256,17 +256,17 @@ def mapped(path: Path, _: Iterable[str]) -> PhoneSet:
         heading = number == 1 and [cell.lower() for cell in cells[:2]] == ["label", "class"]
         if heading or not any(cells):
             continue
-        where = f"{path} line {number}"
+        place = f"{path} line {number}"
         names = " ".join(cells[1:]).split()
         if len(cells) not in (2, 3) or len(names) != len(cells) - 1:
-            raise SpeechscopeError(f"{where} is not `label class` or `label class folded`")
+            raise SpeechscopeError(f"{place} is not `label class` or `label class folded`")
         label, to = _normal(cells[0]), None if cells[1] == "-" else cells[1]
         if labels.setdefault(label, to) != to:
-            raise SpeechscopeError(f"{where} gives {cells[0]!r} another class than a line above")
+            raise SpeechscopeError(f"{place} gives {cells[0]!r} another class than a line above")
         if to is not None:
             scored = cells[2] if len(cells) == 3 else to
             if folding.setdefault(to, scored) != scored:
-                raise SpeechscopeError(f"{where} folds {to} otherwise than a line above")
+                raise SpeechscopeError(f"{place} folds {to} otherwise than a line above")
     if not folding:
         raise SpeechscopeError(f"{path} names no class")
     return PhoneSet.of(tuple(folding), labels, folding, tuple(dict.fromkeys(folding.values())))

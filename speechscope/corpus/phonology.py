@@ -71,8 +71,8 @@ def formants_of(classes: Sequence[str]) -> NDArray[np.float64]:
     Source: Hillenbrand et al. 1995 for English, Calliope 1989 for French (men).
     """
     table = _FRENCH_FORMANTS if is_french(classes) else _ENGLISH_FORMANTS
-    found = np.full((len(classes), 2), np.nan)
+    formants = np.full((len(classes), 2), np.nan)
     for row, name in enumerate(classes):
         if name in table:
-            found[row] = table[name]
-    return found
+            formants[row] = table[name]
+    return formants

@@ -19,13 +19,13 @@ OF_SPEAKERS = "recordings:0.1"
 
 
 def wanted_of(
-    found: Sequence[Utterance], layout: str, settings: "Prepare", dropped: Counter[str]
+    utterances: Sequence[Utterance], layout: str, settings: "Prepare", dropped: Counter[str]
 ) -> list[Utterance]:
     """Return the recordings that the settings ask for, and count the others in `dropped`."""
-    wanted = list(found)
+    wanted = list(utterances)
     if settings.drop_sa and layout == "timit":
         wanted = [u for u in wanted if not u.is_sa]
-        dropped["SA sentences"] = len(found) - len(wanted)
+        dropped["SA sentences"] = len(utterances) - len(wanted)
     if settings.labels == "speaker" and any(u.split for u in wanted):
         # Muckenhirn 2019, sec. 4.1: "the 462 speakers in the training set". Where that has one
         # recording of each, there is none left to recognize them in: then whoever has several.
@@ -103,24 +103,24 @@ def assign(
     """
     kind, _, rest = rule.partition(":")
     if kind == "folder" and not rest:
-        found = _folder(utterances)
+        split_of = _folder(utterances)
     elif kind == "speakers" and rest:
-        found = _listed(utterances, Path(rest))
+        split_of = _listed(utterances, Path(rest))
     elif kind in ("share", "recordings"):
         shares = _shares(rule, rest)
         if "dev" in shares:
             dev = 0.0
-        found = _shared(utterances, shares, seed, by_speaker=kind == "share")
+        split_of = _shared(utterances, shares, seed, by_speaker=kind == "share")
     else:
         raise UsageProblem(f"no split is called {rule}; choose from {_RULES}")
     if dev > 0:
-        training = sorted({u.speaker for u in utterances if found[u.identity] == "train"})
+        training = sorted({u.speaker for u in utterances if split_of[u.identity] == "train"})
         rng = np.random.default_rng([seed, 0x5EED])
         held_out = set(rng.permutation(training)[: round(dev * len(training))].tolist())
         for u in utterances:
-            if found[u.identity] == "train" and u.speaker in held_out:
-                found[u.identity] = "dev"
-    return found
+            if split_of[u.identity] == "train" and u.speaker in held_out:
+                split_of[u.identity] = "dev"
+    return split_of
 
 
 def _folder(utterances: Sequence[Utterance]) -> dict[str, str]:
@@ -142,11 +142,11 @@ def _listed(utterances: Sequence[Utterance], path: Path) -> dict[str, str]:
         split = SPLIT_FOLDERS[words[1].lower()]
         if listed.setdefault(words[0], split) != split:
             raise SpeechscopeError(f"{path} line {number} gives {words[0]} a second split")
-    found = {u.identity: listed.get(u.key) or listed.get(u.speaker, "") for u in utterances}
+    split_of = {u.identity: listed.get(u.key) or listed.get(u.speaker, "") for u in utterances}
     for utterance in utterances:
-        if not found[utterance.identity]:
+        if not split_of[utterance.identity]:
             raise SpeechscopeError(f"{path} has no line for the speaker {utterance.speaker}")
-    return found
+    return split_of
 
 
 def _shares(rule: str, rest: str) -> dict[str, float]:
@@ -176,19 +176,19 @@ def _shared(
     if by_speaker and len(own) > 1:
         split = _draw(sorted(own), shares, np.random.default_rng([seed, 0x5A4E]))
         return {u.identity: split[u.speaker] for u in utterances}
-    found: dict[str, str] = {}
+    split_of: dict[str, str] = {}
     for number, (_, names) in enumerate(sorted(own.items())):
-        found |= _draw(sorted(names), shares, np.random.default_rng([seed, 0x5A4E, number]))
-    return found
+        split_of |= _draw(sorted(names), shares, np.random.default_rng([seed, 0x5A4E, number]))
+    return split_of
 
 
 def _draw(names: list[str], shares: dict[str, float], rng: np.random.Generator) -> dict[str, str]:
     """Give each split its share of the names, at least one, and the training split what is left."""
     order: list[str] = rng.permutation(names).tolist()
-    found: dict[str, str] = {}
+    split_of: dict[str, str] = {}
     for split, share in shares.items():
         # One name at least stays for training.
         count = min(max(round(share * len(names)), 1), len(order) - 1)
-        found |= dict.fromkeys(order[:count], split)
+        split_of |= dict.fromkeys(order[:count], split)
         order = order[count:]
-    return found | dict.fromkeys(order, "train")
+    return split_of | dict.fromkeys(order, "train")

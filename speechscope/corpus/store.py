@@ -138,10 +138,10 @@ class Corpus:
         UsageProblem
             They do not determine a waveform; see `invertible`.
         """
-        found = self.representation.invert(values) if self.unit == "segment" else None
-        if found is None:
+        sound = self.representation.invert(values) if self.unit == "segment" else None
+        if sound is None:
             raise UsageProblem(f"{self.path}: {self.features} cannot be turned back into sound")
-        return found
+        return sound
 
     @cached_property
     def view(self) -> View:
@@ -173,10 +173,10 @@ class Corpus:
         UsageProblem
             The split is empty.
         """
-        found = np.flatnonzero(self.splits == SPLITS.index(split))
-        if len(found) == 0:
+        items = np.flatnonzero(self.splits == SPLITS.index(split))
+        if len(items) == 0:
             raise UsageProblem(f"{self.path} has no {split} items")
-        return found
+        return items
 
     def centred(self, items: Indices) -> NDArray[np.float32]:
         """Read inputs with the training mean removed, (N, channel, frequency, time).
@@ -299,7 +299,7 @@ def positions(corpus: Corpus, split: str, texts: list[str]) -> NDArray[np.int64]
         A range is malformed or names an item that is not there.
     """
     items = corpus.items(split)
-    found = []
+    parts = []
     for text in texts:
         match = _RANGE.fullmatch(text)
         if match is None or text == ":":
@@ -309,5 +309,5 @@ def positions(corpus: Corpus, split: str, texts: list[str]) -> NDArray[np.int64]
         stop = start + 1 if single else int(last or len(items))
         if start >= stop or stop > len(items):
             raise UsageProblem(f"--items {text}: the {split} split has items 0 to {len(items) - 1}")
-        found.append(items[start:stop])
-    return np.concatenate(found)
+        parts.append(items[start:stop])
+    return np.concatenate(parts)

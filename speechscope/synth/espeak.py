@@ -335,15 +335,15 @@ def _shared(piece: _Piece) -> list[Segment]:
 def _tidy(segments: list[Segment], rate: float) -> list[Segment]:
     """Close the gaps left by short silence, and merge what is too short to be a segment."""
     tidy: list[Segment] = []
-    for found in segments:
-        if found.stop - found.start < _SHORTEST * rate and tidy:
+    for segment in segments:
+        if segment.stop - segment.start < _SHORTEST * rate and tidy:
             continue
-        if tidy and tidy[-1].label == found.label:
-            tidy[-1] = Segment(tidy[-1].start, found.stop, found.label)
+        if tidy and tidy[-1].label == segment.label:
+            tidy[-1] = Segment(tidy[-1].start, segment.stop, segment.label)
             continue
         if tidy:
-            tidy[-1] = Segment(tidy[-1].start, found.start, tidy[-1].label)
-        tidy.append(found)
+            tidy[-1] = Segment(tidy[-1].start, segment.start, tidy[-1].label)
+        tidy.append(segment)
     tidy[-1] = Segment(tidy[-1].start, segments[-1].stop, tidy[-1].label)
     return tidy
 
@@ -381,12 +381,12 @@ def word_segments(
         inside = [n for n, (at, _) in enumerate(tokens) if start <= at < stop]
         limit = _first_phone(segments, interval.stop * rate)
         begin = _first_phone(segments, interval.start * rate)
-        found: list[int] = []
+        starts: list[int] = []
         for n in reversed(inside):
             at, token = tokens[n]
             limit = begin if at == start else _last_onset(segments, begin, limit, token)
-            found.append(limit)
-        first += reversed(found)
+            starts.append(limit)
+        first += reversed(starts)
     ends = [*first[1:], len(segments)]
     return [
         Segment(segments[a].start, _end(segments, a, b), re.sub(r"[^\w']", "", token).lower())

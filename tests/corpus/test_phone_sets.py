@@ -80,12 +80,12 @@ def test_french_spellings_become_the_33_classes() -> None:
 
 
 def test_labels_as_they_are_become_classes() -> None:
-    phones = phone_set("as-is", found=["b", "a", " b ", "", "a b", "B"])
+    phones = phone_set("as-is", labels=["b", "a", " b ", "", "a b", "B"])
     assert phones.classes == ("B", "a", "a_b", "b") == phones.folded
     assert name_of(phones, "a b") == "a_b"
     assert phones.drops("") and not phones.drops("c")
     with pytest.raises(SpeechscopeError, match="there is no label"):
-        phone_set("as-is", found=["", " "])
+        phone_set("as-is", labels=["", " "])
 
 
 def test_a_mapping_file_makes_a_set(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_no_label_of_a_recorded_corpus_is_unknown(
     layout = layout_of(real_speech / folder)
     utterances = layout.scan(real_speech / folder).utterances
     labels = {s.label for u in utterances for s in layout.marks(u).segments}
-    phones = phone_set(name, found=labels if name == "as-is" else ())
+    phones = phone_set(name, labels=labels if name == "as-is" else ())
     known = {phones.index(label) for label in labels if not phones.drops(label)}
     assert None not in known
     assert len(known) == classes

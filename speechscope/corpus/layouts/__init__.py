@@ -47,10 +47,10 @@ class Layout:
         """
         check_folder(root)
         problems: list[str] = []
-        found = self.utterances(root, problems)
-        if not found:
+        utterances = self.utterances(root, problems)
+        if not utterances:
             raise SpeechscopeError(f"{root} holds no {self.needs}")
-        return ordered(found, problems, root)
+        return ordered(utterances, problems, root)
 
     def utterances(self, root: Path, problems: list[str]) -> list[Utterance]:
         """Find the utterances of a folder, in any order; add what is wrong to `problems`."""
@@ -108,14 +108,14 @@ def layout_of(root: Path, name: str | None = None) -> Layout:
     if name is not None:
         layout: Layout = LAYOUTS[name](name)
         return layout
-    every = sorted((LAYOUTS[n](n) for n in LAYOUTS.names()), key=lambda one: (one.rank, one.name))
+    layouts = sorted((LAYOUTS[n](n) for n in LAYOUTS.names()), key=lambda a: (a.rank, a.name))
     kinds: Counter[str] = Counter()
     marked: set[str] = set()
     for _, files in walk(root, lambda _: True, []):
         for file in map(str.lower, files):
             kinds[Path(file).suffix or "without suffix"] += 1
-            marked.update(layout.name for layout in every if layout.knows(file))
-    for layout in every:
+            marked.update(layout.name for layout in layouts if layout.knows(file))
+    for layout in layouts:
         if layout.name in marked:
             return layout
     there = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(5)) or "no file"

@@ -66,13 +66,13 @@ def words_of(path: Path, audio: Path) -> str:
 
 
 def _lines(path: Path) -> dict[str, str]:
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for _, line in files.numbered_lines(path):
         name, *words = line.split()
-        if name.lower() in found:
+        if name.lower() in texts:
             raise BadRecording(f"{path.name} has two lines for {name.lower()}")
-        found[name.lower()] = " ".join(words)
-    return found
+        texts[name.lower()] = " ".join(words)
+    return texts
 
 
 def _heard(path: Path, sounds: files.Files, problems: list[str]) -> list[tuple[Path, Path]]:
@@ -82,15 +82,15 @@ def _heard(path: Path, sounds: files.Files, problems: list[str]) -> list[tuple[P
     except BadRecording as error:
         problems.append(f"{path}: {error}")
         return []
-    found = []
+    pairs = []
     for name, words in lines.items():
         if name not in sounds:
             problems.append(f"{path}: has words for {name}, but no recording is beside it")
         elif not words:
             problems.append(f"{path}: has no words for {sounds.pop(name).name}")
         else:
-            found.append((sounds.pop(name), path))
-    return found
+            pairs.append((sounds.pop(name), path))
+    return pairs
 
 
 def _speaker(audio: Path) -> str:

@@ -59,12 +59,12 @@ class Manifest(Layout):
             entry = entries.setdefault(audio, _Entry(*_who(path, cells), line))
             if not entry.problem:
                 entry.problem = _add(entry, cells, len(row) - len(header), path, line)
-        found = [_utterance(path, audio, e) for audio, e in entries.items() if not e.problem]
+        utterances = [_utterance(path, audio, e) for audio, e in entries.items() if not e.problem]
         problems += [f"{path.parent / a}: {e.problem}" for a, e in entries.items() if e.problem]
-        if not found:
+        if not utterances:
             why = f"; the first of {len(problems)} problems: {problems[0]}" if problems else ""
             raise SpeechscopeError(f"{path} lists no usable recording{why}")
-        return ordered(found, problems, path.parent)
+        return ordered(utterances, problems, path.parent)
 
     def marks(self, utterance: Utterance, tier: str | None = None) -> Marks:
         """See `Layout`: those of the table, in seconds."""
@@ -123,32 +123,32 @@ def _who(path: Path, cells: dict[str, str]) -> tuple[str, str]:
 
 def _add(entry: _Entry, cells: dict[str, str], excess: int, path: Path, line: int) -> str:
     """Add a row; return what is wrong with it, or nothing."""
-    where = f"{path.name} line {line}"
+    place = f"{path.name} line {line}"
     if excess:
-        return f"{where} has {'more' if excess > 0 else 'fewer'} cells than the header"
+        return f"{place} has {'more' if excess > 0 else 'fewer'} cells than the header"
     speaker, split = _who(path, cells)
     if speaker != entry.speaker:
-        return f"{where} gives another speaker than line {entry.line}"
+        return f"{place} gives another speaker than line {entry.line}"
     if split != entry.split:
-        return f"{where} gives another split than line {entry.line}"
+        return f"{place} gives another split than line {entry.line}"
     if split and split.lower() not in SPLIT_FOLDERS:
-        return f"{where} has the split {split!r}; splits are train, dev and test"
+        return f"{place} has the split {split!r}; splits are train, dev and test"
     text = cells.get("text", "")
     if text and entry.text and text != entry.text:
-        return f"{where} gives other words than the lines before"
+        return f"{place} gives other words than the lines before"
     entry.text = text or entry.text
     times = [cells.get(name, "") for name in ("start", "end")]
     if any(times):
         start, stop = _seconds(times[0]), _seconds(times[1])
         if not (math.isfinite(start) and math.isfinite(stop)):
-            return f"{where}: {', '.join(times)} are not two times in seconds"
+            return f"{place}: {', '.join(times)} are not two times in seconds"
         if not 0 <= start <= stop:
-            return f"{where}: {times[0]} to {times[1]} is no stretch of time"
+            return f"{place}: {times[0]} to {times[1]} is no stretch of time"
         entry.segments.append(Segment(start, stop, cells.get("label", "")))
     elif cells.get("label"):
-        return f"{where} has a label without times"
+        return f"{place} has a label without times"
     elif not text:
-        return f"{where} gives neither a label nor words"
+        return f"{place} gives neither a label nor words"
     return ""
 
 

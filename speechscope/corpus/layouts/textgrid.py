@@ -112,8 +112,8 @@ def read(path: Path) -> tuple[Tier, ...]:
     try:
         *_, count = _take(tokens, "ttnnn", name)
         tiers += [_tier(tokens, number, name) for number in range(1, int(count) + 1)]
-    except _Ended as found:
-        raise BadRecording(f"{name} is cut short: it holds {found} of {count:g} tiers") from None
+    except _Ended as ended:
+        raise BadRecording(f"{name} is cut short: it holds {ended} of {count:g} tiers") from None
     if next(tokens, None) is not None:
         raise BadRecording(f"{name} is malformed: it goes on after its {count:g} tiers")
     aligner = {tier.name.split(_OF_SPEAKER)[-1] for tier in tiers} >= {"phones", "words"}
@@ -185,15 +185,15 @@ def _choose(tiers: tuple[Tier, ...], names: tuple[str, ...], speaker: str, path:
         exact = [t for t in tiers if t.name.lower() == wanted]
         last = [t for t in tiers if t.name.lower().split(_OF_SPEAKER)[-1] == wanted]
         own = [t for t in last if t.name.lower().split(_OF_SPEAKER)[0] == speaker.lower()]
-        found = exact or (own if len(last) > 1 and own else last)
-        if len(found) > 1:
+        chosen = exact or (own if len(last) > 1 and own else last)
+        if len(chosen) > 1:
             raise BadRecording(
-                f"{path.name} has several such tiers: {', '.join(t.name for t in found)}"
+                f"{path.name} has several such tiers: {', '.join(t.name for t in chosen)}"
             )
-        if found:
-            if found[0].points:
-                raise BadRecording(f"{path.name}: tier {found[0].name} is one of points")
-            return found[0]
+        if chosen:
+            if chosen[0].points:
+                raise BadRecording(f"{path.name}: tier {chosen[0].name} is one of points")
+            return chosen[0]
     there = ", ".join(tier.name for tier in tiers) or "none"
     what = f"no tier {names[0]}" if len(names) == 1 else "no tier of a usual name"
     raise BadRecording(f"{path.name} has {what}; its tiers are: {there}")

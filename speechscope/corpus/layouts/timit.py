@@ -37,7 +37,7 @@ class Timit(Layout):
         folders = by_folder(root, (".phn",), (".txt",), problems)
         splits = {folder: split_of(folder.relative_to(root)) for folder in folders}
         divided = any(splits[folder] for folder, (_, labels, _) in folders.items() if labels)
-        found: list[Utterance] = []
+        utterances: list[Utterance] = []
         for folder, (sounds, labels, texts) in folders.items():
             if divided and not splits[folder]:
                 continue
@@ -49,12 +49,12 @@ class Timit(Layout):
                     problems.append(f"{labels[stem]}: has no recording beside it")
                 else:
                     path, name = labels[stem], word(labels[stem].stem)
-                    found.append(
+                    utterances.append(
                         Utterance(
                             splits[folder], speaker, name, sounds[stem], path, texts.get(stem)
                         )
                     )
-        return found
+        return utterances
 
     def marks(self, utterance: Utterance, tier: str | None = None) -> Marks:
         """See `Layout`: ``start stop label`` a line, in samples."""

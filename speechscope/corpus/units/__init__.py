@@ -196,42 +196,42 @@ class Unit:
     def cut(self, recordings: Sequence[Recording | None]) -> Cut:
         """Cut recordings into items; None stands for one that could not be read."""
         total, summed = np.zeros(self.shape), 0
-        found: list[Rows | None] = []
+        parts: list[Rows | None] = []
         for recording in recordings:
             rows = None if recording is None else self.items(recording)
             if recording is not None and rows is not None and recording.training:
                 summed += self.add(rows, total)
-            found.append(rows)
-        counts = [0 if rows is None else len(rows["start"]) for rows in found]
-        return Cut({c.name: _joined(c, found) for c in self.columns()}, counts, total, summed)
+            parts.append(rows)
+        counts = [0 if rows is None else len(rows["start"]) for rows in parts]
+        return Cut({c.name: _joined(c, parts) for c in self.columns()}, counts, total, summed)
 
 
-def _joined(column: Column, found: Sequence[Rows | None]) -> NDArray[Any]:
+def _joined(column: Column, parts: Sequence[Rows | None]) -> NDArray[Any]:
     """Put what an array grows by for each recording together."""
-    parts: list[NDArray[Any]] = [np.empty((0, *column.row), dtype=column.dtype)]
+    arrays: list[NDArray[Any]] = [np.empty((0, *column.row), dtype=column.dtype)]
     before = 0
-    for rows in found:
+    for rows in parts:
         if rows is None:
             unread = int(column.dims == (PER_UTTERANCE,))  # a length for each, 0 where unread
-            parts.append(np.zeros((unread, *column.row), dtype=column.dtype))
+            arrays.append(np.zeros((unread, *column.row), dtype=column.dtype))
             continue
         values = rows[column.name].reshape(-1, *column.row)
-        parts.append(values + before if before else values)
+        arrays.append(values + before if before else values)
         if column.role not in ("rows", "edges"):
             before += len(rows[column.role])
-    return np.concatenate(parts)
+    return np.concatenate(arrays)
 
 
 def covered(
     at: NDArray[np.int64], pieces: Sequence[Piece]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the points that lie in a piece, and its class: the last one's where pieces overlap."""
-    found = np.full(len(at), -1, dtype=np.int64)
+    labels = np.full(len(at), -1, dtype=np.int64)
     for piece in pieces:
         low, high = np.searchsorted(at, (piece.start, piece.stop))
-        found[low:high] = piece.label
-    chosen = np.flatnonzero(found >= 0)
-    return chosen, found[chosen]
+        labels[low:high] = piece.label
+    chosen = np.flatnonzero(labels >= 0)
+    return chosen, labels[chosen]
 
 
 def stretches(artifact: Artifact, starts: Indices, stops: Indices) -> Iterator[tuple[int, Float]]:

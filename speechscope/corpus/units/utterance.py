@@ -22,8 +22,8 @@ class UtteranceUnit(Unit):
 
     def columns(self) -> list[Column]:
         """See `Unit`: ``input [frame, frequency]``, a channel axis between if there are several."""
-        one = self.shape[0] == 1
-        row, dims = self.shape[one:], ("frame", *DIMS[one:2])
+        first = self.shape[0] == 1
+        row, dims = self.shape[first:], ("frame", *DIMS[first:2])
         edges = ("item_edge",)
         attributes = {"long_name": self.settings.features, "units": "1"}
         columns = [

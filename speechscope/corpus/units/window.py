@@ -17,8 +17,8 @@ def standardised(windows: Float) -> Float:
     """Return windows (…, samples) with mean 0 and variance 1 each; silence stays silent."""
     centred = windows - windows.mean(-1, keepdims=True)
     spread = centred.std(-1, keepdims=True)
-    found: Float = centred / np.where(spread > 0, spread, 1)
-    return found
+    scaled: Float = centred / np.where(spread > 0, spread, 1)
+    return scaled
 
 
 class WindowView(View):
