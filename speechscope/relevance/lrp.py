@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from speechscope.networks.graph import Graph, Kind, Step
-from speechscope.networks.maps import LinearMap, output
+from speechscope.networks.maps import Convolution, Dense, LinearMap, output
 from speechscope.registry import RELEVANCE
 from speechscope.relevance.explain import Explained
 from speechscope.relevance.folding import folded
@@ -106,58 +106,66 @@ class _LinearRelevance(torch.autograd.Function):
         if isinstance(rule, Krug) and step.apart is not None:
             layer, norm = step.apart
         assert layer is not None
+        ctx.rule, ctx.axis, ctx.shape = rule, -1 if isinstance(layer, Dense) else 1, x.shape
         with torch.enable_grad():
-            ctx.inputs, added = _add_up(layer, x, signed=rule.signed)
-        ctx.added, ctx.rule = added, rule
+            ctx.x, ctx.added = (_signed if rule.signed else _plain)(layer, x, ctx.axis)
         # What is returned must not be what ctx keeps: the output and its own node would hold each
         # other, and only the garbage collector would free them.
-        positive, negative = (part.detach() for part in (added[0], added[-1]))
-        bias = layer.bias_at(x)
-        if rule.signed:
-            z = positive + negative
-            if bias is not None:
-                z = z + bias
-                positive, negative = positive + bias.clamp(min=0), negative + bias.clamp(max=0)
-        else:
-            z = positive if bias is None else positive + bias
+        added, bias = ctx.added.detach(), layer.bias_at(x)
+        positive, negative = added.chunk(2, ctx.axis) if rule.signed else (added, added)
+        z = positive + negative if rule.signed else added
+        if bias is not None:
+            z = z + bias
+        if bias is not None and rule.signed:
+            positive, negative = positive + bias.clamp(min=0), negative + bias.clamp(max=0)
         out = z if norm is None else output(norm, z)
         ctx.sums = Sums(z.detach(), positive, negative, out.detach())
         return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        factors = [f for f in ctx.rule.factors(ctx.sums, grads[0]) if f is not None]
-        added = ctx.added[: len(factors)]
-        back = torch.autograd.grad(added, ctx.inputs, factors)
-        parts = [part.detach() * s for part, s in zip(ctx.inputs, back, strict=True)]
-        relevance = parts[0] if len(parts) == 1 else parts[0] + parts[1]
+        factors, below = ctx.rule.factors(ctx.sums, grads[0])
+        if ctx.rule.signed:
+            below = torch.zeros_like(factors) if below is None else below
+            factors = torch.cat([factors, below], ctx.axis)
+        (back,) = torch.autograd.grad(ctx.added, ctx.x, factors)
+        relevance = ctx.x.detach() * back
+        if relevance.shape != ctx.shape:
+            relevance = sum(relevance.chunk(2, ctx.axis))
         if isinstance(ctx.rule, Krug):
             largest = relevance.abs().flatten(1).amax(1).view(-1, *(1,) * (relevance.dim() - 1))
             relevance = relevance / torch.where(largest > 0, largest, 1)
         return relevance, None, None
 
 
-def _add_up(
-    layer: LinearMap, x: Tensor, *, signed: bool
-) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-    """Return what enters a layer and the sums it makes, without the bias, as functions of it.
+def _plain(layer: LinearMap, x: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    """Return what enters a layer, and the sums it makes, without the bias, as a function of it."""
+    x = x.detach().requires_grad_()
+    return x, layer.apply(x, layer.weight)
 
-    `signed`: the positive and, where there is any, the negative part of x; the sums of positive
-    and of negative contributions.
+
+def _signed(layer: LinearMap, x: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    """Return what enters a layer, and as a function of it sums of contributions by their sign.
+
+    Along the axis of channels or units stand what is positive and, where anything is, what is
+    negative of x; the sums of positive and those of negative contributions. One product of all is
+    faster than several.
     """
-    if not signed:
-        x = x.detach().requires_grad_()
-        return (x,), (layer.apply(x, layer.weight),)
     assert layer.weight is not None
     above, below = layer.weight.clamp(min=0), layer.weight.clamp(max=0)
-    up = x.clamp(min=0).detach().requires_grad_()
-    positive, negative = layer.apply(up, above), layer.apply(up, below)
+    grouped = isinstance(layer, Convolution) and layer.groups > 1
     if not bool((x < 0).any()):
-        return (up,), (positive, negative)
-    down = x.clamp(max=0).detach().requires_grad_()
-    positive = positive + layer.apply(down, below)
-    negative = negative + layer.apply(down, above)
-    return (up, down), (positive, negative)
+        x = x.detach().requires_grad_()
+        if grouped:
+            return x, torch.cat([layer.apply(x, above), layer.apply(x, below)], axis)
+        return x, layer.apply(x, torch.cat([above, below]))
+    x = torch.cat([x.clamp(min=0), x.clamp(max=0)], axis).detach().requires_grad_()
+    if grouped:
+        up, down = x.chunk(2, axis)
+        positive = layer.apply(up, above) + layer.apply(down, below)
+        return x, torch.cat([positive, layer.apply(up, below) + layer.apply(down, above)], axis)
+    beside = torch.cat([above, below], 1), torch.cat([below, above], 1)
+    return x, layer.apply(x, torch.cat(beside))
 
 
 class _Unchanged(torch.autograd.Function):
