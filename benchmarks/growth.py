@@ -31,17 +31,16 @@ from typing import Any
 os.environ["OMP_NUM_THREADS"] = "1"  # of the workers, which inherit it
 
 import torch
-from speechscope.relevance.methods import RelevanceSettings
-from speechscope.relevance.spectral import Frames
 
-from speechscope import cli, recipes
+from speechscope import cli
 from speechscope.corpus.store import Corpus
 from speechscope.inversion.source import CorpusExamples
 from speechscope.inversion.writing import Inverter, write_inversion
 from speechscope.networks.saved import load_classifier
 from speechscope.networks.subject import subject_of
-from speechscope.relevance.store import Explainer, Target, write_relevance
+from speechscope.relevance.store import Explainer, write_relevance
 from speechscope.stages.invert import Invert
+from speechscope.stages.relevance import Relevance
 from speechscope.store.artifact import Artifact
 from speechscope.store.lineage import ancestor
 from speechscope.store.record import Record, new_record
@@ -76,16 +75,11 @@ def invert_with(model: Path) -> Write:
 def relevance_with(model: Path) -> Write:
     """Return what writes the relevance of so many test items."""
     subject = subject_of(model, None, None, None, torch.device("cpu"))
-    chosen = recipes.resolve(recipes.DEFAULT, "relevance", {})
-    names = ("rule", "epsilon", "gamma", "alpha", "steps", "samples", "noise")
-    settings = RelevanceSettings(
-        **{name: chosen[name] for name in names}, patch=(10, 4), stride=(10, 4)
-    )
+    settings = Relevance(method=METHODS, frame=512)
 
     def write(path: Path, items: int, who: Executor) -> None:
         test = subject.corpus.items("test")[:items]
-        target, frames = Target("predicted", subject.classes), Frames(512, 160)
-        work = Explainer(subject, test[:1], METHODS, settings, target, None, frames, 0)
+        work = Explainer(subject, test[:1], settings)
         with create_artifact(path, "benchmark", record("relevance"), force=True) as writer:
             write_relevance(writer, work, test, executor=who)
 

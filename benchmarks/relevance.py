@@ -31,20 +31,16 @@ from torch import Tensor, nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 import peers
-from speechscope.relevance.integrated import integrated_gradients
-from speechscope.relevance.methods import RelevanceSettings
-from speechscope.relevance.networks import explained
-from speechscope.relevance.spectral import Frames
 
 from speechscope.networks.classifiers import TABLES
 from speechscope.networks.layers import Network
 from speechscope.networks.subject import subject_of
-from speechscope.networks.tracing import table_graph
-from speechscope.relevance.gradient import sensitivity
+from speechscope.relevance.explain import derivative, explained
+from speechscope.relevance.gradient import integrated_gradients, sensitivity
 from speechscope.relevance.guided import guided_backpropagation
 from speechscope.relevance.lrp import lrp
-from speechscope.relevance.rules import composite
-from speechscope.relevance.store import Explainer, Target, write_relevance
+from speechscope.relevance.store import Explainer, write_relevance
+from speechscope.stages.relevance import Relevance
 from speechscope.store.record import new_record
 from speechscope.store.writer import create_artifact
 from speechscope.work.tasks import Task, computed, tasks_of
@@ -109,8 +105,7 @@ def contenders(name: str, batch: int, dtype: torch.dtype) -> dict[str, Run]:
     torch.manual_seed(0)
     network = Network(TABLES[name], SHAPES[name], 48).to(dtype).eval().requires_grad_(False)
     plain = peers.plain(network)
-    graph = table_graph(network)
-    scores = explained(network, torch.empty(0)).scores
+    of = explained(network, torch.empty(0))
     x, target = torch.randn(batch, *SHAPES[name], dtype=dtype), torch.arange(batch) % 48
 
     def zennit(rule: object) -> Run:
@@ -118,16 +113,16 @@ def contenders(name: str, batch: int, dtype: torch.dtype) -> dict[str, Run]:
         return lambda: peers.zennit(plain, x, target, LayerMapComposite(layers))
 
     def ours(rule: str, epsilon: float = 1e-6) -> Run:
-        made = composite(rule, epsilon=epsilon, gamma=0.0, alpha=2.0)
-        return lambda: lrp(graph, x, target, made)
+        settings = Relevance(rule=rule, epsilon=epsilon)
+        return lambda: lrp(of, x, target, settings)
 
     def grad() -> Tensor:
         return x.clone().requires_grad_()
 
     return {
-        "floor": lambda: sensitivity(plain, x, target),
-        "gradient": lambda: sensitivity(scores, x, target),
-        "guided": lambda: guided_backpropagation(graph, x, target),
+        "floor": lambda: derivative(plain, x, target),
+        "gradient": lambda: sensitivity(of, x, target),
+        "guided": lambda: guided_backpropagation(of, x, target),
         "guided Captum": lambda: GuidedBackprop(plain).attribute(grad(), target),
         "lrp-ε": ours("epsilon"),
         "lrp-ε Zennit": zennit(Epsilon(1e-6)),
@@ -135,7 +130,7 @@ def contenders(name: str, batch: int, dtype: torch.dtype) -> dict[str, Run]:
         "lrp-ε Captum": lambda: LRP(Plainest(plain)).attribute(grad(), target),
         "lrp-αβ": ours("alpha-beta"),
         "lrp-αβ Zennit": zennit(AlphaBeta(2, 1, stabilizer=1e-6)),
-        "integrated × 8": lambda: integrated_gradients(scores, x, target, steps=8),
+        "integrated × 8": lambda: integrated_gradients(of, x, target, Relevance(steps=8)),
         "integrated × 8 Captum": lambda: IntegratedGradients(plain).attribute(
             x, 0.0, target, n_steps=8
         ),
@@ -172,16 +167,8 @@ def explain(model: Path, method: str, limit: int, threads: int, folder: str) -> 
     torch.set_num_threads(threads)
     subject = subject_of(model, None, None, None, torch.device("cpu"))
     items = subject.corpus.items("test")
-    work = Explainer(
-        subject,
-        items[:1],
-        method.split(","),
-        RelevanceSettings("epsilon", 1e-6, 0.25, 2.0, 8, 8, 0.1, (10, 4), (5, 2)),
-        Target("predicted", subject.classes),
-        None,
-        Frames(400, 160),
-        0,
-    )
+    settings = Relevance(method=tuple(method.split(",")), steps=8, samples=8, noise=0.1)
+    work = Explainer(subject, items[:1], settings)
     nowhere(work, items[:64])
     wanted = items[:limit]
     record = new_record("relevance", config={}, seed=0, device="cpu", parents=[])
