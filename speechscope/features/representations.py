@@ -171,12 +171,19 @@ class Framewise(Static):
         return None if self.spectra is None else self.stft.inverse(self.spectra(values))
 
 
-def _spectral(
+def spectral(
     transform: Transform,
     channels: tuple[str, ...],
     rows: Callable[[Complex], Float],
     spectra: Callable[[Float], NDArray[Any]] | None = None,
 ) -> Static:
+    """Return what is made of the spectra of frames, in as many bins as a transform says.
+
+    Parameters
+    ----------
+    channels, rows, spectra
+        See `Framewise`.
+    """
     stft = transform.stft(2 * (transform.bins - 1))
     return Framewise(channels, Axis("frequency", stft.frequencies, "Hz"), stft, rows, spectra)
 
@@ -184,32 +191,32 @@ def _spectral(
 @REPRESENTATIONS.register("real")
 def real(transform: Transform) -> Static:
     """Return the real part: the sign is kept, and it can be inverted (Riemens 2015, sec. 2.3)."""
-    return _spectral(transform, ("real",), lambda s: s.real[:, None], lambda values: values[:, 0])
+    return spectral(transform, ("real",), lambda s: s.real[:, None], lambda values: values[:, 0])
 
 
 @REPRESENTATIONS.register("magnitude")
 def magnitude(transform: Transform) -> Static:
     """Return the modulus: recognised better than the real part (Riemens 2015, sec. 2.3)."""
-    return _spectral(transform, ("magnitude",), lambda s: np.abs(s)[:, None])
+    return spectral(transform, ("magnitude",), lambda s: np.abs(s)[:, None])
 
 
 @REPRESENTATIONS.register("sqrt-magnitude")
 def sqrt_magnitude(transform: Transform) -> Static:
     """Return √|S|: a power law near that of loudness (chosen; no paper has it)."""
-    return _spectral(transform, ("magnitude",), lambda s: np.sqrt(np.abs(s))[:, None])
+    return spectral(transform, ("magnitude",), lambda s: np.sqrt(np.abs(s))[:, None])
 
 
 @REPRESENTATIONS.register("log-magnitude")
 def log_magnitude(transform: Transform) -> Static:
     """Return log(|S| + `LOG_FLOOR`): loudness as a shift, not a factor (chosen)."""
     floor = np.float32(LOG_FLOOR)
-    return _spectral(transform, ("magnitude",), lambda s: np.log(np.abs(s) + floor)[:, None])
+    return spectral(transform, ("magnitude",), lambda s: np.log(np.abs(s) + floor)[:, None])
 
 
 @REPRESENTATIONS.register("magnitude-phase")
 def magnitude_phase(transform: Transform) -> Static:
     """Return polar coordinates; the phase is 0 where the modulus is [rad] (Riemens 2015, 2.3)."""
-    return _spectral(
+    return spectral(
         transform,
         ("magnitude", "phase"),
         lambda s: np.stack((np.abs(s), np.angle(s)), axis=1),
@@ -220,7 +227,7 @@ def magnitude_phase(transform: Transform) -> Static:
 @REPRESENTATIONS.register("complex")
 def cartesian(transform: Transform) -> Static:
     """Return Cartesian coordinates as channels (Riemens 2015, sec. 2.3)."""
-    return _spectral(
+    return spectral(
         transform,
         ("real", "imaginary"),
         lambda s: np.stack((s.real, s.imag), axis=1),
