@@ -13,10 +13,8 @@ from speechscope.registry import SCORES
 from speechscope.scores.tables import Row
 from speechscope.store.lineage import ancestor
 from speechscope.training.ctc import constant_error
-from speechscope.training.evaluation import accuracy, answers, balanced_accuracy
-from speechscope.training.source import CorpusSource
-from speechscope.training.utterances import CorpusUtterances
-from speechscope.training.utterances import answers as letter_answers
+from speechscope.training.evaluation import accuracy, answers, balanced_accuracy, letter_answers
+from speechscope.training.source import CorpusSource, CorpusUtterances
 from speechscope.work.device import choose
 
 if TYPE_CHECKING:

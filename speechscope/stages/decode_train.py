@@ -1,8 +1,9 @@
 """``speechscope decode-train``: decoders that restore the input from a layer's activity."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from speechscope.errors import UsageProblem
 from speechscope.settings import argument, option, record_of, setting
 from speechscope.stages.shared import Computing, FromRecipe, Writing, Written
 from speechscope.work.progress import Console
@@ -98,32 +99,22 @@ class DecodeTrain(FromRecipe, Writing, Computing):
 
 def run(settings: DecodeTrain, console: Console) -> Written:
     """Write ``decoder.pt``."""
-    settings.exclusive("units", "layer")
-    if settings.units:
-        settings = replace(settings, layer=tuple(f"unit{number}" for number in settings.units))
+    settings = consistent(settings)
     source, path = settings.model, settings.path("decoder.pt")
 
     from speechscope.corpus.store import Corpus
-    from speechscope.networks.autoencoders import Scheme, resolve
+    from speechscope.networks.autoencoders import resolve
     from speechscope.networks.saved import decoder_values, load_classifier
     from speechscope.store import checkpoint
     from speechscope.store.lineage import ancestor, entry
     from speechscope.store.record import new_record
     from speechscope.store.staging import staged
-    from speechscope.training.decoder_settings import DecoderSettings
-    from speechscope.training.decoders import train_decoders
+    from speechscope.training.decoders import DecoderTraining
+    from speechscope.training.leak_test import measure
     from speechscope.training.resume import ResumeFile
     from speechscope.training.source import CorpusSource
     from speechscope.work.device import choose
 
-    names = (
-        *("epochs", "together", "per_class", "test_per_class", "batch", "lr", "lr_together"),
-        *("stack", "noise", "sparse", "contractive", "seed"),
-    )
-    scheme = {name: getattr(settings, name) for name in ("encoder", "decoder", "unpool", "relu")}
-    how = DecoderSettings(
-        **{name: getattr(settings, name) for name in names}, scheme=Scheme(**scheme)
-    )
     device = choose(settings.device)
     trained = load_classifier(source)
     moved = {} if settings.corpus is None else {"corpus": settings.corpus}
@@ -141,27 +132,52 @@ def run(settings: DecodeTrain, console: Console) -> Written:
         staged(path, force=settings.force or settings.resume, directory=False) as partial,
         console.bar("decode-train") as progress,
     ):
-        done = train_decoders(
-            trained.network.to(device),
-            CorpusSource(data, ("train", "test"), device),
-            layers,
-            how,
-            state=unfinished.load(path) if settings.resume else None,
-            on_stage=unfinished.save,
-            progress=progress,
-        )
+        items = CorpusSource(data, ("train", "test"), device)
+        training = DecoderTraining(trained.network.to(device), items, layers, settings)
+        state = unfinished.load(path) if settings.resume else None
+        training.run(state=state, on_epoch=unfinished.save, progress=progress)
+        scores = [
+            measure(autoencoder, items, settings)
+            for _, autoencoder in sorted(training.autoencoders.items())
+        ]
         values = {
-            **decoder_values(done.autoencoders),
-            "history": [asdict(epoch) for epoch in done.history],
-            "scores": done.scores,
-            "state": done.state,
+            **decoder_values(training.autoencoders),
+            "history": training.history,
+            "scores": scores,
+            "state": training.state(),
         }
         checkpoint.write(partial, record, values)
     unfinished.clear()
     console.note(
         "; ".join(
             f"layer {row['layer']}: error {row['test']:.3g} (silence {row['silence']:.3g})"
-            for row in done.scores
+            for row in scores
         )
     )
-    return Written(path, "decoder", {"scores": done.scores})
+    return Written(path, "decoder", {"scores": scores})
+
+
+def consistent(settings: DecodeTrain) -> DecodeTrain:
+    """Return the settings with units as layers.
+
+    Raises
+    ------
+    UsageProblem
+        Settings contradict each other.
+    """
+    settings.exclusive("units", "layer")
+    encoder = settings.encoder
+    if encoder in ("init", "random"):
+        if settings.stack == "decoder":
+            raise UsageProblem(
+                f"--stack decoder restores what a kept encoder does: with --encoder {encoder} "
+                "choose --stack none, weak or strong"
+            )
+    elif settings.sparse or settings.contractive:
+        raise UsageProblem(
+            f"--{'sparse' if settings.sparse else 'contractive'} shapes the code of an encoder "
+            f"that is trained, and --encoder {encoder} keeps it: choose --encoder init or random"
+        )
+    if not settings.units:
+        return settings
+    return replace(settings, layer=tuple(f"unit{number}" for number in settings.units))

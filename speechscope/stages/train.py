@@ -2,16 +2,24 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from speechscope.errors import UsageProblem
 from speechscope.registry import NETWORKS
 from speechscope.settings import argument, make, option, record_of, setting
 from speechscope.stages.shared import Computing, FromRecipe, Writing, Written
 from speechscope.work.progress import Console
+
+if TYPE_CHECKING:
+    from torch import Tensor, device
+
+    from speechscope.corpus.store import Corpus
+    from speechscope.store.record import Parent
+    from speechscope.training.classifier import ClassifierTraining
+    from speechscope.training.group import Group
+    from speechscope.training.letters import LetterTraining
 
 LETTERS = "wav2letter"
 LETTERS_ONLY = ("width", "padding", "schedule")
@@ -29,6 +37,15 @@ CLASSES_ONLY = (
 FOR_SPEAKERS = {"raw-phone": "raw-speaker"}
 """The network a recipe has in place of its own where speakers are the classes (Muckenhirn 2019,
 table 1)."""
+AMOUNTS = {
+    "warp": 0.1,  # vocal tracts differ by about as much
+    "bins": 2.0,  # 80 Hz
+    "stretch": 0.2,  # speaking rates
+    "frames": 1.0,  # the precision of time marks
+    "gain": 0.3,  # 3 dB
+    "noise": 0.0,  # no amount of it helped
+}
+"""Amounts of ``--augment all``, and of what is named without one; all chosen, no paper has them."""
 PRESENTATION = ("quiet", "verbose", "json")
 
 
@@ -144,6 +161,35 @@ class Train(FromRecipe, Writing, Computing):
     freeze_encoder: bool = option(False, "Keep the encoder of --from as it is.")
     resume: bool = option(False, "Go on with a stopped or a finished run.")
 
+    @property
+    def amounts(self) -> dict[str, float]:
+        """How far ``--augment`` varies inputs; see `speechscope.training.augment.draw`.
+
+        Raises
+        ------
+        UsageProblem
+            A name or an amount is none, or a name without an amount has no usual one.
+        """
+        if self.augment in ("none", "all"):
+            return dict(AMOUNTS) if self.augment == "all" else {}
+        amounts = {}
+        for part in self.augment.split(","):
+            name, given, number = part.partition("=")
+            if AMOUNTS.get(name) == 0 and not given:
+                raise UsageProblem(
+                    f"--augment {part}: no amount of it helped; give one ({part}=0.1)"
+                )
+            try:
+                amounts[name] = float(number) if given else AMOUNTS[name]
+            except (KeyError, ValueError):
+                amounts[name] = -1.0
+            if name not in AMOUNTS or not 0 <= amounts[name] < float("inf"):
+                raise UsageProblem(
+                    f"--augment {part}: choose none, all, or some of {', '.join(AMOUNTS)}, "
+                    "with =AMOUNT if wanted"
+                )
+        return amounts
+
     def reads(self) -> Path:
         """See `FromRecipe`."""
         return self.corpus
@@ -151,119 +197,25 @@ class Train(FromRecipe, Writing, Computing):
 
 def run(settings: Train, console: Console) -> Written | None:
     """Write ``model.pt``; None: another process of the group does."""
-    if has_letters(settings):
-        if settings.network != LETTERS:  # krug2018 is the one recipe that has letters
-            given = {name: getattr(settings, name) for name in settings.given - {"recipe"}}
-            settings = make(Train, "train", given, "krug2018")
-        settings.refuse(CLASSES_ONLY, f"train --recipe {settings.recipe}")
-        return train_letters(settings, console)
-    settings.refuse(LETTERS_ONLY, f"train --recipe {settings.recipe}")
-    return train_classifier(settings, console)
-
-
-def has_letters(settings: Train) -> bool:
-    """Say whether letters are to be trained: whether the corpus has them.
-
-    Raises
-    ------
-    UsageProblem
-        The corpus has letters and the network is another, or the other way round; or the training
-        is to use several processes.
-    """
-    from speechscope.store.lineage import record_at
-
-    source = settings.corpus
-    letters = bool(record_at(source)["config"].get("labels") == "letter")
-    if letters and "network" in settings.given and settings.network != LETTERS:
-        raise UsageProblem(
-            f"--network {settings.network}: {source} holds utterances with letters; --network "
-            f"{LETTERS} takes them"
-        )
-    if settings.network == LETTERS and not letters:
-        raise UsageProblem(
-            f"--network {LETTERS} takes utterances with letters, which {source} does not hold; "
-            "make them with speechscope prepare --recipe krug2018"
-        )
-    if letters and settings.optimizer != "adam" and "optimizer" in settings.given:
-        raise UsageProblem(f"--optimizer {settings.optimizer}: choose from adam")
-    if letters and os.environ.get("WORLD_SIZE", "1") != "1":
-        raise UsageProblem("--network wav2letter is trained in one process; leave torchrun out")
-    return letters
-
-
-def _config(settings: Train, other: tuple[str, ...]) -> dict[str, Any]:
-    """Return what the record says, but for settings of the `other` kind of network."""
-    values = {name: value for name, value in record_of(settings).items() if name not in other}
-    begin = settings.from_
-    return values | {
-        "from": None if begin is None else str(begin),
-        **({} if "freeze_encoder" in other else {"freeze_encoder": settings.freeze_encoder}),
-    }
-
-
-def train_classifier(settings: Train, console: Console) -> Written | None:
-    """Train a classifier and write it."""
-    if settings.freeze_encoder and settings.from_ is None:
-        raise UsageProblem("--freeze-encoder: name the encoder with --from decoder.pt")
+    settings = fitted(settings)
 
     from speechscope.corpus.store import Corpus
-    from speechscope.networks.saved import build, first_weights, model_values
-    from speechscope.recipes.augment import augment_amounts
     from speechscope.store import checkpoint
-    from speechscope.store.lineage import entry
     from speechscope.store.record import new_record
     from speechscope.store.staging import staged
-    from speechscope.training.acceleration import Acceleration
-    from speechscope.training.augment import Augmentation
+    from speechscope.training import cuda
     from speechscope.training.group import joined
-    from speechscope.training.loop import train
-    from speechscope.training.optimizers import rule
-    from speechscope.training.outcome import TrainSettings
-    from speechscope.training.pretrained import begin_from
     from speechscope.training.resume import ResumeFile
-    from speechscope.training.source import CorpusSource
     from speechscope.work.device import choose
 
-    amounts = augment_amounts(settings.augment)
-    source, path = settings.corpus, settings.path("model.pt")
-    device = choose(settings.device)
-    acceleration = Acceleration(settings.precision, settings.compile)
-    acceleration.check(device)
-    data = Corpus(source)
+    path, device = settings.path("model.pt"), choose(settings.device)
+    cuda.check(settings, device)
+    data = Corpus(settings.corpus)
     data.items("train"), data.items("test")  # both are needed: say so before any work
-    if "network" not in settings.given and data.config["labels"] == "speaker":
-        network = FOR_SPEAKERS.get(settings.network, settings.network)
-        settings = replace(settings, network=network)
-    net = build(settings.network, data.input_shape, len(data.classes)).to(device)
-    own = "dropout" not in settings.given and any(net.dropout.values())
-    how = TrainSettings(
-        epochs=settings.epochs,
-        per_class=settings.per_class,
-        test_per_class=settings.test_per_class,
-        batch=settings.batch,
-        rule=rule(settings.optimizer, settings.lr, settings.momentum),
-        l2=settings.l2,
-        # A network whose paper names rates is trained with them unless a flag says otherwise.
-        dropout=net.dropout if own else settings.dropout,
-        seed=settings.seed,
-        resampled=settings.sampling == "resample",
-        smoothing=settings.label_smoothing,
-        patience=settings.patience,
-        augment=Augmentation(**amounts),
-        acceleration=acceleration,
-    )
-    parents = [entry(source, "corpus", path)]
-    start, begin = None, settings.from_
-    if begin is not None:
-        given = checkpoint.Checkpoint(begin)
-        if settings.freeze_encoder and given.kind == "model":
-            raise UsageProblem(f"--freeze-encoder: {begin} is a model, which has no encoder apart")
-        start = first_weights(given, data.classes)
-        begin_from(net, start)  # whatever does not fit is said before any work
-        parents.append(entry(begin, given.kind, path))
+    parents, start = _beginning(settings, data, path)
     record = new_record(
         "model",
-        config=_config(settings, LETTERS_ONLY),
+        config=_config(settings),
         seed=settings.seed,
         device=str(device),
         parents=parents,
@@ -275,17 +227,9 @@ def train_classifier(settings: Train, console: Console) -> Written | None:
         console.detail(_line(now["history"][-1]))
 
     with joined(device) as group:
-        go = partial(
-            train,
-            net,
-            CorpusSource(data, ("train", "dev", "test"), device),
-            how,
-            start=start,
-            freeze=settings.freeze_encoder,
-            group=group,
-        )
+        training = _training(settings, data, device, start, group)
         if group.rank > 0:  # the first process writes
-            go(state=unfinished.load(path) if settings.resume else None)
+            training.run(state=unfinished.load(path) if settings.resume else None)
             return None
         with (
             staged(path, force=settings.force or settings.resume, directory=False) as unnamed,
@@ -293,151 +237,179 @@ def train_classifier(settings: Train, console: Console) -> Written | None:
             console.bar("train") as progress,
         ):
             state = unfinished.load(path) if settings.resume else None
-            done = go(state=state, on_epoch=on_epoch, progress=progress)
-            values = {
-                **model_values(
-                    net,
-                    settings.network,
-                    weights=done.best,
-                    classes=data.classes,
-                    classes_folded=data.classes_folded,
-                    fold=data.fold,
-                    mean=data.mean,
-                ),
-                "history": [asdict(epoch) for epoch in done.history],
-                "best_epoch": done.best_epoch,
-                "selected_on": done.selected_on,
-                "state": done.state,
-            }
+            training.run(state=state, on_epoch=on_epoch, progress=progress)
+            values = _values(settings, data, training)
             checkpoint.write(unnamed, record, values)
     unfinished.clear()
-    best, last = done.history[done.best_epoch - 1], done.history[-1]
-    console.note(
-        f"{_line(asdict(last))}\nbest epoch {done.best_epoch} (chosen on {done.selected_on}): "
-        f"{best.balanced_folded:.1%} class-balanced over the folded classes"
-    )
+    return Written(path, "model", _told(settings, values, console))
+
+
+def fitted(settings: Train) -> Train:
+    """Return the settings for what the corpus holds: letters, or classes, or speakers.
+
+    Raises
+    ------
+    UsageProblem
+        The corpus has letters and the network is another, or the other way round; a setting means
+        nothing for this network; or letters are to be trained by several processes.
+    """
+    from speechscope.store.lineage import record_at
+
+    source = settings.corpus
+    labels = record_at(source)["config"].get("labels")
+    if labels != "letter":
+        if settings.network == LETTERS:
+            raise UsageProblem(
+                f"--network {LETTERS} takes utterances with letters, which {source} does not "
+                "hold; make them with speechscope prepare --recipe krug2018"
+            )
+        settings.refuse(LETTERS_ONLY, f"train --recipe {settings.recipe}")
+        if settings.freeze_encoder and settings.from_ is None:
+            raise UsageProblem("--freeze-encoder: name the encoder with --from decoder.pt")
+        own = FOR_SPEAKERS if labels == "speaker" and "network" not in settings.given else {}
+        return replace(settings, network=own.get(settings.network, settings.network))
+    if settings.network != LETTERS:
+        if "network" in settings.given:
+            raise UsageProblem(
+                f"--network {settings.network}: {source} holds utterances with letters; --network "
+                f"{LETTERS} takes them"
+            )
+        given = {name: getattr(settings, name) for name in settings.given - {"recipe"}}
+        settings = make(Train, "train", given, "krug2018")  # the one recipe that has letters
+    settings.refuse(CLASSES_ONLY, f"train --recipe {settings.recipe}")
+    if settings.optimizer != "adam":
+        raise UsageProblem(f"--optimizer {settings.optimizer}: choose from adam")
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise UsageProblem(f"--network {LETTERS} is trained in one process; leave torchrun out")
+    return settings
+
+
+def _config(settings: Train) -> dict[str, Any]:
+    """Return what the record says: the settings that mean something for the network."""
+    begin = settings.from_
+    config = record_of(settings) | {
+        "from": None if begin is None else str(begin),
+        "freeze_encoder": settings.freeze_encoder,
+    }
+    other = CLASSES_ONLY if settings.network == LETTERS else LETTERS_ONLY
+    return {name: value for name, value in config.items() if name not in other}
+
+
+def _beginning(
+    settings: Train, data: "Corpus", path: Path
+) -> tuple[list["Parent"], dict[str, "Tensor"] | None]:
+    """Return the parents, and the weights that ``--from`` names."""
+    from speechscope.corpus.letters import LETTERS as ALPHABET
+    from speechscope.networks.saved import first_weights
+    from speechscope.store.checkpoint import Checkpoint
+    from speechscope.store.lineage import entry
+
+    parents = [entry(settings.corpus, "corpus", path)]
+    if settings.from_ is None:
+        return parents, None
+    given = Checkpoint(settings.from_)
+    if settings.freeze_encoder and given.kind == "model":
+        raise UsageProblem(
+            f"--freeze-encoder: {settings.from_} is a model, which has no encoder apart"
+        )
+    parents.append(entry(settings.from_, given.kind, path))
+    classes = ALPHABET if settings.network == LETTERS else data.classes
+    return parents, first_weights(given, classes)
+
+
+def _training(
+    settings: Train,
+    data: "Corpus",
+    device: "device",
+    start: dict[str, "Tensor"] | None,
+    group: "Group",
+) -> "ClassifierTraining | LetterTraining":
+    """Return what is to be trained; whatever does not fit is said before any work."""
+    from speechscope.networks.saved import build
+    from speechscope.networks.wav2letter import Wav2Letter
+    from speechscope.training.classifier import ClassifierTraining
+    from speechscope.training.letters import LetterTraining
+    from speechscope.training.source import CorpusSource, CorpusUtterances
+
+    if settings.network == LETTERS:
+        channels, bins = data.mean.shape
+        letters = Wav2Letter(bins, settings.width, channels=channels).to(device)
+        return LetterTraining(letters, CorpusUtterances(data), settings, start=start)
+    network = build(settings.network, data.input_shape, len(data.classes)).to(device)
+    source = CorpusSource(data, ("train", "dev", "test"), device)
+    return ClassifierTraining(network, source, settings, start=start, group=group)
+
+
+def _values(
+    settings: Train, data: "Corpus", training: "ClassifierTraining | LetterTraining"
+) -> dict[str, Any]:
+    """Return what the checkpoint holds."""
+    from speechscope.networks.saved import letter_values, model_values
+    from speechscope.training.ctc import constant_error
+    from speechscope.training.letters import LetterTraining
+
+    best = training.best["weights"]
+    values = {
+        "history": training.history,
+        "best_epoch": training.best["epoch"],
+        "selected_on": training.selected_on,
+        "state": training.state(),
+    }
+    if not isinstance(training, LetterTraining):
+        model = model_values(
+            training.network,
+            settings.network,
+            weights=best,
+            classes=data.classes,
+            classes_folded=data.classes_folded,
+            fold=data.fold,
+            mean=data.mean,
+        )
+        return {**model, **values}
+    training.network.load_state_dict(best)
+    found = training.answers("test")
+    test = {"letter error rate": found.error, "of a constant answer": constant_error(found.texts)}
+    model = letter_values(training.network, settings.width, weights=best, mean=data.mean)
+    return {**model, **values, "left_out": training.left_out, "test": test}
+
+
+def _told(settings: Train, values: dict[str, Any], console: Console) -> dict[str, Any]:
+    """Say how the training went; return what a program is told."""
+    best, last = values["history"][values["best_epoch"] - 1], values["history"][-1]
+    chosen = f"best epoch {values['best_epoch']} (chosen on {values['selected_on']}): "
     facts = {
         "network": settings.network,
-        "best_epoch": done.best_epoch,
-        "selected_on": done.selected_on,
-        "last": asdict(last),
-        "best": asdict(best),
+        "best_epoch": values["best_epoch"],
+        "selected_on": values["selected_on"],
+        "last": last,
     }
-    return Written(path, "model", facts)
-
-
-def train_letters(settings: Train, console: Console) -> Written:
-    """Train the letter network and write it."""
-    from speechscope.corpus.letters import LETTERS as ALPHABET
-    from speechscope.corpus.store import Corpus
-    from speechscope.networks.saved import first_weights, letter_values
-    from speechscope.networks.wav2letter import Wav2Letter
-    from speechscope.store import checkpoint
-    from speechscope.store.lineage import entry
-    from speechscope.store.record import new_record
-    from speechscope.store.staging import staged
-    from speechscope.training import letters
-    from speechscope.training.acceleration import Acceleration
-    from speechscope.training.ctc import constant_error
-    from speechscope.training.pretrained import begin_from
-    from speechscope.training.resume import ResumeFile
-    from speechscope.training.utterances import CorpusUtterances, answers
-    from speechscope.work.device import choose
-
-    source, path = settings.corpus, settings.path("model.pt")
-    device = choose(settings.device)
-    acceleration = Acceleration(settings.precision, settings.compile)
-    acceleration.check(device)
-    data = Corpus(source)
-    data.items("train"), data.items("test")  # both are needed: say so before any work
-    utterances = CorpusUtterances(data)
-    channels, bins = data.mean.shape
-    net = Wav2Letter(bins, settings.width, channels=channels).to(device)
-    names = ("epochs", "batch", "padding", "lr", "schedule", "patience", "seed")
-    how = letters.LetterSettings(
-        **{name: getattr(settings, name) for name in names}, acceleration=acceleration
-    )
-    parents, start, begin = [entry(source, "corpus", path)], None, settings.from_
-    if begin is not None:
-        given = checkpoint.Checkpoint(begin)
-        start = first_weights(given, ALPHABET)
-        begin_from(net, start)  # whatever does not fit is said before any work
-        parents.append(entry(begin, given.kind, path))
-    record = new_record(
-        "model",
-        config=_config(settings, CLASSES_ONLY),
-        seed=settings.seed,
-        device=str(device),
-        parents=parents,
-    )
-    unfinished = ResumeFile(path, record)
-
-    def on_epoch(now: dict[str, Any]) -> None:
-        unfinished.save_meanwhile(now)
-        console.detail(_letter_line(now["history"][-1]))
-
-    with (
-        staged(path, force=settings.force or settings.resume, directory=False) as unnamed,
-        unfinished,
-        console.bar("train") as progress,
-    ):
-        done = letters.train_letters(
-            net,
-            utterances,
-            how,
-            start=start,
-            state=unfinished.load(path) if settings.resume else None,
-            on_epoch=on_epoch,
-            progress=progress,
-        )
-        net.load_state_dict(done.best)
-        found = answers(net.eval(), utterances, "test", settings.batch)
-        test = {
-            "letter error rate": found.error,
-            "of a constant answer": constant_error(found.texts),
-        }
-        values = {
-            **letter_values(net, settings.width, weights=done.best, mean=data.mean),
-            "history": [asdict(epoch) for epoch in done.history],
-            "best_epoch": done.best_epoch,
-            "selected_on": done.selected_on,
-            "left_out": list(done.left_out),
-            "test": test,
-            "state": done.state,
-        }
-        checkpoint.write(unnamed, record, values)
-    unfinished.clear()
-    last = asdict(done.history[-1])
-    if done.left_out:
+    if settings.network != LETTERS:
         console.note(
-            f"{len(done.left_out)} training utterances left out: their text does not fit in "
+            f"{_line(last)}\n{chosen}{best['balanced_folded']:.1%} class-balanced over the folded "
+            "classes"
+        )
+        return {**facts, "best": best}
+    if values["left_out"]:
+        console.note(
+            f"{len(values['left_out'])} training utterances left out: their text does not fit in "
             "their frames"
         )
+    test = values["test"]
     console.note(
-        f"{_letter_line(last)}\nbest epoch {done.best_epoch} (chosen on {done.selected_on}): "
-        f"letter error rate {found.error:.1%}, of a constant answer "
-        f"{test['of a constant answer']:.1%}"
+        f"{_line(last)}\n{chosen}letter error rate {test['letter error rate']:.1%}, of a constant "
+        f"answer {test['of a constant answer']:.1%}"
     )
-    facts = {
-        "network": LETTERS,
-        "best_epoch": done.best_epoch,
-        "selected_on": done.selected_on,
-        "last": last,
-        "test": test,
-    }
-    return Written(path, "model", facts)
+    return {**facts, "test": test}
 
 
 def _line(epoch: Mapping[str, float]) -> str:
+    if "error" in epoch:
+        return (
+            f"epoch {epoch['epoch']}: loss {epoch['loss']:.3f}, on test {epoch['test_loss']:.3f}, "
+            f"letter error rate {epoch['error']:.1%} ({epoch['seconds']:.1f} s)"
+        )
     return (
         f"epoch {epoch['epoch']}: loss {epoch['loss']:.3f}, test accuracy "
         f"{epoch['accuracy']:.1%} of the classes, {epoch['accuracy_folded']:.1%} folded, "
         f"{epoch['balanced_folded']:.1%} class-balanced ({epoch['seconds']:.1f} s)"
-    )
-
-
-def _letter_line(epoch: Mapping[str, float]) -> str:
-    return (
-        f"epoch {epoch['epoch']}: loss {epoch['loss']:.3f}, on test {epoch['test_loss']:.3f}, "
-        f"letter error rate {epoch['error']:.1%} ({epoch['seconds']:.1f} s)"
     )

@@ -7,53 +7,64 @@ spectrogram. The encoder never changes (sec. 6.5.4). Riemens 2015, sec. 4.3, tra
 decoder at once or unit by unit; see `speechscope.training.stacking`.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
-from speechscope.networks.autoencoders import Autoencoder, encode, make_encoder
+from speechscope.errors import UsageProblem
+from speechscope.networks.autoencoders import Autoencoder, Scheme, encode, make_encoder
 from speechscope.networks.layers import Network
-from speechscope.training.decoder_settings import TOGETHER, DecoderSettings, Record
-from speechscope.training.leak_test import measure
+from speechscope.training.batches import in_batches, resample
+from speechscope.training.loop import Training
+from speechscope.training.optimizers import AdaGrad
 from speechscope.training.penalties import gaussian, penalty
-from speechscope.training.resampling import resample
 from speechscope.training.source import Items
 from speechscope.training.stacking import Phase, parameters, phases, together
 
+if TYPE_CHECKING:
+    from speechscope.stages.decode_train import DecodeTrain
+
+TOGETHER = -1
+"""The phase number under which the history lists the fine-tuning of everything together."""
+
+
+@dataclass
+class Group:
+    """Parameters that AdaGrad updates at one rate, its running sums, and its steps so far."""
+
+    parameters: list[nn.Parameter]
+    lr: float
+    sums: list[Tensor]
+    steps: int = 0
+
 
 @dataclass(frozen=True)
-class TrainedDecoders:
-    """Autoencoders by layer number, how their training went, and the state to go on from.
+class Known:
+    """What is known of a batch: targets and codes by layer, switches by pooling."""
 
-    `scores` has a row a layer, from `speechscope.training.leak_test.measure`.
-    """
-
-    autoencoders: dict[int, Autoencoder]
-    history: tuple[Record, ...]
-    scores: tuple[dict[str, int | float], ...]
-    state: dict[str, Any]
+    targets: dict[int, Tensor]
+    codes: dict[int, Tensor]
+    switches: dict[int, Tensor]
 
 
-def train_decoders(
-    network: Network,
-    source: Items,
-    layers: Sequence[int | str],
-    settings: DecoderSettings,
-    *,
-    state: Mapping[str, Any] | None = None,
-    on_stage: Callable[[dict[str, Any]], None] | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> TrainedDecoders:
-    """Train one decoder for each layer, all on the same batches, and measure them.
+class DecoderTraining(Training):
+    """Training one decoder for each of some layers, all on the same batches.
 
     The objective is ½ ‖X* − X′‖², averaged over a batch's items (Churchman 2015, sec. 6.5.3), with
     AdaGrad; penalties are added to it. The activations of an encoder that is kept are computed
     once a batch for all decoders; an encoder that is trained is each decoder's own.
+
+    The history has a row for every decoder and epoch. `train` and `test` are mean Euclidean
+    distances to the target, ‖X* − X′‖ (sec. 6.2): of the batches as they were trained on, and
+    after the epoch. `silence` is the test target's mean distance to zeros; a test error near it
+    means that the decoder maps everything to silence. `stage` counts the phases, `TOGETHER` for the
+    last; `target` is the layer restored.
 
     Parameters
     ----------
@@ -65,100 +76,88 @@ def train_decoders(
         Layers by number or name.
     settings
         How to train.
-    state
-        What `on_stage` was last given, to go on from there; the result is the same as without
-        the interruption.
-    on_stage
-        Called after every epoch with the state: tensors and plain types.
-    progress
-        Called with (epochs done, epochs in all).
 
-    Raises
-    ------
-    UsageProblem
-        The state is of other numbers of epochs, on the way to which it does not lie.
+    Attributes
+    ----------
+    autoencoders
+        By layer number.
     """
-    run = _Run(network, source, [network.resolve(layer) for layer in layers], settings)
-    if state is not None:
-        run.load(state)
-    schedule = run.schedule()
-    for done in range(run.done, len(schedule)):
-        run.epoch(*schedule[done])
-        run.done = done + 1
-        if on_stage is not None:
-            on_stage(run.state())
-        if progress is not None:
-            progress(run.done, len(schedule))
-    count, batch, seed = settings.test_per_class, settings.batch, settings.seed
-    scores = [
-        measure(autoencoder, source, per_class=count, batch=batch, seed=seed)
-        for _, autoencoder in sorted(run.autoencoders.items())
-    ]
-    return TrainedDecoders(run.autoencoders, tuple(run.history), tuple(scores), run.state())
-
-
-class _Run:
-    """Decoder training between two epochs."""
 
     def __init__(
-        self, network: Network, source: Items, layers: list[int], settings: DecoderSettings
+        self,
+        network: Network,
+        source: Items,
+        layers: Sequence[int | str],
+        settings: "DecodeTrain",
     ) -> None:
         self.source, self.settings = source, settings
-        self.device = next(network.parameters()).device
+        names = ("encoder", "decoder", "unpool", "relu")
+        self.scheme = Scheme(**{name: getattr(settings, name) for name in names})
+        device = next(network.parameters()).device
         network.eval()
         self.encoder = network
         self.autoencoders: dict[int, Autoencoder] = {}
-        for layer in dict.fromkeys(layers):
+        for layer in dict.fromkeys(network.resolve(layer) for layer in layers):
             # The same random encoder for every layer: what differs is the code's place alone.
-            if not self.autoencoders or settings.scheme.trains_encoder:
+            if not self.autoencoders or self.scheme.trains_encoder:
                 generator = torch.Generator().manual_seed(settings.seed)
-                self.encoder = make_encoder(network, settings.scheme.encoder, generator)
+                self.encoder = make_encoder(network, self.scheme.encoder, generator)
             generator = torch.Generator().manual_seed(_number(settings.seed, layer))
-            made = Autoencoder(self.encoder, layer, settings.scheme, generator)
-            made.decoder.to(self.device)
+            made = Autoencoder(self.encoder, layer, self.scheme, generator)
+            made.decoder.to(device)
             self.autoencoders[layer] = made
         self.phases = {
             layer: phases(autoencoder, settings.stack)
             for layer, autoencoder in self.autoencoders.items()
         }
-        self.optimizers: dict[int, torch.optim.Optimizer] = {}
-        self.history: list[Record] = []
-        self.done = 0
-
-    def schedule(self) -> list[tuple[int, int]]:
-        """Return (phase, epoch) of every epoch in order."""
-        if not self.settings.scheme.trains_anything:
-            return []
-        count = max(map(len, self.phases.values()), default=0)
-        alone = [(s, e) for s in range(count) for e in range(self.settings.epochs)]
-        return alone + [(TOGETHER, e) for e in range(self.settings.together)]
+        self.groups: dict[int, list[Group]] = {}
+        self.history, self.made = [], 0
+        self.schedule: list[tuple[int, int]] = []
+        if self.scheme.trains_anything:
+            count = max(map(len, self.phases.values()), default=0)
+            self.schedule += [(s, e) for s in range(count) for e in range(settings.epochs)]
+            self.schedule += [(TOGETHER, e) for e in range(settings.together)]
+        self.planned = len(self.schedule)
 
     def state(self) -> dict[str, Any]:
-        """Return everything the rest of the training depends on."""
-        own = self.settings.scheme.trains_encoder
-        made = self.autoencoders
+        """See `Training`; the tensors are those that are trained."""
+        own, made = self.scheme.trains_encoder, self.autoencoders
         return {
-            "done": self.done,
+            "done": self.made,
             "decoders": {layer: a.decoder.state_dict() for layer, a in made.items()},
             "encoders": {layer: a.encoder_state() for layer, a in made.items() if own},
-            "optimizers": {layer: o.state_dict() for layer, o in self.optimizers.items()},
-            "history": [asdict(record) for record in self.history],
+            "optimizers": {layer: _saved(groups) for layer, groups in self.groups.items()},
+            "history": [dict(row) for row in self.history],
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Go back to a state."""
-        self.done = state["done"]
-        self.history = [Record(**record) for record in state["history"]]
-        self.settings.check_made(self.history, self.schedule())
+        """See `Training`.
+
+        Raises
+        ------
+        UsageProblem
+            The state is of other numbers of epochs, on the way to which it does not lie.
+        """
+        self.made = state["done"]
+        self.history = [dict(row) for row in state["history"]]
+        made = list(dict.fromkeys((row["stage"], row["epoch"]) for row in self.history))
+        if made != self.schedule[: len(made)]:
+            alone = max((epoch + 1 for phase, epoch in made if phase != TOGETHER), default=0)
+            fine = sum(phase == TOGETHER for phase, _ in made)
+            raise UsageProblem(
+                f"--epochs {self.settings.epochs} --together {self.settings.together}: --resume "
+                f"finds {alone} epochs a phase and {fine} together made; keep their numbers, or "
+                "run without --resume"
+            )
         for layer, weights in state["decoders"].items():
             self.autoencoders[layer].decoder.load_state_dict(weights)
         for layer, weights in state["encoders"].items():
             self.autoencoders[layer].encoder.load_state_dict(weights, strict=False)
-        if self.done:
-            stage, _ = self.schedule()[self.done - 1]
+        if self.made:
+            stage, _ = self.schedule[self.made - 1]
             self._begin(stage)
-            for layer, optimizer in state["optimizers"].items():
-                self.optimizers[layer].load_state_dict(optimizer)
+            for layer, saved in state["optimizers"].items():
+                _restore(self.groups[layer], saved)
 
     def _phase(self, layer: int, stage: int) -> Phase:
         return (
@@ -166,116 +165,132 @@ class _Run:
         )
 
     def _begin(self, stage: int) -> None:
-        """Make the optimizers of a phase; derivatives are taken by nothing else."""
+        """Choose what a phase trains; derivatives are taken by nothing else."""
         rate = self.settings.lr_together if stage == TOGETHER else self.settings.lr
-        self.optimizers = {}
+        self.groups = {}
         for layer, autoencoder in self.autoencoders.items():
             if stage >= len(self.phases[layer]):
                 continue
-            groups = parameters(autoencoder, self._phase(layer, stage))
+            chosen = parameters(autoencoder, self._phase(layer, stage))
             autoencoder.decoder.requires_grad_(False)
-            if self.settings.scheme.trains_encoder:
+            if self.scheme.trains_encoder:
                 autoencoder.encoder.requires_grad_(False)
-            for chosen, _ in groups:
-                for parameter in chosen:
+            for group, _ in chosen:
+                for parameter in group:
                     parameter.requires_grad_(True)
-            self.optimizers[layer] = torch.optim.Adagrad(
-                [{"params": chosen, "lr": rate * size} for chosen, size in groups],
-                # One pass over weights, sums and derivatives; a CPU kernel.
-                fused=self.device.type == "cpu",
-            )
+            self.groups[layer] = [
+                Group(group, rate * size, [torch.zeros_like(p, requires_grad=False) for p in group])
+                for group, size in chosen
+            ]
 
-    def _batches(self, split: str, per_class: int, stage: int, epoch: int) -> Iterator[Tensor]:
-        """Yield inputs."""
-        # Measured on the same test items throughout.
+    def _positions(self, split: str, per_class: int) -> list[NDArray[np.int64]]:
+        """Return the batches of an epoch's items; test items are the same throughout."""
+        stage, epoch = self.schedule[self.made]
         place = (stage + 1, epoch) if split == "train" else (0, 0)
         rng = np.random.default_rng([self.settings.seed, len(split), *place])
         positions = rng.permutation(resample(self.source.labels(split), per_class, rng))
-        for first in range(0, len(positions), self.settings.batch):
-            yield self.source.fetch(split, positions[first : first + self.settings.batch])
+        return in_batches(positions, self.settings.batch)
 
-    def _known(self, stage: int, clean: Tensor, x: Tensor) -> "_Known":
+    def batches(self) -> list[NDArray[np.int64]]:
+        """See `Training`."""
+        return self._positions("train", self.settings.per_class)
+
+    def read(
+        self, batches: Sequence[NDArray[np.int64]]
+    ) -> Iterator[tuple[Tensor, torch.Generator, bool]]:
+        """Yield inputs, what draws for them, and whether a phase begins with them."""
+        stage, epoch = self.schedule[self.made]
+        if epoch == 0:
+            self._begin(stage)
+        generator = torch.Generator().manual_seed(_number(self.settings.seed, stage + 1, epoch))
+        for number, positions in enumerate(batches):
+            begins = epoch == number == 0 and stage != TOGETHER
+            yield self.source.fetch("train", positions), generator, begins
+
+    def learn(
+        self, batch: tuple[Tensor, torch.Generator, bool], share: float
+    ) -> tuple[int, dict[int, float]]:
+        """Train on a batch; return its items and the sum of their errors, by layer."""
+        settings, (stage, _) = self.settings, self.schedule[self.made]
+        clean, generator, begins = batch
+        x = clean + gaussian(clean, settings.noise, generator) if settings.noise else clean
+        known = self._known(stage, clean, x)
+        errors = {}
+        for layer, groups in self.groups.items():
+            phase = self._phase(layer, stage)
+            target = known.targets[phase.target]
+            output, code = self._restored(layer, phase, x, known)
+            if begins and settings.stack == "decoder":
+                self._fit_scale(layer, phase, output, target)
+                output, _ = self._restored(layer, phase, x, known)
+            squared = (output - target).flatten(1).square().sum(1)
+            encoder = self.autoencoders[layer].encoder
+            objective = 0.5 * squared.mean() + penalty(
+                partial(encoder.activation, layer=phase.code),
+                x,
+                code,
+                sparse=settings.sparse,
+                contractive=settings.contractive,
+                generator=generator,
+            )
+            _step(groups, objective)
+            errors[layer] = float(squared.detach().sqrt().sum())
+        return len(clean), errors
+
+    def measure(self, learned: Sequence[tuple[int, dict[int, float]]], begun: float) -> None:
+        """See `Training`."""
+        stage, epoch = self.schedule[self.made]
+        items, test, silence = 0, dict.fromkeys(self.groups, 0.0), dict.fromkeys(self.groups, 0.0)
+        for positions in self._positions("test", self.settings.test_per_class):
+            x = self.source.fetch("test", positions)
+            items += len(x)
+            known = self._known(stage, x, x)
+            for layer in self.groups:
+                phase = self._phase(layer, stage)
+                target = known.targets[phase.target]
+                with torch.no_grad():
+                    output, _ = self._restored(layer, phase, x, known)
+                test[layer] += float((output - target).flatten(1).norm(dim=1).sum())
+                silence[layer] += float(target.flatten(1).norm(dim=1).sum())
+        trained = max(sum(count for count, _ in learned), 1)
+        for layer in self.groups:
+            self.history.append(
+                {
+                    "layer": layer,
+                    "stage": stage,
+                    "epoch": epoch,
+                    "target": self._phase(layer, stage).target,
+                    "train": sum(errors[layer] for _, errors in learned) / trained,
+                    "test": test[layer] / max(items, 1),
+                    "silence": silence[layer] / max(items, 1),
+                }
+            )
+
+    def _known(self, stage: int, clean: Tensor, x: Tensor) -> Known:
         """Compute what encoders that are kept make of a batch, once for all decoders."""
-        if self.settings.scheme.trains_encoder:
-            return _Known({0: clean}, {}, {})
-        planned = [self._phase(layer, stage) for layer in self.optimizers]
+        if self.scheme.trains_encoder:
+            return Known({0: clean}, {}, {})
+        planned = [self._phase(layer, stage) for layer in self.groups]
         targets = {phase.target for phase in planned if phase.target}
         codes = {phase.code for phase in planned}
-        switching = self.settings.scheme.unpool == "switch"
+        switching = self.scheme.unpool == "switch"
         with torch.no_grad():
             if x is clean:
                 found, switches = encode(self.encoder, x, codes | targets, switches=switching)
-                return _Known({0: x, **found}, found, switches)
+                return Known({0: x, **found}, found, switches)
             found, switches = encode(self.encoder, x, codes, switches=switching)
             aims = self.encoder.activations(clean, targets)
-        return _Known({0: clean, **aims}, found, switches)
+        return Known({0: clean, **aims}, found, switches)
 
-    def _restore(
-        self, layer: int, phase: Phase, x: Tensor, known: "_Known"
-    ) -> tuple[Tensor, Tensor]:
+    def _restored(self, layer: int, phase: Phase, x: Tensor, known: Known) -> tuple[Tensor, Tensor]:
         """Return what an autoencoder restores of inputs, and its code."""
         found, switches = known.codes, known.switches
-        if self.settings.scheme.trains_encoder:
+        if self.scheme.trains_encoder:
             found, switches = self.autoencoders[layer].encode(x, {phase.code})
         code = restored = found[phase.code]
         for index in phase.stages:
             restored = self.autoencoders[layer].decoder.stage(index)(restored, switches)
         return restored, code
-
-    def epoch(self, stage: int, epoch: int) -> None:
-        """Train one epoch and measure it."""
-        settings = self.settings
-        if epoch == 0:
-            self._begin(stage)
-        generator = torch.Generator().manual_seed(_number(settings.seed, stage + 1, epoch))
-        sums = {layer: np.zeros(3) for layer in self.optimizers}
-        items = [0, 0]
-        for clean in self._batches("train", settings.per_class, stage, epoch):
-            items[0] += len(clean)
-            x = clean
-            if settings.noise:
-                x = clean + gaussian(clean, settings.noise, generator)
-            known = self._known(stage, clean, x)
-            for layer, optimizer in self.optimizers.items():
-                phase = self._phase(layer, stage)
-                target = known.targets[phase.target]
-                output, code = self._restore(layer, phase, x, known)
-                first = epoch == 0 and items[0] == len(x) and stage != TOGETHER
-                if first and settings.stack == "decoder":
-                    self._fit_scale(layer, phase, output, target)
-                    output, _ = self._restore(layer, phase, x, known)
-                squared = (output - target).flatten(1).square().sum(1)
-                encode_again = partial(
-                    self.autoencoders[layer].encoder.activation, layer=phase.code
-                )
-                objective = 0.5 * squared.mean() + penalty(
-                    encode_again,
-                    x,
-                    code,
-                    sparse=settings.sparse,
-                    contractive=settings.contractive,
-                    generator=generator,
-                )
-                optimizer.zero_grad()
-                objective.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-                sums[layer][0] += float(squared.detach().sqrt().sum())
-        for x in self._batches("test", settings.test_per_class, stage, epoch):
-            items[1] += len(x)
-            known = self._known(stage, x, x)
-            for layer in self.optimizers:
-                phase = self._phase(layer, stage)
-                target = known.targets[phase.target]
-                with torch.no_grad():
-                    output, _ = self._restore(layer, phase, x, known)
-                sums[layer][1] += float((output - target).flatten(1).norm(dim=1).sum())
-                sums[layer][2] += float(target.flatten(1).norm(dim=1).sum())
-        counts = np.maximum([items[0], items[1], items[1]], 1)
-        for layer, total in sums.items():
-            target_layer = self._phase(layer, stage).target
-            self.history.append(
-                Record(layer, stage, epoch, target_layer, *map(float, total / counts))
-            )
 
     def _fit_scale(self, layer: int, phase: Phase, output: Tensor, target: Tensor) -> None:
         """Scale a stage's first weights so that its output is as large as the target.
@@ -287,17 +302,41 @@ class _Run:
         if size > 0 and wanted > 0:
             stage = self.autoencoders[layer].decoder.stage(phase.trained[0])
             stage.scale(wanted / size)
-            for group in self.optimizers[layer].param_groups:
-                group["lr"] = self.settings.lr * stage.size()
+            for group in self.groups[layer]:
+                group.lr = self.settings.lr * stage.size()
 
 
-@dataclass(frozen=True)
-class _Known:
-    """What is known of a batch: targets and codes by layer, switches by pooling."""
+def _step(groups: Sequence[Group], objective: Tensor) -> None:
+    """Update all parameters of some groups."""
+    weights = [parameter for group in groups for parameter in group.parameters]
+    grads = iter(torch.autograd.grad(objective, weights))
+    with torch.no_grad():
+        for group in groups:
+            group.steps += 1
+            for weight, total in zip(group.parameters, group.sums, strict=True):
+                AdaGrad(group.lr)(weight, next(grads), [total], group.steps)
 
-    targets: dict[int, Tensor]
-    codes: dict[int, Tensor]
-    switches: dict[int, Tensor]
+
+def _saved(groups: Sequence[Group]) -> dict[str, Any]:
+    """Return the state of groups, in the form of `torch.optim`."""
+    state: dict[int, dict[str, Tensor]] = {}
+    saved: list[dict[str, Any]] = []
+    for group in groups:
+        numbers = range(len(state), len(state) + len(group.sums))
+        step = torch.tensor(float(group.steps))
+        state |= {n: {"step": step, "sum": s} for n, s in zip(numbers, group.sums, strict=True)}
+        saved.append({"lr": group.lr, "params": list(numbers)})
+    return {"state": state, "param_groups": saved}
+
+
+def _restore(groups: Sequence[Group], saved: Mapping[str, Any]) -> None:
+    """Go back to a state of groups."""
+    for group, found in zip(groups, saved["param_groups"], strict=True):
+        group.lr = found["lr"]
+        for total, number in zip(group.sums, found["params"], strict=True):
+            state = saved["state"][number]
+            total.copy_(state["sum"])
+            group.steps = int(state["step"])
 
 
 def _number(*words: int) -> int:

@@ -5,7 +5,7 @@ the same step; which items a batch has, and all that is drawn, is the same in al
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -38,6 +38,14 @@ class Group:
         if self.size > 1:
             distributed.all_reduce(values)
         return values
+
+    def add_all_up(self, values: Sequence[Tensor]) -> None:
+        """Do so with several arrays, in one exchange: each has a cost of its own."""
+        if self.size > 1:
+            whole = self.add_up(torch.cat([part.flatten() for part in values]))
+            totals = torch.split(whole, [part.numel() for part in values])
+            for part, total in zip(values, totals, strict=True):
+                part.copy_(total.view_as(part))
 
 
 ALONE = Group()

@@ -6,6 +6,7 @@ restores something. A decoder that unpools blindly must then give one picture fo
 """
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,8 +15,11 @@ from torch import Tensor
 from speechscope.features import distances
 from speechscope.networks.autoencoders import Autoencoder
 from speechscope.networks.decoders import ConvolutionStage, Switches
-from speechscope.training.resampling import resample
+from speechscope.training.batches import in_batches, resample
 from speechscope.training.source import Items
+
+if TYPE_CHECKING:
+    from speechscope.stages.decode_train import DecodeTrain
 
 
 def decodings(
@@ -39,7 +43,7 @@ def decodings(
 
 @torch.no_grad()
 def measure(
-    autoencoder: Autoencoder, source: Items, *, per_class: int, batch: int, seed: int
+    autoencoder: Autoencoder, source: Items, settings: "DecodeTrain"
 ) -> dict[str, int | float]:
     """Return an autoencoder's errors on inputs of both splits, and its leak test on test inputs.
 
@@ -51,7 +55,7 @@ def measure(
     ``correlation``, ``zeroed_correlation``, ``mangled_correlation``.
     """
     test: dict[str, list[np.ndarray]] = {}
-    for x, code, switches in _codes(autoencoder, source, "test", per_class, batch, seed):
+    for x, code, switches in _codes(autoencoder, source, "test", settings):
         restored = decodings(autoencoder, code, switches)
         for name, found in [*restored.items(), ("silence", torch.zeros_like(x))]:
             first, second = x.cpu().numpy(), found.cpu().numpy()
@@ -60,7 +64,7 @@ def measure(
             test.setdefault(f"{name}_correlation", []).append(correlation)
     train = [
         distances.euclidean(x.cpu().numpy(), autoencoder.decoder(code, switches).cpu().numpy())
-        for x, code, switches in _codes(autoencoder, source, "train", per_class, batch, seed)
+        for x, code, switches in _codes(autoencoder, source, "train", settings)
     ]
     mean = {name: _mean(values) for name, values in test.items()}
     return {
@@ -81,12 +85,12 @@ def _mean(parts: list[np.ndarray]) -> float:
 
 
 def _codes(
-    autoencoder: Autoencoder, source: Items, split: str, per_class: int, batch: int, seed: int
+    autoencoder: Autoencoder, source: Items, split: str, settings: "DecodeTrain"
 ) -> Iterator[tuple[Tensor, Tensor, Switches]]:
     """Yield inputs, their codes and switches, batch by batch."""
-    rng = np.random.default_rng([seed, len(split)])
-    positions = resample(source.labels(split), per_class, rng)
-    for first in range(0, len(positions), batch):
-        x = source.fetch(split, positions[first : first + batch])
+    rng = np.random.default_rng([settings.seed, len(split)])
+    positions = resample(source.labels(split), settings.test_per_class, rng)
+    for part in in_batches(positions, settings.batch):
+        x = source.fetch(split, part)
         found, switches = autoencoder.encode(x)
         yield x, found[autoencoder.layer], switches

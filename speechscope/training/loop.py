@@ -1,253 +1,202 @@
-"""Training a classifier: resampled epochs, AdaGrad, and a state to go on from.
-
-Churchman 2015, sec. 3.3 (resampling, mini-batches of 128), sec. 5.1 (the next epoch is loaded
-while this one is trained on), sec. 5.2 (AdaGrad), sec. 5.3 (L2), sec. 2.1.4 (dropout).
-"""
+"""The loop of every training: epochs of batches, each measured, with a state to go on from."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict
-from functools import partial
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from speechscope.fast.step import Step, Take
+from speechscope.errors import UsageProblem
 from speechscope.networks.layers import Network
-from speechscope.training.evaluation import accuracy, answers, balanced_accuracy
-from speechscope.training.group import ALONE, Group
-from speechscope.training.keeping import copied_weights, is_over
-from speechscope.training.outcome import Epoch, TrainResult, TrainSettings
-from speechscope.training.pretrained import begin_from
-from speechscope.training.resampling import resample
-from speechscope.training.source import Source
-from speechscope.work.tasks import mixed
 
-AHEAD_BATCHES = 64
-"""Batches of a corpus on disk that are read at once: 105 MB of spectrograms, twice."""
+if TYPE_CHECKING:
+    from speechscope.stages.train import Train
 
 
-def train(
-    network: Network,
-    source: Source,
-    settings: TrainSettings,
-    *,
-    start: Mapping[str, Tensor] | None = None,
-    freeze: bool = False,
-    state: Mapping[str, Any] | None = None,
-    on_epoch: Callable[[dict[str, Any]], None] | None = None,
-    group: Group = ALONE,
-    progress: Callable[[int, int], None] | None = None,
-) -> TrainResult:
-    """Train a network to name the class of its input.
+class Training(ABC):
+    """What is trained, between two epochs.
 
-    Minimises the softmax log-loss (Churchman 2015, sec. 2.1.6), averaged over a batch.
+    Attributes
+    ----------
+    planned, made
+        Epochs in all, and made.
+    history
+        Rows of what the epochs gave.
+    """
+
+    planned: int
+    made: int
+    history: list[dict[str, Any]]
+
+    def run(
+        self,
+        *,
+        state: Mapping[str, Any] | None = None,
+        on_epoch: Callable[[dict[str, Any]], None] | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        """Train until all epochs are made, or training stops by itself.
+
+        Parameters
+        ----------
+        state
+            What `on_epoch` was last given, to go on from there: the result is the same as without
+            the interruption.
+        on_epoch
+            Called after every epoch with the state: tensors and plain types.
+        progress
+            Called with (items done, items in all).
+
+        Raises
+        ------
+        UsageProblem
+            The state lies on the way to something else.
+        """
+        if state is not None:
+            self.load(state)
+        while not self.over:
+            begun = time.perf_counter()
+            batches = self.batches()
+            items = sum(map(len, batches))
+            done, whole = self.made * items, self.planned * items
+            learned = []
+            for positions, batch in zip(batches, self.read(batches), strict=True):
+                learned.append(self.learn(batch, done / whole))
+                done += len(positions)
+                if progress is not None:
+                    progress(done, whole)
+            self.measure(learned, begun)
+            self.made += 1
+            if on_epoch is not None:
+                on_epoch(self.state())
+
+    @property
+    def over(self) -> bool:
+        """Whether there is no further epoch."""
+        return self.made >= self.planned
+
+    @abstractmethod
+    def batches(self) -> Sequence[NDArray[np.int64]]:
+        """Return the positions of the items of every batch of the next epoch."""
+
+    @abstractmethod
+    def read(self, batches: Sequence[NDArray[np.int64]]) -> Iterator[Any]:
+        """Yield what `learn` takes, batch by batch."""
+
+    @abstractmethod
+    def learn(self, batch: Any, share: float) -> Any:
+        """Train on a batch, when a share of the training is over."""
+
+    @abstractmethod
+    def measure(self, learned: Sequence[Any], begun: float) -> None:
+        """End an epoch: measure what is trained, and write that to the history.
+
+        Parameters
+        ----------
+        learned
+            What `learn` returned, batch by batch.
+        begun
+            When the epoch began [s], as `time.perf_counter` counts.
+        """
+
+    @abstractmethod
+    def state(self) -> dict[str, Any]:
+        """Return everything the rest of the training depends on."""
+
+    @abstractmethod
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go back to a state."""
+
+
+class NetworkTraining(Training):
+    """The training of one network, of which the weights of the best epoch are kept.
 
     Parameters
     ----------
     network
-        The network, on the device to train on; its weights are drawn anew from the seed.
-    source
-        Its splits "train" and "test", and "dev" where that has items.
+        On the device to train on; its weights are drawn anew from the seed.
     settings
-        How to train.
+        Epochs, patience and seed of the training.
     start
-        First weights of some convolutions, by their names, in place of drawn ones (Riemens 2015,
-        sec. 4.4).
-    freeze
-        Whether these stay as they are.
-    state
-        What `on_epoch` was last given, to go on from there: the result is the same as without
-        the interruption.
-    on_epoch
-        Called after every epoch with the state.
-    group
-        The processes that train together; all have the same result, up to the order of sums.
-    progress
-        Called with (batches done, batches in all).
+        First weights by their names, in place of drawn ones.
+    selected_on
+        The split the best epoch is chosen on.
+    best
+        The worst score.
+
+    Attributes
+    ----------
+    best
+        The number of the best epoch, from 1, its score, and its ``weights``.
     """
-    run = Trainer(network, source, settings, start=start, freeze=freeze, group=group)
-    if state is not None:
-        run.load(state)
-    while not run.done:
-        run.epoch(len(run.history), progress)
-        if on_epoch is not None:
-            on_epoch(run.state())
-    return TrainResult(
-        best=run.best["weights"],
-        best_epoch=run.best["epoch"],
-        selected_on=run.selected_on,
-        history=tuple(run.history),
-        state=run.state(),
-    )
-
-
-class Trainer:
-    """Training between two epochs."""
 
     def __init__(
         self,
         network: Network,
-        source: Source,
-        settings: TrainSettings,
-        *,
-        start: Mapping[str, Tensor] | None = None,
-        freeze: bool = False,
-        group: Group = ALONE,
+        settings: "Train",
+        start: Mapping[str, Tensor] | None,
+        selected_on: str,
+        **best: float,
     ) -> None:
-        self.network, self.source, self.settings = network, source, settings
-        self._group = group
+        self.network, self.settings, self.selected_on = network, settings, selected_on
+        self.planned, self.made, self.history = settings.epochs, 0, []
         self.device = next(network.parameters()).device
         network.cpu().reset_parameters(torch.Generator().manual_seed(settings.seed))
         begin_from(network, start or {})
         network.to(self.device)
-        self.step = Step(
-            network,
-            settings.rule,
-            l2=settings.l2,
-            dropout=settings.dropout,
-            smoothing=settings.smoothing,
-            frozen=tuple(start or ()) if freeze else (),
-            group=group,
-            batch=settings.batch,
-            acceleration=settings.acceleration,
-        )
-        self.labels = source.labels("train")
-        self._mean = source.mean
-        self.selected_on = "dev" if len(source.labels("dev")) else "test"
-        self.history: list[Epoch] = []
-        self.best: dict[str, Any] = {
-            "epoch": 0,
-            "score": -1.0,
-            "weights": copied_weights(self.network),
-        }
+        self.best: dict[str, Any] = {"epoch": 0, **best, "weights": copied_weights(network)}
+
+    @property
+    def over(self) -> bool:
+        """See `Training`: also where no epoch was better for too many."""
+        stalled = self.made - self.best["epoch"] >= self.settings.patience > 0
+        return super().over or (self.made > 0 and stalled)
+
+    def keep(self, **score: float) -> None:
+        """Keep the weights as those of the best epoch so far, the last of the history."""
+        self.best = {"epoch": len(self.history), **score, "weights": copied_weights(self.network)}
 
     def state(self) -> dict[str, Any]:
-        """Return everything the rest of the training depends on."""
+        """See `Training`."""
         return {
             "weights": copied_weights(self.network),
-            "step": self.step.state(),
             "best": dict(self.best),
-            "history": [asdict(epoch) for epoch in self.history],
+            "history": [dict(row) for row in self.history],
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Go back to a state."""
+        """See `Training`."""
         self.network.load_state_dict(state["weights"])
-        self.step.load(state["step"])
         self.best = dict(state["best"])
-        self.history = [Epoch(**epoch) for epoch in state["history"]]
+        self.history = [dict(row) for row in state["history"]]
+        self.made = len(self.history)
 
-    @property
-    def done(self) -> bool:
-        """Whether all epochs are over, or the score has not risen for too many."""
-        settings = self.settings
-        return is_over(len(self.history), settings.epochs, self.best["epoch"], settings.patience)
 
-    def epoch(self, number: int, progress: Callable[[int, int], None] | None) -> None:
-        """Train on one resampled set and measure the network."""
-        begun = time.perf_counter()
-        loss, trained = self._train(number, progress)
-        losses, predicted = answers(self.network, self.source, "test", self._group)
-        labels, fold = self.source.labels("test"), self.source.fold
-        rng = np.random.default_rng([self.settings.seed, number, 1])
-        sample = resample(labels, self.settings.test_per_class, rng)
-        balanced = balanced_accuracy(fold[labels], fold[predicted])
-        self.history.append(
-            Epoch(
-                epoch=number + 1,
-                loss=loss,
-                train_accuracy=trained,
-                test_loss=float(losses[sample].mean()),
-                accuracy=accuracy(labels[sample], predicted[sample]),
-                accuracy_folded=accuracy(fold[labels[sample]], fold[predicted[sample]]),
-                balanced_folded=balanced,
-                seconds=time.perf_counter() - begun,
+def copied_weights(network: nn.Module) -> dict[str, Tensor]:
+    """Return copies of all weights and statistics of a network, on the CPU."""
+    weights = network.state_dict()
+    return {name: value.detach().cpu().clone() for name, value in weights.items()}
+
+
+def begin_from(network: Network, weights: Mapping[str, Tensor]) -> None:
+    """Set some weights of a network, and buffers such as running means, to given ones.
+
+    Raises
+    ------
+    UsageProblem
+        The network has no such weights, or some of another shape.
+    """
+    own = network.state_dict()
+    for name, value in weights.items():
+        if name not in own:
+            raise UsageProblem(f"the network has no {name} to begin from")
+        if own[name].shape != value.shape:
+            raise UsageProblem(
+                f"{name} is {tuple(own[name].shape)} in the network and {tuple(value.shape)} in "
+                "what it is to begin from; name the network both were made for by --network"
             )
-        )
-        score = balanced
-        if self.selected_on == "dev":
-            wanted = fold[self.source.labels("dev")]
-            score = balanced_accuracy(
-                wanted, fold[answers(self.network, self.source, "dev", self._group)[1]]
-            )
-        if score > self.best["score"]:
-            self.best = {
-                "epoch": number + 1,
-                "score": score,
-                "weights": copied_weights(self.network),
-            }
-
-    def positions(self, number: int) -> NDArray[np.int64]:
-        """Return the shuffled training items of an epoch."""
-        rng = np.random.default_rng([self.settings.seed, number, 0])
-        if not self.settings.resampled:
-            return rng.permutation(len(self.labels))
-        return rng.permutation(resample(self.labels, self.settings.per_class, rng))
-
-    def _train(
-        self, number: int, progress: Callable[[int, int], None] | None
-    ) -> tuple[float, float]:
-        """Train on an epoch's items; return the mean loss and the accuracy."""
-        positions = self.positions(number)
-        targets = torch.from_numpy(self.labels[positions]).to(self.device)
-        batches = -(-len(positions) // self.settings.batch)
-        generator = torch.Generator().manual_seed(mixed(self.settings.seed, number, 2))
-        loss_sum = torch.zeros((), device=self.device)
-        hits = torch.zeros((), device=self.device, dtype=torch.int64)
-        self.network.train()
-        for index, (batch, take) in enumerate(self._inputs(positions)):
-            wanted = targets[batch]
-            if self.settings.augment:
-                take = self._varied(take, len(wanted), generator)
-            loss, right = self.step(take, wanted, generator)
-            # Summed on the device: asking for the number would wait for every batch.
-            loss_sum += loss * len(wanted)
-            hits += right
-            if progress is not None:
-                progress(number * batches + index + 1, self.settings.epochs * batches)
-        self.network.eval()
-        self._group.add_up(loss_sum), self._group.add_up(hits)
-        return float(loss_sum) / len(positions), float(hits) / len(positions)
-
-    def _varied(self, take: Take, count: int, generator: torch.Generator) -> Take:
-        """Return what gives varied inputs; everything is drawn now, for the whole batch."""
-        augment, mean = self.settings.augment, self._mean
-        draws = augment.draw(count, tuple(mean.shape), generator)
-
-        def varied(part: slice) -> Tensor:
-            return augment.apply(take(part), mean, draws.part(part))
-
-        return varied
-
-    def _inputs(self, positions: NDArray[np.int64]) -> Iterator[tuple[slice, Take]]:
-        """Yield every batch's part of the positions, and what gives its inputs."""
-        size, end = self.settings.batch, len(positions)
-        if self.source.held:
-            for start in range(0, end, size):
-                batch = positions[start : start + size]
-                yield slice(start, start + size), partial(_fetch, self.source, batch)
-            return
-        # A corpus on disk is read a stretch of batches ahead, in order of its chunks.
-        stretch = size * AHEAD_BATCHES
-        with ThreadPoolExecutor(1) as pool:
-            pending: Future[Tensor] | None = None
-            for start in range(0, end + stretch, stretch):
-                ready, pending = pending, None
-                if start < end:
-                    part = positions[start : start + stretch]
-                    pending = pool.submit(self.source.fetch, "train", part)
-                if ready is None:
-                    continue
-                inputs = ready.result()
-                for first in range(0, len(inputs), size):
-                    here = start - stretch + first
-                    yield slice(here, here + size), inputs[first : first + size].__getitem__
-
-
-def _fetch(source: Source, batch: NDArray[np.int64], part: slice) -> Tensor:
-    return source.fetch("train", batch[part])
+        own[name].copy_(value)

@@ -1,4 +1,7 @@
-"""Feeding a corpus to training: labels in memory, inputs read when they are asked for."""
+"""Feeding a corpus to training: labels in memory, inputs read when they are asked for.
+
+Items have one shape and a class; utterances are of any length and have letters.
+"""
 
 import threading
 from collections.abc import Sequence
@@ -9,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from speechscope.corpus.letters import encode
 from speechscope.corpus.store import Corpus
 from speechscope.corpus.utterances import SPLITS
 
@@ -107,3 +111,63 @@ class CorpusSource:
             part = self._corpus.centred(items[start : start + size])
             held[start : start + size] = torch.from_numpy(part)
         return held
+
+
+class Utterances(Protocol):
+    """Utterances by item number.
+
+    Attributes
+    ----------
+    lengths
+        Frames of every item, (items,).
+    """
+
+    lengths: NDArray[np.int64]
+
+    def utterances(self, split: str) -> NDArray[np.int64]:
+        """Return the items of a split, (n,)."""
+
+    def fetch(self, items: NDArray[np.int64]) -> Sequence[Tensor]:
+        """Return the normalised inputs (C, F, T) of items."""
+
+    def letters(self, items: NDArray[np.int64]) -> Sequence[NDArray[np.int64]]:
+        """Return the labels of items, as `alphabet.encode` makes them."""
+
+
+class CorpusUtterances:
+    """The utterances of a corpus, their inputs centred; in memory where they fit in `HELD_BYTES`.
+
+    Parameters
+    ----------
+    corpus
+        A corpus of utterances with letters.
+    hold
+        Whether inputs may be kept in memory; a single pass over them has no use for it.
+    """
+
+    def __init__(self, corpus: Corpus, *, hold: bool = True) -> None:
+        self._corpus = corpus
+        self.lengths = np.diff(corpus.artifact.read("input_offset"))
+        size = 4 * int(np.prod(corpus.mean.shape)) * int(self.lengths.sum())
+        self._held = hold and size <= HELD_BYTES
+        self._kept: dict[int, Tensor] = {}
+
+    def utterances(self, split: str) -> NDArray[np.int64]:
+        """Return the items of a split, (n,)."""
+        return np.flatnonzero(self._corpus.splits == SPLITS.index(split))
+
+    def fetch(self, items: NDArray[np.int64]) -> list[Tensor]:
+        """Return the centred inputs (C, F, T) of items."""
+        missing = np.array([item for item in items.tolist() if item not in self._kept], np.int64)
+        mean = self._corpus.mean[..., None]
+        read = {
+            int(item): torch.from_numpy(values - mean)
+            for item, values in zip(missing, self._corpus.utterance_inputs(missing), strict=True)
+        }
+        if self._held:
+            self._kept.update(read)
+        return [read[item] if item in read else self._kept[item] for item in items.tolist()]
+
+    def letters(self, items: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """Return the labels of items, as `alphabet.encode` makes them."""
+        return [encode(letters) for letters in self._corpus.letters(items)]

@@ -7,13 +7,10 @@ are kept (strong) or trained further (weak) (Riemens 2015, sec. 4.3 and 5.2).
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 from torch import nn
 
 from speechscope.networks.autoencoders import Autoencoder
-
-Stack = Literal["decoder", "none", "weak", "strong"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +45,7 @@ def together(autoencoder: Autoencoder) -> Phase:
     return Phase(autoencoder.layer, every, 0, every, tuple(names))
 
 
-def phases(autoencoder: Autoencoder, stack: Stack) -> list[Phase]:
+def phases(autoencoder: Autoencoder, stack: str) -> list[Phase]:
     """Return what is trained, in order; `together` may follow."""
     whole = together(autoencoder)
     if stack == "none":

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from speechscope.errors import UsageProblem
-from speechscope.networks.autoencoders import Scheme
 from speechscope.networks.decoders import Decoder
 from speechscope.networks.layers import (
     Conv,
@@ -22,9 +21,10 @@ from speechscope.networks.layers import (
     Table,
     transpose_kernel,
 )
+from speechscope.stages.decode_train import DecodeTrain, consistent
 from speechscope.training import decoders
-from speechscope.training.decoder_settings import TOGETHER, DecoderSettings
-from speechscope.training.decoders import train_decoders
+from speechscope.training.decoders import TOGETHER, DecoderTraining
+from speechscope.training.leak_test import measure
 from speechscope.training.penalties import contraction, sparsity
 
 TABLE: Table = (
@@ -35,7 +35,7 @@ TABLE: Table = (
     ReLU(),
     Linear(None),
 )
-SETTINGS = DecoderSettings(epochs=2, together=3, per_class=20, test_per_class=8, batch=16, seed=5)
+SETTINGS = DecodeTrain(epochs=2, together=3, per_class=20, test_per_class=8, batch=16, seed=5)
 
 
 class Patterns:
@@ -61,6 +61,25 @@ class Patterns:
         return self._inputs[split][torch.from_numpy(positions)]
 
 
+def train_decoders(
+    network: Network,
+    source: Patterns,
+    layers: list[int | str],
+    settings: DecodeTrain,
+    **options: Any,
+) -> DecoderTraining:
+    training = DecoderTraining(network, source, layers, settings)
+    training.run(**options)
+    return training
+
+
+def scores(training: DecoderTraining, source: Patterns | None = None) -> list[dict[str, float]]:
+    return [
+        measure(autoencoder, source or Patterns(), training.settings)
+        for _, autoencoder in sorted(training.autoencoders.items())
+    ]
+
+
 @pytest.fixture
 def network() -> Network:
     torch.manual_seed(0)
@@ -71,23 +90,23 @@ def test_stages_are_trained_from_the_layer_outwards_then_together(network: Netwo
     before = {name: value.clone() for name, value in network.state_dict().items()}
     done = train_decoders(network, Patterns(), [3, "fc2", 1], SETTINGS)
     # (layer, stage, target) of every epoch, all decoders of one epoch before the next.
-    order = [(r.layer, r.stage, r.target) for r in done.history]
+    order = [(r["layer"], r["stage"], r["target"]) for r in done.history]
     first = [(3, 0, 0), (6, 0, 5), (1, 0, 0)]
     second, third = [(6, 1, 3)], [(6, 2, 0)]
     joint = [(3, TOGETHER, 0), (6, TOGETHER, 0), (1, TOGETHER, 0)]
     assert order == first * 2 + second * 2 + third * 2 + joint * 3
-    assert [r.epoch for r in done.history if r.layer == 1] == [0, 1, 0, 1, 2]
+    assert [r["epoch"] for r in done.history if r["layer"] == 1] == [0, 1, 0, 1, 2]
     for name, value in network.state_dict().items():
         assert torch.equal(value, before[name]), f"the encoder's {name} changed"
 
 
 def test_training_lowers_the_error_well_below_silence(network: Network) -> None:
-    settings = DecoderSettings(
+    settings = DecodeTrain(
         epochs=10, together=10, per_class=60, test_per_class=15, batch=16, lr=0.1, lr_together=0.1
     )
     source = Patterns()
     done = train_decoders(network, source, [1, 3, 6], settings)
-    errors = {row["layer"]: row["test"] / row["silence"] for row in done.scores}
+    errors = {row["layer"]: row["test"] / row["silence"] for row in scores(done, source)}
     # A convolution with six maps is invertible, its pooled maxima are not; the two classes are
     # what the last layer knows, and it leaves the noise.
     assert errors[1] < 0.3
@@ -99,9 +118,9 @@ def test_training_lowers_the_error_well_below_silence(network: Network) -> None:
         restored = done.autoencoders[6].decoder(network.activation(x, 6))
     distance = float((restored - x).flatten(1).norm(dim=1).mean())
     last = done.history[-1]
-    assert last.layer == 6
-    assert last.test == pytest.approx(distance, rel=1e-5)
-    assert last.silence == pytest.approx(float(x.flatten(1).norm(dim=1).mean()), rel=1e-5)
+    assert last["layer"] == 6
+    assert last["test"] == pytest.approx(distance, rel=1e-5)
+    assert last["silence"] == pytest.approx(float(x.flatten(1).norm(dim=1).mean()), rel=1e-5)
 
 
 def test_a_stage_by_itself_leaves_the_others_alone(network: Network) -> None:
@@ -111,7 +130,7 @@ def test_a_stage_by_itself_leaves_the_others_alone(network: Network) -> None:
         weights = {name: value.clone() for name, value in state["decoders"][6].items()}
         states.append(weights)
 
-    train_decoders(network, Patterns(), [6], SETTINGS, on_stage=keep)
+    train_decoders(network, Patterns(), [6], SETTINGS, on_epoch=keep)
     changed = [
         {name.split(".")[1] for name in old if not torch.equal(old[name], new[name])}
         for old, new in itertools.pairwise(states)
@@ -121,7 +140,9 @@ def test_a_stage_by_itself_leaves_the_others_alone(network: Network) -> None:
 
 STACKED = replace(
     SETTINGS,
-    scheme=Scheme("random", "transpose-tied", "switch"),
+    encoder="random",
+    decoder="transpose-tied",
+    unpool="switch",
     stack="weak",
     noise=0.1,
     contractive=0.01,
@@ -133,7 +154,7 @@ STACKED = replace(
     [*((SETTINGS, done) for done in (1, 2, 4, 6, 7, 9)), *((STACKED, done) for done in (1, 4, 8))],
 )
 def test_an_interrupted_training_ends_with_the_same_bits(
-    network: Network, settings: DecoderSettings, interrupted: int, tmp_path: Any
+    network: Network, settings: DecodeTrain, interrupted: int, tmp_path: Any
 ) -> None:
     whole = train_decoders(network, Patterns(), [1, 6], settings)
 
@@ -146,11 +167,11 @@ def test_an_interrupted_training_ends_with_the_same_bits(
             raise Stop
 
     with pytest.raises(Stop):
-        train_decoders(network, Patterns(), [1, 6], settings, on_stage=stop)
+        train_decoders(network, Patterns(), [1, 6], settings, on_epoch=stop)
     state = torch.load(tmp_path / "state.pt", weights_only=True)
     resumed = train_decoders(network, Patterns(), [1, 6], settings, state=state)
     assert resumed.history == whole.history
-    assert resumed.scores == whole.scores
+    assert scores(resumed) == scores(whole)
     for layer, decoder in whole.autoencoders.items():
         for name, value in decoder.decoder.state_dict().items():
             resumed_value = resumed.autoencoders[layer].decoder.state_dict()[name]
@@ -172,7 +193,7 @@ def test_other_numbers_of_epochs_go_on_only_from_where_they_lead(
 ) -> None:
     states: list[dict[str, Any]] = []
     train_decoders(
-        network, Patterns(), [1, 6], SETTINGS, on_stage=lambda s: states.append(deepcopy(s))
+        network, Patterns(), [1, 6], SETTINGS, on_epoch=lambda s: states.append(deepcopy(s))
     )
     other = replace(SETTINGS, epochs=epochs, together=together)
     if not fits:
@@ -180,7 +201,7 @@ def test_other_numbers_of_epochs_go_on_only_from_where_they_lead(
             train_decoders(network, Patterns(), [1, 6], other, state=states[done - 1])
         return
     resumed = train_decoders(network, Patterns(), [1, 6], other, state=states[done - 1])
-    assert resumed.scores == train_decoders(network, Patterns(), [1, 6], other).scores
+    assert scores(resumed) == scores(train_decoders(network, Patterns(), [1, 6], other))
 
 
 def test_decoders_do_not_depend_on_those_trained_beside_them(network: Network) -> None:
@@ -192,7 +213,7 @@ def test_decoders_do_not_depend_on_those_trained_beside_them(network: Network) -
 
 def test_a_batch_is_fetched_once_for_all_decoders_and_test_items_stay(network: Network) -> None:
     one, three = Patterns(), Patterns()
-    settings = DecoderSettings(epochs=1, together=2, per_class=20, test_per_class=8, batch=16)
+    settings = DecodeTrain(epochs=1, together=2, per_class=20, test_per_class=8, batch=16)
     train_decoders(network, one, [6], settings)
     train_decoders(network, three, [1, 3, 6], settings)
     # After the five epochs every decoder is measured by itself.
@@ -208,7 +229,7 @@ def test_a_batch_is_fetched_once_for_all_decoders_and_test_items_stay(network: N
 
 def test_first_outputs_are_as_large_as_their_targets(network: Network) -> None:
     # With no step to speak of, only the scale is fitted.
-    settings = DecoderSettings(epochs=1, together=0, per_class=60, batch=1000, lr=1e-9)
+    settings = DecodeTrain(epochs=1, together=0, per_class=60, batch=1000, lr=1e-9)
     source = Patterns()
     done = train_decoders(network, source, [1], settings)
     split, positions = source.fetched[0]
@@ -231,14 +252,14 @@ SCHEMES = [
 
 @pytest.mark.parametrize(("encoder", "decoder"), SCHEMES)
 def test_what_training_changes(network: Network, encoder: Any, decoder: Any) -> None:
-    scheme = Scheme(encoder, decoder, "switch")
+    scheme = {"encoder": encoder, "decoder": decoder, "unpool": "switch"}
     before = {name: value.clone() for name, value in network.state_dict().items()}
     trained, untrained = (
         train_decoders(
             network,
             Patterns(),
             [3],
-            DecoderSettings(epochs=epochs, together=0, per_class=20, scheme=scheme, stack="none"),
+            DecodeTrain(epochs=epochs, together=0, per_class=20, stack="none", **scheme),
         ).autoencoders[3]
         for epochs in (2, 0)
     )
@@ -270,14 +291,16 @@ def test_stacking_keeps_or_goes_on_training_the_units_before(network: Network, w
         parts = {**state["decoders"][6], **state["encoders"][6]}
         states.append({name: value.clone() for name, value in parts.items()})
 
-    settings = DecoderSettings(
+    settings = DecodeTrain(
         epochs=1,
         together=0,
         per_class=20,
-        scheme=Scheme("random", "random", "switch"),
+        encoder="random",
+        decoder="random",
+        unpool="switch",
         stack="weak" if weak else "strong",
     )
-    train_decoders(network, Patterns(), [6], settings, on_stage=keep)
+    train_decoders(network, Patterns(), [6], settings, on_epoch=keep)
     changed = [
         {name.removesuffix(".weight") for name in old if not torch.equal(old[name], new[name])}
         for old, new in itertools.pairwise(states)
@@ -292,13 +315,15 @@ def test_stacking_keeps_or_goes_on_training_the_units_before(network: Network, w
 
 def test_an_epoch_is_adagrad_on_the_formula(network: Network) -> None:
     # One batch, tied weights and switches: both uses of the filters count.
-    settings = DecoderSettings(
+    settings = DecodeTrain(
         epochs=1,
         together=0,
         per_class=30,
         batch=1000,
         lr=0.1,
-        scheme=Scheme("random", "transpose-tied", "switch"),
+        encoder="random",
+        decoder="transpose-tied",
+        unpool="switch",
         stack="none",
     )
     start = train_decoders(network, Patterns(), [3], replace(settings, epochs=0)).autoencoders[3]
@@ -324,24 +349,20 @@ def test_an_epoch_is_adagrad_on_the_formula(network: Network) -> None:
 
 
 def test_the_switches_of_trained_and_of_kept_encoders_are_used(network: Network) -> None:
-    errors = {
-        (encoder, unpool): train_decoders(
-            network,
-            Patterns(),
-            [3],
-            DecoderSettings(
-                epochs=8,
-                together=0,
-                per_class=60,
-                scheme=Scheme(encoder, "random", unpool),
-                stack="none",
-            ),
-        ).scores[0]["test"]
-        for encoder in ("fixed", "random")
-        for unpool in ("switch", "blind")
-    }
+    def error(encoder: str, unpool: str) -> float:
+        settings = DecodeTrain(
+            epochs=8,
+            together=0,
+            per_class=60,
+            encoder=encoder,
+            decoder="random",
+            unpool=unpool,
+            stack="none",
+        )
+        return scores(train_decoders(network, Patterns(), [3], settings))[0]["test"]
+
     for encoder in ("fixed", "random"):
-        assert errors[encoder, "switch"] < 0.9 * errors[encoder, "blind"]
+        assert error(encoder, "switch") < 0.9 * error(encoder, "blind")
 
 
 def test_noise_is_put_on_the_encoders_input_alone(
@@ -351,22 +372,22 @@ def test_noise_is_put_on_the_encoders_input_alone(
         return torch.full_like(x, share)
 
     monkeypatch.setattr(decoders, "gaussian", constant)
-    settings = DecoderSettings(
+    settings = DecodeTrain(
         epochs=1,
         together=0,
         per_class=60,
         batch=1000,
         lr=1e-9,
         noise=0.5,
-        scheme=Scheme(decoder="transpose-init"),
+        decoder="transpose-init",
         stack="none",
     )
-    for scheme in (settings.scheme, Scheme("init", "transpose-init")):
+    for encoder in ("fixed", "init"):
         source = Patterns()
-        done = train_decoders(network, source, [3], replace(settings, scheme=scheme))
+        done = train_decoders(network, source, [3], replace(settings, encoder=encoder))
         (record,) = done.history
         decoder = Decoder(network, 3)
-        for split, noise, found in (("train", 0.5, record.train), ("test", 0.0, record.test)):
+        for split, noise, found in (("train", 0.5, record["train"]), ("test", 0.0, record["test"])):
             positions = next(np.array(p) for s, p in source.fetched if s == split)
             x = source.fetch(split, positions)
             with torch.no_grad():
@@ -377,8 +398,8 @@ def test_noise_is_put_on_the_encoders_input_alone(
 
 @pytest.mark.parametrize(("sparse", "contractive"), [(3.0, 0.0), (0.0, 3.0)])
 def test_penalties_act_on_the_code(network: Network, sparse: float, contractive: float) -> None:
-    scheme = Scheme("random", "random", "switch")
-    settings = DecoderSettings(epochs=12, together=0, per_class=60, scheme=scheme, stack="none")
+    scheme = {"encoder": "random", "decoder": "random", "unpool": "switch"}
+    settings = DecodeTrain(epochs=12, together=0, per_class=60, stack="none", **scheme)
     x = Patterns().fetch("test", np.arange(30))
     sizes = []
     for chosen in (settings, replace(settings, sparse=sparse, contractive=contractive)):
@@ -396,14 +417,14 @@ def test_penalties_act_on_the_code(network: Network, sparse: float, contractive:
 
 def test_settings_that_contradict_each_other() -> None:
     with pytest.raises(UsageProblem, match="--stack decoder restores what a kept encoder does"):
-        DecoderSettings(scheme=Scheme("random", "random"), stack="decoder")
+        consistent(DecodeTrain(encoder="random", decoder="random", stack="decoder"))
     with pytest.raises(UsageProblem, match="--sparse shapes the code"):
-        DecoderSettings(scheme=Scheme("frozen-random"), stack="none", sparse=1.0)
+        consistent(DecodeTrain(encoder="frozen-random", stack="none", sparse=1.0))
     with pytest.raises(UsageProblem, match="--contractive shapes the code"):
-        DecoderSettings(scheme=Scheme("fixed"), stack="none", contractive=1.0)
+        consistent(DecodeTrain(encoder="fixed", stack="none", contractive=1.0))
 
 
 def test_nothing_to_train(network: Network) -> None:
     done = train_decoders(network, Patterns(), [], SETTINGS)
     assert done.autoencoders == {}
-    assert done.history == ()
+    assert done.history == []

@@ -9,6 +9,7 @@ from torch import Tensor
 from speechscope.features import distances
 from speechscope.networks.autoencoders import Autoencoder, Scheme
 from speechscope.networks.layers import Conv, MaxPool, Network, ReLU, Table
+from speechscope.stages.decode_train import DecodeTrain
 from speechscope.training.leak_test import decodings, measure
 
 TABLE: Table = (
@@ -68,7 +69,7 @@ def test_what_reaches_the_output_around_the_code(unpool: Any, layer: int, leaks:
 
 def test_what_is_measured() -> None:
     source, autoencoder = Noise(), made("switch", 6)
-    row = measure(autoencoder, source, per_class=5, batch=4, seed=0)
+    row = measure(autoencoder, source, DecodeTrain(test_per_class=5, batch=4))
     # Five of each of two classes: every test item once, and ten of the twelve training items.
     x = source.inputs["test"]
     with torch.no_grad():
@@ -94,5 +95,5 @@ def test_what_is_measured() -> None:
 def test_nothing_to_measure() -> None:
     source = Noise()
     source.inputs["train"] = source.inputs["test"] = torch.empty(0, 1, 41, 4)
-    row = measure(made("blind", 3), source, per_class=5, batch=4, seed=0)
+    row = measure(made("blind", 3), source, DecodeTrain(test_per_class=5, batch=4))
     assert row["test"] == row["train"] == row["silence"] == 0

@@ -11,8 +11,8 @@ from speechscope.corpus.utterances import SPLITS
 from speechscope.networks.saved import Model
 from speechscope.networks.wav2letter import Wav2Letter
 from speechscope.report import figures as fig
-from speechscope.training import evaluation, utterances
-from speechscope.training.source import CorpusSource
+from speechscope.training import evaluation
+from speechscope.training.source import CorpusSource, CorpusUtterances
 from speechscope.work.device import choose
 
 if TYPE_CHECKING:
@@ -82,8 +82,8 @@ def aligned(said: str, answered: str) -> list[tuple[str, str]]:
 
 
 def _letters(network: Wav2Letter, corpus: Corpus, examples: int) -> list[fig.Figure]:
-    source = utterances.CorpusUtterances(corpus, hold=False)
-    test = utterances.answers(network, source, "test", batch=16)
+    source = CorpusUtterances(corpus, hold=False)
+    test = evaluation.letter_answers(network, source, "test", batch=16)
     texts = list(zip(test.texts, test.answers, strict=True))
     pairs = [pair for text in texts for pair in aligned(*text)]
     letters = [*sorted({letter for pair in pairs for letter in pair} - {NOTHING}), NOTHING]

@@ -3,14 +3,12 @@ import torch
 from torch import Tensor
 
 from speechscope.errors import UsageProblem
-from speechscope.fast.step import Step
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Table
 from speechscope.networks.wav2letter import masked_batch_norm
-from speechscope.training import acceleration as module
-from speechscope.training.acceleration import Acceleration
-from speechscope.training.optimizers import AdaGrad
+from speechscope.stages.train import Train
+from speechscope.training import cuda
+from speechscope.training.step import Step
 
-# Padded, so that PyTorch takes the derivatives: no pass of it is written out.
 TABLE: Table = (
     Conv(3, (4, 3), "same"),
     ReLU(),
@@ -23,27 +21,27 @@ TABLE: Table = (
 
 @pytest.mark.parametrize(
     ("asked", "flag"),
-    [(Acceleration("mixed"), "--precision mixed"), (Acceleration(compiled=True), "--compile")],
+    [(Train(precision="mixed"), "--precision mixed"), (Train(compile=True), "--compile")],
 )
-def test_what_only_cuda_has_a_use_for_is_refused_elsewhere(asked: Acceleration, flag: str) -> None:
+def test_what_only_cuda_has_a_use_for_is_refused_elsewhere(asked: Train, flag: str) -> None:
     with pytest.raises(UsageProblem, match=f"{flag} is for CUDA devices; train on cpu without it"):
-        asked.check(torch.device("cpu"))
-    asked.check(torch.device("cuda"))
-    Acceleration().check(torch.device("cpu"))
+        cuda.check(asked, torch.device("cpu"))
+    cuda.check(asked, torch.device("cuda"))
+    cuda.check(Train(), torch.device("cpu"))
 
 
 def test_shorter_products_are_allowed_for_a_time_only() -> None:
-    with Acceleration("mixed").products():
+    with cuda.products(Train(precision="mixed")):
         assert torch.get_float32_matmul_precision() == "high"
     assert torch.get_float32_matmul_precision() == "highest"
-    with Acceleration().products():
+    with cuda.products(Train()):
         assert torch.get_float32_matmul_precision() == "highest"
 
 
 def test_convolutions_alone_take_the_shorter_type() -> None:
     x, weight = torch.randn(2, 1, 5, 5), torch.randn(3, 1, 2, 2)
     for precision, kind in (("mixed", torch.bfloat16), ("float32", torch.float32)):
-        with Acceleration(precision).convolutions(torch.device("cpu")):
+        with cuda.convolutions(Train(precision=precision), torch.device("cpu")):
             assert torch.nn.functional.conv2d(x, weight).dtype == kind
 
 
@@ -61,7 +59,7 @@ def test_statistics_of_short_numbers_are_taken_in_single_precision() -> None:
 
 
 def test_compiled_passes_train_as_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BACKEND", "aot_eager")  # all but the making of machine code
+    monkeypatch.setattr(cuda, "BACKEND", "aot_eager")  # all but the making of machine code
     found: list[dict[str, Tensor]] = []
     compiled = []
     original = torch.compile
@@ -71,10 +69,10 @@ def test_compiled_passes_train_as_the_others(monkeypatch: pytest.MonkeyPatch) ->
         return original(*args, **keywords)  # type: ignore[call-overload]
 
     monkeypatch.setattr(torch, "compile", counted)
-    for asked in (Acceleration(), Acceleration(compiled=True)):
+    for compiles in (False, True):
         network = Network(TABLE, input_shape=(1, 10, 6), classes=5)
         network.reset_parameters(torch.Generator().manual_seed(0))
-        step = Step(network, AdaGrad(0.05), l2=0.0, dropout=0.5, batch=8, acceleration=asked)
+        step = Step(network, Train(lr=0.05, dropout=0.5, batch=8, compile=compiles))
         generator = torch.Generator().manual_seed(1)
         for count in (8, 6, 8):
             x = torch.randn(count, 1, 10, 6, generator=generator)

@@ -1,8 +1,17 @@
-"""The convolutions of a network over frequency, forward and back in arrays that are reused.
+"""Convolutions over frequency and their pooling, forward and back, in arrays that are reused.
 
 Training repeats the same step on arrays of the same sizes. Forward, a convolution is a matrix
-product of windows, from each of which two neighbouring bins come; the way back needs no product
-(see `line_pool`). Pooling comes before bias and ReLU, with which it commutes.
+product of windows, from each of which two neighbouring bins come. Pooling comes before bias and
+ReLU, with which it commutes. It leaves most derivatives of a convolution 0: a region hands its
+derivative on to one bin, and neighbouring regions often to the same one. What is left is added up
+bin by bin, which takes fewer operations than the matrix products of all bins.
+
+Even and odd bins lie apart, so that the maximum over a region is one over long neighbouring
+stretches of memory. Everything is done for a few items at a time, which stay in the processor's
+first caches.
+
+In the loops B counts items; a *line* holds the even, or the odd, bins of an item in one map, and
+may end in bins that stand for nothing. *Rows* are bins × channels of an item.
 """
 
 from functools import cache
@@ -12,16 +21,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from speechscope.fast import line_pool
 from speechscope.fast.compiled import Array, compiled
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU
 from speechscope.work.accelerators import Unsupported
 
+TOGETHER = 8
+"""Items that loops work on at a time."""
+OTHER = "the network is not on the CPU, or its convolutions are not over frequency alone"
 WINDOWS = 2**19
 """About how many values windows are copied to at a time: few enough to stay in a cache."""
 
 
-class Trunk:
+class FrequencyConvolutions:
     """Everything before the first fully connected layer, for batches of at most `batch` items.
 
     Works on the CPU, where every convolution is valid and leaves one time frame and is followed
@@ -37,7 +48,7 @@ class Trunk:
         rows = network.table
         end = next((i for i, row in enumerate(rows) if isinstance(row, Linear)), len(rows))
         if not end or end % 3 or next(network.parameters()).device.type != "cpu":
-            raise Unsupported
+            raise Unsupported(OTHER)
         self._layers: list[_Layer] = []
         for first in range(0, end, 3):
             conv, relu, pool = rows[first : first + 3]
@@ -45,11 +56,11 @@ class Trunk:
             if not (
                 isinstance(conv, Conv) and isinstance(relu, ReLU) and isinstance(pool, MaxPool)
             ):
-                raise Unsupported
+                raise Unsupported(OTHER)
             if any(conv.pads) or conv.kernel[1] != shape[2] or conv.stride != (1, 1):
-                raise Unsupported
+                raise Unsupported(OTHER)
             if pool.size[1] != 1 or pool.size[0] < 2 or pool.stride[0] != 2:
-                raise Unsupported
+                raise Unsupported(OTHER)
             weight, bias = network.parameters_of(network.names[first])
             self._layers.append(_Layer(weight.detach(), bias.detach(), shape, pool.size[0], batch))
         self._names = [name for name in network.names[:end] if name.startswith("conv")]
@@ -139,7 +150,7 @@ class _Layer:
         for items, windows, turned, place in parts:
             _copy_windows(rows[items], 2 * self._k, windows)
             torch.mm(self._matrix, turned, out=place)
-        line_pool.pool(lines, self._bias, self._size, out)
+        pool(lines, self._bias, self._size, out)
 
     def backward(self, grad: Array, by_rows: Array | None) -> tuple[Tensor, Tensor]:
         """Return the derivatives by weight and bias, given that by the output.
@@ -147,7 +158,7 @@ class _Layer:
         That by the input is written to `by_rows`, where it is wanted.
         """
         count, by_bias = len(self._input), np.empty_like(self._bias)
-        line_pool.unpool(
+        unpool(
             grad,
             self._of_items(count)[0],
             self._bias,
@@ -194,3 +205,165 @@ def _spread(weight: Array, kernel: Array, matrix: Array) -> None:
                     kernel[m, place] = value
                     matrix[m, place] = value
                     matrix[maps + m, place + step] = value
+
+
+@compiled
+def pool(y: Array, bias: Array, size: int, out: Array) -> None:
+    """Write max(0, maximum of `y` over each region + bias).
+
+    Parameters
+    ----------
+    y
+        (2, maps, B, line): the even bins of every map and item, then the odd ones.
+    bias
+        (maps,)
+    size
+        Bins of a region; regions begin at every even bin.
+    out
+        (B, regions, maps)
+    """
+    _, maps, items, line = y.shape
+    z = np.empty(TOGETHER * line, y.dtype)
+    zero = y.dtype.type(0)
+    for first in range(0, items, TOGETHER):
+        here = min(TOGETHER, items - first)
+        for m in range(maps):
+            _maxima(y[0, m, first:], y[1, m, first:], size, here * line, z)
+            for item in range(here):
+                for i in range(out.shape[1]):
+                    value = z[item * line + i] + bias[m]
+                    out[first + item, i, m] = zero if value <= zero else value
+
+
+@compiled
+def unpool(
+    grad: Array,
+    y: Array,
+    bias: Array,
+    size: int,
+    rows: Array,
+    weight: Array,
+    by_weight: Array,
+    by_bias: Array,
+    by_rows: Array,
+    channels: int,
+) -> None:
+    """Write the derivatives by weight, bias and rows, given that by the output of `pool`.
+
+    Of equal maxima the first gets it all.
+
+    Parameters
+    ----------
+    grad
+        (B, regions, maps)
+    y, bias, size
+        As in `pool`.
+    rows
+        (B, bins × channels): what `y` is the convolution of.
+    weight
+        (maps, taps × channels)
+    by_weight, by_bias
+        Like weight and bias.
+    by_rows
+        Like rows; an array without items where it is not wanted.
+    channels
+        Values of a bin in rows.
+    """
+    _, maps, items, line = y.shape
+    regions, span, inner = grad.shape[1], weight.shape[1], len(by_rows) > 0
+    z, rest = np.empty(TOGETHER * line, y.dtype), np.zeros(TOGETHER * line, y.dtype)
+    even, odd = np.empty(TOGETHER * line, y.dtype), np.empty(TOGETHER * line, y.dtype)
+    places, values = np.empty(2 * line, np.int64), np.empty(2 * line, y.dtype)
+    zero = y.dtype.type(0)
+    by_weight[:] = zero
+    by_bias[:] = zero
+    by_rows[:] = zero
+    for first in range(0, items, TOGETHER):
+        here = min(TOGETHER, items - first)
+        for m in range(maps):
+            count = here * line
+            whole = _maxima(y[0, m, first:], y[1, m, first:], size, count, z)
+            total = zero
+            change, kernel = by_weight[m], weight[m]
+            for item in range(here):
+                start = item * line
+                for i in range(regions):
+                    one = grad[first + item, i, m]
+                    one = zero if z[start + i] + bias[m] <= zero else one
+                    rest[start + i] = one
+                    total += one
+            by_bias[m] += total
+            _share(y[0, m, first:], y[1, m, first:], size, whole, z, rest, even, odd)
+            for item in range(here):
+                start, found = item * line, 0
+                for i in range(line):
+                    places[found], values[found] = 2 * i, even[start + i]
+                    found += even[start + i] != zero
+                    places[found], values[found] = 2 * i + 1, odd[start + i]
+                    found += odd[start + i] != zero
+                row = rows[first + item]
+                for number in range(0, found - found % 4, 4):
+                    v0, p0 = values[number], row[places[number] * channels :]
+                    v1, p1 = values[number + 1], row[places[number + 1] * channels :]
+                    v2, p2 = values[number + 2], row[places[number + 2] * channels :]
+                    v3, p3 = values[number + 3], row[places[number + 3] * channels :]
+                    for j in range(len(change)):
+                        change[j] += v0 * p0[j] + v1 * p1[j] + v2 * p2[j] + v3 * p3[j]
+                for number in range(found - found % 4, found):
+                    value, part = values[number], row[places[number] * channels :]
+                    for j in range(len(change)):
+                        change[j] += value * part[j]
+                if inner:
+                    target = by_rows[first + item]
+                    for number in range(found):
+                        place, value = places[number], values[number]
+                        part = target[place * channels : place * channels + span]
+                        for j in range(len(part)):
+                            part[j] += value * kernel[j]
+
+
+@compiled
+def _maxima(evens: Array, odds: Array, size: int, count: int, out: Array) -> int:
+    """Write the maxima of the regions that begin at `count` even bins; return how many are whole.
+
+    Lines follow each other, so that regions which reach past a line take bins of the next one; they
+    stand for nothing, and nobody reads them.
+    """
+    even, odd = evens.reshape(-1), odds.reshape(-1)
+    count = min(count, len(even) - (size - 1) // 2)
+    for i in range(count):
+        out[i] = even[i]
+    for k in range(1, size):
+        part = odd[k // 2 :] if k % 2 else even[k // 2 :]
+        for i in range(count):
+            # What is not a number stays so.
+            out[i] = part[i] if part[i] > out[i] or part[i] != part[i] else out[i]
+    return count
+
+
+@compiled
+def _share(
+    evens: Array,
+    odds: Array,
+    size: int,
+    count: int,
+    maxima: Array,
+    rest: Array,
+    by_even: Array,
+    by_odd: Array,
+) -> None:
+    """Give the derivative `rest` by every maximum to the first bin of its region that is as high.
+
+    `rest` is used up.
+    """
+    even, odd = evens.reshape(-1), odds.reshape(-1)
+    zero = rest.dtype.type(0)
+    by_even[:] = zero
+    by_odd[:] = zero
+    for k in range(size):
+        part = odd[k // 2 :] if k % 2 else even[k // 2 :]
+        out = by_odd[k // 2 :] if k % 2 else by_even[k // 2 :]
+        for i in range(min(count, len(out))):
+            taken = rest[i] if part[i] == maxima[i] else zero
+            rest[i] -= taken
+            out[i] += taken

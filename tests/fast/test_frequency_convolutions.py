@@ -4,7 +4,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from speechscope.fast import line_pool
+from speechscope.fast import frequency_convolutions
+from speechscope.fast.frequency_convolutions import FrequencyConvolutions, pool, unpool
+from speechscope.networks.classifiers import TABLES
+from speechscope.networks.layers import Network
 
 
 def outputs(x: Tensor, weight: Tensor) -> Tensor:
@@ -34,11 +37,11 @@ def test_both_ways_equal_automatic_derivatives(bins: int, size: int, items: int)
 
     by_lines, flat = lines(y.detach()).numpy(), x.detach().flatten(1).numpy()
     out = np.empty(z.shape)
-    line_pool.pool(by_lines, bias.detach().numpy(), size, out)
+    pool(by_lines, bias.detach().numpy(), size, out)
     np.testing.assert_allclose(out, z.detach(), rtol=1e-12, atol=1e-12)
     kernel = weight.detach().flatten(1).numpy()
     found = np.empty_like(kernel), np.empty(4), np.empty_like(flat)
-    line_pool.unpool(grad.numpy(), by_lines, bias.detach().numpy(), size, flat, kernel, *found, 3)
+    unpool(grad.numpy(), by_lines, bias.detach().numpy(), size, flat, kernel, *found, 3)
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other.reshape(one.shape), rtol=1e-10, atol=1e-12)
 
@@ -50,7 +53,7 @@ def test_of_equal_maxima_the_first_gets_it_all() -> None:
     by_kernel, by_bias = np.empty((1, 1), np.float32), np.empty(1, np.float32)
     by_rows = np.empty((1, 5), np.float32)
     grad, one = np.array([[[10.0], [100.0]]], np.float32), np.ones((1, 1), np.float32)
-    line_pool.unpool(grad, y, np.zeros(1, np.float32), 3, rows, one, by_kernel, by_bias, by_rows, 1)
+    unpool(grad, y, np.zeros(1, np.float32), 3, rows, one, by_kernel, by_bias, by_rows, 1)
     assert by_rows.tolist() == [[0, 10, 100, 0, 0]]
     assert by_bias.tolist() == [110]
 
@@ -60,5 +63,15 @@ def test_what_is_not_a_number_stays_so(place: int) -> None:
     y = torch.arange(5.0)
     y[place] = torch.nan
     out = np.zeros((1, 1, 1), np.float32)
-    line_pool.pool(lines(y.view(1, 1, 5)).numpy(), np.zeros(1, np.float32), 5, out)
+    pool(lines(y.view(1, 1, 5)).numpy(), np.zeros(1, np.float32), 5, out)
     assert np.isnan(out).all()
+
+
+def test_windows_in_parts_give_the_same_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = Network(TABLES["freq-overlap"]).double()
+    x = torch.randn(8, 1, 201, 16, generator=torch.Generator().manual_seed(0)).double()
+    whole, parts = (torch.empty(8, 576, dtype=torch.float64) for _ in range(2))
+    FrequencyConvolutions(network, 8).forward(x, whole)
+    monkeypatch.setattr(frequency_convolutions, "WINDOWS", 3 * 97 * 9 * 16)  # of three items
+    FrequencyConvolutions(network, 8).forward(x, parts)
+    torch.testing.assert_close(parts, whole, rtol=1e-12, atol=1e-14)
