@@ -28,14 +28,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset, TensorDataset
 
-from speechscope.fast.step import Step
+from speechscope.fast.training_step import FastStep
 from speechscope.networks.classifiers import TABLES
 from speechscope.networks.layers import Conv, Linear, Network
-from speechscope.training.augment import Augmentation
-from speechscope.training.loop import train
-from speechscope.training.optimizers import AdaGrad
-from speechscope.training.outcome import TrainSettings
-from speechscope.training.resampling import resample
+from speechscope.stages.train import Train
+from speechscope.training.batches import resample
+from speechscope.training.classifier import ClassifierTraining
 
 CLASSES = 48
 BATCH = 128
@@ -91,7 +89,7 @@ def plain_epoch(network: nn.Module, loader: Iterable[tuple[Tensor, Tensor]]) -> 
 
 
 class Items:
-    """Random items, as `speechscope.training.loop.Source` asks for them."""
+    """Random items, as `speechscope.training.source.Source` asks for them."""
 
     held = True
 
@@ -142,7 +140,7 @@ def compare_losses(items: Items, positions: NDArray[np.int64], steps: int) -> fl
     of those near zero drives any two single-precision runs apart. It also keeps oneDNN out.
     """
     network = fresh().double()
-    step = Step(network, AdaGrad(LR), l2=0.0, dropout=DROPOUT, batch=BATCH)
+    step = FastStep(network, Train(lr=LR, dropout=DROPOUT, batch=BATCH))
     drops = [KeptUnits() for _ in range(3)]
     other = plain(network.state_dict(), drops).double()
     with torch.no_grad():
@@ -189,11 +187,11 @@ def timed_plain(items: Items, positions: NDArray[np.int64], dropout: float, work
     return (time.perf_counter() - begun) * len(loader) / (len(loader) - 1)
 
 
-def timed_ours(items: Items, settings: TrainSettings) -> float:
+def timed_ours(items: Items, settings: Train) -> float:
     """Return the seconds of an epoch here, everything that `train` does included."""
-    train(fresh(), items, replace(settings, per_class=20))
+    ClassifierTraining(fresh(), items, replace(settings, per_class=20)).run()
     begun = time.perf_counter()
-    train(fresh(), items, settings)
+    ClassifierTraining(fresh(), items, settings).run()
     return time.perf_counter() - begun
 
 
@@ -259,15 +257,14 @@ class Contestant:
         self._process.wait()
 
 
-def serve(kind: str, items: Items, positions: NDArray[np.int64], settings: TrainSettings) -> None:
+def serve(kind: str, items: Items, positions: NDArray[np.int64], settings: Train) -> None:
     """Run an epoch for every line on standard input, and print its seconds."""
     for _ in sys.stdin:
         if kind == "ours":
             print(timed_ours(items, settings), flush=True)
         else:
-            dropout = settings.dropout
-            assert isinstance(dropout, float)
-            print(timed_plain(items, positions, dropout, int(kind.split("-")[1])), flush=True)
+            workers = int(kind.split("-")[1])
+            print(timed_plain(items, positions, settings.dropout, workers), flush=True)
 
 
 def main() -> None:
@@ -290,19 +287,13 @@ def main() -> None:
     rng = np.random.default_rng([0, 0, 0])
     positions = rng.permutation(resample(items.labels("train"), arguments.per_class, rng))
     if arguments.contestant:
-        settings = TrainSettings(
+        settings = Train(
             epochs=1,
             per_class=arguments.per_class,
             test_per_class=1,
             batch=BATCH,
-            rule=AdaGrad(LR),
-            l2=0.0,
+            lr=LR,
             dropout=arguments.dropout,
-            seed=0,
-            resampled=True,
-            smoothing=0.0,
-            patience=0,
-            augment=Augmentation(),
         )
         serve(arguments.contestant, items, positions, settings)
         return

@@ -9,7 +9,6 @@ REPLACES: dict[str, str] = {
     "speechscope.networks.maps:convolve": "speechscope.fast.one_signal:convolve",
     "speechscope.inversion.anneal:Chains": "speechscope.fast.changed_rows:Chains",
     "speechscope.inversion.problem:Objective": "speechscope.fast.inversion:FrozenObjective",
-    "speechscope.networks.maps:convolve": "speechscope.fast.banded:convolve",
     "speechscope.training.step:Step": "speechscope.fast.training_step:FastStep",
 }
 """``module:function`` of a plain function → that of its accelerator, which takes the same arguments

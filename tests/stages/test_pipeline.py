@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import corpora
 import numpy as np
@@ -152,17 +153,17 @@ def test_a_resumed_training_equals_an_uninterrupted_one(work: Path) -> None:
 def test_an_interrupted_training_leaves_a_state_to_resume(
     work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from speechscope.training import loop
+    from speechscope.training.classifier import ClassifierTraining
 
-    epoch = loop.Trainer.epoch
+    batches = ClassifierTraining.batches
 
-    def interrupted(self: loop.Trainer, number: int, progress: object) -> None:
-        if number == 1:
+    def interrupted(self: ClassifierTraining) -> Any:
+        if self.made == 1:
             raise KeyboardInterrupt
-        epoch(self, number, None)
+        return batches(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop.Trainer, "epoch", interrupted)
+        patch.setattr(ClassifierTraining, "batches", interrupted)
         assert run([*TRAIN, "-o", "new.pt"]) == 130
     assert "interrupted" in capsys.readouterr().err
     assert not Path("new.pt").exists() and Path(".new.pt.resume").exists()

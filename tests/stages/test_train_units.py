@@ -19,7 +19,8 @@ from speechscope.store.artifact import Artifact
 from speechscope.store.checkpoint import Checkpoint
 from speechscope.training import source
 from speechscope.training.ctc import constant_error, letter_error_rate
-from speechscope.training.utterances import CorpusUtterances, answers
+from speechscope.training.evaluation import letter_answers
+from speechscope.training.source import CorpusUtterances
 
 CORPORA = {
     "letters": ["--recipe", "krug2018", "--dev", "0.34"],
@@ -74,7 +75,9 @@ def test_a_letter_network_comes_back_from_its_checkpoint(folder: Path) -> None:
     }
     assert model.classes == LETTERS and model.mean.shape == (1, 128)
     assert model.network.shapes[0] == (5, 1, 103)
-    found = answers(model.network, CorpusUtterances(Corpus(folder / "letters.zarr")), "test", 2)
+    found = letter_answers(
+        model.network, CorpusUtterances(Corpus(folder / "letters.zarr")), "test", 2
+    )
     assert sorted(found.texts) == ["a text", "it's all", "see the moon"]
     assert found.error == model.checkpoint.values["test"]["letter error rate"]
     assert model.checkpoint.values["selected_on"] == "dev"
@@ -125,17 +128,17 @@ def test_letters_are_trained_without_being_asked_for(work: Path) -> None:
 def test_letter_training_goes_on_where_it_stopped(
     work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from speechscope.training import letters
+    from speechscope.training.letters import LetterTraining
 
-    epoch = letters.LetterTrainer.epoch
+    batches = LetterTraining.batches
 
-    def interrupted(self: letters.LetterTrainer, number: int, progress: Any) -> None:
-        if number == 1:
+    def interrupted(self: LetterTraining) -> Any:
+        if self.made == 1:
             raise KeyboardInterrupt
-        epoch(self, number, progress)
+        return batches(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(letters.LetterTrainer, "epoch", interrupted)
+        patch.setattr(LetterTraining, "batches", interrupted)
         assert run([*LETTER_TRAIN, "-o", "new.pt"]) == 130
     assert not Path("new.pt").exists() and Path(".new.pt.resume").exists()
     assert run([*LETTER_TRAIN, "-o", "new.pt", "--resume"]) == 0
@@ -169,6 +172,7 @@ def test_letters_go_on_from_another_letter_network(work: Path) -> None:
         (["train", "frames.zarr", "--recipe", "krug2018"], 2, "frames.zarr does not hold; make th"),
         (["train", "frames.zarr", "--network", "wav2letter"], 2, "takes utterances with letters"),
         (["train", "letters.zarr", "--per-class", "3"], 2, "--per-class has no meaning for train"),
+        (["train", "letters.zarr", "--freeze-encoder"], 2, "--freeze-encoder has no meaning for"),
         (["train", "letters.zarr", "--optimizer", "sgd"], 2, "--optimizer sgd: choose from adam"),
         (["train", "letters.zarr", "--schedule", "step"], 2, "step: choose from constant, cosine"),
         (
@@ -183,13 +187,13 @@ def test_letters_go_on_from_another_letter_network(work: Path) -> None:
         (["invert", "letters.pt"], 2, "letters.pt is a model; --method decode+bp needs a decoder"),
         (["report", "letters.pt", "--items", "x"], 2, "--items x: give positions such as 0,5,7"),
         (
-            ["train", "frames.zarr"],
+            ["train", "frames.zarr", "--network", "freq-overlap"],
             2,
             "--network freq-overlap does not take inputs of 3 × 40 × 11 (channels × frequency × "
             "time); of the networks these do: freq-overlap-padded, logmel",
         ),
         (
-            ["train", "windows.zarr"],
+            ["train", "windows.zarr", "--network", "freq-overlap"],
             2,
             "--network freq-overlap does not take inputs of 1 × 1 × 4000 (channels × frequency × "
             "time); of the networks these do: raw-phone, raw-speaker",
@@ -224,24 +228,23 @@ def test_torchrun_does_not_train_letters(
 
 
 @pytest.mark.parametrize(
-    ("corpus", "recipe", "network", "sizes"),
+    ("corpus", "network", "sizes"),
     [
         # Pellegrini 2016, sec. 2 and 3: maps of 7 × 4 at the end.
-        ("frames", "pellegrini2016", "logmel", [(32, 36, 9), (32, 12, 9), (64, 8, 7), (64, 4, 7)]),
+        ("frames", "logmel", [(32, 36, 9), (32, 12, 9), (64, 8, 7), (64, 4, 7)]),
         # Muckenhirn 2019, table 1.
-        ("windows", "muckenhirn2019", "raw-phone", [(80, 1, 398), (80, 1, 132), (60, 1, 126)]),
-        ("speakers", "muckenhirn2019", "raw-speaker", [(80, 1, 398), (80, 1, 132), (80, 1, 123)]),
+        ("windows", "raw-phone", [(80, 1, 398), (80, 1, 132), (60, 1, 126)]),
+        ("speakers", "raw-speaker", [(80, 1, 398), (80, 1, 132), (80, 1, 123)]),
     ],
 )
-def test_a_recipe_trains_its_network_on_its_items(
+def test_the_recipe_of_a_corpus_trains_its_network(
     work: Path,
     capsys: pytest.CaptureFixture[str],
     corpus: str,
-    recipe: str,
     network: str,
     sizes: list[tuple[int, int, int]],
 ) -> None:
-    train = ["train", f"{corpus}.zarr", "--recipe", recipe, "--epochs", "1", "-q"]
+    train = ["train", f"{corpus}.zarr", "--epochs", "1", "-q"]
     assert run([*train, "--sampling", "resample", "--per-class", "4"]) == 0
     model = load_model(work / "model.pt")
     assert model.name == model.checkpoint.record["config"]["network"] == network
@@ -259,9 +262,8 @@ def test_what_later_stages_make_of_frames_and_windows(
     work: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     few = ["--epochs", "1", "--sampling", "resample", "--per-class", "2", "-q"]
-    for corpus, recipe in (("frames", "pellegrini2016"), ("windows", "muckenhirn2019")):
-        train = ["train", f"{corpus}.zarr", "--recipe", recipe, "-o", f"{corpus}.pt"]
-        assert run([*train, *few]) == 0
+    for corpus in ("frames", "windows"):
+        assert run(["train", f"{corpus}.zarr", "-o", f"{corpus}.pt", *few]) == 0
     decode = ["decode-train", "--layer", "1,3", "--epochs", "1", "--together", "0", "-q"]
     decode += ["--per-class", "2"]
     assert run([*decode, "frames.pt"]) == 0
@@ -328,7 +330,7 @@ def test_utterances_are_centred_and_held_where_they_fit(
                 np.testing.assert_array_equal(found, expected[item])
         assert read == wanted
     assert utterances.lengths.tolist() == [x.shape[2] for x in data.utterance_inputs(np.arange(12))]
-    monkeypatch.setattr("speechscope.training.utterances.HELD_BYTES", 1000)
+    monkeypatch.setattr("speechscope.training.source.HELD_BYTES", 1000)
     assert not CorpusUtterances(data)._held
     texts = [decode(labels) for labels in utterances.letters(np.array([0, 1, 2]))]
     assert texts == ["see the moon", "a text", "it's all"]

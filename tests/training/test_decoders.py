@@ -252,7 +252,7 @@ SCHEMES = [
 
 @pytest.mark.parametrize(("encoder", "decoder"), SCHEMES)
 def test_what_training_changes(network: Network, encoder: Any, decoder: Any) -> None:
-    scheme = {"encoder": encoder, "decoder": decoder, "unpool": "switch"}
+    scheme: dict[str, Any] = {"encoder": encoder, "decoder": decoder, "unpool": "switch"}
     before = {name: value.clone() for name, value in network.state_dict().items()}
     trained, untrained = (
         train_decoders(
@@ -398,7 +398,7 @@ def test_noise_is_put_on_the_encoders_input_alone(
 
 @pytest.mark.parametrize(("sparse", "contractive"), [(3.0, 0.0), (0.0, 3.0)])
 def test_penalties_act_on_the_code(network: Network, sparse: float, contractive: float) -> None:
-    scheme = {"encoder": "random", "decoder": "random", "unpool": "switch"}
+    scheme: dict[str, Any] = {"encoder": "random", "decoder": "random", "unpool": "switch"}
     settings = DecodeTrain(epochs=12, together=0, per_class=60, stack="none", **scheme)
     x = Patterns().fetch("test", np.arange(30))
     sizes = []
