@@ -4,7 +4,8 @@ In the place of `speechscope.clustering.kmeans.kmedians`, whose assignment of po
 nearly all the work. Elkan (2003, "Using the triangle inequality to accelerate k-means") keeps a
 lower bound of every distance to a centre, which falls by no more than the centre moves, and works
 out only distances that could be the smallest. This holds in any metric and changes no result
-(tests/fast/test_kmedians.py). GAIN
+(tests/fast/test_kmedians.py). Gain: 1.6 to 2.1 times (benchmarks/cluster.py: 1,000 × 128 to 3,300 ×
+1,792 points, 33 clusters).
 """
 
 from typing import Any

@@ -1,4 +1,10 @@
-"""Sums of aligned inputs by the class each is predicted as, and what they come to."""
+"""Sums of aligned inputs by the class each is predicted as, and what they come to.
+
+Items are divided into spans, and spans into blocks, in a way that depends on their number alone. A
+task sums a span: the sums of its blocks are added in order, and those of spans in order to those of
+all. They are always the same bits, whether one process does it, several do, or a job for each
+shard.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -15,13 +21,17 @@ from speechscope.errors import UsageProblem
 from speechscope.navai.alignment import crop
 from speechscope.navai.examples import Batch, Examples
 from speechscope.navai.splits import Split, split_by
-from speechscope.navai.sums import Lists, Sums, check_room, joined
+from speechscope.navai.sums import Arrays, Lists, Sums, check_room, joined
+from speechscope.store.writer import ArtifactWriter
+from speechscope.work.local import Executor
 from speechscope.work.progress import Report
-from speechscope.work.tasks import Results, Task, mixed
+from speechscope.work.tasks import Results, Task, carry_out, mixed
 
 if TYPE_CHECKING:
     from speechscope.stages.navai import Navai
 
+SPANS = 64
+"""Most spans, and so most shards (chosen: sums of each are stored until they are merged)."""
 PLAIN, SHUFFLED, MOVED = range(3)
 """What is summed of each class: its inputs as aligned, those of others counted for it, and its own
 aligned as others are."""
@@ -176,22 +186,24 @@ class Means:
         return self.mean(kind) - over[:, None]
 
 
-def counted(classes: Sequence[str], exclude: Sequence[str]) -> NDArray[np.bool_]:
-    """Return which classes count in the normalizer, (K,)."""
-    return np.array([name not in exclude for name in classes])
-
-
-def wanted(
+def chosen_classes(
     classes: Sequence[str], exclude: Sequence[str], only: Sequence[str]
-) -> NDArray[np.bool_]:
-    """Return which classes are written, where they have inputs, (K,); of `only` none means all."""
-    chosen = np.array([not only or name in only for name in classes])
-    return np.asarray(counted(classes, exclude) & chosen)
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return which classes count in the normalizer, (K,), and which of them are written.
+
+    Parameters
+    ----------
+    only
+        Those that are asked for; none means all.
+    """
+    counted = np.array([name not in exclude for name in classes])
+    asked = np.array([not only or name in only for name in classes])
+    return counted, counted & asked
 
 
 @dataclass
 class Summing:
-    """Sums something of inputs by the class each is predicted as; see `sums.Summing`.
+    """Sums something of inputs by the class each is predicted as; a `work.tasks.Work`.
 
     Attributes
     ----------
@@ -227,8 +239,8 @@ class Summing:
     @cached_property
     def places(self) -> Tensor:
         """Which of the classes that count each class is, (K,); −1: none."""
-        kept = counted(self.examples.classes, self.settings.exclude)
-        places = np.where(kept, np.cumsum(kept) - 1, -1)
+        counted, _ = chosen_classes(self.examples.classes, self.settings.exclude, ())
+        places = np.where(counted, np.cumsum(counted) - 1, -1)
         return torch.from_numpy(places).to(self.examples.device)
 
     @property
@@ -239,6 +251,26 @@ class Summing:
     def __getstate__(self) -> dict[str, Any]:
         kept = [field.name for field in fields(self)]
         return {name: getattr(self, name) for name in (*kept, "block")}
+
+    @property
+    def span(self) -> int:
+        """Items of a span: whole blocks."""
+        return -(-len(self.items) // (SPANS * self.block)) * self.block
+
+    def spans(
+        self,
+        writer: ArtifactWriter,
+        rows: slice,
+        executor: Executor,
+        progress: Report | None = None,
+    ) -> Iterator[tuple[int, Arrays]]:
+        """Yield the number of each span of some items, and its sums and lists as arrays."""
+        starts = range(rows.start, rows.stop, self.span)
+        edges = ((start, min(start + self.span, rows.stop)) for start in starts)
+        tasks = (Task(start, stop, self.items[start:stop]) for start, stop in edges)
+        total = rows.stop - rows.start
+        for done in carry_out(writer, self, tasks, executor, total=total, progress=progress):
+            yield done.task.start // self.span, done.returned
 
     def __call__(self, task: Task, progress: Report | None) -> Results:
         """Return sums and lists of the items of a task, block by block."""
@@ -322,7 +354,7 @@ class Averaging(Summing):
     def _parts(self, batch: Batch, split: Split) -> NDArray[np.int64]:
         """Return class and part of each input by alignment, (A, B, 2)."""
         settings, target = self.settings, batch.target.cpu().numpy()
-        written = wanted(self.examples.classes, settings.exclude, settings.class_)
+        _, written = chosen_classes(self.examples.classes, settings.exclude, settings.class_)
         parts = np.where(written[target], split.of(batch), -1)
         parts = np.broadcast_to(parts, tuple(batch.shift.shape))
         return np.stack(np.broadcast_arrays(target, parts), axis=-1)

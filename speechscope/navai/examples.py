@@ -69,6 +69,7 @@ class Batch:
         return Batch(*tensors, self.item[here], self.output[here], self.done)
 
 
+@dataclass
 class Examples:
     """Inputs of one size from a corpus.
 
@@ -84,26 +85,17 @@ class Examples:
         (C, F, T) of one.
     device
         Where they are worked on.
-
-    Attributes
-    ----------
     network
         One of ours that runs on the inputs; None: not ours, or not there.
     """
 
+    corpus: Corpus
+    classes: tuple[str, ...]
+    items: NDArray[np.int64]
+    shape: tuple[int, int, int]
+    device: torch.device
+    settings: "Navai"
     network: Network | None = None
-
-    def __init__(
-        self,
-        corpus: Corpus,
-        classes: tuple[str, ...],
-        items: NDArray[np.int64],
-        shape: tuple[int, int, int],
-        device: torch.device,
-        settings: "Navai",
-    ) -> None:
-        self.corpus, self.classes, self.items = corpus, classes, items
-        self.shape, self.device, self.settings = shape, device, settings
 
     @property
     def at_once(self) -> int:
@@ -138,13 +130,11 @@ class ItemExamples(Examples):
     """The items of a corpus of segments, frames or windows, as one network answers them."""
 
     def __init__(self, subject: Subject, items: NDArray[np.int64], settings: "Navai") -> None:
-        corpus = subject.corpus
-        super().__init__(
-            corpus, subject.classes, items, corpus.input_shape, subject.device, settings
-        )
+        shape, device = subject.corpus.input_shape, subject.device
+        super().__init__(subject.corpus, subject.classes, items, shape, device, settings)
+        self.network = subject.network if isinstance(subject.network, Network) else None
         self._subject = subject
         self._explained = explained(subject.network, subject.inputs(items[:1]), None)
-        self.network = subject.network if isinstance(subject.network, Network) else None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return ItemExamples, (self._subject, self.items, self.settings)
@@ -173,25 +163,24 @@ class StoredExamples(Examples):
         that an alignment needs.
     """
 
-    def __init__(
-        self, artifact: Artifact, corpus: Corpus, device: torch.device, settings: "Navai"
-    ) -> None:
+    def __init__(self, path: Path, corpus: Corpus, device: torch.device, settings: "Navai") -> None:
+        artifact = Artifact(path, "relevance")
         layer = artifact.record["config"].get("layer")
         if layer is not None:
             raise UsageProblem(
-                f"{artifact.path} explains what enters {layer}; inputs are aligned by relevance "
+                f"{path} explains what enters {layer}; inputs are aligned by relevance "
                 "of inputs (speechscope relevance without --layer)"
             )
         if corpus.unit == "utterance":
             raise UsageProblem(
-                f"{artifact.path} explains windows of utterances; navai takes the letter network "
+                f"{path} explains windows of utterances; navai takes the letter network "
                 "itself (speechscope navai model.pt)"
             )
         methods = artifact.flags("method")
         for method, name in needed(settings.alignments).items():
             if method not in methods:
                 raise UsageProblem(
-                    f"--align {name}: {artifact.path} holds {', '.join(methods)}; it needs "
+                    f"--align {name}: {path} holds {', '.join(methods)}; it needs "
                     f"{method} (speechscope relevance --method gradient,lrp)"
                 )
         items = artifact.read("item_index").astype(np.int64)
@@ -201,7 +190,7 @@ class StoredExamples(Examples):
 
     def __reduce__(self) -> tuple[Any, ...]:
         path = self._artifact.path.resolve()
-        return _stored, (path, self.corpus, self.device, self.settings)
+        return StoredExamples, (path, self.corpus, self.device, self.settings)
 
     def batches(self, rows: slice = ALL) -> Iterator[Batch]:
         """See `Examples`."""
@@ -225,7 +214,3 @@ class StoredExamples(Examples):
             target = target.to(self.device)
             batch = Batch(x, target, shift, part, np.zeros_like(part), some.stop - first)
             yield batch.take(same.to(self.device))
-
-
-def _stored(path: Path, *rest: Any) -> StoredExamples:
-    return StoredExamples(Artifact(path, "relevance"), *rest)

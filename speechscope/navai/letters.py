@@ -65,9 +65,9 @@ class LetterExamples(Examples):
         super().__init__(corpus, NAMES, items, (channels, bins, frames), device, settings)
         self._whole, self._field = network, receptive_field(network.table, last)
         assert isinstance(window.run, Network) and self._field.frames == frames
-        self.network: Network = window.run
-        graph = graph_of(self.network, torch.empty(0))
-        self._explained = Explained(self.network, lambda x: x, lambda: graph)
+        self.network = window.run
+        graph = graph_of(window.run, torch.empty(0))
+        self._explained = Explained(window.run, lambda x: x, lambda: graph)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return LetterExamples, (self._whole, self.corpus, self.items, self.settings)
@@ -114,7 +114,7 @@ class LetterExamples(Examples):
         if inside.shape[3] < field.frames:
             return
         with torch.no_grad():
-            answer = self.network(inside)[0, :, 0].argmax(0)
+            answer = self._explained.scores(inside)[0, :, 0].argmax(0)
         place = torch.nonzero(answer < len(SPOKEN))[:, 0]
         views = x.unfold(2, field.frames, 1).permute(2, 0, 1, 3)
         none = torch.empty(0, len(place), dtype=torch.int64, device=self.device)

@@ -1,6 +1,7 @@
 """By what the inputs of a class are split further: what was said, by whom, and in what context."""
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from speechscope.corpus.letters import BLANK, NAMES
 from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
-from speechscope.navai.examples import Batch, Examples
+from speechscope.navai.examples import MOST, Batch, Examples
 from speechscope.navai.letters import LetterExamples
 
 EDGE = "edge"
@@ -54,10 +55,8 @@ def split_by(by: str, examples: Examples, phones: Corpus | None = None) -> Split
         return Split(corpus.names("speaker"), lambda batch: speakers[batch.item])
     if by == "phone":
         return _by_phone(examples, phones)
-    names: tuple[str, ...]
-    sides: Callable[[Batch], NDArray[np.int64]]
     if isinstance(examples, LetterExamples):
-        names, sides = (*NAMES, EDGE), _AnsweredBeside(examples)
+        names, sides = (*NAMES, EDGE), _answers_beside(examples)
     else:
         names, sides = (*corpus.classes, EDGE), _labels_beside(corpus)
     if by != "context":
@@ -91,22 +90,19 @@ def _labels_beside(corpus: Corpus) -> Callable[[Batch], NDArray[np.int64]]:
     return lambda batch: beside[:, batch.item]
 
 
-class _AnsweredBeside:
-    """Gives the letters that a network answers before and after each input, (2, B)."""
+def _answers_beside(examples: LetterExamples) -> Callable[[Batch], NDArray[np.int64]]:
+    """Return what gives the letters a network answers before and after each input, (2, B)."""
 
-    def __init__(self, examples: LetterExamples) -> None:
-        self._examples = examples
-        self._of: dict[int, NDArray[np.int64]] = {}  # of the utterances of the last batch
+    @lru_cache(maxsize=MOST)  # a batch has inputs of no more utterances
+    def of(item: int) -> NDArray[np.int64]:
+        answers = examples.answers(item)
+        return np.stack(neighbours(answers, np.zeros_like(answers), len(NAMES), skip=BLANK))
 
-    def __call__(self, batch: Batch) -> NDArray[np.int64]:
-        items = batch.item.tolist()
-        self._of = {item: self._of[item] for item in set(items) & set(self._of)}
-        for item in set(items) - set(self._of):
-            answers = self._examples.answers(item)
-            recording = np.zeros_like(answers)
-            self._of[item] = np.stack(neighbours(answers, recording, len(NAMES), skip=BLANK))
-        pairs = [self._of[item][:, n] for item, n in zip(items, batch.output, strict=True)]
-        return np.stack(pairs, axis=1)
+    def beside(batch: Batch) -> NDArray[np.int64]:
+        pairs = zip(batch.item.tolist(), batch.output, strict=True)
+        return np.stack([of(item)[:, output] for item, output in pairs], axis=1)
+
+    return beside
 
 
 def neighbours(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechscope.errors import SpeechscopeError, UsageProblem
-from speechscope.navai.averages import MOVED, PLAIN, SHUFFLED, Means, counted, wanted
+from speechscope.navai.averages import MOVED, PLAIN, SHUFFLED, Means, chosen_classes
 from speechscope.navai.examples import Examples
 from speechscope.navai.sums import Arrays, Lists, Sums, joined, read_arrays
 from speechscope.registry import MERGERS
@@ -110,10 +110,8 @@ def write_averages(
 
 def _answered(sums: Sums, classes: Sequence[str], config: Mapping[str, Any]) -> Answered:
     count = sums.of("count")[()].numpy()
-    exclude = config["exclude"].split(",")
-    kept = counted(classes, exclude)
-    names = np.array(classes)[kept]
-    asked = wanted(classes, exclude, config["class"])[kept]
+    counted, asked = chosen_classes(classes, config["exclude"].split(","), config["class"])
+    names, asked = np.array(classes)[counted], asked[counted]
     rows = asked & (count > 0)
     empty = tuple(names[asked & (count == 0)].tolist())
     if not rows.any():

@@ -1,13 +1,7 @@
-"""Sums by name and key, which tasks return and which are added up in the order of the items.
+"""Sums by name and key, to which those of other inputs can be added."""
 
-Items are divided into spans, and spans into blocks, in a way that depends on their number alone. A
-task sums a span: the sums of its blocks are added in order, and those of spans in order to those of
-all. They are always the same bits, whether one process does it, several do, or a job for each
-shard.
-"""
-
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Protocol, TypeAlias
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -15,15 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from speechscope.errors import UsageProblem
-from speechscope.store.writer import ArtifactWriter
-from speechscope.work.local import Executor
-from speechscope.work.progress import Report
-from speechscope.work.tasks import Results, Task, carry_out
 
 MOST_BYTES = 2_000_000_000
 """Most memory the sums may take (chosen)."""
-SPANS = 64
-"""Most spans, and so most shards (chosen: sums of each are stored until they are merged)."""
 
 Key: TypeAlias = tuple[int, ...]
 """Such as a class, or a class and what its inputs are split by; () where there is one sum."""
@@ -132,46 +120,3 @@ def read_arrays(arrays: Arrays) -> tuple[Sums, Lists]:
     """Return sums from `Sums.arrays`, and the lists among them."""
     lists = {n: values for n, values in arrays.items() if not n.startswith(("key_", "sum_"))}
     return Sums.of_arrays(arrays), lists
-
-
-class Summing(Protocol):
-    """What sums the items of a task; picklable."""
-
-    @property
-    def items(self) -> NDArray[np.int64]:
-        """All items, (N,)."""
-
-    @property
-    def block(self) -> int:
-        """Items of a block."""
-
-    def __call__(self, task: Task, progress: Report | None) -> Results:
-        """Return sums and lists of the items of a task."""
-
-
-def span_items(work: Summing) -> int:
-    """Return the items of a span, which are whole blocks."""
-    return -(-len(work.items) // (SPANS * work.block)) * work.block
-
-
-def spans(
-    writer: ArtifactWriter,
-    work: Summing,
-    rows: slice,
-    executor: Executor,
-    progress: Report | None = None,
-) -> Iterator[tuple[int, Arrays]]:
-    """Yield what is returned of each span, with its number.
-
-    Parameters
-    ----------
-    rows
-        Which of the items: whole spans.
-    """
-    step = span_items(work)
-    starts = range(rows.start, rows.stop, step)
-    edges = ((start, min(start + step, rows.stop)) for start in starts)
-    tasks = (Task(start, stop, work.items[start:stop]) for start, stop in edges)
-    total = rows.stop - rows.start
-    for done in carry_out(writer, work, tasks, executor, total=total, progress=progress):
-        yield done.task.start // step, done.returned

@@ -134,7 +134,6 @@ def run(settings: Navai, console: Console) -> Written:
 
     from speechscope.navai.sound import check_sounds, write_sounds
     from speechscope.navai.store import SHARD, write_averages, write_shard
-    from speechscope.navai.sums import span_items, spans
     from speechscope.store.lineage import entry
     from speechscope.store.record import new_record
     from speechscope.store.writer import create_artifact
@@ -157,8 +156,8 @@ def run(settings: Navai, console: Console) -> Written:
     }
     rows = slice(0, len(work.items))
     if shard is not None:
-        config["shard"] = shard.config(len(work.items), span_items(work))
-        rows = shard.part(len(work.items), span_items(work))
+        config["shard"] = shard.config(len(work.items), work.span)
+        rows = shard.part(len(work.items), work.span)
     kind = "navai" if shard is None else SHARD
     device = str(examples.device)
     new = new_record(kind, config=config, seed=settings.seed, device=device, parents=parents)
@@ -167,7 +166,7 @@ def run(settings: Navai, console: Console) -> Written:
         create_artifact(path, "Averages of aligned inputs", new, force=settings.force) as writer,
         console.bar("navai") as progress,
     ):
-        returned = spans(writer, work, rows, run_by, progress)
+        returned = work.spans(writer, rows, run_by, progress)
         if shard is not None:
             inputs = write_shard(writer, layout, returned)
         else:
@@ -201,7 +200,6 @@ def _examples(
     from speechscope.networks.saved import load_model
     from speechscope.networks.subject import subject_of
     from speechscope.networks.wav2letter import Wav2Letter
-    from speechscope.store.artifact import Artifact
     from speechscope.store.lineage import ancestor, record_at
 
     def items_of(corpus: Corpus) -> "NDArray[np.int64]":
@@ -217,7 +215,7 @@ def _examples(
             if settings.items is not None:
                 raise UsageProblem(f"--items: {path} has items of its own; all are averaged")
             corpus = Corpus(ancestor(path, record, "corpus", moved))
-            stored = StoredExamples(Artifact(path, "relevance"), corpus, device, settings)
+            stored = StoredExamples(path, corpus, device, settings)
             return stored, (path, "relevance"), {}
         if record["kind"] != "model":
             raise UsageProblem(f"{path} is a {record['kind']}; navai takes a model or relevance")

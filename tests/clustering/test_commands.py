@@ -173,9 +173,11 @@ def test_frames_and_other_networks_can_be_clustered(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     some = ["--any", "--split", "train", "--reduce", "pca", "--per-class", "6", "-fq", "--json"]
-    assert run(["-C", "frames", "cluster", "--recipe", "pellegrini2016", "--frame", "mean",
-                "--layer", "pool2", *some]) == 0  # fmt: skip
+    told = ["--frame", "mean", "--layer", "pool2"]
+    assert run(["-C", "frames", "cluster", *told, *some]) == 0
     assert json.loads(capsys.readouterr().out)["layers"] == 1
+    of_frames = Artifact(here / "frames" / "clusters.zarr")
+    assert of_frames.record["config"]["recipe"] == "pellegrini2016"  # that of the model
     assert run(["-C", str(here), "cluster", "--model", "mine:make", *some]) == 0
     found = Artifact(here / "clusters.zarr", "clusters")
     assert found.flags("layer") == ("input", "conv", "relu", "out")

@@ -108,6 +108,7 @@ def test_letters_are_averaged_over_windows_without_padding(
     monkeypatch.setattr("speechscope.navai.examples.MOST", 16)
     assert run(["navai", "letters.pt", "--exclude", "x", "-o", "l.zarr", "-fq"]) == 0
     found = Artifact(here / "l.zarr", "navai")
+    assert found.record["config"]["recipe"] == "krug2018"  # that of the model
     corpus = Corpus(here / "letters.zarr")
     model = load_model(here / "letters.pt")
     twin = Wav2Letter(width=0.02, padding="valid")

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from speechscope.errors import UsageProblem
-from speechscope.navai import sums
+from speechscope.navai import averages
 from speechscope.navai.averages import Summing
 from speechscope.navai.examples import Batch
 from speechscope.navai.store import Layout, write_shard
-from speechscope.navai.sums import Lists, Sums, joined, read_arrays, span_items, spans
+from speechscope.navai.sums import Lists, Sums, joined, read_arrays
 from speechscope.store.artifact import Artifact
 from speechscope.store.record import Record, new_record
 from speechscope.store.shards import merge
@@ -55,13 +55,13 @@ def test_spans_are_whole_blocks_and_few() -> None:
     work = Numbers()
     for count, step in ((7, 2), (64 * 2, 2), (64 * 2 + 1, 4)):  # as many spans as blocks, or fewer
         work.items = np.arange(count)
-        assert span_items(work) == step
+        assert work.span == step
 
 
 def test_blocks_and_spans_are_added_in_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sums, "SPANS", 2)  # of four items, and of three
+    monkeypatch.setattr(averages, "SPANS", 2)  # of four items, and of three
     a, b, c, d = (sum(VALUES[n : n + 2]) for n in (0, 2, 4, 6))
     wanted = (a + b) + (c + d)
     assert wanted != ((a + b) + c) + d
@@ -69,7 +69,7 @@ def test_blocks_and_spans_are_added_in_order(
         executor() as here,
         create_artifact(tmp_path / "x.zarr", "x", record("x"), force=False) as writer,
     ):
-        parts = list(spans(writer, Numbers(), slice(0, len(VALUES)), here))
+        parts = list(Numbers().spans(writer, slice(0, len(VALUES)), here))
         assert [number for number, _ in parts] == [0, 1]
         found, lists = joined(read_arrays(arrays) for _, arrays in parts)
     assert found.of("class")[4,].tolist() == [wanted]

@@ -57,7 +57,7 @@ def small_blocks(patch: pytest.MonkeyPatch) -> None:
 
     patch.setattr(Examples, "block", 5)
     patch.setattr(LetterExamples, "block", 1)
-    patch.setattr("speechscope.navai.sums.SPANS", 4)
+    patch.setattr("speechscope.navai.averages.SPANS", 4)
 
 
 def run(folder: Path, *arguments: str, code: int = 0) -> None:
