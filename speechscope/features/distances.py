@@ -68,14 +68,14 @@ def correlation(first: Array, second: Array) -> NDArray[np.float64]:
     return out
 
 
-def intensity(original: Array, found: Array) -> NDArray[np.float64]:
-    """Return ‖found‖ / ‖original‖ of every item, (N,); 0 where the original is silent.
+def intensity(original: Array, restored: Array) -> NDArray[np.float64]:
+    """Return ‖restored‖ / ‖original‖ of every item, (N,); 0 where the original is silent.
 
     Churchman 2015, sec. 7.1.1: "the reconstructed spectrogram intensities are greatly reduced".
     """
     sizes = np.linalg.norm(_rows(original), axis=1)
     ratio: NDArray[np.float64] = np.zeros(len(sizes))
-    np.divide(np.linalg.norm(_rows(found), axis=1), sizes, out=ratio, where=sizes > 0)
+    np.divide(np.linalg.norm(_rows(restored), axis=1), sizes, out=ratio, where=sizes > 0)
     return ratio
 
 
@@ -123,7 +123,7 @@ STOI_SECONDS = 0.4
 """STOI compares stretches of 384 ms and needs speech of at least that length."""
 
 
-def stoi(original: Array, found: Array, rate: int) -> float | None:
+def stoi(original: Array, restored: Array, rate: int) -> float | None:
     """Return the short-time objective intelligibility of one recording, about 0 to 1.
 
     None for less than `STOI_SECONDS`, and where nothing sounds: phones by themselves are too short.
@@ -131,7 +131,7 @@ def stoi(original: Array, found: Array, rate: int) -> float | None:
 
     Parameters
     ----------
-    original, found : (samples,)
+    original, restored : (samples,)
     rate
         Sampling rate [Hz].
 
@@ -144,13 +144,13 @@ def stoi(original: Array, found: Array, rate: int) -> float | None:
         from pystoi import stoi as measure
     except ModuleNotFoundError as error:
         raise SpeechscopeError("STOI needs pystoi; pip install 'speechscope[speech]'") from error
-    if len(original) < STOI_SECONDS * rate or not np.any(original) or not np.any(found):
+    if len(original) < STOI_SECONDS * rate or not np.any(original) or not np.any(restored):
         return None
     with warnings.catch_warnings():
         # pystoi warns, and answers 1e-5, when too little of it is louder than its floor.
         warnings.simplefilter("error", RuntimeWarning)
         try:
-            return float(measure(original, found, rate, extended=False))
+            return float(measure(original, restored, rate, extended=False))
         except RuntimeWarning:
             return None
 

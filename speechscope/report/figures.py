@@ -181,27 +181,16 @@ class Chart:
 
 
 def signed(
-    values: Values,
-    x: Axis,
-    y: Axis,
-    label: str,
-    *,
-    largest: float | None = None,
-    sound: Sound | None = None,
-    alt: str = "",
-    under: Values | None = None,
+    values: Values, x: Axis, y: Axis, label: str, largest: float | None = None, **more: Any
 ) -> Picture:
-    """Return a picture of values of either sign, over their largest magnitude or over `largest`."""
+    """Return a `Picture` of values of either sign, over their largest magnitude or `largest`."""
     most = float(np.nanmax(np.abs(values), initial=0.0)) if largest is None else largest
-    scale = Scale(label, -1.0, 1.0, "diverging")
-    return Picture(values / (most or 1.0), x, y, scale, sound, alt, under)
+    return Picture(values / (most or 1.0), x, y, Scale(label, -1.0, 1.0, "diverging"), **more)
 
 
-def curve(
-    values: Values, x: Values, across: str, up: str, *, sound: Sound | None = None, alt: str = ""
-) -> Chart:
-    """Return a chart of one curve without a name."""
-    return Chart([Line("", x, values)], across, up, sound=sound, alt=alt)
+def curve(values: Values, x: Values, across: str, up: str, **more: Any) -> Chart:
+    """Return a `Chart` of one curve without a name."""
+    return Chart([Line("", x, values)], across, up, **more)
 
 
 Cell: TypeAlias = Picture | Chart | None

@@ -26,13 +26,8 @@ WINDOW, HOP, POINTS = 0.025, 0.005, 512
 """Of the spectrograms of waveforms: frames of 25 ms every 5 ms [s], and samples (chosen)."""
 
 POWER = {
-    "real": 1.0,
-    "magnitude": 1.0,
-    "magnitude-phase": 1.0,
-    "complex": 1.0,
-    "sqrt-magnitude": 0.5,
-    "mel": 2.0,
-    "gammatone": COMPRESSION,
+    **dict.fromkeys(("real", "magnitude", "magnitude-phase", "complex"), 1.0),
+    **{"sqrt-magnitude": 0.5, "mel": 2.0, "gammatone": COMPRESSION},
 }
 """The power of the amplitude that a representation holds."""
 LOG_POWER = {"log-mel": 2.0, "log-magnitude": 1.0}

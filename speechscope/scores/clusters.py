@@ -52,7 +52,7 @@ def cluster_rows(path: Path, settings: "Score") -> Iterator[Row]:
             "items": items,
             "dimensions": int(dimensions[way[:2]]),
             "clusters": int(clusters[way]),
-            **{column: float(found[way]) for column, found in values.items()},
+            **{column: float(scores[way]) for column, scores in values.items()},
         }
     purity = artifact.read("purity")
     for way, names in ways.items():

@@ -83,7 +83,7 @@ def round_trip(
     Riemens 2015, sec. 2.2.2 and table 1; the measure is `max_cross_correlation`.
     """
     transforms = [replace(transform, bins=count).stft(2 * (count - 1)) for count in bins]
-    found: dict[tuple[int, str], list[NDArray[np.float64]]] = {
+    values: dict[tuple[int, str], list[NDArray[np.float64]]] = {
         (stft.bins, way): [] for stft in transforms for way in (KEPT, DROPPED, REAL)
     }
     for block in blocks:
@@ -92,8 +92,8 @@ def round_trip(
             waveforms = sounding[start : start + ITEMS]
             for stft in transforms:
                 for way, back in _back(stft, waveforms):
-                    found[stft.bins, way].append(max_cross_correlation(waveforms, back))
-    return [_row(count, way, values) for (count, way), values in found.items()]
+                    values[stft.bins, way].append(max_cross_correlation(waveforms, back))
+    return [_row(count, way, parts) for (count, way), parts in values.items()]
 
 
 def _back(stft: Stft, waveforms: Float) -> Iterator[tuple[str, Float]]:

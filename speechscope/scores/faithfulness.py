@@ -124,10 +124,10 @@ def correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDAr
     a = first - first.mean(1, keepdims=True)
     b = second - second.mean(1, keepdims=True)
     scale = np.sqrt((a**2).sum(1) * (b**2).sum(1))
-    found: NDArray[np.float64] = np.where(
+    pearson: NDArray[np.float64] = np.where(
         scale > 0, (a * b).sum(1) / np.where(scale > 0, scale, 1), np.nan
     )
-    return found
+    return pearson
 
 
 def randomised(network: nn.Module, seed: int) -> nn.Module:

@@ -26,7 +26,8 @@ from speechscope.store.artifact import Artifact
 if TYPE_CHECKING:
     from speechscope.stages.score import Score
 
-Measure = Callable[[str, NDArray[np.float32], NDArray[np.float32]], float]
+Patterns = NDArray[np.float32]
+Measure = Callable[[str, Patterns, Patterns], float]
 """(class, pattern, pattern of shuffled classes) → value."""
 Values = NDArray[np.float64]
 
@@ -63,8 +64,8 @@ def navai_rows(path: Path, settings: "Score") -> Iterator[Row]:
     for measure, (names, of) in _measures(artifact, classes, step).items():
         rows = [classes.index(name) for name in names]
 
-        def over(a: int, found: NDArray[np.float32], of: Measure, rows: list[int]) -> Values:
-            return np.array([of(classes[k], found[a, k], shuffled[a, k]) for k in rows])
+        def over(a: int, patterns: Patterns, of: Measure, rows: list[int]) -> Values:
+            return np.array([of(classes[k], patterns[a, k], shuffled[a, k]) for k in rows])
 
         plain = over(alignments.index("none"), patterns, of, rows) if "none" in alignments else None
         for a, alignment in enumerate(alignments):
@@ -82,11 +83,11 @@ def navai_rows(path: Path, settings: "Score") -> Iterator[Row]:
             }
 
 
-def _mean(name: str, found: Values | None) -> dict[str, float | None]:
+def _mean(name: str, values: Values | None) -> dict[str, float | None]:
     """Return a mean over classes with its interval; of one class there is none."""
     first, joint = (name, f"{name}_") if name else ("value", "")
-    low, high = (None, None) if found is None or len(found) < 2 else bootstrap(found)
-    mean = None if found is None else float(found.mean())
+    low, high = (None, None) if values is None or len(values) < 2 else bootstrap(values)
+    mean = None if values is None else float(values.mean())
     return {first: mean, f"{joint}low": low, f"{joint}high": high}
 
 
@@ -94,39 +95,32 @@ def _measures(
     artifact: Artifact, classes: tuple[str, ...], step: float
 ) -> dict[str, tuple[list[str], Measure]]:
     """Return the measures that mean something here, each with the classes it is of."""
-    found: dict[str, tuple[list[str], Measure]] = {}
+    measures: dict[str, tuple[list[str], Measure]] = {}
     letters = set(classes) <= set(NAMES)
-    vowels = {
-        name: LETTER_VOWELS[name] if letters else name
-        for name in classes
-        if name in (LETTER_VOWELS if letters else MEANS)
-    }
+    known = LETTER_VOWELS if letters else {vowel: vowel for vowel in MEANS}
+    vowels = {name: known[name] for name in classes if name in known}
+    plosives = [name for name in classes if name in PLOSIVES]
     hertz = "frequency" in artifact and artifact.attributes("frequency").get("units") == "Hz"
     if vowels and hertz:
-        frequency = artifact.read("frequency")
-        others = {
-            name: [v for v in dict.fromkeys(vowels.values()) if v != own]
-            for name, own in vowels.items()
-        }
+        frequency, every = artifact.read("frequency"), dict.fromkeys(vowels.values())
 
-        def own(name: str, pattern: NDArray[np.float32], _: object) -> float:
-            return band_energy(pattern, frequency, step, bands(vowels[name]))
+        def energy(pattern: Patterns, vowel: str) -> float:
+            return band_energy(pattern, frequency, step, bands(vowel))
 
-        def theirs(name: str, pattern: NDArray[np.float32], _: object) -> float:
-            each = [band_energy(pattern, frequency, step, bands(v)) for v in others[name]]
-            return float(np.mean(each))
+        def elsewhere(name: str, pattern: Patterns, chance: Patterns) -> float:
+            others = [vowel for vowel in every if vowel != vowels[name]]
+            return float(np.mean([energy(pattern, vowel) for vowel in others]))
 
-        found["formant energy"] = list(vowels), own
-        if len(set(vowels.values())) > 1:
-            found["formant energy in others' bands"] = list(vowels), theirs
+        measures["formant energy"] = list(vowels), lambda name, p, _: energy(p, vowels[name])
+        if len(every) > 1:
+            measures["formant energy in others' bands"] = list(vowels), elsewhere
     frames = artifact.array("pattern").shape[3]
-    plosives = [name for name in classes if name in PLOSIVES]
     if plosives and hertz and np.isfinite(burst(np.eye(frames), step)):
-        found["burst of plosives"] = plosives, lambda _, pattern, chance: burst(pattern, step)
-        found["width of plosives [ms]"] = plosives, lambda _, p, chance: width(p, step)
-    found["width [ms]"] = list(classes), lambda _, pattern, chance: width(pattern, step)
-    found["strength"] = list(classes), lambda _, pattern, chance: strength(pattern, chance)
-    return found
+        measures["burst of plosives"] = plosives, lambda _, p, chance: burst(p, step)
+        measures["width of plosives [ms]"] = plosives, lambda _, p, chance: width(p, step)
+    measures["width [ms]"] = list(classes), lambda _, p, chance: width(p, step)
+    measures["strength"] = list(classes), lambda _, p, chance: strength(p, chance)
+    return measures
 
 
 def _profiles(artifact: Artifact) -> Iterator[Row]:

@@ -30,10 +30,10 @@ def figures(model: Model, corpus: Corpus | None) -> list[fig.Figure]:
     kernels = model.network.get_parameter(f"{model.network.names[0]}.weight").detach()
     if kernels.shape[1] == kernels.shape[2] == 1 and model.network.input_shape[1] == 1:
         return _of_waveforms(kernels[:, 0, 0], corpus)
-    found: list[fig.Figure] = [_of_spectrograms(model, kernels.numpy(), corpus)]
-    if corpus is not None and len(corpus.splits):
-        found.append(_responses(model, corpus))
-    return found
+    filters = _of_spectrograms(model, kernels.numpy(), corpus)
+    if corpus is None or not len(corpus.splits):
+        return [filters]
+    return [filters, _responses(model, corpus)]
 
 
 def _of_waveforms(kernels: Tensor, corpus: Corpus | None) -> list[fig.Figure]:

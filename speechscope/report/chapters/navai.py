@@ -38,8 +38,6 @@ def chapter(path: Path, settings: "Report") -> fig.Chapter:
     some = shown[: settings.examples]
     rows, columns = artifact.array("pattern").shape[2:]
     frequency, time = axes_of(artifact, rows, columns)
-    if rows == 1:  # of waveforms
-        frequency = fig.Axis("bin", "", 0, rows)
 
     def row(name: str, k: int | None = None) -> fig.Row:
         """Return averages by alignment: of spectrograms pictures, of waveforms curves."""
@@ -75,9 +73,8 @@ def chapter(path: Path, settings: "Report") -> fig.Chapter:
     ]
     if "shift" in artifact:
         figures.append(_shifts(artifact.read("shift"), time, columns, titles))
+    averaged, names = "Inputs of each class that went into its mean.", [classes[k] for k in shown]
     inputs = {"inputs": [float(np.max(count[..., k])) for k in shown]}
-    averaged = "Inputs of each class that went into its mean."
-    names = [classes[k] for k in shown]
     figures.append(fig.Bars("counts", "Inputs averaged", averaged, names, inputs, "inputs"))
     facts = {"alignments": ", ".join(alignments), "classes": str(len(classes))}
     return fig.Chapter(str(path), "navai", facts, figures)
