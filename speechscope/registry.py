@@ -82,6 +82,10 @@ class Registry(Generic[T]):
             raise UsageProblem(f"{self._kind} {name}: choose from {', '.join(self.names())}")
         return self._entries[name]
 
+    def of(self, name: str) -> list[T]:
+        """Return the entries of a name and those that stand beside it as ``name:another``."""
+        return [self[entry] for entry in self.names() if entry.split(":")[0] == name]
+
     def __contains__(self, name: object) -> bool:
         return name in self.names()
 

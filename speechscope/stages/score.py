@@ -49,9 +49,10 @@ def run(settings: Score, console: Console) -> Table:
     rows: list[Row] = []
     for path in settings.artifacts:
         kind = record_at(path)["kind"]
-        if kind not in SCORES:
+        tables = SCORES.of(kind)
+        if not tables:
             raise UsageProblem(f"{path} is a {kind}; score takes {', '.join(SCORES.names())}")
         if settings.model is not None and kind != "relevance":
             raise UsageProblem(f"{path} is a {kind}; --model goes with relevance")
-        rows += SCORES[kind](path, settings)
+        rows += [row for table in tables for row in table(path, settings)]
     return Table(rows)

@@ -25,8 +25,10 @@ def chapter(path, settings):
 ENTRIES = """
 [speechscope.scores]
 widget = widgets:rows
+widget:again = widgets:rows
 [speechscope.chapters]
 widget = widgets:chapter
+widget:again = widgets:chapter
 """
 
 
@@ -53,17 +55,18 @@ def other_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
     registry._foreign.cache_clear()
     for kind in (registry.SCORES, registry.CHAPTERS):
         kind._entries.pop("widget", None)
+        kind._entries.pop("widget:again", None)
 
 
 def test_its_score_is_printed_and_its_chapter_stands_in_the_page(
     widget: Path, other_package: None
 ) -> None:
     assert stages.run("score", {"artifacts": [widget]}).shown("csv") == (
-        "artifact,measure,value\nx.zarr,weight,3.0\n"
+        "artifact,measure,value\nx.zarr,weight,3.0\nx.zarr,weight,3.0\n"
     )
     stages.run("report", {"artifacts": [widget], "output": "page.html", "examples": 5})
     page = Page(Path("page.html").read_text("utf-8"))
-    assert page.figures == ["weights"] and "at most5" in page.text.replace("\n", "")
+    assert page.figures == ["weights", "weights"] and "at most5" in page.text.replace("\n", "")
 
 
 @pytest.mark.parametrize("stage", ["score", "report"])

@@ -48,10 +48,11 @@ def chapters(
         progress(number, len(paths))
         record = record_at(path)
         kind = record["kind"]
-        if kind not in CHAPTERS:
+        writers = CHAPTERS.of(kind)
+        if not writers:
             raise UsageProblem(f"{path} is a {kind}; report takes {', '.join(CHAPTERS.names())}")
-        chapter: Chapter = CHAPTERS[kind](path, settings)
-        written.append(replace(chapter, facts={**chapter.facts, **_origin(record)}))
+        for chapter in (write(path, settings) for write in writers):
+            written.append(replace(chapter, facts={**chapter.facts, **_origin(record)}))
     known = dict.fromkeys(figure.name for chapter in written for figure in chapter.figures)
     for name in settings.figure:
         if name not in known:
