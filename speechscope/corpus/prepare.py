@@ -4,7 +4,7 @@ Recordings are read, cut and transformed in tasks of a few utterances; what each
 while the next is worked on, so that no more than a few tasks are in memory.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from functools import partial
@@ -42,33 +42,23 @@ def prepare(
     shard: Shard | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Summary:
-    """Write the corpus arrays of DESIGN sec. 2 for a corpus folder.
+    """Write the corpus arrays of DESIGN sec. 2 for a corpus folder, or a manifest.
 
     Parameters
     ----------
-    root
-        The corpus folder, or a manifest.
-    writer
-        Receives the arrays; memory stays bounded by the blocks in flight.
     settings
         Those of the stage, resolved.
     executor
-        Who reads, cuts and transforms; None: this process. The arrays do not depend on it.
+        What reads, cuts and transforms; None: this process. The arrays do not depend on it.
     shard
         Which of the tasks to do; None: all.
     progress
         Called with (utterances done, utterances in all).
 
-    Returns
-    -------
-    Counts, and one line for each item that had to be left out.
-
     Raises
     ------
     SpeechscopeError
         Nothing usable is in the folder, or its training split is empty.
-    UsageProblem
-        The settings do not fit together, or do not fit this corpus.
     """
     spread = partial((executor or Serial()).ordered_map, folder=writer.folder)
     phones = None
@@ -81,10 +71,7 @@ def prepare(
     rule = rule_of(wanted, settings, summary.notes)
     split_of = assign(wanted, rule, dev=settings.dev, seed=settings.seed)
     speakers = sorted({u.speaker for u in wanted})
-    place = {name: index for index, name in enumerate(speakers)}
-    tasks = list(
-        _tasks([(u, place[u.speaker], SPLITS.index(split_of[u.identity])) for u in wanted])
-    )
+    tasks = list(_tasks(wanted, speakers, split_of))
     mine = _part(shard, tasks)
     if mine.start:  # the first shard names what is wrong with the whole
         summary = Summary(notes=summary.notes)
@@ -107,10 +94,11 @@ def prepare(
     hint = _hint(summary, settings)
     summary.notes += hint
     if arrays.training_items == 0 and shard is None:
-        skipped = summary.skipped
-        reason = f"; the first of {len(skipped)} problems: {skipped[0]}" if skipped else ""
-        reason += "".join(f"; {line}" for line in hint)
-        raise SpeechscopeError(f"{root} has no usable training {settings.unit}{reason}")
+        reasons = [f"{root} has no usable training {settings.unit}", *hint]
+        if summary.skipped:
+            count, first = len(summary.skipped), summary.skipped[0]
+            reasons.insert(1, f"the first of {count} problems: {first}")
+        raise SpeechscopeError("; ".join(reasons))
     put_losses(writer, summary.dropped, summary.skipped, summary.samples / settings.sample_rate)
     return summary
 
@@ -153,14 +141,18 @@ def _write(
     arrays.finish(summary.samples)
 
 
-def _tasks(utterances: Task) -> Iterator[Task]:
+def _tasks(
+    utterances: Sequence[Utterance], speakers: Sequence[str], split_of: Mapping[str, str]
+) -> Iterator[Task]:
     """Divide utterances into tasks of bounded size."""
+    number = {name: index for index, name in enumerate(speakers)}
     task: list[tuple[Utterance, int, int]] = []
     size = 0
-    for entry in utterances:
+    for utterance in utterances:
         with suppress(OSError):  # a missing recording is named when it is read
-            size += entry[0].audio.stat().st_size
-        task.append(entry)
+            size += utterance.audio.stat().st_size
+        split = SPLITS.index(split_of[utterance.identity])
+        task.append((utterance, number[utterance.speaker], split))
         if len(task) == BATCH or size >= BATCH_BYTES:
             yield task
             task, size = [], 0
