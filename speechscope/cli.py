@@ -41,7 +41,7 @@ LAYERS = tuple(f"{stem}{n}" for stem in ("conv", "norm", "relu", "pool", "fc") f
 
 
 def build(only: str | None = None) -> typer.Typer:
-    """Return the app; with `only`, the other commands have their help and no options."""
+    """Return the app: with all commands, or with one; "" leaves out their options."""
     app = typer.Typer(
         name="speechscope",
         no_args_is_help=True,
@@ -50,11 +50,10 @@ def build(only: str | None = None) -> typer.Typer:
         rich_markup_mode="rich",
     )
     app.callback()(speechscope)
-    for name in STAGES:
+    for name in [only] if only in STAGES else STAGES:
         kind = stages.settings_class(name)
-        whole = only is None or name == only
         app.command(name, help=_paragraphs(inspect.getdoc(kind) or ""))(
-            _command(name, settings.declared(kind) if whole else ())
+            _command(name, settings.declared(kind) if only != "" else ())
         )
     return app
 

@@ -8,7 +8,6 @@ recipe ``churchman2015`` or one that no paper speaks of; the other recipes are o
 
 import dataclasses
 import math
-import tomllib
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -335,6 +334,8 @@ def load(options: Mapping[str, Mapping[str, str]], path: Path = Path(FILE)) -> d
     """
     if not path.is_file():
         return {}
+    import tomllib
+
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError, RecursionError) as error:

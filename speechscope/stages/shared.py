@@ -1,6 +1,5 @@
 """What stages share: groups of settings, and what `run` returns."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -181,6 +180,8 @@ class Written:
     def shown(self, form: str) -> str:
         """See `Result`: the path, or an object with what is known."""
         if form == "json":
+            import json
+
             return json.dumps({"path": str(self.path), "kind": self.kind, **self.facts})
         return str(self.path)
 
