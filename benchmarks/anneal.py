@@ -22,8 +22,8 @@ from torch import Tensor
 
 from speechscope.inversion.anneal import SWEEP, Chains, Neighbours
 from speechscope.inversion.chains import invert
-from speechscope.networks.classifiers import TABLES
 from speechscope.networks.layers import Network
+from speechscope.registry import NETWORKS
 from speechscope.stages.invert import Invert
 from speechscope.work.accelerators import fastest
 
@@ -44,7 +44,7 @@ def rate(plain: Callable[[Tensor, Tensor], Tensor], x: Tensor, goal: Tensor, mos
 def problem(name: str, items: int) -> tuple[Network, Tensor]:
     """Return a network and the inputs to reconstruct, the same in every process."""
     torch.manual_seed(0)
-    network = Network(TABLES[name])
+    network = NETWORKS[name]()
     torch.manual_seed(1)
     return network, 0.1 * torch.randn(items, *network.input_shape)
 
@@ -151,7 +151,7 @@ def measure(name: str, layer: int, ours: Ours, options: argparse.Namespace) -> N
 def main() -> None:
     """Read the options and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
-    parser.add_argument("--network", choices=sorted(TABLES), action="append")
+    parser.add_argument("--network", choices=NETWORKS.names(), action="append")
     parser.add_argument("--layers", default="1,3,6,9,12")
     parser.add_argument("--items", type=int, default=480)
     parser.add_argument("--proposals", type=int, default=2000)

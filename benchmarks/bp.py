@@ -24,8 +24,8 @@ from torch import Tensor, nn
 from speechscope.inversion.bp import bp, random_start
 from speechscope.inversion.chains import blocks, multiplications, side_by_side
 from speechscope.inversion.problem import Problem, Reconstruction
-from speechscope.networks.classifiers import TABLES
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network
+from speechscope.registry import NETWORKS
 from speechscope.stages.invert import Invert
 
 
@@ -163,7 +163,7 @@ def measure(
 def main() -> None:
     """Read the options and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
-    parser.add_argument("--network", choices=sorted(TABLES), default="freq-overlap-padded")
+    parser.add_argument("--network", choices=NETWORKS.names(), default="freq-overlap-padded")
     parser.add_argument("--layers", default="1,3,6,9,12")
     parser.add_argument("--items", type=int, default=48)
     parser.add_argument("--block", type=int, default=128, help="items ours works on at a time")
@@ -175,7 +175,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    network = Network(TABLES[options.network])
+    network = NETWORKS[options.network]()
     print(f"{options.network}, {options.items} items, {options.threads} threads; ms a step of all")
     print(
         "  name layer     ours   batched    single  batched/  single/   largest relative      per"

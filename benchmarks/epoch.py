@@ -29,8 +29,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset, TensorDataset
 
 from speechscope.fast.training_step import FastStep
-from speechscope.networks.classifiers import TABLES
 from speechscope.networks.layers import Conv, Linear, Network
+from speechscope.registry import NETWORKS
 from speechscope.stages.train import Train
 from speechscope.training.batches import resample
 from speechscope.training.classifier import ClassifierTraining
@@ -165,7 +165,7 @@ def compare_losses(items: Items, positions: NDArray[np.int64], steps: int) -> fl
 
 def fresh() -> Network:
     """Return the network with its first weights."""
-    network = Network(TABLES["freq-overlap"], classes=CLASSES)
+    network = NETWORKS["freq-overlap"](classes=CLASSES)
     network.reset_parameters(torch.Generator().manual_seed(0))
     return network
 

@@ -27,10 +27,10 @@ from speechscope.navai.averages import MOVED, SHUFFLED, Averages, Means
 from speechscope.navai.examples import Examples, ItemExamples
 from speechscope.navai.letters import LetterExamples
 from speechscope.navai.sums import Sums
-from speechscope.networks.classifiers import TABLES
 from speechscope.networks.layers import Network
 from speechscope.networks.subject import Subject
 from speechscope.networks.wav2letter import Wav2Letter
+from speechscope.registry import NETWORKS
 from speechscope.relevance.explain import Explained, graph_of
 from speechscope.relevance.gradient import sensitivity
 from speechscope.relevance.lrp import lrp
@@ -200,7 +200,7 @@ def main() -> None:
     shape = (3, 40, 11)
     frames = Items(rng.normal(size=(1024, *shape)).astype(np.float32))
     torch.manual_seed(0)
-    logmel = Network(TABLES["logmel"], shape, 48).eval().requires_grad_(False)
+    logmel = NETWORKS["logmel"](shape, 48).eval().requires_grad_(False)
     names = tuple(map(str, range(48)))
     subject = Subject(logmel, names, frames, True, (Path(), ""), {})  # type: ignore[arg-type]
 

@@ -32,9 +32,8 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 import peers
 
-from speechscope.networks.classifiers import TABLES
-from speechscope.networks.layers import Network
 from speechscope.networks.subject import subject_of
+from speechscope.registry import NETWORKS
 from speechscope.relevance.explain import derivative, explained
 from speechscope.relevance.gradient import integrated_gradients, sensitivity
 from speechscope.relevance.guided import guided_backpropagation
@@ -103,7 +102,7 @@ def contenders(name: str, batch: int, dtype: torch.dtype) -> dict[str, Run]:
     from zennit.rules import AlphaBeta, Epsilon, Pass
 
     torch.manual_seed(0)
-    network = Network(TABLES[name], SHAPES[name], 48).to(dtype).eval().requires_grad_(False)
+    network = NETWORKS[name](SHAPES[name], 48).to(dtype).eval().requires_grad_(False)
     plain = peers.plain(network)
     of = explained(network, torch.empty(0))
     x, target = torch.randn(batch, *SHAPES[name], dtype=dtype), torch.arange(batch) % 48

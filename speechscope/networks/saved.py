@@ -13,10 +13,10 @@ from torch import Tensor
 from speechscope.corpus.letters import LETTERS
 from speechscope.errors import ArtifactError, SpeechscopeError, UsageProblem
 from speechscope.networks.autoencoders import Autoencoder, Scheme
-from speechscope.networks.classifiers import TABLES, XAVIER
 from speechscope.networks.decoders import Decoder
-from speechscope.networks.layers import Network, output_shapes
+from speechscope.networks.layers import Network
 from speechscope.networks.wav2letter import Wav2Letter
+from speechscope.registry import NETWORKS
 from speechscope.store.checkpoint import Checkpoint
 
 
@@ -29,7 +29,7 @@ class Model:
     network
         With the best weights, in evaluation mode.
     name
-        Its row in `TABLES`, or ``wav2letter``.
+        Under which it is registered.
     classes, classes_folded
         Names of the units of the last layer, and of the folded classes; for the letter network,
         the letters (twice).
@@ -59,26 +59,27 @@ def build(name: str, input_shape: Sequence[int], classes: int) -> Network:
     UsageProblem
         There is no network of that name, or the input is too small for it.
     """
-    if name not in TABLES:
-        raise UsageProblem(f"--network {name}: choose from {', '.join(TABLES)}")
+    if name not in NETWORKS:
+        raise UsageProblem(f"--network {name}: choose from {', '.join(NETWORKS.names())}")
     shape = tuple(input_shape)
     try:
-        return Network(TABLES[name], shape, classes, xavier=name in XAVIER)
+        network: Network = NETWORKS[name](shape, classes)
     except SpeechscopeError as error:
         items = " × ".join(map(str, shape))
-        fitting = ", ".join(other for other in TABLES if _fits(other, shape, classes)) or "none"
+        fitting = [other for other in NETWORKS.names() if _fits(other, shape, classes)]
         raise UsageProblem(
             f"--network {name} does not take inputs of {items} (channels × frequency × time); "
-            f"of the networks these do: {fitting}"
+            f"of the networks these do: {', '.join(fitting) or 'none'}"
         ) from error
+    return network
 
 
 def _fits(name: str, shape: tuple[int, ...], classes: int) -> bool:
     try:
-        output_shapes(TABLES[name], shape, classes)
+        with torch.device("meta"):
+            return not isinstance(NETWORKS[name](shape, classes), Wav2Letter)
     except SpeechscopeError:
         return False
-    return True
 
 
 def model_values(

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from speechscope.corpus.letters import OUTPUTS
-from speechscope.networks.layers import BatchNorm, Conv, Network, ReLU, Table
+from speechscope.networks.layers import BatchNorm, Conv, Network, ReLU, Shape, Table
+from speechscope.registry import NETWORKS
 
 Padding: TypeAlias = Literal["same-time", "valid"]
 
@@ -108,6 +109,15 @@ class Wav2Letter(Network):
                 frames = _frames_after(row, frames)
                 mask = _mask(frames, x)
         return x.squeeze(2)
+
+
+@NETWORKS.register("wav2letter")
+def letter_network(
+    input_shape: Shape = (1, 128, FRAMES), classes: int = OUTPUTS, width: float = 1.0
+) -> Wav2Letter:
+    """Return the letter network, whose classes are always the letters."""
+    channels, bins, _ = input_shape
+    return Wav2Letter(bins, width, channels=channels)
 
 
 def masked_batch_norm(norm: nn.BatchNorm2d, x: Tensor, mask: Tensor) -> Tensor:

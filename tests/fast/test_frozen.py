@@ -3,13 +3,13 @@ import torch
 from torch import Tensor
 
 from speechscope.fast.frozen import make_block, plan
-from speechscope.networks.classifiers import TABLES
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Shape, Table
+from speechscope.registry import NETWORKS
 from speechscope.work.accelerators import Unsupported
 
 CASES: list[tuple[Table, Shape]] = [
-    (TABLES["freq-overlap"], (1, 201, 16)),
-    (TABLES["freq-overlap-padded"], (1, 201, 16)),
+    (NETWORKS["freq-overlap"]().table, (1, 201, 16)),
+    (NETWORKS["freq-overlap-padded"]().table, (1, 201, 16)),
     # Pooling before the ReLU, more channels, a leftover frame, four bins in a region.
     (
         (

@@ -11,8 +11,8 @@ from speechscope.fast.changed_rows import ChangedRows
 from speechscope.fast.row_loops import Pooling
 from speechscope.inversion.anneal import SWEEP, Chains, Neighbours, anneal, temperatures
 from speechscope.inversion.problem import Problem
-from speechscope.networks.classifiers import TABLES
 from speechscope.networks.layers import Conv, Layered, Linear, MaxPool, Network, ReLU, Table
+from speechscope.registry import NETWORKS
 from speechscope.stages.invert import Invert
 from speechscope.work.accelerators import PLAIN, Unsupported
 
@@ -75,8 +75,8 @@ def energy(made: Layered, layer: int, target: Tensor, x: Tensor) -> Tensor:
         (TABLE, (2, 24, 6), (1, 6, 9)),
         ((*TABLE, ReLU(), Linear(3)), (1, 24, 6), (10, 11)),
         (WIDE, (1, 24, 6), range(1, 8)),
-        (TABLES["freq-overlap"], (1, 201, 16), (1, 3, 6, 9, 12)),
-        (TABLES["freq-overlap-padded"], (1, 201, 16), (1, 3, 6, 9, 12)),
+        (NETWORKS["freq-overlap"]().table, (1, 201, 16), (1, 3, 6, 9, 12)),
+        (NETWORKS["freq-overlap-padded"]().table, (1, 201, 16), (1, 3, 6, 9, 12)),
     ],
 )
 def test_changed_rows_give_the_energy_of_a_whole_forward_pass(

@@ -4,8 +4,8 @@ from torch import Tensor
 
 from speechscope.fast.inversion import FrozenObjective
 from speechscope.inversion.problem import Objective, Problem
-from speechscope.networks.classifiers import TABLES
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Table
+from speechscope.registry import NETWORKS
 
 SMALL: Table = (Conv(3, (4, 5), "same"), ReLU(), MaxPool((5, 2), (2, 2)), Linear(6), ReLU())
 
@@ -51,7 +51,7 @@ def test_value_and_derivative_equal_the_formula_and_finite_differences(
 @pytest.mark.parametrize("name", ["freq-overlap", "freq-overlap-padded"])
 @pytest.mark.parametrize("layer", [1, 2, 3, 6, 9, 12, 16])
 def test_the_papers_networks_equal_autograd(name: str, layer: int) -> None:
-    made = network(TABLES[name], (1, 201, 16))
+    made = network(NETWORKS[name]().table, (1, 201, 16))
     original, x = torch.randn(2, 2, 1, 201, 16, dtype=torch.float64)
     target = made.activation(original, layer).detach()
     energy, gradient = Problem(made, layer, target, [], 0.1).objective().evaluate(x)

@@ -3,8 +3,8 @@ import oracles
 import pytest
 import torch
 
-from speechscope.networks.classifiers import TABLES
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU
+from speechscope.registry import NETWORKS
 
 PHONES = (1, 201, 16)
 FILTER_BANKS = (3, 40, 11)
@@ -63,12 +63,16 @@ DEPTHS = {
 }  # fmt: skip
 
 
+def test_every_registered_network_is_tested_here_or_of_letters() -> None:
+    assert {*SIZES, "wav2letter"} == set(NETWORKS.names())
+
+
 def made(name: str) -> Network:
     shape, sizes = SIZES[name]
-    return Network(TABLES[name], shape, classes=sizes[-1][0])
+    return NETWORKS[name](shape, classes=sizes[-1][0])
 
 
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("name", SIZES)
 def test_every_network_has_the_sizes_and_the_depth_its_paper_prints(name: str) -> None:
     network = made(name)
     shape, sizes = SIZES[name]
@@ -80,7 +84,7 @@ def test_every_network_has_the_sizes_and_the_depth_its_paper_prints(name: str) -
     assert [tuple(found[n].shape[1:]) for n in sorted(found)] == list(network.shapes)
 
 
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("name", SIZES)
 def test_every_layer_equals_the_slow_formulas(name: str) -> None:
     torch.manual_seed(0)
     network = made(name).double().eval()

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from speechscope.errors import SpeechscopeError
 from speechscope.networks.autoencoders import encode
-from speechscope.networks.classifiers import TABLES
 from speechscope.networks.decoders import ConvolutionStage, Decoder, Unpool, Weights
 from speechscope.networks.layers import (
     Conv,
@@ -20,13 +19,14 @@ from speechscope.networks.layers import (
     Table,
     transpose_kernel,
 )
+from speechscope.registry import NETWORKS
 
 TARGETS = {1: [0], 3: [0], 6: [3, 0], 9: [6, 3, 0], 12: [11, 9, 6, 3, 0], 13: [11, 9, 6, 3, 0]}
 
 
 @pytest.mark.parametrize("name", ["freq-overlap", "freq-overlap-padded"])
 def test_decoders_give_back_the_input_shape_stage_by_stage(name: str) -> None:
-    network = Network(TABLES[name])
+    network = NETWORKS[name]()
     x = torch.randn(2, 1, 201, 16)
     for layer, targets in TARGETS.items():
         decoder = Decoder(network, layer)
@@ -110,7 +110,7 @@ def test_a_switch_decoder_asks_for_its_switches() -> None:
 
 def test_without_relus_nothing_is_rectified() -> None:
     torch.manual_seed(0)
-    network = Network(TABLES["freq-overlap-padded"])
+    network = NETWORKS["freq-overlap-padded"]()
     code = network.activation(torch.randn(2, 1, 201, 16), 9).detach()
     decoder = Decoder(network, 9, "random", relu=False)
     assert bool((decoder.stage(0)(code) < 0).any())
@@ -142,7 +142,7 @@ def test_tied_weights_take_the_derivatives_of_both_uses(unpool: Unpool) -> None:
 
 
 def test_the_first_weights_are_the_encoders_transposed() -> None:
-    network = Network(TABLES["freq-overlap-padded"])
+    network = NETWORKS["freq-overlap-padded"]()
     decoder = Decoder(network, 12)
     state = network.state_dict()
     torch.testing.assert_close(decoder.stage(0).kernel.detach(), state["fc2.weight"].t())

@@ -13,11 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from speechscope.networks.classifiers import TABLES
 from speechscope.networks.layers import Conv, Linear, Network, convolution
 from speechscope.networks.wav2letter import Wav2Letter
+from speechscope.registry import NETWORKS
 
-SHAPES = {"logmel": (3, 40, 11), "raw-phone": (1, 1, 4000), "raw-speaker": (1, 1, 4000)}
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 0.01}
 """Largest error of an array, as a share of its norm: rounding, with a margin of three."""
 
@@ -28,9 +27,7 @@ Case = tuple[tuple[int, ...], Conv | Linear]
 
 def cases() -> Iterator[tuple[str, Case]]:
     """Yield every size of convolution and fully connected layer of the networks, by a name."""
-    networks = {
-        name: Network(table, SHAPES.get(name, (1, 201, 16))) for name, table in TABLES.items()
-    }
+    networks: dict[str, Network] = {name: NETWORKS[name]() for name in NETWORKS.names()}
     networks["wav2letter"] = Wav2Letter(width=0.25)  # 64 and 512 maps
     seen: set[Case] = set()
     for label, network in networks.items():

@@ -3,8 +3,8 @@ import torch
 from torch import nn
 
 from speechscope.errors import SpeechscopeError, UsageProblem
-from speechscope.networks.classifiers import TABLES
 from speechscope.networks.layers import BatchNorm, Conv, Linear, MaxPool, Network, ReLU, Table
+from speechscope.registry import NETWORKS
 
 # Churchman 2015, fig. 6.
 FREQ_OVERLAP_SHAPES = [
@@ -25,14 +25,14 @@ PADDED_SHAPES = [
 def test_the_networks_have_the_sizes_of_the_papers(
     name: str, shapes: list[tuple[int, ...]]
 ) -> None:
-    network = Network(TABLES[name])
+    network = NETWORKS[name]()
     assert list(network.shapes) == shapes
     found = network.activations(torch.randn(2, 1, 201, 16), range(1, 17))
     assert [tuple(found[n].shape[1:]) for n in range(1, 17)] == shapes
 
 
 def test_layers_are_counted_with_relu_and_pooling() -> None:
-    network = Network(TABLES["freq-overlap"])
+    network = NETWORKS["freq-overlap"]()
     assert network.names == (
         "conv1", "relu1", "pool1", "conv2", "relu2", "pool2", "conv3", "relu3", "pool3",
         "fc1", "relu4", "fc2", "relu5", "fc3", "relu6", "fc4",
@@ -76,8 +76,8 @@ def plain(table: Table, network: Network) -> nn.Sequential:
 
 
 CASES: list[tuple[Table, tuple[int, int, int]]] = [
-    (TABLES["freq-overlap"], (1, 201, 16)),
-    (TABLES["freq-overlap-padded"], (1, 201, 16)),
+    (NETWORKS["freq-overlap"]().table, (1, 201, 16)),
+    (NETWORKS["freq-overlap-padded"]().table, (1, 201, 16)),
     # More than one input channel, odd and even kernels, a kernel narrower than the input.
     (
         (Conv(5, (4, 7)), ReLU(), MaxPool((5, 1), (2, 1)), Conv(3, (3, 1)), Linear(None)),
@@ -133,7 +133,7 @@ def test_every_layer_and_gradient_equals_plain_modules(
 
 
 def test_a_part_of_the_network_runs_from_a_layer_on() -> None:
-    network = Network(TABLES["freq-overlap"]).double()
+    network = NETWORKS["freq-overlap"]().double()
     x = torch.randn(2, 1, 201, 16, dtype=torch.float64)
     pooled = network.activation(x, "pool2")
     torch.testing.assert_close(
@@ -181,7 +181,7 @@ def test_a_table_that_does_not_fit_is_refused() -> None:
 
 
 def test_the_first_weights_depend_on_the_generator_alone() -> None:
-    network = Network(TABLES["freq-overlap"])
+    network = NETWORKS["freq-overlap"]()
     network.reset_parameters(torch.Generator().manual_seed(3))
     first = network.parameters_of("fc2")[0].clone()
     network.reset_parameters(torch.Generator().manual_seed(3))

@@ -5,8 +5,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from speechscope.networks.classifiers import TABLES
-from speechscope.networks.layers import Network
+from speechscope.registry import NETWORKS
 
 
 @pytest.fixture
@@ -22,7 +21,7 @@ def test_a_pass_frees_its_arrays_without_the_garbage_collector(
     name: str, no_collector: None
 ) -> None:
     # Hundreds of megabytes a step wait for a collector that counts objects, not bytes.
-    network = Network(TABLES[name])
+    network = NETWORKS[name]()
     x = torch.randn(2, 1, 201, 16, requires_grad=True)
     kept = weakref.ref(x)
     network(x).sum().backward()

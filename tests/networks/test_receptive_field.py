@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from speechscope.errors import SpeechscopeError
-from speechscope.networks.classifiers import TABLES
 from speechscope.networks.layers import Conv, MaxPool, Network, ReLU, Table, receptive_field
 from speechscope.networks.wav2letter import wav2letter
+from speechscope.registry import NETWORKS
 
 TABLE: Table = (
     Conv(2, (3, 6), "same-time", stride=(1, 2)),
@@ -26,11 +26,11 @@ def test_one_output_of_the_letter_network_sees_206_frames() -> None:
 
 def test_a_raw_waveform_output_sees_what_table_1_implies() -> None:
     # Muckenhirn 2019, table 1: 30, then a pool of 3 at steps of 10, a kernel of 7 at steps of 30.
-    assert receptive_field(TABLES["raw-phone"], 1).frames == 30
-    assert receptive_field(TABLES["raw-phone"], 2).frames == 30 + 2 * 10
-    assert receptive_field(TABLES["raw-phone"], 4).frames == 30 + 2 * 10 + 6 * 30
+    assert receptive_field(NETWORKS["raw-phone"]().table, 1).frames == 30
+    assert receptive_field(NETWORKS["raw-phone"]().table, 2).frames == 30 + 2 * 10
+    assert receptive_field(NETWORKS["raw-phone"]().table, 4).frames == 30 + 2 * 10 + 6 * 30
     with pytest.raises(SpeechscopeError, match="layer 10 is fully connected"):
-        receptive_field(TABLES["raw-phone"], 10)
+        receptive_field(NETWORKS["raw-phone"]().table, 10)
 
 
 @pytest.mark.parametrize("layer", [1, 3, 4])

@@ -8,9 +8,8 @@ from explaining import whole
 from torch import Tensor, nn
 
 from speechscope.errors import UsageProblem
-from speechscope.networks.classifiers import TABLES
-from speechscope.networks.layers import Network
 from speechscope.networks.tracing import module_graph, table_graph
+from speechscope.registry import NETWORKS
 from speechscope.relevance.explain import explained, per_class, predicted, relevance_by, score
 from speechscope.relevance.grad_cam import class_activation
 from speechscope.relevance.gradient import (
@@ -44,7 +43,7 @@ def test_integrated_gradients_are_exact_for_polynomials_and_complete() -> None:
     found = integrated_gradients(whole(cubic), x, ZERO, Relevance(steps=2))
     torch.testing.assert_close(found, x**3)
     torch.manual_seed(0)
-    network = Network(TABLES["freq"], (1, 201, 16), 5).eval().requires_grad_(False)
+    network = NETWORKS["freq"]((1, 201, 16), 5).eval().requires_grad_(False)
     x = torch.randn(2, 1, 201, 16)
     total = integrated_gradients(whole(network), x, ZERO, Relevance(steps=200)).flatten(1).sum(1)
     wanted = score(network(x), ZERO) - score(network(torch.zeros_like(x)), ZERO)
@@ -78,7 +77,7 @@ def test_occlusion_is_the_slow_mean_over_windows(size: int, stride: int) -> None
 
 def test_guided_is_the_gradient_where_no_gradient_is_negative() -> None:
     torch.manual_seed(0)
-    network = Network(TABLES["logmel"], (3, 40, 11), 5).eval().requires_grad_(False)
+    network = NETWORKS["logmel"]((3, 40, 11), 5).eval().requires_grad_(False)
     x = torch.randn(2, 3, 40, 11)
     of = whole(table_graph(network))
     assert not torch.allclose(guided_backpropagation(of, x, ZERO), sensitivity(of, x, ZERO))
@@ -106,7 +105,7 @@ def test_grad_cam_by_hand() -> None:
 
 def test_grad_cam_weights_the_last_convolutions_maps() -> None:
     torch.manual_seed(0)
-    network = Network(TABLES["freq-overlap"], (1, 201, 16), 5).eval().requires_grad_(False)
+    network = NETWORKS["freq-overlap"]((1, 201, 16), 5).eval().requires_grad_(False)
     x, target = torch.randn(2, 1, 201, 16), torch.tensor([1, 3])
     graph = table_graph(network)
     found = relevance_by("grad-cam", explained(network, x), x, target, Relevance(), [0, 0])

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from speechscope.errors import UsageProblem
-from speechscope.networks.classifiers import TABLES
 from speechscope.networks.layers import Conv, MaxPool, Network, ReLU
+from speechscope.registry import NETWORKS
 from speechscope.relevance.maximize import (
     Unit,
     maximize,
@@ -100,7 +100,7 @@ def test_a_window_is_what_a_unit_sees(layer: int) -> None:
 
 
 def test_layers_that_see_everything_keep_the_whole_input() -> None:
-    network = Network(TABLES["freq-overlap"], (1, 201, 16), 5).eval()
+    network = NETWORKS["freq-overlap"]((1, 201, 16), 5).eval()
     for layer in (10, 16):
         found = on_its_window(network, layer)
         assert found.seen == (1, 201, 16) and len(found.out) == 1

@@ -8,9 +8,9 @@ from explaining import whole
 from peers import error, plain
 from torch import Tensor, nn
 
-from speechscope.networks.classifiers import TABLES
 from speechscope.networks.layers import BatchNorm, Conv, Linear, MaxPool, Network, ReLU, Table
 from speechscope.networks.tracing import table_graph
+from speechscope.registry import NETWORKS
 from speechscope.relevance.grad_cam import class_activation
 from speechscope.relevance.gradient import gradient_times_input, integrated_gradients, sensitivity
 from speechscope.relevance.guided import guided_backpropagation
@@ -45,7 +45,7 @@ def network(name: str, dtype: torch.dtype) -> tuple[Network, Tensor, Tensor]:
         norm.running_var.uniform_(0.5, 2)
         nn.init.normal_(norm.weight)
     else:
-        made = Network(TABLES[name], SHAPES[name], classes=6)
+        made = Network(NETWORKS[name]().table, SHAPES[name], classes=6)
     for layer in made.names:
         if layer.startswith(("conv", "fc")):
             made.parameters_of(layer)[1].data.normal_(0, 0.1)

@@ -3,11 +3,10 @@ from typing import Any
 import pytest
 
 from speechscope.networks.autoencoders import Autoencoder, Scheme
-from speechscope.networks.classifiers import TABLES
-from speechscope.networks.layers import Network
+from speechscope.registry import NETWORKS
 from speechscope.training.stacking import parameters, phases, together
 
-NETWORK = Network(TABLES["freq-overlap-padded"])
+NETWORK = NETWORKS["freq-overlap-padded"]()
 
 
 def described(autoencoder: Autoencoder, stack: Any) -> list[tuple[Any, ...]]:
