@@ -13,16 +13,20 @@ from speechscope.networks.layers import BatchNorm, Conv, Linear, MaxPool, Networ
 try:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import torchvision  # noqa: F401
+        import torchvision
 except (ImportError, RuntimeError):
-    # Zennit imports two classes of torchvision, whose wheels are made for CUDA releases of PyTorch.
+    # Zennit names three classes of torchvision, whose wheels are made for CUDA releases of PyTorch.
     for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
         del sys.modules[name]
-    stand_in = types.ModuleType("torchvision.models.resnet")
-    stand_in.Bottleneck = stand_in.BasicBlock = type("Absent", (nn.Module,), {})  # type: ignore[attr-defined]
-    for name in ("torchvision", "torchvision.models"):
-        sys.modules[name] = types.ModuleType(name)
-    sys.modules["torchvision.models.resnet"] = stand_in
+    absent = type("Absent", (nn.Module,), {})
+    resnet = types.ModuleType("torchvision.models.resnet")
+    resnet.Bottleneck = resnet.BasicBlock = absent  # type: ignore[attr-defined]
+    torchvision = types.ModuleType("torchvision")
+    torchvision.ops = types.ModuleType("torchvision.ops")  # type: ignore[attr-defined]
+    torchvision.ops.FrozenBatchNorm2d = absent
+    sys.modules["torchvision"] = torchvision
+    sys.modules["torchvision.models"] = types.ModuleType("torchvision.models")
+    sys.modules["torchvision.models.resnet"] = resnet
 
 
 def plain(network: Network, *, fold: bool = False) -> nn.Sequential:
