@@ -138,8 +138,8 @@ def relevance_by(
     total: Tensor = explain(of, x, target, settings, seeds)
     for count in range(1, settings.shifts):
         moved = functional.pad(x, (count, -count))
-        found = explain(of, moved, target, settings, seeds)
-        total = total + functional.pad(found, (-count, count))
+        relevance = explain(of, moved, target, settings, seeds)
+        total = total + functional.pad(relevance, (-count, count))
     return total / settings.shifts
 
 
@@ -180,8 +180,7 @@ def derivative(scores: Callable[[Tensor], Tensor], x: Tensor, target: Tensor) ->
     With a network whose steps flow back by other rules, this is what those rules give.
     """
     with torch.enable_grad():
-        place = x.detach().requires_grad_()
+        x = x.detach().requires_grad_()
         # The copy lets a network change its input in place.
-        chosen = score(scores(place.clone()), target)
-        (found,) = torch.autograd.grad(chosen.sum(), place)
-    return found
+        (gradient,) = torch.autograd.grad(score(scores(x.clone()), target).sum(), x)
+    return gradient

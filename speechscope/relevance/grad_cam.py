@@ -22,10 +22,10 @@ def grad_cam(of: Explained, x: Tensor, target: Tensor, *_: object) -> Tensor:
 def _after_last_convolution(graph: Graph) -> str:
     """Return the layer that takes what the last convolution and its activation give."""
     steps = graph.steps
-    place = max((n for n, step in enumerate(steps, 1) if step.part == "conv"), default=1)
-    while steps[place].kind in ("relu", "activation") or steps[place].part == "norm":
-        place += 1
-    return steps[place].name
+    number = max((n for n, step in enumerate(steps, 1) if step.part == "conv"), default=1)
+    while steps[number].kind in ("relu", "activation") or steps[number].part == "norm":
+        number += 1
+    return steps[number].name
 
 
 def class_activation(graph: Graph, x: Tensor, target: Tensor, layer: str) -> Tensor:

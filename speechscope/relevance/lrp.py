@@ -84,12 +84,12 @@ def _propagate(
     }
     kept: dict[str, Tensor] = {}
     with torch.enable_grad():
-        place = x.detach().requires_grad_()
-        scores = plan.run(place, handlers, kept)
+        x = x.detach().requires_grad_()
+        scores = plan.run(x, handlers, kept)
         start = torch.zeros_like(scores)
         start[torch.arange(len(target), device=target.device), target] = 1
-        wanted = [place, *(kept[name] for name in layers)]
-        return _back(scores, start if krug else start * scores.detach(), wanted)
+        entering = [x, *(kept[name] for name in layers)]
+        return _back(scores, start if krug else start * scores.detach(), entering)
 
 
 def _back(y: Tensor, s: Tensor, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -99,12 +99,7 @@ def maximize(
     device
         Where the network is.
     """
-    bound = (6 / (shape[-2] + shape[-1])) ** 0.5
-    starts = [
-        torch.empty(shape).uniform_(-bound, bound, generator=torch.Generator().manual_seed(seed))
-        for seed in seeds
-    ]
-    x = torch.stack(starts).to(device).requires_grad_()
+    x = _starts(shape, seeds).to(device).requires_grad_()
     mean, square = torch.zeros_like(x), torch.zeros_like(x)
     activation = torch.empty(len(units), settings.steps + 1)
 
@@ -127,6 +122,15 @@ def maximize(
     with torch.no_grad():
         activation[:, -1] = excitation()
     return Maximized(x.detach(), activation)
+
+
+def _starts(shape: Shape, seeds: Sequence[int]) -> Tensor:
+    bound = (6 / (shape[-2] + shape[-1])) ** 0.5
+    starts = [
+        torch.empty(shape).uniform_(-bound, bound, generator=torch.Generator().manual_seed(seed))
+        for seed in seeds
+    ]
+    return torch.stack(starts)
 
 
 def _penalty(x: Tensor, settings: "Maximize") -> Tensor:
@@ -202,11 +206,11 @@ def layer_of_units(
     if isinstance(network, Network):
         last = len(network.names)
         number = last if layer == "last" else network.resolve(layer)
-        found, named = on_its_window(network, number), number == last
+        place, named = on_its_window(network, number), number == last
     else:
         assert example is not None
-        found, named = on_whole_inputs(network, example, str(layer)), layer == "last"
-    return replace(found, classes=classes if named else ())
+        place, named = on_whole_inputs(network, example, str(layer)), layer == "last"
+    return replace(place, classes=classes if named else ())
 
 
 def on_its_window(network: Network, layer: int) -> Layer:
@@ -278,19 +282,19 @@ def parse_units(
         return {name: Unit(number, middle) for number, name in enumerate(names)}
     units = {}
     for text in texts:
-        name, _, place = text.partition("@")
+        name, _, position = text.partition("@")
         number = classes.index(name) if name in classes else int(name) if name.isdigit() else -1
         if not 0 <= number < shape[0]:
             known = ", ".join(classes) or f"0 to {shape[0] - 1}"
             raise UsageProblem(f"--unit {text}: choose from {known}")
-        units[text] = Unit(number, _position(text, place, shape) if place else middle)
+        units[text] = Unit(number, _position(text, position, shape) if position else middle)
     return units
 
 
-def _position(text: str, place: str, shape: Shape) -> tuple[int, int] | None:
-    if place == "mean":
+def _position(text: str, position: str, shape: Shape) -> tuple[int, int] | None:
+    if position == "mean":
         return None
-    parts = [int(part) if part.isdigit() else -1 for part in place.split("x")]
+    parts = [int(part) if part.isdigit() else -1 for part in position.split("x")]
     if (
         len(shape) != 3
         or len(parts) != 2
@@ -320,48 +324,40 @@ def write_maximum(
     Whether there are waveforms.
     """
     corpus, shape, count = subject.corpus, layer.seen, len(units)
-    step = min(UNITS, count)
-    volume = ("channel", "frequency", "time")
-    found = writer.create(
-        "optimum", (count, *shape), np.float32, ("unit", *volume), {"units": "1"}, (step, *shape)
-    )
-    length = settings.steps + 1
-    climbed = writer.create(
-        "activation", (count, length), np.float32, ("unit", "step"), {"units": "1"}, (step, length)
-    )
-    whole = shape == corpus.input_shape
-    waveform, sound = corpus.unit == "window", None
-    if waveform or (whole and corpus.invertible):
-        samples = shape[2] if waveform else int(corpus.config["samples"])
-        rate = {"units": "1", "sampling_frequency": int(corpus.config["rate"])}
-        sound = writer.create(
-            "waveform", (count, samples), np.float32, ("unit", "sample"), rate, (step, samples)
-        )
+    step, length = min(UNITS, count), settings.steps + 1
+
+    def create(name: str, sizes: Shape, axes: tuple[str, ...], **more: int) -> Any:
+        attributes = {"units": "1", **more}
+        dims = ("unit", *axes)
+        return writer.create(name, (count, *sizes), np.float32, dims, attributes, (step, *sizes))
+
+    optimum = create("optimum", shape, ("channel", "frequency", "time"))
+    activation = create("activation", (length,), ("step",))
+    of_windows, waveform = corpus.unit == "window", None
+    if of_windows or (shape == corpus.input_shape and corpus.invertible):
+        samples = shape[2] if of_windows else int(corpus.config["samples"])
+        rate = int(corpus.config["rate"])
+        waveform = create("waveform", (samples,), ("sample",), sampling_frequency=rate)
     numbers = np.arange(count, dtype=np.int32)
     writer.put("unit", numbers, ("unit",), flag_attributes(list(units)))
     maps = np.array([unit.number for unit in units.values()], dtype=np.int32)
     writer.put("map", maps, ("unit",), {"units": "1"})
 
-    wanted = list(units.values())
+    climbing = list(units.values())
     for start in range(0, count, step):
         block = slice(start, min(count, start + step))
+        seeds = [mixed(settings.seed, number) for number in range(start, block.stop)]
+        device = subject.device
         done = maximize(
-            layer.run,
-            shape,
-            wanted[block],
-            settings,
-            [mixed(settings.seed, number) for number in range(start, block.stop)],
-            device=subject.device,
-            progress=progress,
+            layer.run, shape, climbing[block], settings, seeds, device=device, progress=progress
         )
         optima = done.x.cpu().numpy()
-        found[block] = optima
-        climbed[block] = done.activation.numpy()
-        if sound is not None and waveform:
-            sound[block] = optima.reshape(len(optima), -1)
-        elif sound is not None:
-            sound[block] = corpus.sound_of(subject.whole(done.x))
-    return sound is not None
+        optimum[block], activation[block] = optima, done.activation.numpy()
+        if waveform is not None and of_windows:
+            waveform[block] = optima.reshape(len(optima), -1)
+        elif waveform is not None:
+            waveform[block] = corpus.sound_of(subject.whole(done.x))
+    return waveform is not None
 
 
 def write_optima(path: Path, folder: Path, *, force: bool) -> int:

@@ -9,7 +9,7 @@ the rules of a network's parts. `speechscope.relevance.lrp` runs them.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeAlias
 
 import torch
 from torch import Tensor
@@ -17,6 +17,13 @@ from torch import Tensor
 from speechscope.errors import UsageProblem
 from speechscope.networks.graph import Part
 from speechscope.registry import RULES
+
+if TYPE_CHECKING:
+    from speechscope.stages.navai import Navai
+    from speechscope.stages.relevance import Relevance
+
+Settings: TypeAlias = "Relevance | Navai"
+"""Have the name of a rule, and the ε, γ and α that rules are made of."""
 
 KRUG_EPSILON = 1e-21
 """Added to |z_j| (Krug 2018, sec. 3.4)."""
@@ -145,26 +152,6 @@ class Krug:
     def factors(self, sums: Sums, relevance: Tensor) -> tuple[Tensor, Tensor | None]:
         """See `Rule`."""
         return relevance * sums.output.sign() / (sums.z.abs() + self.epsilon), None
-
-
-class Settings(Protocol):
-    """What rules are made of: the settings of ``relevance`` and of ``navai``."""
-
-    @property
-    def rule(self) -> str:
-        """The name."""
-
-    @property
-    def epsilon(self) -> float:
-        """The stabilizer."""
-
-    @property
-    def gamma(self) -> float:
-        """Of the γ rule."""
-
-    @property
-    def alpha(self) -> float:
-        """Of the αβ rule."""
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
-"""Explaining the items of a corpus and writing `relevance.zarr`."""
+"""Explaining the items of a corpus, writing `relevance.zarr`, and its sounds."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from math import prod
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
 from speechscope.networks.layers import Network
 from speechscope.networks.letter_windows import LetterWindows
@@ -27,6 +29,8 @@ from speechscope.relevance.explain import (
 from speechscope.relevance.lrp import layers_with_weights, lrp_with_sums
 from speechscope.relevance.occlusion import area
 from speechscope.relevance.waveforms import FirstLayer, Frames, first_layer, spectra
+from speechscope.store.artifact import Artifact
+from speechscope.store.wav import write_folder
 from speechscope.store.writer import CHUNK_BYTES, ArtifactWriter, flag_attributes
 from speechscope.work.local import OVERLAPPED, Executor, Overlapping, block_size
 from speechscope.work.tasks import Results, Task, Values, carry_out, mixed, tasks_of
@@ -203,8 +207,8 @@ class Explainer:
             relevance = relevance_by(method, of, x, target, self.settings, seeds)
         yield Values("relevance", (number,), relevance.reshape(len(x), *self.inside).cpu().numpy())
         if self.frames is not None:
-            found = spectra(method, relevance.flatten(1), x.flatten(1), self.frames)
-            yield Values("spectral_relevance", (number,), found.cpu().numpy())
+            spectrum = spectra(method, relevance.flatten(1), x.flatten(1), self.frames)
+            yield Values("spectral_relevance", (number,), spectrum.cpu().numpy())
 
 
 def write_relevance(
@@ -298,3 +302,52 @@ def _name(writer: ArtifactWriter, axis: str, names: Sequence[str]) -> None:
     """Write an axis whose places have names."""
     numbers = np.arange(len(names), dtype=np.int16)
     writer.put(axis, numbers, (axis,), flag_attributes(names))
+
+
+def relevance_sounds(
+    corpus: Corpus, inputs: NDArray[np.float32], relevance: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Return one waveform an item, (N, samples).
+
+    Of a waveform, the relevance signal itself (Muckenhirn 2019, sec. 4.3, listens to it); of a
+    spectrogram, the input with every value weighted by the magnitude of its relevance, so that what
+    counts is heard.
+
+    Parameters
+    ----------
+    inputs, relevance : (N, channel, frequency, time), inputs not centred, or (N, sample).
+    """
+    if corpus.unit == "window":
+        return relevance
+    weight = np.abs(relevance)
+    weight /= np.maximum(weight.max(axis=(1, 2, 3), keepdims=True), np.finfo(np.float32).tiny)
+    return corpus.sound_of(inputs * weight)
+
+
+def write_sounds(path: Path, folder: Path, corpus: Corpus, *, force: bool) -> int:
+    """Write the sounds of `relevance.zarr` and return their number.
+
+    Files are named ``ITEM_LABEL_original.wav`` and ``ITEM_LABEL_METHOD.wav``.
+
+    Raises
+    ------
+    UsageProblem
+        The folder exists and may not be replaced.
+    """
+    artifact = Artifact(path, "relevance")
+    methods, names = artifact.flags("method"), artifact.flags("label")
+
+    def sounds() -> Iterator[tuple[str, NDArray[np.float32]]]:
+        for item, label in enumerate(artifact.read("label")):
+            row = slice(item, item + 1)
+            inputs = artifact.read("input", row)
+            heard = inputs if corpus.unit == "window" else corpus.sound_of(inputs)
+            yield f"{item:04d}_{names[label]}_original", heard[0]
+            for number, method in enumerate(methods):
+                relevance = artifact.read("relevance", (number, row))
+                yield (
+                    f"{item:04d}_{names[label]}_{method}",
+                    relevance_sounds(corpus, inputs, relevance)[0],
+                )
+
+    return write_folder(sounds(), folder, int(corpus.config["rate"]), path.name, force=force)

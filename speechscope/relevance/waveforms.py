@@ -166,8 +166,8 @@ class FirstLayer:
         parts = []
         for waveforms in torch.split(x.flatten(1), STRETCHES):
             stretches = waveforms.unfold(1, taps, self.stride)
-            found = dictionary_response(self.kernels, stretches.flatten(0, 1), self.points)
-            parts.append(found.view(*stretches.shape[:2], -1).mean(1))
+            response = dictionary_response(self.kernels, stretches.flatten(0, 1), self.points)
+            parts.append(response.view(*stretches.shape[:2], -1).mean(1))
         return torch.cat(parts)
 
 

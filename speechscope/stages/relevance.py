@@ -117,8 +117,7 @@ def run(settings: Relevance, console: Console) -> Written:
     """Write ``relevance.zarr``."""
     from speechscope.corpus import store
     from speechscope.networks.subject import subject_of
-    from speechscope.relevance.sound import write_sounds
-    from speechscope.relevance.store import Explainer, write_relevance
+    from speechscope.relevance.store import Explainer, write_relevance, write_sounds
     from speechscope.store.lineage import entry
     from speechscope.store.record import new_record
     from speechscope.store.writer import create_artifact

@@ -9,7 +9,7 @@ import numpy as np
 
 from speechscope.corpus.store import Corpus
 from speechscope.registry import CHAPTERS
-from speechscope.relevance.sound import relevance_sounds
+from speechscope.relevance.store import relevance_sounds
 from speechscope.report import figures as fig
 from speechscope.report.chapters import corpus_of, shown_items
 from speechscope.report.pictures import DECIBELS, decibels, sounds, style_of, waveform_picture
