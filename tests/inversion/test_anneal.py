@@ -210,6 +210,20 @@ def test_the_fast_chains_decide_as_the_plain_ones(layer: int) -> None:
     assert 5 < better < moved < 300  # chains stay, move up, and find better places
 
 
+def test_what_rounding_adds_up_to_is_computed_afresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(changed_rows, "FRESH", 4)
+    whole = problem(2, 6)
+    x = torch.zeros(2, 1, 24, 6, dtype=torch.float64)
+    chains = changed_rows.Chains(whole.network, 6, whole.target, 0.3, x)
+    before = chains.energy.clone()
+    chains.energy += 1.0
+    never = torch.full((2,), -torch.inf, dtype=torch.float64)
+    for step in range(5):
+        chains.step(x[:, :, :2], 3, never)
+        expected = before + (1.0 if step < 4 else 0.0)
+        torch.testing.assert_close(chains.energy, expected, rtol=1e-12, atol=0)
+
+
 def test_other_networks_have_no_changed_rows() -> None:
     made = network((Conv(4, (3, 3)), MaxPool((3, 3), (3, 1)), Linear(None)), (1, 17, 9))
     x = torch.randn(2, 1, 17, 9, dtype=torch.float64)

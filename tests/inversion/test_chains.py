@@ -188,6 +188,19 @@ def test_averages_are_means_of_runs_that_differ(network: Network, inputs: torch.
     assert 0.01 < float(ratio) < 1
 
 
+def test_runs_of_annealing_differ_in_their_bands(network: Network, inputs: torch.Tensor) -> None:
+    calm = replace(SETTINGS, average=2, proposals=60, reach=0.5, seed=3)
+    found = invert(network, {}, inputs, [3], ["anneal"], calm)
+    runs = []
+    for run in range(2):
+        seeds = [mixed(seed, run) for seed in SEEDS] if run else SEEDS
+        whole = replace(problem(network, inputs, 3), seeds=seeds)
+        chosen = replace(calm, seed=mixed(3, run) if run else 3)
+        runs.append(INVERSION["anneal"](whole, None, chosen).x)
+    expected = sum(runs) / 2
+    torch.testing.assert_close(found.reconstruction[0, 0].double(), expected, rtol=1e-6, atol=1e-6)
+
+
 def test_the_mismatch_is_that_of_the_layer(network: Network, inputs: torch.Tensor) -> None:
     found = invert(network, {}, inputs, [1, 3], ["bp"])
     for at, layer in enumerate((1, 3)):
