@@ -11,6 +11,7 @@ entered for the first time stands in another file (hops), or in a file that was 
 import os
 import sys
 import threading
+from itertools import pairwise
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -23,6 +24,7 @@ COMMAND = ["invert", "--layer", "9", "--method", "decode+bp", "--steps", "20", "
 
 
 def importing(frame: FrameType | None) -> bool:
+    """Say whether a module of the package is being imported."""
     while frame is not None:
         if frame.f_code.co_name == "<module>" and frame.f_code.co_filename.startswith(PACKAGE):
             return True
@@ -58,8 +60,9 @@ def entered(command: list[str]) -> list[CodeType]:
 
 
 def counts(order: list[CodeType]) -> dict[str, int]:
+    """Return how many functions and files there are, and the ways between the files."""
     files = [code.co_filename for code in order]
-    hops = sum(one != other for one, other in zip(files, files[1:], strict=False))
+    hops = sum(one != other for one, other in pairwise(files))
     return {
         "functions": len(order),
         "files": len(set(files)),
@@ -73,5 +76,6 @@ if __name__ == "__main__":
     found = entered([*COMMAND, "-o", "traced.zarr"])
     if "-v" in sys.argv:
         for code in found:
-            print(f"{code.co_filename[len(PACKAGE) + 1 :]}:{code.co_firstlineno} {code.co_qualname}")
+            place = code.co_filename[len(PACKAGE) + 1 :]
+            print(f"{place}:{code.co_firstlineno} {code.co_qualname}")
     print(*(f"{number} {what}" for what, number in counts(found).items()), sep=", ")

@@ -57,12 +57,12 @@ class Inversion:
 
 def longest(settings: "Invert") -> int:
     """Return the steps that any of the sequences takes at most."""
-    every = {name for sequence in settings.sequences() for name in sequence}
-    most = {
-        name: getattr(INVERSION[name], "most_steps", lambda settings: settings.steps)(settings)
-        for name in every
-    }
-    return max(sum(most[name] for name in sequence) for sequence in settings.sequences())
+
+    def most(name: str) -> int:
+        known: Callable[[Invert], int] | None = getattr(INVERSION[name], "most_steps", None)
+        return settings.steps if known is None else known(settings)
+
+    return max(sum(map(most, sequence)) for sequence in settings.sequences())
 
 
 def invert(

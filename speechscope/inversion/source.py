@@ -13,9 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from speechscope.corpus.audio import BadRecording, read_audio
+from speechscope.corpus.audio import read_audio
 from speechscope.corpus.reading import GAIN_SCALE
 from speechscope.corpus.store import Corpus, choose
+from speechscope.corpus.utterances import BadRecording
 from speechscope.errors import SpeechscopeError, UsageProblem
 from speechscope.features.representations import SCOPES, Scaling, delta
 from speechscope.inversion.problem import Restorer
