@@ -73,37 +73,37 @@ def choices(setting: str) -> tuple[str, ...]:
 def test_a_layout_registered_last_is_recognised_and_named(
     workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    LAYOUTS.register("halves")(Halves)
-    assert LAYOUTS.names()[-1] == "halves" and "halves" in choices("layout")
+    LAYOUTS.register("two-halves")(Halves)
+    assert LAYOUTS.names()[-1] == "two-halves" and "two-halves" in choices("layout")
     halves(workdir / "halves")
-    assert layout_of(workdir / "halves").name == "halves"
+    assert layout_of(workdir / "halves").name == "two-halves"
     assert cli(["prepare", "halves", "-q"]) == 0
-    assert cli(["prepare", "halves", "-q", "-f", "--layout", "halves"]) == 0
+    assert cli(["prepare", "halves", "-q", "-f", "--layout", "two-halves"]) == 0
     assert cli(["prepare", "halves", "-q", "-f", "--layout", "thirds"]) == 2
     assert "choose from" in capsys.readouterr().err
     corpus, _ = run(workdir / "halves", workdir / "c.zarr")
-    assert corpus.config["layout"] == "halves"
+    assert corpus.config["layout"] == "two-halves"
     assert [corpus.classes[i] for i in corpus.labels] == ["aa", "s"] * 2
 
 
 def test_a_layout_of_another_package_is_recognised(
     workdir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    entry = EntryPoint("halves", "test_registries:Halves", "speechscope.layouts")
+    entry = EntryPoint("two-halves", "test_registries:Halves", "speechscope.layouts")
     monkeypatch.setattr(EntryPoint, "load", lambda self: Halves)
-    others = {"layouts": {"halves": entry}}
+    others = {"layouts": {"two-halves": entry}}
     monkeypatch.setattr(registry, "_foreign", lambda kind: others.get(kind, {}))
-    assert "halves" in choices("layout")
-    assert layout_of(halves(workdir / "halves")).name == "halves"
+    assert "two-halves" in choices("layout")
+    assert layout_of(halves(workdir / "halves")).name == "two-halves"
 
 
 def test_of_several_layouts_the_one_of_the_lowest_rank_is_taken(tmp_path: Path) -> None:
     root = halves(tmp_path / "both")
     corpora.utterance(root / "TRAIN/DR1/FAB00", "SX1")
-    LAYOUTS.register("halves")(Halves)
+    LAYOUTS.register("two-halves")(Halves)
     assert layout_of(root).name == "timit"
-    LAYOUTS.register("halves")(type("First", (Halves,), {"rank": 0}))
-    assert layout_of(root).name == "halves"
+    LAYOUTS.register("two-halves")(type("First", (Halves,), {"rank": 0}))
+    assert layout_of(root).name == "two-halves"
     LAYOUTS.register("a-timit")(type("Same", (Timit,), {"rank": 0}))
     assert layout_of(root).name == "a-timit"  # of one rank, by name
     (root / "manifest.csv").touch()

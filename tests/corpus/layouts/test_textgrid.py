@@ -196,6 +196,7 @@ def test_words_come_from_a_text_or_the_tier_of_words(tmp_path: Path) -> None:
         (LONG[: LONG.index("item [2]")], "is cut short: it holds 1 of 2 tiers"),
         (SHORT[: SHORT.index('1\n"ɑ̃"')], "is cut short: tier 1 holds 1 of 3 intervals"),
         (tiers("phones")[:-8], "is cut short: tier 1 holds 1 of 2 intervals"),
+        (LONG.replace("size = 2", "size = 1"), "malformed: it goes on after its 1 tiers"),
         (LONG.replace("xmax = 0.5", "xmax = 0.6"), "interval 2 of tier phones overlaps"),
         (LONG.replace("xmax = 0.5", "xmax = 0.5.1"), "is malformed"),
         (LONG.replace("xmin = 0.5", "xmin = -0.5"), "has a negative time"),
