@@ -70,10 +70,10 @@ def preliminary(points: Points, count: int, rng: np.random.Generator) -> Points:
     size = min(len(points), max(round(SHARE * len(points)), AT_LEAST * count))
     for _ in range(STARTS):
         sample = points[np.sort(rng.permutation(len(points))[:size])]
-        found = fastest(kmedians)(sample, _seeds(sample, count, rng))
-        away = np.abs(sample - found.centres[found.labels]).sum(1, dtype=np.float64)
+        clusters = fastest(kmedians)(sample, _seeds(sample, count, rng))
+        away = np.abs(sample - clusters.centres[clusters.labels]).sum(1, dtype=np.float64)
         if away.sum() < lowest:
-            centres, lowest = found.centres, away.sum()
+            centres, lowest = clusters.centres, away.sum()
     return centres
 
 
@@ -139,8 +139,8 @@ def median(points: Points) -> Points:
     columns = np.ascontiguousarray(points.T)
     places = [middle] if len(points) % 2 else [middle - 1, middle]
     columns.partition(places, axis=1)
-    found: Points = columns[:, places].mean(1, dtype=np.float32)
-    return found
+    medians: Points = columns[:, places].mean(1, dtype=np.float32)
+    return medians
 
 
 def refill(labels: Labels, distances: NDArray[np.float32], count: int) -> list[int]:

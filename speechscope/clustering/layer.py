@@ -65,9 +65,9 @@ class LayerWork:
         means of classes (class, …) as the layer's shape is.
         """
         with single_thread():
-            return self._found(activations(self.subject, self.samples, layer).numpy())
+            return self._arrays(activations(self.subject, self.samples, layer).numpy())
 
-    def _found(self, values: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+    def _arrays(self, values: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
         samples, corpus, seed = self.samples, self.subject.corpus, self.settings.seed
         points = values.reshape(len(values), -1)
         # Inner products and principal components in single precision, of which activations are.
@@ -77,12 +77,12 @@ class LayerWork:
             reduced = REDUCTIONS[name](points, components, seed)
             sizes.append(reduced.shape[1])
             cells.append([self._cell(reduced, name) for name in self.settings.algorithm])
-        found = {
+        arrays = {
             name: np.stack([np.stack([cell[name] for cell in row]) for row in cells])
             for name in cells[0][0]
         }
         means = class_means(values, samples.labels, len(corpus.classes))
-        found |= {
+        arrays |= {
             "dimensions": np.array(sizes, dtype=np.int32),
             "projection": projected(points),
             "class_projection": class_projections(means.reshape(len(means), -1), seed),
@@ -93,8 +93,8 @@ class LayerWork:
             speakers = speakers_of(corpus, samples.first)
             features = list(features_of(corpus.classes).values())
             probes = feature_probes(components, samples.labels, speakers, features, seed)
-            found["probe"] = probes.astype(np.float32)
-        return found
+            arrays["probe"] = probes.astype(np.float32)
+        return arrays
 
     def _cell(self, points: Points, algorithm: str) -> dict[str, NDArray[Any]]:
         """Cluster by one algorithm and measure what comes out."""

@@ -197,8 +197,8 @@ def inner_products(points: NDArray[np.floating[Any]]) -> Products:
     """Return the inner products of points, their mean taken off, (n, n)."""
     centred = np.asarray(points, dtype=np.float64)
     centred = centred - centred.mean(0)
-    found: Products = centred @ centred.T
-    return found
+    products: Products = centred @ centred.T
+    return products
 
 
 def independence(first: Products, second: Products) -> float:
@@ -217,8 +217,8 @@ def independence(first: Products, second: Products) -> float:
     np.fill_diagonal(k, 0)
     np.fill_diagonal(l, 0)
     rows, columns = k.sum(1), l.sum(1)
-    found = np.vdot(k, l) + rows.sum() * columns.sum() / ((n - 1) * (n - 2))
-    return float(found - 2 * (rows @ columns) / (n - 2)) / (n * (n - 3))
+    estimate = np.vdot(k, l) + rows.sum() * columns.sum() / ((n - 1) * (n - 2))
+    return float(estimate - 2 * (rows @ columns) / (n - 2)) / (n * (n - 3))
 
 
 def alignment(first: Products, second: Products) -> float:

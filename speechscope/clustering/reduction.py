@@ -61,19 +61,19 @@ def principal_components(
             values, vectors = eigsh(matrix, k=wanted, which="LA", v0=np.cos(np.arange(rank)))
         order = np.argsort(-values, kind="stable")
         values, vectors = np.maximum(values[order], 0), vectors[:, order]
-        held = values.cumsum() / total
-        if len(values) == rank or (held[-1] >= share and len(values) >= at_least):
+        explained = values.cumsum() / total
+        if len(values) == rank or (explained[-1] >= share and len(values) >= at_least):
             break
         wanted *= 2
     # Rounding may leave all of them a hair below 1.
-    enough = int(np.searchsorted(held, min(share, held[-1]) * (1 - 1e-12))) + 1
+    enough = int(np.searchsorted(explained, min(share, explained[-1]) * (1 - 1e-12))) + 1
     kept = min(max(enough, at_least), rank)
     vectors = vectors[:, :kept]
     scores = vectors * np.sqrt(values[:kept]) if wide else centred.astype(np.float64) @ vectors
     largest = np.abs(scores).argmax(0)
     scores *= np.where(scores[largest, np.arange(kept)] < 0, -1, 1)
-    found: Points = scores.astype(np.float32)
-    return found
+    components: Points = scores.astype(np.float32)
+    return components
 
 
 def tsne(
@@ -109,8 +109,8 @@ def tsne(
         n_jobs=1,
         method="exact" if len(scores) <= 50 else "barnes_hut",
     )
-    found: NDArray[np.float32] = method.fit_transform(scores)
-    return found
+    embedded: NDArray[np.float32] = method.fit_transform(scores)
+    return embedded
 
 
 # What is clustered, of points (n, d), their principal components and a seed.
@@ -131,8 +131,8 @@ def class_means(
 
 def projected(points: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
     """Return the first three principal components of points, (n, 3); 0 where there are fewer."""
-    found = principal_components(points, 0.0, SPACE)[:, :SPACE]
-    return np.pad(found, ((0, 0), (0, SPACE - found.shape[1])))
+    components = principal_components(points, 0.0, SPACE)[:, :SPACE]
+    return np.pad(components, ((0, 0), (0, SPACE - components.shape[1])))
 
 
 def class_projections(means: NDArray[np.float32], seed: int) -> NDArray[np.float32]:

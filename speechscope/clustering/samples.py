@@ -84,8 +84,8 @@ def phones(corpus: Corpus, split: str, frame: str) -> Samples:
     starts = corpus.artifact.read("start").astype(np.int64)[items]
     utterances = corpus.artifact.read("utterance")[items]
     step = np.diff(starts)
-    usual = int(np.median(step[step > 0])) if (step > 0).any() else 1
-    breaks = (np.diff(labels[items]) != 0) | (np.diff(utterances) != 0) | (step > usual)
+    hop = int(np.median(step[step > 0])) if (step > 0).any() else 1
+    breaks = (np.diff(labels[items]) != 0) | (np.diff(utterances) != 0) | (step > hop)
     edges = np.concatenate([[0], np.flatnonzero(breaks) + 1, [len(items)]])
     lengths = np.diff(edges)
     if frame == "mean":

@@ -76,9 +76,9 @@ def affinity(squared: Array, sigma: float) -> Array:
     points are the same, they are all equally near: 1.
     """
     scale = (sigma / 2) ** 2
-    found = np.exp(squared * (-1 / scale)) if scale > 0 else np.ones_like(squared)
-    np.fill_diagonal(found, 0)
-    return found
+    weights = np.exp(squared * (-1 / scale)) if scale > 0 else np.ones_like(squared)
+    np.fill_diagonal(weights, 0)
+    return weights
 
 
 def embedding(weights: Array, count: int) -> Array:
@@ -128,8 +128,8 @@ def spectral_labels(vectors: Array, count: int, seed: int) -> NDArray[np.int64]:
     rows = vectors[:, :count]
     length = np.linalg.norm(rows, axis=1, keepdims=True)
     rows = rows / np.where(length > 0, length, 1)
-    found = KMeans(count, n_init=10, random_state=seed).fit(rows).labels_
-    return np.asarray(found, dtype=np.int64)
+    labels = KMeans(count, n_init=10, random_state=seed).fit(rows).labels_
+    return np.asarray(labels, dtype=np.int64)
 
 
 def block_ratio(squared_weights: Array, labels: NDArray[np.integer[Any]]) -> float:

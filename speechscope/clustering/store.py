@@ -57,19 +57,19 @@ def write_clusters(
         Another network and its layers, for comparison.
     """
     _put_items(writer, work, layers)
-    found: list[dict[str, NDArray[Any]]] = []
+    layer_arrays: list[dict[str, NDArray[Any]]] = []
     with executor.ordered_map(work, layers, writer.folder) as results:
         for arrays in results:
-            found.append(arrays)
+            layer_arrays.append(arrays)
             if progress is not None:
-                progress(len(found), len(layers))
+                progress(len(layer_arrays), len(layers))
     for name, dims in DIMS.items():
-        if name in found[0]:
-            values = np.stack([arrays[name] for arrays in found])
+        if name in layer_arrays[0]:
+            values = np.stack([arrays[name] for arrays in layer_arrays])
             writer.put(name, values, dims, {"units": "1"})
-    _put_maps(writer, [arrays["activation_map"] for arrays in found])
+    _put_maps(writer, [arrays["activation_map"] for arrays in layer_arrays])
     with single_thread():
-        _put_similarity(writer, [arrays["products"] for arrays in found], work, other)
+        _put_similarity(writer, [arrays["products"] for arrays in layer_arrays], work, other)
 
 
 def _put_items(writer: ArtifactWriter, work: LayerWork, layers: Sequence[str]) -> None:

@@ -33,9 +33,9 @@ class Alignment:
 
 # In the order of Krug 2018, fig. 3.
 ALIGNMENTS.register("none")(Alignment())
-ALIGNMENTS.register("min-sensitivity")(Alignment("gradient", lambda found: -found.amin((1, 2))))
-ALIGNMENTS.register("max-sensitivity")(Alignment("gradient", lambda found: found.amax((1, 2))))
-ALIGNMENTS.register("max-lrp")(Alignment("lrp", lambda found: found.amax((1, 2))))
+ALIGNMENTS.register("min-sensitivity")(Alignment("gradient", lambda slope: -slope.amin((1, 2))))
+ALIGNMENTS.register("max-sensitivity")(Alignment("gradient", lambda slope: slope.amax((1, 2))))
+ALIGNMENTS.register("max-lrp")(Alignment("lrp", lambda relevance: relevance.amax((1, 2))))
 
 
 def needed(names: Sequence[str]) -> dict[str, str]:
@@ -100,14 +100,14 @@ def shifts(names: Sequence[str], relevance: Mapping[str, Tensor], x: Tensor) -> 
     away = torch.arange(frames, device=x.device) - frames // 2
     # 0 in the middle, then −1, +1, −2, +2, …
     rank = 2 * away.abs() - (away < 0).long()
-    found = torch.zeros(len(names), len(x), dtype=torch.int64, device=x.device)
-    for row, name in zip(found, names, strict=True):
+    chosen = torch.zeros(len(names), len(x), dtype=torch.int64, device=x.device)
+    for row, name in zip(chosen, names, strict=True):
         alignment: Alignment = ALIGNMENTS[name]
         if alignment.evidence is not None:
             evidence = alignment.evidence(relevance[alignment.relevance])
             highest = evidence == evidence.amax(1, keepdim=True)
             row[:] = torch.where(highest, rank, 2 * frames).argmin(1) - frames // 2
-    return found
+    return chosen
 
 
 def crop(shift: int, frames: int) -> tuple[slice, slice]:

@@ -168,10 +168,10 @@ class Means:
             aligned as another one is.
         """
         alignments, *shape = self.normalizer.shape
-        found = np.full((alignments, len(self.count), *shape), np.nan)
+        means = np.full((alignments, len(self.count), *shape), np.nan)
         for k, sums in self._sums.items():
-            np.divide(sums[kind], self.count[k], out=found[:, k])
-        return found
+            np.divide(sums[kind], self.count[k], out=means[:, k])
+        return means
 
     def pattern(self, kind: int = PLAIN) -> NDArray[np.float64]:
         """Return what distinguishes a class, mean − normalizer (Krug 2018, sec. 3.5).

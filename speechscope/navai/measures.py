@@ -138,11 +138,11 @@ def width(pattern: Array, step: float) -> float:
 
     Counted in whole frames, without a break around that frame.
     """
-    found = energy(pattern)
-    loudest = int(found.argmax())
-    below = np.flatnonzero(found < found[loudest] / 2)
+    energies = energy(pattern)
+    loudest = int(energies.argmax())
+    below = np.flatnonzero(energies < energies[loudest] / 2)
     first = below[below < loudest].max(initial=-1)
-    last = below[below > loudest].min(initial=len(found))
+    last = below[below > loudest].min(initial=len(energies))
     return round(float(last - first - 1) * step * 1e3, 6)
 
 

@@ -63,8 +63,8 @@ class Profiling(Summing):
         for batch in batches:
             place = self.places[batch.target].cpu()
             count += place.bincount(minlength=len(count))
-            found = activations(network, batch.inputs, batch.target, numbers, adjust)
-            for number, values in found:
+            outputs = activations(network, batch.inputs, batch.target, numbers, adjust)
+            for number, values in outputs:
                 name = network.names[number - 1]
                 for label in sorted(set(place.tolist())):
                     mine = values[(place == label).to(values.device)]
@@ -101,13 +101,13 @@ def activations(
     last = len(network.names)
     with torch.set_grad_enabled(adjust):
         place = x.detach().requires_grad_(adjust)
-        found = network.activations(place, {*numbers, last})
+        outputs = network.activations(place, {*numbers, last})
         if not adjust:
-            return [(number, found[number]) for number in numbers]
-        scores = per_class(found[last])
+            return [(number, outputs[number]) for number in numbers]
+        scores = per_class(outputs[last])
         chosen = scores.gather(1, target[:, None]).sum()
-        grads = torch.autograd.grad(chosen, [found[number] for number in numbers])
+        grads = torch.autograd.grad(chosen, [outputs[number] for number in numbers])
     return [
-        (number, found[number].detach() * grad.abs())
+        (number, outputs[number].detach() * grad.abs())
         for number, grad in zip(numbers, grads, strict=True)
     ]

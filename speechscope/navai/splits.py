@@ -185,10 +185,10 @@ class PhoneMarks:
 
     def at(self, items: NDArray[np.int64], samples: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the phone at a sample of each item's recording, (B,); −1 where there is none."""
-        found = np.full(len(items), -1, dtype=np.int64)
+        phones = np.full(len(items), -1, dtype=np.int64)
         for row, (item, sample) in enumerate(zip(items.tolist(), samples.tolist(), strict=True)):
             first, last = self._rows.get(item, (0, 0))
             place = first + int(np.searchsorted(self._start[first:last], sample, "right")) - 1
             if place >= first and sample < self._stop[place]:
-                found[row] = self._label[place]
-        return found
+                phones[row] = self._label[place]
+        return phones

@@ -48,7 +48,7 @@ class Layout:
 def axes_of(examples: Examples) -> dict[str, tuple[NDArray[Any], Mapping[str, Any]]]:
     """Return the coordinates of inputs; time is that from the middle."""
     artifact, config = examples.corpus.artifact, examples.corpus.config
-    found = {
+    axes = {
         name: (artifact.read(name), artifact.attributes(name))
         for name in ("frequency", "channel")
         if name in artifact
@@ -57,7 +57,7 @@ def axes_of(examples: Examples) -> dict[str, tuple[NDArray[Any], Mapping[str, An
     step = (1 if examples.corpus.unit == "window" else hop) / int(config["rate"])
     frames = examples.shape[2]
     away = (np.arange(frames) - frames // 2) * step
-    return {**found, "time": (away, {"units": "s", "comment": "from the middle"})}
+    return {**axes, "time": (away, {"units": "s", "comment": "from the middle"})}
 
 
 class Answered(NamedTuple):
@@ -97,15 +97,15 @@ def write_averages(
         Nothing was predicted as any of the classes.
     """
     sums, lists = joined(map(read_arrays, parts))
-    found = _answered(sums, layout.classes, config)
+    answered = _answered(sums, layout.classes, config)
     if layout.layers:
-        _write_profiles(writer, layout, sums, found)
+        _write_profiles(writer, layout, sums, answered)
     else:
-        _write_means(writer, config, layout, sums, lists, found)
-    numbers = np.arange(len(found.classes), dtype=np.int16)
-    writer.put("class", numbers, ("class",), flag_attributes(found.classes))
-    writer.put("count", sums.of("count")[()].numpy()[found.rows], ("class",), ONE)
-    return found
+        _write_means(writer, config, layout, sums, lists, answered)
+    numbers = np.arange(len(answered.classes), dtype=np.int16)
+    writer.put("class", numbers, ("class",), flag_attributes(answered.classes))
+    writer.put("count", sums.of("count")[()].numpy()[answered.rows], ("class",), ONE)
+    return answered
 
 
 def _answered(sums: Sums, classes: Sequence[str], config: Mapping[str, Any]) -> Answered:
@@ -129,7 +129,7 @@ def _write_means(
     layout: Layout,
     sums: Sums,
     lists: Lists,
-    found: Answered,
+    answered: Answered,
 ) -> None:
     """Write the arrays of DESIGN sec. 2.
 
@@ -155,14 +155,14 @@ def _write_means(
         ("pattern_shuffled", means.pattern, SHUFFLED),
         ("pattern_moved", means.pattern, MOVED),
     ):
-        values = of(kind)[:, found.rows].astype(np.float32)
+        values = of(kind)[:, answered.rows].astype(np.float32)
         first, last = ("alignment", "class"), ("frequency", "time")
         writer.put(name, values[:, :, 0], (*first, *last), centred)
         if values.shape[2] > 1 and kind == PLAIN:
             writer.put(f"{name}_channels", values, (*first, "channel", *last), centred)
     over = means.normalizer[:, 0].astype(np.float32)
     writer.put("normalizer", over, ("alignment", "frequency", "time"), centred)
-    covered = means.covered[:, found.rows]
+    covered = means.covered[:, answered.rows]
     writer.put("covered", covered, ("alignment", "class", "time"), ONE)
     names = config["align"].split(",")
     numbers = np.arange(len(names), dtype=np.int16)
@@ -204,7 +204,7 @@ def _write_parts(
     writer.put("part_value", places.astype(np.int32), ("part",), flag_attributes(names))
 
 
-def _write_profiles(writer: ArtifactWriter, layout: Layout, sums: Sums, found: Answered) -> None:
+def _write_profiles(writer: ArtifactWriter, layout: Layout, sums: Sums, answered: Answered) -> None:
     """Write the activation profile of every class in layers of a network.
 
         profile_c = mean of a over the inputs predicted as c − mean over all classes' means
@@ -219,7 +219,7 @@ def _write_profiles(writer: ArtifactWriter, layout: Layout, sums: Sums, found: A
         over = np.mean(list(means.values()), axis=0)
         axes = ("map", "map_frequency", "map_time")[: over.ndim]
         axes = tuple(f"{axis}_{layer}" for axis in axes)
-        rows = np.flatnonzero(found.rows).tolist()
+        rows = np.flatnonzero(answered.rows).tolist()
         profile = np.stack([(means[row] - over).astype(np.float32) for row in rows])
         writer.put(f"profile_{layer}", profile, ("class", *axes), ONE)
         writer.put(f"normalizer_{layer}", over.astype(np.float32), axes, ONE)

@@ -71,23 +71,23 @@ class Sums:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return all by name: their keys ``key_NAME`` (n, …) and the sums ``sum_NAME`` (n, …)."""
-        found: dict[str, NDArray[Any]] = {}
+        arrays: dict[str, NDArray[Any]] = {}
         for name in self._of:
             of = self.of(name)
-            found[f"key_{name}"] = np.array(list(of), dtype=np.int64).reshape(len(of), -1)
-            found[f"sum_{name}"] = torch.stack(list(of.values())).cpu().numpy()
-        return found
+            arrays[f"key_{name}"] = np.array(list(of), dtype=np.int64).reshape(len(of), -1)
+            arrays[f"sum_{name}"] = torch.stack(list(of.values())).cpu().numpy()
+        return arrays
 
     @classmethod
     def of_arrays(cls, arrays: Arrays) -> "Sums":
         """Return sums from `arrays`, among which there may be others."""
-        found = cls()
+        sums = cls()
         for name in (name.removeprefix("sum_") for name in arrays if name.startswith("sum_")):
-            of = found._of.setdefault(name, {})
+            of = sums._of.setdefault(name, {})
             values = torch.from_numpy(arrays[f"sum_{name}"])
             for key, value in zip(arrays[f"key_{name}"].tolist(), values, strict=True):
-                found._keep(of, tuple(key), value)
-        return found
+                sums._keep(of, tuple(key), value)
+        return sums
 
 
 def check_room(size: float) -> None:
