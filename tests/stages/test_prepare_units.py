@@ -10,6 +10,9 @@ import soundfile
 import xarray
 
 from speechscope.cli import run
+from speechscope.errors import UsageProblem
+from speechscope.settings import make
+from speechscope.stages.prepare import Prepare
 from speechscope.store.artifact import Artifact
 
 UNITS = {
@@ -235,3 +238,51 @@ def test_speakers_keep_their_sa_sentences(workdir: Path, labels: str, sentences:
         # One of five is tested on: sec. 4.1 has one of ten.
         own = artifact.read("utterance")[artifact.read("speaker") == 0]
         assert len(set(own[split == 2].tolist())) == 1 and set(split.tolist()) == {0, 2}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "given", "window", "overlap"),
+    [
+        ("churchman2015", {}, 267, 122),
+        ("churchman2015", {"hop": 100}, 267, 167),
+        ("pellegrini2016", {"hop": 80, "window": 400}, 400, 320),
+        ("muckenhirn2019", {}, 160, 0),
+        ("muckenhirn2019", {"hop": 400}, 400, 0),
+    ],
+)
+def test_a_hop_is_what_frames_do_not_share(
+    recipe: str, given: dict[str, int], window: int, overlap: int
+) -> None:
+    chosen = make(Prepare, "prepare", {"folder": "x", **given}, recipe).resolved()
+    assert (chosen.window, chosen.overlap) == (window, overlap)
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"labels": "letter"}, "--labels letter: --unit segment has none; use utterance"),
+        ({"unit": "utterance"}, "--unit utterance: has no one phone"),
+        ({"unit": "window"}, "--features real: --unit window needs waveform"),
+        ({"features": "waveform"}, "--features waveform: --unit segment needs a representation"),
+        ({"length": 100}, "--length 100: a segment holds at least one --window (267)"),
+        ({"hop": 268}, "--hop: give 1 to --window (267) samples"),
+        ({"normalize": "item"}, "--normalize item: for windows of the waveform"),
+        ({"unit": "frame", "duration": True}, "--duration: --unit frame has no segments"),
+        ({"unit": "frame", "padding": "speech"}, "--padding speech: --unit frame has no"),
+        ({"context": 2}, "--context 2: an odd number has a middle frame"),
+        ({"max_length": "0%"}, "--max-length 0%: give samples"),
+        ({"max_length": "1.5"}, "--max-length 1.5: give samples"),
+        (
+            {"unit": "utterance", "labels": "speaker", "mapping": "m"},
+            "--mapping: --labels speaker needs none",
+        ),
+        (
+            {"unit": "window", "features": "waveform", "normalize": "band"},
+            "--normalize band: windows of the waveform have no bands",
+        ),
+    ],
+)
+def test_what_cannot_go_together_is_refused(given: dict[str, Any], reason: str) -> None:
+    with pytest.raises(UsageProblem) as caught:
+        _ = make(Prepare, "prepare", {"folder": "x", **given}).resolved().longest
+    assert str(caught.value).startswith(reason)
