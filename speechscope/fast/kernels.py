@@ -13,6 +13,7 @@ from math import prod
 import torch
 from torch import Tensor
 
+from speechscope.networks.layers import over_frames
 from speechscope.work.accelerators import Unsupported
 
 
@@ -65,14 +66,6 @@ class FrequencyConvolution:
         ]
         return torch.stack(columns, dim=2).flatten(0, 1).flatten(1, 2)
 
-    def kernel_gradient(self, grad: Tensor) -> Tensor:
-        """Take the derivative by a `matrix` to its kernel (taps, channels, maps)."""
-        columns = grad.view(self.window, self.channels, self.group, self.maps)
-        return sum(
-            (columns[i : i + self.taps, :, i] for i in range(self.group)),
-            start=grad.new_zeros(self.taps, self.channels, self.maps),
-        )
-
     def buffer(self, count: int, like: Tensor) -> Tensor:
         """Return zeros (count, rows, channels), followed in memory by room for the last windows."""
         elements = (count * self.rows + self.window) * self.channels
@@ -112,29 +105,14 @@ class FrequencyConvolution:
             else:
                 torch.addmm(windows, groups[:, shift], transposed, out=windows)
 
-    def weight_gradient(self, x: Tensor, grad: Tensor) -> Tensor:
-        """Return the derivative by the matrix; `grad` as in `backward`."""
-        groups = self._groups(grad)
-        total = self._windows(x, 0).t() @ groups[:, 0]
-        for shift in range(1, self.shifts):
-            total.addmm_(self._windows(x, shift).t(), groups[:, shift])
-        return total
-
 
 def time_band(weight: Tensor, frames: int, left: int, out_frames: int) -> Tensor:
     """Return a kernel over all frames as columns: (kf, frames × C, out_frames × maps).
 
     Of weight (maps, C, kf, kt): band[k, (s, c), (t, m)] = weight[m, c, k, s − t + left], and 0
-    where the kernel does not reach. Differentiable.
+    where the kernel does not reach.
     """
-    width = weight.shape[3]
-    room = frames + out_frames
-    padded = torch.nn.functional.pad(weight, (room, room))
-    starts = [room - t + left for t in range(out_frames)]
-    columns = torch.stack([padded[..., start : start + frames] for start in starts])
-    assert width <= room
-    # (t, m, c, k, s) → (k, s, c, t, m)
-    return columns.permute(3, 4, 2, 0, 1).flatten(1, 2).flatten(2, 3)
+    return over_frames(weight, frames, left, out_frames).permute(2, 3, 1, 0).flatten(1, 2)
 
 
 class Scratch:

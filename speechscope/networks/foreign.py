@@ -8,10 +8,9 @@ import importlib
 import operator
 import pickle
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from torch import Tensor, nn
 
 from speechscope.errors import ArtifactError, SpeechscopeError, UsageProblem
 from speechscope.networks.graph import Graph
-from speechscope.networks.layers import Shape
+from speechscope.networks.layers import Layered, Shape
 from speechscope.networks.tracing import module_graph
 
 
@@ -89,7 +88,7 @@ def _fill(network: nn.Module, path: Path) -> None:
 FORMS = ("maps", "rows", "values")
 
 
-class ForeignNetwork(nn.Module):
+class ForeignNetwork(Layered):
     """A network whose input is (B, C, F, T), whatever the shape its own layers take.
 
     Its layers are named as the module holds them, functions as tracing names them (relu, relu_1,
@@ -149,34 +148,14 @@ class ForeignNetwork(nn.Module):
         return Graph(tuple(steps))
 
     @property
-    def names(self) -> tuple[str, ...]:
+    def names(self) -> Sequence[str]:  # type: ignore[override]
         """Names of the layers, first layer first."""
         return tuple(self._layers)
 
     @property
-    def shapes(self) -> tuple[Shape, ...]:
+    def shapes(self) -> Sequence[Shape]:  # type: ignore[override]
         """The output shape of one item at every layer."""
         return tuple(self._layers.values())
-
-    def resolve(self, layer: int | str) -> int:
-        """Return the 1-based number of a layer given by number or name.
-
-        Raises UsageProblem when the network has no such layer.
-        """
-        names = self.names
-        if layer in names:
-            return names.index(str(layer)) + 1
-        number = int(layer) if str(layer).isdigit() else 0
-        if not 1 <= number <= len(names):
-            raise UsageProblem(
-                f"layer {layer}: expected 1 to {len(names)} or one of {', '.join(names)}"
-            )
-        return number
-
-    def activation(self, x: Tensor, layer: int | str) -> Tensor:
-        """Return the output (B, …) of one layer."""
-        number = self.resolve(layer)
-        return self.activations(x, [number])[number]
 
     def activations(self, x: Tensor, layers: Iterable[int | str]) -> dict[int, Tensor]:
         """Return the outputs (B, …) of several layers in one pass, by layer number.
@@ -215,42 +194,29 @@ class ForeignNetwork(nn.Module):
 
     @property
     def _example(self) -> Tensor:
-        return _example(self.network, self.input_shape)
+        """Three inputs that no layer maps to a constant."""
+        first = next(self.network.parameters(), torch.empty(0))
+        drawn = torch.randn(3, *self.input_shape, generator=torch.Generator().manual_seed(0))
+        return drawn.to(first)
 
 
 def _recorded(network: ForeignNetwork, x: Tensor) -> dict[str, Tensor]:
     """Return the outputs of all modules without modules in them, in the order they run."""
-    found: dict[str, Tensor] = {}
+    outputs: dict[str, Tensor] = {}
 
-    def keeper(name: str) -> Callable[..., None]:
-        def keep(module: nn.Module, inputs: object, out: object) -> None:
-            if isinstance(out, Tensor) and len(out) == len(x):
-                found.pop(name, None)
-                found[name] = out
+    def keep(name: str, _: nn.Module, __: object, out: object) -> None:
+        if isinstance(out, Tensor) and len(out) == len(x):
+            outputs.pop(name, None)
+            outputs[name] = out
 
-        return keep
-
-    with _hooked(network.network, keeper):
-        network(x)
-    return found
-
-
-@contextmanager
-def _hooked(network: nn.Module, hook: Callable[[str], Callable[..., None]]) -> Iterator[None]:
-    leaves = [(n, m) for n, m in network.named_modules() if n and not list(m.children())]
-    handles = [module.register_forward_hook(hook(name)) for name, module in leaves]
+    leaves = [(n, m) for n, m in network.network.named_modules() if n and not list(m.children())]
+    handles = [module.register_forward_hook(partial(keep, name)) for name, module in leaves]
     try:
-        yield
+        network(x)
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _example(network: nn.Module, shape: Shape) -> Tensor:
-    """Return three inputs that no layer maps to a constant."""
-    first = next(network.parameters(), torch.empty(0))
-    drawn = torch.randn(3, *shape, generator=torch.Generator().manual_seed(0))
-    return drawn.to(first)
+    return outputs
 
 
 def fitted(network: nn.Module, shape: Shape) -> tuple[ForeignNetwork, int]:
@@ -270,13 +236,12 @@ def fitted(network: nn.Module, shape: Shape) -> tuple[ForeignNetwork, int]:
     UsageProblem
         No form fits.
     """
-    example = _example(network, shape)
     reasons = []
     for form in FORMS:
         candidate = ForeignNetwork(network, form, shape).eval()
         try:
             with torch.no_grad():
-                scores = candidate(example)
+                scores = candidate(candidate._example)
         except Exception as error:
             reasons.append(f"{form}: {' '.join(str(error).split())[:100]}")
             continue

@@ -5,9 +5,10 @@ relevance propagation) run the steps themselves, with a rule in place of a step'
 Nothing is attached to the network, which stays as it is.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from typing import Any, Literal, TypeAlias
 
 from torch import Tensor
@@ -108,38 +109,36 @@ class Graph:
         kept
             Filled with the first argument of every linear step, by the step's name.
         """
-        handlers = handlers or {}
-        values: list[Any] = [x]
-        left = self._uses()
-        for step in self.steps:
-            arguments = [values[number] for number in step.inputs]
+        value = x
+        for step, arguments, value in self._flow(x, handlers or {}):  # noqa: B007 - the last is used
             if kept is not None and step.kind == "linear":
                 kept.setdefault(step.name, arguments[0])
-            handler = handlers.get(step.kind)
-            values.append(step.run(*arguments) if handler is None else handler(step, *arguments))
-            for number in step.inputs:
-                left[number] -= 1
-                if not left[number]:
-                    values[number] = None  # free what no later step needs
-        out: Tensor = values[-1]
-        return out
+        return value
 
     def outputs(self, x: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
         """Return what layers give for inputs, by name; of one called twice, its last output."""
-        last = {step.name: number for number, step in enumerate(self.steps, 1)}
-        wanted = {last[name]: name for name in layers}
-        found: dict[str, Tensor] = {}
+        last = max((n for n, step in enumerate(self.steps, 1) if step.name in layers), default=0)
+        outputs: dict[str, Tensor] = {}
+        for step, _, value in islice(self._flow(x, {}), last):
+            if step.name in layers:
+                outputs.pop(step.name, None)  # in the order of the last calls
+                outputs[step.name] = value
+        return outputs
+
+    def _flow(
+        self, x: Tensor, handlers: Mapping[Kind, Handler]
+    ) -> Iterator[tuple[Step, list[Any], Any]]:
+        """Yield every step with its arguments and its value."""
         values: list[Any] = [x]
-        left = self._uses()
-        for number, step in enumerate(self.steps[: max(wanted, default=0)], 1):
-            values.append(step.run(*[values[n] for n in step.inputs]))
-            if number in wanted:
-                found[wanted[number]] = values[number]
+        last = {n: number for number, step in enumerate(self.steps, 1) for n in step.inputs}
+        for number, step in enumerate(self.steps, 1):
+            arguments = [values[n] for n in step.inputs]
+            handler = handlers.get(step.kind)
+            values.append(step.run(*arguments) if handler is None else handler(step, *arguments))
+            yield step, arguments, values[number]
             for n in step.inputs:
-                left[n] -= 1
-                if not left[n]:
-                    values[n] = None
-        return found
+                if last[n] == number:
+                    values[n] = None  # free what no later step needs
 
     def layers(self) -> list[str]:
         """Return the names of all that is more than a reshape or padding, in order, each once."""
@@ -147,10 +146,6 @@ class Graph:
             s.name for s in self.steps if s.kind not in ("plain", "value") or s.part == "pool"
         )
         return list(dict.fromkeys(counted))
-
-    def names(self) -> list[str]:
-        """Return the names of the layers, in order, each once."""
-        return list(dict.fromkeys(step.name for step in self.steps if step.kind != "value"))
 
     def split(self, layer: str) -> tuple["Graph", "Graph"]:
         """Return the steps before a layer's first call and those from it on.
@@ -160,13 +155,8 @@ class Graph:
         UsageProblem
             There is no such layer, or something goes around it.
         """
-        numbers = [n for n, step in enumerate(self.steps, 1) if step.name == layer]
-        if not numbers:
-            raise UsageProblem(f"layer {layer}: choose from {', '.join(self.names())}")
-        first = numbers[0]
-        source = self.steps[first - 1].inputs[0]
-        wanted = _needed(self.steps, source)
-        before = _renumbered(self.steps, wanted, {0: 0})
+        source = self.steps[self._calls(layer)[0] - 1].inputs[0]
+        before = _renumbered(self.steps, _needed(self.steps, source), {0: 0})
         later = _needed(self.steps, len(self.steps), stop=source)
         if 0 in later and source != 0:
             raise UsageProblem(f"layer {layer}: other connections go around it")
@@ -181,27 +171,24 @@ class Graph:
         UsageProblem
             There is no such layer.
         """
-        numbers = [n for n, step in enumerate(self.steps, 1) if step.name == layer]
-        if not numbers:
-            raise UsageProblem(f"layer {layer}: choose from {', '.join(self.names())}")
-        last = numbers[-1]
+        last = self._calls(layer)[-1]
         if self.steps[last - 1].kind == "relu" and self.steps[last - 1].inputs[0]:
             last = self.steps[last - 1].inputs[0]
         return Graph(_renumbered(self.steps, _needed(self.steps, last), {0: 0}))
+
+    def _calls(self, layer: str) -> list[int]:
+        """Return the numbers of a layer's steps; raise UsageProblem where there are none."""
+        numbers = [n for n, step in enumerate(self.steps, 1) if step.name == layer]
+        if not numbers:
+            names = dict.fromkeys(step.name for step in self.steps if step.kind != "value")
+            raise UsageProblem(f"layer {layer}: choose from {', '.join(names)}")
+        return numbers
 
     def refuse(self, kinds: Mapping[Kind, str]) -> None:
         """Raise Untreatable, with the reason given, if a step is of one of these kinds."""
         for step in self.steps:
             if step.kind in kinds:
                 raise Untreatable(f"layer {step.name} ({step.what}): {kinds[step.kind]}")
-
-    def _uses(self) -> list[int]:
-        uses = [0] * (len(self.steps) + 1)
-        for step in self.steps:
-            for number in step.inputs:
-                uses[number] += 1
-        uses[-1] += 1
-        return uses
 
 
 def _needed(steps: Sequence[Step], last: int, stop: int | None = None) -> set[int]:

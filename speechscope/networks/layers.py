@@ -4,10 +4,10 @@ Layers are counted as Churchman 2015 does (sec. 7): convolution, batch normalisa
 and fully connected layers each count from 1; dropout does not.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -93,42 +93,52 @@ _STEMS: dict[type, str] = {
 }
 
 
-class Layered(Protocol):
-    """A network whose layers can be named, counted from 1, and read.
+class Layered(nn.Module):
+    """A network whose layers can be named, counted from 1, and read: all that methods ask for.
 
-    Inputs are (B, C, F, T). `Network` and `speechscope.networks.foreign.ForeignNetwork` are such
-    networks.
+    Inputs are (B, C, F, T). Ours are `Network`; others become
+    `speechscope.networks.foreign.ForeignNetwork`.
+
+    Attributes
+    ----------
+    input_shape
+        (C, F, T) of one item.
+    names
+        One name a layer.
+    shapes
+        The output shape of one item at every layer.
     """
 
-    @property
-    def input_shape(self) -> Shape:
-        """(C, F, T) of one item."""
-
-    @property
-    def names(self) -> Sequence[str]:
-        """One name a layer."""
-
-    @property
-    def shapes(self) -> Sequence[Shape]:
-        """The output shape of one item at every layer."""
+    input_shape: Shape
+    names: Sequence[str]
+    shapes: Sequence[Shape]
 
     def resolve(self, layer: int | str) -> int:
         """Return the number of a layer given by number or name.
 
         Raises UsageProblem when the network has no such layer.
         """
+        names = list(self.names)
+        if layer in names:
+            return names.index(str(layer)) + 1
+        number = int(layer) if str(layer).isdecimal() else 0
+        if not 1 <= number <= len(names):
+            raise UsageProblem(
+                f"layer {layer}: expected 1 to {len(names)} or one of {', '.join(names)}"
+            )
+        return number
 
     def activation(self, x: Tensor, layer: int | str) -> Tensor:
         """Return the output (B, …) of one layer."""
+        number = self.resolve(layer)
+        return self.activations(x, [number])[number]
 
     def activations(self, x: Tensor, layers: Iterable[int | str]) -> dict[int, Tensor]:
         """Return the outputs of several layers in one pass, by layer number."""
-
-    def parameters(self) -> Iterator[nn.Parameter]:
-        """Return its weights, which stay as they are."""
+        raise NotImplementedError
 
 
-class Network(nn.Module):
+class Network(Layered):
     """A feed-forward network built from a table.
 
     Parameters
@@ -218,23 +228,6 @@ class Network(nn.Module):
         assert isinstance(weight, Tensor) and isinstance(bias, Tensor)
         return weight, bias
 
-    def resolve(self, layer: int | str) -> int:
-        """Return the 1-based number of a layer given by number or name.
-
-        Raises UsageProblem when the network has no such layer.
-        """
-        if isinstance(layer, str) and layer in self.names:
-            return self.names.index(layer) + 1
-        try:
-            number = int(layer)
-        except ValueError:
-            number = 0
-        if not 1 <= number <= len(self.names):
-            raise UsageProblem(
-                f"layer {layer}: expected 1 to {len(self.names)} or one of {', '.join(self.names)}"
-            )
-        return number
-
     def shape_before(self, layer: int | str) -> Shape:
         """Return the per-item shape that enters a layer."""
         number = self.resolve(layer)
@@ -250,15 +243,13 @@ class Network(nn.Module):
         `start` 0: x is the input; otherwise x is the output of layer `start`.
         """
         number = self.resolve(layer)
-        return self._run(x, {number}, start)[number]
+        return self.activations(x, [number], start)[number]
 
     def activations(
         self, x: Tensor, layers: Iterable[int | str], start: int | str = 0
     ) -> dict[int, Tensor]:
         """Return the outputs of several layers in one pass, by layer number."""
-        return self._run(x, {self.resolve(layer) for layer in layers}, start)
-
-    def _run(self, x: Tensor, wanted: set[int], start: int | str) -> dict[int, Tensor]:
+        wanted = {self.resolve(layer) for layer in layers}
         first = 0 if start == 0 else self.resolve(start)
         if wanted and min(wanted) <= first:
             raise SpeechscopeError(f"layer {min(wanted)} lies before the start, layer {first}")
@@ -329,7 +320,7 @@ def convolution(
     if width >= frames and stride[1] == 1:
         after = frames + left + right - width + 1
         columns = _pad(x.transpose(2, 3).flatten(1, 2), (top, bottom))
-        kernel = _over_frames(weight, frames, left, after)
+        kernel = over_frames(weight, frames, left, after)
         if repeat > 1:
             kernel = kernel.unflatten(3, (-1, repeat)).sum(4)
         bias = None if bias is None else bias.repeat(after)
@@ -342,7 +333,7 @@ def convolution(
     return y if repeat == 1 else y.repeat_interleave(repeat, dim=3)
 
 
-def _over_frames(weight: Tensor, frames: int, left: int, after: int) -> Tensor:
+def over_frames(weight: Tensor, frames: int, left: int, after: int) -> Tensor:
     """Return the kernel of every output frame over all input frames.
 
     Of weight (maps, C, F, width), (after × maps, C, F, frames): that of output t at input s is

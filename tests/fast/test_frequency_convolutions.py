@@ -6,8 +6,7 @@ from torch.nn import functional
 
 from speechscope.fast import frequency_convolutions
 from speechscope.fast.frequency_convolutions import FrequencyConvolutions, pool, unpool
-from speechscope.networks.classifiers import TABLES
-from speechscope.networks.layers import Network
+from speechscope.registry import NETWORKS
 
 
 def outputs(x: Tensor, weight: Tensor) -> Tensor:
@@ -68,7 +67,7 @@ def test_what_is_not_a_number_stays_so(place: int) -> None:
 
 
 def test_windows_in_parts_give_the_same_units(monkeypatch: pytest.MonkeyPatch) -> None:
-    network = Network(TABLES["freq-overlap"]).double()
+    network = NETWORKS["freq-overlap"]().double()
     x = torch.randn(8, 1, 201, 16, generator=torch.Generator().manual_seed(0)).double()
     whole, parts = (torch.empty(8, 576, dtype=torch.float64) for _ in range(2))
     FrequencyConvolutions(network, 8).forward(x, whole)
