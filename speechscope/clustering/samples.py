@@ -11,7 +11,6 @@ from torch import Tensor
 
 from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
-from speechscope.networks.activations import activation
 from speechscope.networks.subject import Subject
 
 if TYPE_CHECKING:
@@ -19,6 +18,8 @@ if TYPE_CHECKING:
 
 BATCH = 256
 """Items that go through a network at a time."""
+INPUT = "input"
+"""The name of the input among the layers; also by number, 0."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,12 @@ def activations(subject: Subject, samples: Samples, layer: str) -> Tensor:
 
     Read and run in batches of `BATCH` items; the activations of a sample's items are averaged.
     """
-    return _averaged(subject, samples, lambda x: activation(subject.network, x, layer))
+
+    def held(x: Tensor) -> Tensor:
+        with torch.no_grad():
+            return x if layer == INPUT else subject.network.activation(x, layer)
+
+    return _averaged(subject, samples, held)
 
 
 def _averaged(subject: Subject, samples: Samples, of: Callable[[Tensor], Tensor]) -> Tensor:

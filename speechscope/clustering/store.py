@@ -52,7 +52,7 @@ def write_clusters(
     Parameters
     ----------
     layers
-        Names of `networks.activations`, in order.
+        Their names, in order, ``input`` among them.
     other
         Another network and its layers, for comparison.
     """

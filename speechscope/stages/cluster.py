@@ -97,9 +97,8 @@ def run(settings: Cluster, console: Console) -> Written:
         raise UsageProblem("--against compares models of ours; --model is not one")
 
     from speechscope.clustering.layer import LayerWork, counts_of
-    from speechscope.clustering.samples import choose
+    from speechscope.clustering.samples import INPUT, choose
     from speechscope.clustering.store import write_clusters
-    from speechscope.networks.activations import INPUT, layer_names, resolve_layers
     from speechscope.networks.subject import subject_of
     from speechscope.store.lineage import entry
     from speechscope.store.record import new_record
@@ -111,13 +110,12 @@ def run(settings: Cluster, console: Console) -> Written:
     subject = subject_of(
         settings.checkpoint, settings.model, settings.weights, settings.corpus, device
     )
-    example = subject.inputs(subject.corpus.items(settings.split)[:2])
-    layers = resolve_layers(layer_names(subject.network, example), list(settings.layer))
+    layers = _layers((INPUT, *subject.network.names), settings.layer)
     parents = [entry(*subject.parent, path)]
     other = None
     if against is not None:
         rival = subject_of(against, None, None, subject.corpus.path, device)
-        other = (rival, (INPUT, *layer_names(rival.network, example)))
+        other = (rival, (INPUT, *rival.network.names))
         parents.append(entry(against, "model", path))
     samples = choose(subject, settings)
     counts = counts_of(samples.labels, number, limit)
@@ -139,6 +137,25 @@ def run(settings: Cluster, console: Console) -> Written:
     if fewer:
         console.note(f"fewer than {settings.per_class} samples: {', '.join(fewer)}")
     return Written(path, "clusters", {"items": len(samples), "layers": len(layers)})
+
+
+def _layers(names: Sequence[str], wanted: Sequence[str]) -> tuple[str, ...]:
+    """Return layers by name or number, in order; of ``all`` or nothing, all.
+
+    Raises
+    ------
+    UsageProblem
+        There is no such layer.
+    """
+    if list(wanted) in ([], ["all"]):
+        return tuple(names)
+    numbers = {text: str(number) for number, text in enumerate(names)}
+    for text in wanted:
+        if text not in (*names, *numbers.values()):
+            raise UsageProblem(
+                f"--layer {text}: expected 0 to {len(names) - 1} or one of {', '.join(names)}"
+            )
+    return tuple(name for name in names if name in wanted or numbers[name] in wanted)
 
 
 def _count(text: str, names: Sequence[str], flag: str) -> int | str:

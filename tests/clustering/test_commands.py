@@ -14,7 +14,6 @@ from speechscope.cli import run
 from speechscope.clustering.samples import activations, choose, phones
 from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
-from speechscope.networks.activations import activation, layer_names
 from speechscope.networks.saved import load_model
 from speechscope.networks.subject import subject_of
 from speechscope.stages.cluster import Cluster
@@ -145,7 +144,7 @@ def test_frames_stand_for_phones(here: Path) -> None:
     part = mean.take(np.arange(3))
     found = activations(subject, part, "pool1")
     for row, (low, high) in enumerate(zip(part.edges[:-1], part.edges[1:], strict=True)):
-        whole = activation(subject.network, subject.inputs(part.items[low:high]), "pool1")
+        whole = subject.network.activation(subject.inputs(part.items[low:high]), "pool1")
         np.testing.assert_allclose(found[row], whole.mean(0), atol=1e-5)
 
 
@@ -241,15 +240,3 @@ def test_an_existing_output_is_kept(here: Path, capsys: pytest.CaptureFixture[st
     (here / "there.zarr").mkdir(exist_ok=True)
     assert run(["cluster", *FEW[:-1], "-q", "-o", "there.zarr"]) == 2
     assert "there.zarr" in capsys.readouterr().err
-
-
-def test_layers_of_any_module_are_found_and_left_alone(here: Path) -> None:
-    from torch import nn
-
-    shared = nn.ReLU()
-    network = nn.Sequential(nn.Linear(4, 3), shared, nn.Linear(3, 3), shared).eval()
-    x = torch.randn(5, 4, generator=torch.Generator().manual_seed(0))
-    assert layer_names(network, x) == ("0", "1", "2")
-    torch.testing.assert_close(activation(network, x, "1"), network(x))  # the last use
-    torch.testing.assert_close(activation(network, x, "0"), network[0](x))
-    assert not any(module._forward_hooks for module in network.modules())
