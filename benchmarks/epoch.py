@@ -34,6 +34,7 @@ from speechscope.registry import NETWORKS
 from speechscope.stages.train import Train
 from speechscope.training.batches import resample
 from speechscope.training.classifier import ClassifierTraining
+from speechscope.training.source import CorpusSource
 
 CLASSES = 48
 BATCH = 128
@@ -88,8 +89,8 @@ def plain_epoch(network: nn.Module, loader: Iterable[tuple[Tensor, Tensor]]) -> 
     return losses
 
 
-class Items:
-    """Random items, as `speechscope.training.source.Source` asks for them."""
+class Items(CorpusSource):
+    """Random items in place of those of a corpus."""
 
     held = True
 

@@ -93,7 +93,7 @@ class _Layer:
     """A convolution, its pooling and ReLU, from rows (B, F, K) to rows (B, F', maps).
 
     K = frames × channels. Two neighbouring bins of the convolution, an even and an odd one, come
-    from one window of taps + 1 bins.
+    from one window of taps + 1 bins, by a matrix that holds the kernel twice.
 
     Attributes
     ----------
@@ -117,9 +117,12 @@ class _Layer:
         self.rows, self.by_rows = (new(batch, self._regions, maps).numpy() for _ in range(2))
         self._input: Array = self.rows[:0]
         # Arrays and views that stay where they are: making one takes as long as a small operation.
-        self._weight, self._bias = weight.numpy(), bias.numpy()
+        self._weight, self._bias = weight.permute(0, 2, 3, 1).numpy(), bias.numpy()
         self._kernel = new(maps, taps * self._k).numpy()
-        self._matrix, self._spread_matrix = matrix, matrix.numpy()
+        self._by_tap = self._kernel.reshape(maps, taps, frames, channels)
+        self._matrix = matrix
+        self._even = matrix[:maps, : taps * self._k].numpy()
+        self._odd = matrix[maps:, self._k :].numpy()
         self._by_kernel = np.empty_like(self._kernel)
         by_taps = torch.from_numpy(self._by_kernel).view(maps, taps, frames, channels)
         self._by_kernel_turned = by_taps.permute(0, 3, 1, 2)
@@ -145,7 +148,8 @@ class _Layer:
     def forward(self, rows: Array, out: Array) -> None:
         """Write the output (B, F', maps) for rows (B, F × K) to `out`."""
         self._input = rows
-        _spread(self._weight, self._kernel, self._spread_matrix)
+        self._by_tap[:] = self._weight
+        self._even[:] = self._odd[:] = self._kernel
         lines, parts = self._of_items(len(rows))
         for items, windows, turned, place in parts:
             _copy_windows(rows[items], 2 * self._k, windows)
@@ -186,25 +190,6 @@ def _copy_windows(rows: Array, step: int, windows: Array) -> None:
             part, window = row[i * step :], windows[item, i]
             for j in range(min(len(part), len(window))):
                 window[j] = part[j]
-
-
-@compiled
-def _spread(weight: Array, kernel: Array, matrix: Array) -> None:
-    """Write a weight (maps, C, taps, T) as a kernel (maps, taps T C) and as that of two bins.
-
-    The latter is the matrix (2 maps, (taps + 1) T C).
-    """
-    maps, channels, taps, frames = weight.shape
-    step = frames * channels
-    for m in range(maps):
-        for tap in range(taps):
-            for frame in range(frames):
-                for channel in range(channels):
-                    place = tap * step + frame * channels + channel
-                    value = weight[m, channel, tap, frame]
-                    kernel[m, place] = value
-                    matrix[m, place] = value
-                    matrix[maps + m, place + step] = value
 
 
 @compiled

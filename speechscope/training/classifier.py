@@ -20,7 +20,7 @@ from speechscope.training.batches import in_batches, read_ahead, resample
 from speechscope.training.evaluation import accuracy, answers, balanced_accuracy
 from speechscope.training.group import ALONE, Group
 from speechscope.training.loop import NetworkTraining
-from speechscope.training.source import Source
+from speechscope.training.source import CorpusSource
 from speechscope.training.step import Step, Take
 from speechscope.work.accelerators import fastest
 from speechscope.work.tasks import mixed
@@ -66,7 +66,7 @@ class ClassifierTraining(NetworkTraining):
     def __init__(
         self,
         network: Network,
-        source: Source,
+        source: CorpusSource,
         settings: "Train",
         *,
         start: Mapping[str, Tensor] | None = None,
@@ -165,5 +165,5 @@ class ClassifierTraining(NetworkTraining):
             self.keep(score=score)
 
 
-def _fetch(source: Source, batch: NDArray[np.int64], part: slice) -> Tensor:
+def _fetch(source: CorpusSource, batch: NDArray[np.int64], part: slice) -> Tensor:
     return source.fetch("train", batch[part])

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from speechscope.errors import UsageProblem
 from speechscope.networks.autoencoders import Autoencoder, Scheme, encode, make_encoder
 from speechscope.networks.layers import Network
 from speechscope.training.batches import in_batches, resample
 from speechscope.training.loop import Training
-from speechscope.training.optimizers import AdaGrad
-from speechscope.training.penalties import gaussian, penalty
-from speechscope.training.source import Items
+from speechscope.training.optimizers import AdaGrad, Optimizer
+from speechscope.training.penalties import contraction, gaussian, sparsity
+from speechscope.training.source import CorpusSource
 from speechscope.training.stacking import Phase, parameters, phases, together
 
 if TYPE_CHECKING:
@@ -32,16 +32,6 @@ if TYPE_CHECKING:
 
 TOGETHER = -1
 """The phase number under which the history lists the fine-tuning of everything together."""
-
-
-@dataclass
-class Group:
-    """Parameters that AdaGrad updates at one rate, its running sums, and its steps so far."""
-
-    parameters: list[nn.Parameter]
-    lr: float
-    sums: list[Tensor]
-    steps: int = 0
 
 
 @dataclass(frozen=True)
@@ -86,7 +76,7 @@ class DecoderTraining(Training):
     def __init__(
         self,
         network: Network,
-        source: Items,
+        source: CorpusSource,
         layers: Sequence[int | str],
         settings: "DecodeTrain",
     ) -> None:
@@ -110,7 +100,7 @@ class DecoderTraining(Training):
             layer: phases(autoencoder, settings.stack)
             for layer, autoencoder in self.autoencoders.items()
         }
-        self.groups: dict[int, list[Group]] = {}
+        self.optimizers: dict[int, Optimizer] = {}
         self.history, self.made = [], 0
         self.schedule: list[tuple[int, int]] = []
         if self.scheme.trains_anything:
@@ -126,7 +116,16 @@ class DecoderTraining(Training):
             "done": self.made,
             "decoders": {layer: a.decoder.state_dict() for layer, a in made.items()},
             "encoders": {layer: a.encoder_state() for layer, a in made.items() if own},
-            "optimizers": {layer: _saved(groups) for layer, groups in self.groups.items()},
+            # In the form of `torch.optim`.
+            "optimizers": {
+                layer: {
+                    "state": dict(enumerate(optimizer.state())),
+                    "param_groups": [
+                        {"lr": rule.lr, "params": [n]} for n, rule in enumerate(optimizer.rules)
+                    ],
+                }
+                for layer, optimizer in self.optimizers.items()
+            },
             "history": [dict(row) for row in self.history],
         }
 
@@ -157,7 +156,9 @@ class DecoderTraining(Training):
             stage, _ = self.schedule[self.made - 1]
             self._begin(stage)
             for layer, saved in state["optimizers"].items():
-                _restore(self.groups[layer], saved)
+                rates = {n: group["lr"] for group in saved["param_groups"] for n in group["params"]}
+                self.optimizers[layer].rules = [AdaGrad(rate) for rate in rates.values()]
+                self.optimizers[layer].load(saved["state"][n] for n in rates)
 
     def _phase(self, layer: int, stage: int) -> Phase:
         return (
@@ -167,7 +168,7 @@ class DecoderTraining(Training):
     def _begin(self, stage: int) -> None:
         """Choose what a phase trains; derivatives are taken by nothing else."""
         rate = self.settings.lr_together if stage == TOGETHER else self.settings.lr
-        self.groups = {}
+        self.optimizers = {}
         for layer, autoencoder in self.autoencoders.items():
             if stage >= len(self.phases[layer]):
                 continue
@@ -178,10 +179,10 @@ class DecoderTraining(Training):
             for group, _ in chosen:
                 for parameter in group:
                     parameter.requires_grad_(True)
-            self.groups[layer] = [
-                Group(group, rate * size, [torch.zeros_like(p, requires_grad=False) for p in group])
-                for group, size in chosen
-            ]
+            self.optimizers[layer] = Optimizer(
+                [parameter for group, _ in chosen for parameter in group],
+                [AdaGrad(rate * size) for group, size in chosen for _ in group],
+            )
 
     def _positions(self, split: str, per_class: int) -> list[NDArray[np.int64]]:
         """Return the batches of an epoch's items; test items are the same throughout."""
@@ -216,7 +217,7 @@ class DecoderTraining(Training):
         x = clean + gaussian(clean, settings.noise, generator) if settings.noise else clean
         known = self._known(stage, clean, x)
         errors = {}
-        for layer, groups in self.groups.items():
+        for layer, optimizer in self.optimizers.items():
             phase = self._phase(layer, stage)
             target = known.targets[phase.target]
             output, code = self._restored(layer, phase, x, known)
@@ -224,36 +225,38 @@ class DecoderTraining(Training):
                 self._fit_scale(layer, phase, output, target)
                 output, _ = self._restored(layer, phase, x, known)
             squared = (output - target).flatten(1).square().sum(1)
-            encoder = self.autoencoders[layer].encoder
-            objective = 0.5 * squared.mean() + penalty(
-                partial(encoder.activation, layer=phase.code),
-                x,
-                code,
-                sparse=settings.sparse,
-                contractive=settings.contractive,
-                generator=generator,
-            )
-            _step(groups, objective)
+            objective = 0.5 * squared.mean()
+            if settings.sparse:
+                objective = objective + settings.sparse * sparsity(code)
+            if settings.contractive:
+                encoder = self.autoencoders[layer].encoder
+                slope = contraction(
+                    partial(encoder.activation, layer=phase.code), x, code, generator
+                )
+                objective = objective + settings.contractive * slope
+            optimizer.step(objective)
             errors[layer] = float(squared.detach().sqrt().sum())
         return len(clean), errors
 
     def measure(self, learned: Sequence[tuple[int, dict[int, float]]], begun: float) -> None:
         """See `Training`."""
         stage, epoch = self.schedule[self.made]
-        items, test, silence = 0, dict.fromkeys(self.groups, 0.0), dict.fromkeys(self.groups, 0.0)
+        items, sums = 0, {layer: np.zeros(2) for layer in self.optimizers}
         for positions in self._positions("test", self.settings.test_per_class):
             x = self.source.fetch("test", positions)
             items += len(x)
             known = self._known(stage, x, x)
-            for layer in self.groups:
+            for layer in self.optimizers:
                 phase = self._phase(layer, stage)
                 target = known.targets[phase.target]
                 with torch.no_grad():
                     output, _ = self._restored(layer, phase, x, known)
-                test[layer] += float((output - target).flatten(1).norm(dim=1).sum())
-                silence[layer] += float(target.flatten(1).norm(dim=1).sum())
+                sums[layer] += [
+                    float(distance.flatten(1).norm(dim=1).sum())
+                    for distance in (output - target, target)
+                ]
         trained = max(sum(count for count, _ in learned), 1)
-        for layer in self.groups:
+        for layer, (test, silence) in sums.items():
             self.history.append(
                 {
                     "layer": layer,
@@ -261,8 +264,8 @@ class DecoderTraining(Training):
                     "epoch": epoch,
                     "target": self._phase(layer, stage).target,
                     "train": sum(errors[layer] for _, errors in learned) / trained,
-                    "test": test[layer] / max(items, 1),
-                    "silence": silence[layer] / max(items, 1),
+                    "test": float(test) / max(items, 1),
+                    "silence": float(silence) / max(items, 1),
                 }
             )
 
@@ -270,7 +273,7 @@ class DecoderTraining(Training):
         """Compute what encoders that are kept make of a batch, once for all decoders."""
         if self.scheme.trains_encoder:
             return Known({0: clean}, {}, {})
-        planned = [self._phase(layer, stage) for layer in self.groups]
+        planned = [self._phase(layer, stage) for layer in self.optimizers]
         targets = {phase.target for phase in planned if phase.target}
         codes = {phase.code for phase in planned}
         switching = self.scheme.unpool == "switch"
@@ -302,41 +305,9 @@ class DecoderTraining(Training):
         if size > 0 and wanted > 0:
             stage = self.autoencoders[layer].decoder.stage(phase.trained[0])
             stage.scale(wanted / size)
-            for group in self.groups[layer]:
-                group.lr = self.settings.lr * stage.size()
-
-
-def _step(groups: Sequence[Group], objective: Tensor) -> None:
-    """Update all parameters of some groups."""
-    weights = [parameter for group in groups for parameter in group.parameters]
-    grads = iter(torch.autograd.grad(objective, weights))
-    with torch.no_grad():
-        for group in groups:
-            group.steps += 1
-            for weight, total in zip(group.parameters, group.sums, strict=True):
-                AdaGrad(group.lr)(weight, next(grads), [total], group.steps)
-
-
-def _saved(groups: Sequence[Group]) -> dict[str, Any]:
-    """Return the state of groups, in the form of `torch.optim`."""
-    state: dict[int, dict[str, Tensor]] = {}
-    saved: list[dict[str, Any]] = []
-    for group in groups:
-        numbers = range(len(state), len(state) + len(group.sums))
-        step = torch.tensor(float(group.steps))
-        state |= {n: {"step": step, "sum": s} for n, s in zip(numbers, group.sums, strict=True)}
-        saved.append({"lr": group.lr, "params": list(numbers)})
-    return {"state": state, "param_groups": saved}
-
-
-def _restore(groups: Sequence[Group], saved: Mapping[str, Any]) -> None:
-    """Go back to a state of groups."""
-    for group, found in zip(groups, saved["param_groups"], strict=True):
-        group.lr = found["lr"]
-        for total, number in zip(group.sums, found["params"], strict=True):
-            state = saved["state"][number]
-            total.copy_(state["sum"])
-            group.steps = int(state["step"])
+            optimizer = self.optimizers[layer]
+            rule = AdaGrad(self.settings.lr * stage.size())
+            optimizer.rules = [rule] * len(optimizer.rules)
 
 
 def _number(*words: int) -> int:

@@ -16,14 +16,14 @@ from speechscope.networks.wav2letter import Wav2Letter
 from speechscope.training.batches import by_length, read_ahead
 from speechscope.training.ctc import ctc_loss, greedy, letter_error_rate
 from speechscope.training.group import ALONE, Group
-from speechscope.training.source import Items, Utterances
+from speechscope.training.source import CorpusSource, CorpusUtterances
 
 BATCH = 1024
 Labels = NDArray[np.integer[Any]]
 
 
 def answers(
-    network: Network, source: Items, split: str, group: Group = ALONE
+    network: Network, source: CorpusSource, split: str, group: Group = ALONE
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Return the log-loss and the class with the largest output of every item, each (n,).
 
@@ -84,7 +84,7 @@ class UtteranceBatch:
 
 def utterance_batches(
     network: Wav2Letter,
-    source: Utterances,
+    source: CorpusUtterances,
     items: NDArray[np.int64],
     order: Sequence[NDArray[np.int64]],
 ) -> Iterator[UtteranceBatch]:
@@ -137,7 +137,7 @@ class LetterAnswers:
 
 
 def letter_answers(
-    network: Wav2Letter, source: Utterances, split: str, batch: int
+    network: Wav2Letter, source: CorpusUtterances, split: str, batch: int
 ) -> LetterAnswers:
     """Return what a network answers to every utterance of a split.
 

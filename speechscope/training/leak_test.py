@@ -16,7 +16,7 @@ from speechscope.features import distances
 from speechscope.networks.autoencoders import Autoencoder
 from speechscope.networks.decoders import ConvolutionStage, Switches
 from speechscope.training.batches import in_batches, resample
-from speechscope.training.source import Items
+from speechscope.training.source import CorpusSource
 
 if TYPE_CHECKING:
     from speechscope.stages.decode_train import DecodeTrain
@@ -43,7 +43,7 @@ def decodings(
 
 @torch.no_grad()
 def measure(
-    autoencoder: Autoencoder, source: Items, settings: "DecodeTrain"
+    autoencoder: Autoencoder, source: CorpusSource, settings: "DecodeTrain"
 ) -> dict[str, int | float]:
     """Return an autoencoder's errors on inputs of both splits, and its leak test on test inputs.
 
@@ -85,7 +85,7 @@ def _mean(parts: list[np.ndarray]) -> float:
 
 
 def _codes(
-    autoencoder: Autoencoder, source: Items, split: str, settings: "DecodeTrain"
+    autoencoder: Autoencoder, source: CorpusSource, split: str, settings: "DecodeTrain"
 ) -> Iterator[tuple[Tensor, Tensor, Switches]]:
     """Yield inputs, their codes and switches, batch by batch."""
     rng = np.random.default_rng([settings.seed, len(split)])

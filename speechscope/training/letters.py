@@ -22,11 +22,14 @@ from speechscope.training.evaluation import (
     utterance_batches,
 )
 from speechscope.training.loop import NetworkTraining
-from speechscope.training.optimizers import Adam
-from speechscope.training.source import Utterances
+from speechscope.training.optimizers import Adam, Optimizer
+from speechscope.training.source import CorpusUtterances
 
 if TYPE_CHECKING:
     from speechscope.stages.train import Train
+
+MOMENTS = {"step": "step", "mean": "exp_avg", "square": "exp_avg_sq"}
+"""What Adam's sums are called in a checkpoint: as `torch.optim` calls them."""
 
 
 class LetterTraining(NetworkTraining):
@@ -64,7 +67,7 @@ class LetterTraining(NetworkTraining):
     def __init__(
         self,
         network: Wav2Letter,
-        source: Utterances,
+        source: CorpusUtterances,
         settings: "Train",
         *,
         start: Mapping[str, Tensor] | None = None,
@@ -73,11 +76,8 @@ class LetterTraining(NetworkTraining):
         super().__init__(network, settings, start, selected_on, error=np.inf)
         self.source = source
         self._logits = cuda.compiled(network, settings)
-        self._steps = 0
-        self._sums = {
-            name: [torch.zeros_like(weight, requires_grad=False) for _ in range(2)]
-            for name, weight in network.named_parameters()
-        }
+        weights = list(network.parameters())
+        self._optimizer = Optimizer(weights, [Adam(settings.lr)] * len(weights))
         items = source.utterances("train")
         outputs = network.output_frames(torch.from_numpy(source.lengths[items])).tolist()
         labels = source.letters(items)
@@ -91,10 +91,10 @@ class LetterTraining(NetworkTraining):
 
     def state(self) -> dict[str, Any]:
         """See `Training`."""
-        step, names = torch.tensor(float(self._steps)), ("exp_avg", "exp_avg_sq")
+        names = [name for name, _ in self.network.named_parameters()]
         moments = {
-            name: {"step": step, **{k: v.cpu().clone() for k, v in zip(names, sums, strict=True)}}
-            for name, sums in self._sums.items()
+            name: {file: saved[ours].cpu().clone() for ours, file in MOMENTS.items()}
+            for name, saved in zip(names, self._optimizer.state(), strict=True)
         }
         return {**super().state(), "moments": moments, "epochs": self.planned}
 
@@ -112,11 +112,10 @@ class LetterTraining(NetworkTraining):
                 "epochs; go on with these, or run without --resume"
             )
         super().load(state)
-        for name, (mean, square) in self._sums.items():
-            moments = state["moments"][name]
-            mean.copy_(moments["exp_avg"])
-            square.copy_(moments["exp_avg_sq"])
-            self._steps = int(moments["step"])
+        names = [name for name, _ in self.network.named_parameters()]
+        self._optimizer.load(
+            {ours: state["moments"][name][file] for ours, file in MOMENTS.items()} for name in names
+        )
 
     def batches(self) -> list[NDArray[np.int64]]:
         """See `Training`."""
@@ -140,13 +139,9 @@ class LetterTraining(NetworkTraining):
             raise SpeechscopeError(
                 f"epoch {self.made + 1}: the loss is no longer finite; train with a lower --lr"
             )
-        weights = dict(self.network.named_parameters())
-        grads = torch.autograd.grad(losses.sum() / letters, list(weights.values()))
-        self._steps += 1
         rule = Adam(rate(self.settings.lr, self.settings.schedule, share))
-        with torch.no_grad():
-            for (name, weight), grad in zip(weights.items(), grads, strict=True):
-                rule(weight, grad, self._sums[name], self._steps)
+        self._optimizer.rules = [rule] * len(self._optimizer.rules)
+        self._optimizer.step(losses.sum() / letters)
         return loss, letters
 
     def answers(self, split: str) -> LetterAnswers:

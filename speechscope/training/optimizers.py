@@ -5,9 +5,9 @@ also works on a part of a parameter with the same part of its sums, so that unit
 (`speechscope.training.step`) need not be touched.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
@@ -115,3 +115,47 @@ def rule_of(settings: "Train") -> Rule:
     if settings.optimizer == "sgd":
         return Nesterov(settings.lr, settings.momentum)
     return Adam(settings.lr) if settings.optimizer == "adam" else AdaGrad(settings.lr)
+
+
+class Optimizer:
+    """Parameters that are updated together, each by a rule of its own.
+
+    Parameters
+    ----------
+    parameters
+        What is updated in place.
+    rules
+        How, one for each of them.
+    """
+
+    def __init__(self, parameters: Iterable[Tensor], rules: Iterable[Rule]) -> None:
+        self.parameters, self.rules, self.count = list(parameters), list(rules), 0
+        self.sums = [
+            [torch.zeros_like(weight, requires_grad=False) for _ in rule.sums]
+            for weight, rule in zip(self.parameters, self.rules, strict=True)
+        ]
+
+    def step(self, objective: Tensor) -> None:
+        """Take the derivatives of an objective, and follow them."""
+        grads = torch.autograd.grad(objective, self.parameters)
+        self.count += 1
+        with torch.no_grad():
+            for weight, grad, rule, sums in zip(
+                self.parameters, grads, self.rules, self.sums, strict=True
+            ):
+                rule(weight, grad, sums, self.count)
+
+    def state(self) -> list[dict[str, Tensor]]:
+        """Return steps and running sums of every parameter, which are those that go on."""
+        step = torch.tensor(float(self.count))
+        return [
+            {"step": step, **dict(zip(rule.sums, sums, strict=True))}
+            for rule, sums in zip(self.rules, self.sums, strict=True)
+        ]
+
+    def load(self, state: Iterable[Mapping[str, Any]]) -> None:
+        """Go back to a state."""
+        for rule, sums, saved in zip(self.rules, self.sums, state, strict=True):
+            self.count = int(saved["step"])
+            for name, values in zip(rule.sums, sums, strict=True):
+                values.copy_(saved[name])

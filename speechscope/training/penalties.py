@@ -56,21 +56,3 @@ def contraction(
     length = PROBE * x.detach().square().mean().sqrt()
     slope = (encode(x + step) - code) / length
     return slope.flatten(1).square().sum(1).mean()
-
-
-def penalty(
-    encode: Callable[[Tensor], Tensor],
-    x: Tensor,
-    code: Tensor,
-    *,
-    sparse: float,
-    contractive: float,
-    generator: torch.Generator,
-) -> Tensor:
-    """Return ``sparse`` × `sparsity` + ``contractive`` × `contraction`; 0 where both are 0."""
-    total = code.new_zeros(())
-    if sparse:
-        total = total + sparse * sparsity(code)
-    if contractive:
-        total = total + contractive * contraction(encode, x, code, generator)
-    return total

@@ -5,7 +5,6 @@ Items have one shape and a class; utterances are of any length and have letters.
 
 import threading
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -22,35 +21,6 @@ READ_BYTES = 100_000_000
 """Inputs that are put together at once on the way there."""
 
 
-class Items(Protocol):
-    """Items by split."""
-
-    def labels(self, split: str) -> NDArray[np.int64]:
-        """Return the class of every item of a split, (n,)."""
-
-    def fetch(self, split: str, positions: NDArray[np.integer]) -> Tensor:
-        """Return centred inputs, (n, C, F, T), by position within the split."""
-
-
-class Source(Items, Protocol):
-    """Items as the training of a classifier needs them.
-
-    Attributes
-    ----------
-    fold
-        Folded class of each class.
-    held
-        Whether inputs are in memory, where any order of them is as fast as another.
-    """
-
-    fold: NDArray[np.int64]
-    held: bool
-
-    @property
-    def mean(self) -> Tensor:
-        """The mean that was removed from every input, (C, F, T)."""
-
-
 class CorpusSource:
     """The items of a corpus as training asks for them.
 
@@ -64,6 +34,13 @@ class CorpusSource:
         Where the inputs are wanted.
     hold
         Whether inputs may be kept in memory; a single pass over them has no use for it.
+
+    Attributes
+    ----------
+    fold
+        Folded class of each class.
+    held
+        Whether inputs are in memory, where any order of them is as fast as another.
     """
 
     def __init__(
@@ -113,27 +90,6 @@ class CorpusSource:
         return held
 
 
-class Utterances(Protocol):
-    """Utterances by item number.
-
-    Attributes
-    ----------
-    lengths
-        Frames of every item, (items,).
-    """
-
-    lengths: NDArray[np.int64]
-
-    def utterances(self, split: str) -> NDArray[np.int64]:
-        """Return the items of a split, (n,)."""
-
-    def fetch(self, items: NDArray[np.int64]) -> Sequence[Tensor]:
-        """Return the normalised inputs (C, F, T) of items."""
-
-    def letters(self, items: NDArray[np.int64]) -> Sequence[NDArray[np.int64]]:
-        """Return the labels of items, as `alphabet.encode` makes them."""
-
-
 class CorpusUtterances:
     """The utterances of a corpus, their inputs centred; in memory where they fit in `HELD_BYTES`.
 
@@ -143,6 +99,11 @@ class CorpusUtterances:
         A corpus of utterances with letters.
     hold
         Whether inputs may be kept in memory; a single pass over them has no use for it.
+
+    Attributes
+    ----------
+    lengths
+        Frames of every item, (items,).
     """
 
     def __init__(self, corpus: Corpus, *, hold: bool = True) -> None:

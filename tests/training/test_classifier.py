@@ -15,6 +15,7 @@ from speechscope.stages.train import Train
 from speechscope.training import classifier
 from speechscope.training.classifier import ClassifierTraining
 from speechscope.training.loop import begin_from
+from speechscope.training.source import CorpusSource
 
 TABLE: Table = (
     Conv(3, kernel=(4, 6)),
@@ -29,7 +30,7 @@ TABLE: Table = (
 SETTINGS = Train(epochs=4, per_class=6, test_per_class=4, batch=8, lr=0.03, dropout=0.5, seed=3)
 
 
-class Blobs:
+class Blobs(CorpusSource):
     """Items around one centre a class; classes 2 and 3 fold into one."""
 
     def __init__(self, *, held: bool = True, dev: bool = False) -> None:

@@ -26,6 +26,7 @@ from speechscope.training import decoders
 from speechscope.training.decoders import TOGETHER, DecoderTraining
 from speechscope.training.leak_test import measure
 from speechscope.training.penalties import contraction, sparsity
+from speechscope.training.source import CorpusSource
 
 TABLE: Table = (
     Conv(6, (4, 5), "same"),
@@ -38,7 +39,7 @@ TABLE: Table = (
 SETTINGS = DecodeTrain(epochs=2, together=3, per_class=20, test_per_class=8, batch=16, seed=5)
 
 
-class Patterns:
+class Patterns(CorpusSource):
     """Two classes of noisy patterns; remembers which positions were fetched."""
 
     def __init__(self) -> None:

@@ -37,9 +37,13 @@ def run(folder: Path, *arguments: str, processes: int = 0) -> subprocess.Complet
 TRAIN = ("train", "--epochs", "2", "--per-class", "6", "--batch", "32", "--device", "cpu")
 
 
-def test_two_processes_give_the_weights_of_one(corpus: Path) -> None:
-    assert run(corpus, *TRAIN, "-o", "one.pt").returncode == 0
-    done = run(corpus, *TRAIN, "-o", "two.pt", processes=2)
+@pytest.mark.parametrize("plain", ["", "1"], ids=["fast", "plain"])
+def test_two_processes_give_the_weights_of_one(
+    corpus: Path, plain: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPEECHSCOPE_PLAIN", plain)
+    assert run(corpus, *TRAIN, "-f", "-o", "one.pt").returncode == 0
+    done = run(corpus, *TRAIN, "-f", "-o", "two.pt", processes=2)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["two.pt"]  # the first process alone speaks
     one, two = (

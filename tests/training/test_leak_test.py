@@ -11,6 +11,7 @@ from speechscope.networks.autoencoders import Autoencoder, Scheme
 from speechscope.networks.layers import Conv, MaxPool, Network, ReLU, Table
 from speechscope.stages.decode_train import DecodeTrain
 from speechscope.training.leak_test import decodings, measure
+from speechscope.training.source import CorpusSource
 
 TABLE: Table = (
     *(Conv(4, (4, 2), "same"), ReLU(), MaxPool((3, 2), (2, 2))),
@@ -19,7 +20,7 @@ TABLE: Table = (
 )
 
 
-class Noise:
+class Noise(CorpusSource):
     """Items that share nothing."""
 
     def __init__(self) -> None:

@@ -18,12 +18,13 @@ from speechscope.training.ctc import ctc_loss
 from speechscope.training.evaluation import letter_answers
 from speechscope.training.letters import LetterTraining, rate
 from speechscope.training.optimizers import Adam
+from speechscope.training.source import CorpusUtterances
 
 BINS = 12
 SETTINGS = Train(epochs=4, batch=3, padding=0.2, lr=3e-3, seed=5)
 
 
-class Spelled:
+class Spelled(CorpusUtterances):
     """Utterances in which every label is a few noisy frames of its own spectrum."""
 
     def __init__(self, texts: list[str], *, dev: int = 0, bins: int = BINS) -> None:
