@@ -4,10 +4,11 @@ Churchman 2015, sec. 6.5.5: trained at once from random weights, a decoder is dr
 mapping everything to silence. Each stage is therefore first trained to restore the input of its
 encoder layer, from what the stages before it give; then all stages are fine-tuned on the
 spectrogram. The encoder never changes (sec. 6.5.4). Riemens 2015, sec. 4.3, trains encoder and
-decoder at once or unit by unit; see `speechscope.training.stacking`.
+decoder at once or unit by unit; see `speechscope.training.stacking`. His sec. 8 proposes denoising
+(Vincent et al. 2008), sparse (Ng 2011) and contractive (Rifai et al. 2011) autoencoders.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,6 @@ from speechscope.networks.layers import Network
 from speechscope.training.batches import in_batches, resample
 from speechscope.training.loop import Training
 from speechscope.training.optimizers import AdaGrad, Optimizer
-from speechscope.training.penalties import contraction, gaussian, sparsity
 from speechscope.training.source import CorpusSource
 from speechscope.training.stacking import Phase, parameters, phases, together
 
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 TOGETHER = -1
 """The phase number under which the history lists the fine-tuning of everything together."""
+PROBE = 1e-2
+"""Length of the steps that slopes are taken over, as a share of the input's root mean square."""
 
 
 @dataclass(frozen=True)
@@ -308,6 +310,52 @@ class DecoderTraining(Training):
             optimizer = self.optimizers[layer]
             rule = AdaGrad(self.settings.lr * stage.size())
             optimizer.rules = [rule] * len(optimizer.rules)
+
+
+def gaussian(x: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """Return noise of the shape of x, with `share` of its root mean square.
+
+    Drawn where the generator is, so that it is the same on every device.
+    """
+    noise = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=generator.device)
+    return noise.to(x.device) * (share * x.detach().square().mean().sqrt())
+
+
+def sparsity(code: Tensor) -> Tensor:
+    """Return the mean over items of Σ |h|.
+
+    Ng 2011 penalises the divergence of each unit's mean activity from a small one, which needs
+    units between 0 and 1; for rectified units the L1 norm stands in its place.
+    """
+    return code.abs().flatten(1).sum(1).mean()
+
+
+def contraction(
+    encode: Callable[[Tensor], Tensor], x: Tensor, code: Tensor, generator: torch.Generator
+) -> Tensor:
+    """Return an estimate of the mean over items of ‖∂h/∂x‖² (Frobenius).
+
+    ‖J‖² = E ‖J v‖² for v of independent components of variance 1; one v is drawn for each item, and
+    J v = (h(x + ε v) − h(x)) / ε, which is exact where no ReLU and no maximum changes in between.
+
+    Parameters
+    ----------
+    encode
+        Gives the code of inputs.
+    x, code
+        Inputs (B, C, F, T) and their code (B, …).
+    generator
+        Draws v.
+
+    Notes
+    -----
+    Rifai et al. 2011, eq. 1, the penalty; the estimate is chosen: an exact one takes a pass back
+    through the encoder for every unit of the code.
+    """
+    step = gaussian(x, PROBE, generator)
+    length = PROBE * x.detach().square().mean().sqrt()
+    slope = (encode(x + step) - code) / length
+    return slope.flatten(1).square().sum(1).mean()
 
 
 def _number(*words: int) -> int:

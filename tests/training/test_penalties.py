@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from speechscope.networks.layers import Conv, MaxPool, Network, ReLU
-from speechscope.training.penalties import contraction, gaussian, sparsity
+from speechscope.training.decoders import contraction, gaussian, sparsity
 
 
 def test_noise_is_a_share_of_the_input() -> None:
