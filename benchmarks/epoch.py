@@ -166,7 +166,7 @@ def compare_losses(items: Items, positions: NDArray[np.int64], steps: int) -> fl
 
 def fresh() -> Network:
     """Return the network with its first weights."""
-    network = NETWORKS["freq-overlap"](classes=CLASSES)
+    network: Network = NETWORKS["freq-overlap"](classes=CLASSES)
     network.reset_parameters(torch.Generator().manual_seed(0))
     return network
 
