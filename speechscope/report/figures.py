@@ -199,14 +199,6 @@ Entry: TypeAlias = str | int | float | None
 
 
 @dataclass(frozen=True)
-class Row:
-    """One row of a grid: its name, and a cell for each column."""
-
-    name: str
-    cells: Sequence[Cell]
-
-
-@dataclass(frozen=True)
 class Figure:
     """What every figure has.
 
@@ -230,10 +222,10 @@ class Figure:
 
 @dataclass(frozen=True)
 class Grid(Figure):
-    """Small pictures or charts in rows and columns."""
+    """Small pictures or charts in columns, and rows of a name and a cell for each column."""
 
     columns: Sequence[str]
-    rows: Sequence[Row]
+    rows: Sequence[tuple[str, Sequence[Cell]]]
 
 
 @dataclass(frozen=True)
@@ -303,7 +295,7 @@ class Cloud(Figure):
     groups
         Other ways to colour the points, by name: the group of each (points,), and the names of
         the groups, none for groups that are only numbered.
-    said
+    captions
         What each point is, in words.
     sounds
         One a point; None where there is none.
@@ -313,7 +305,7 @@ class Cloud(Figure):
     names: Sequence[str]
     label: Values
     groups: Mapping[str, tuple[Values, Sequence[str]]]
-    said: Sequence[str]
+    captions: Sequence[str]
     sounds: Sequence[Sound | None]
 
 

@@ -77,7 +77,7 @@ def page(chapters: Sequence[fig.Chapter], examples: int) -> str:
     style, *scripts = (
         (folder / name).read_text("utf-8") for name in ("style.css", "report.js", "cloud.js")
     )
-    said = (
+    footer = (
         f"At most {examples} items a figure (--examples), {fig.SECONDS:g} s of each sound; sounds "
         "are brought to one level. The page needs no network."
     )
@@ -85,7 +85,7 @@ def page(chapters: Sequence[fig.Chapter], examples: int) -> str:
         title="speechscope: " + ", ".join(Path(chapter.title).name for chapter in chapters),
         chapters=chapters,
         version=__version__,
-        said=said,
+        footer=footer,
         style=Markup(style),
         script=Markup("".join(scripts)),
     )
@@ -118,7 +118,7 @@ def _ramp(scale: fig.Scale) -> str:
 
 def _cells(figure: fig.Figure) -> Iterator[Any]:
     if isinstance(figure, fig.Grid):
-        yield from (cell for row in figure.rows for cell in row.cells)
+        yield from (cell for _, cells in figure.rows for cell in cells)
     elif isinstance(figure, fig.Gallery):
         yield from (cell for _, cell in figure.cells)
     elif isinstance(figure, fig.Plane):
@@ -156,7 +156,7 @@ def _cloud_data(figure: fig.Cloud) -> dict[str, Any]:
             name: {"of": np.asarray(group).tolist(), "names": list(names)}
             for name, (group, names) in figure.groups.items()
         },
-        "said": list(figure.said),
+        "said": list(figure.captions),
         "sounds": [None if sound is None else _sound(sound) for sound in figure.sounds],
     }
 

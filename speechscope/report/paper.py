@@ -103,15 +103,15 @@ def _grid(sheet: Any, figure: fig.Grid) -> None:
     sheet.set_size_inches(INCH[0] * columns + 1.2, INCH[1] * rows + 0.7)
     all_axes = sheet.subplots(rows, columns, squeeze=False)
     drawn: dict[fig.Scale, Any] = {}
-    for number, (row, line) in enumerate(zip(figure.rows, all_axes, strict=False)):
-        for at, (cell, axes) in enumerate(zip(row.cells, line, strict=True)):
+    for number, ((name, cells), line) in enumerate(zip(figure.rows, all_axes, strict=False)):
+        for at, (cell, axes) in enumerate(zip(cells, line, strict=True)):
             _cell(axes, cell, drawn, left=at == 0, below=number == len(figure.rows) - 1)
-        first = row.cells[0] if row.cells else None
+        first = cells[0] if cells else None
         label = "" if first is None else first.y
         label = label.label if isinstance(label, fig.Axis) else label
-        line[0].set_ylabel(f"{row.name}\n{label}".strip(), fontsize=6)
-        if row.cells and first is None:  # an axis that is off has no label
-            line[0].text(0.5, 0.5, row.name, ha="center", va="center", fontsize=7)
+        line[0].set_ylabel(f"{name}\n{label}".strip(), fontsize=6)
+        if cells and first is None:  # an axis that is off has no label
+            line[0].text(0.5, 0.5, name, ha="center", va="center", fontsize=7)
     for name, axes in zip(figure.columns, all_axes[0], strict=False):
         axes.set_title(name, fontsize=7)
     _scales(sheet, all_axes, drawn)

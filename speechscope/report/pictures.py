@@ -177,13 +177,13 @@ def _samples(corpus: Corpus, items: Indices) -> tuple[Indices, Indices]:
     return np.maximum(start, first), np.minimum(stop, last)
 
 
-def pictures(corpus: Corpus, items: Indices, said: Sequence[str]) -> list[Picture]:
-    """Return what one sees, and hears, of items of a corpus, one each, described by `said`."""
+def pictures(corpus: Corpus, items: Indices, names: Sequence[str]) -> list[Picture]:
+    """Return what one sees, and hears, of items of a corpus, one each, described by `names`."""
     heard = sounds(corpus, items)
     if corpus.unit == "window":
         return [
             waveform_picture(sound.samples, sound.rate, alt)
-            for sound, alt in zip(heard, said, strict=True)
+            for sound, alt in zip(heard, names, strict=True)
         ]
     style = style_of(corpus.artifact, corpus)
     inputs: Sequence[Values]
@@ -195,7 +195,7 @@ def pictures(corpus: Corpus, items: Indices, said: Sequence[str]) -> list[Pictur
     else:
         inputs = list(corpus.view.read(np.asarray(items, dtype=np.int64)))
         styles = [style] * len(inputs)
-    drawn = zip(styles, inputs, heard, said, strict=True)
+    drawn = zip(styles, inputs, heard, names, strict=True)
     return [style.picture(values, sound, alt) for style, values, sound, alt in drawn]
 
 
@@ -222,8 +222,8 @@ def names_of(corpus: Corpus, items: Indices) -> list[str]:
     utterances = corpus.names("utterance")
     recordings = [utterances[number] for number in corpus.artifact.read("utterance")[items]]
     if "label" in corpus.artifact:
-        said = [f"[{corpus.classes[label]}]" for label in corpus.labels[items]]
+        spoken = [f"[{corpus.classes[label]}]" for label in corpus.labels[items]]
     else:
         texts = ("".join(corpus.classes[k] for k in text) for text in corpus.letters(items))
-        said = [f"“{text.replace('|', ' ')}”" for text in texts]
-    return [f"{text} of {recording}" for text, recording in zip(said, recordings, strict=True)]
+        spoken = [f"“{text.replace('|', ' ')}”" for text in texts]
+    return [f"{text} of {recording}" for text, recording in zip(spoken, recordings, strict=True)]

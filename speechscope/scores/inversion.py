@@ -52,7 +52,7 @@ def _row(
     mean = {name: float(items.mean()) for name, items in values.items()}
     # Inversions from before there were other inputs do not say.
     given = str(artifact.record["config"].get("input", "corpus"))
-    told = place is not None and "mismatch" in artifact
+    restored = place is not None and "mismatch" in artifact
     return {
         "artifact": artifact.path.name,
         "method": method,
@@ -69,7 +69,7 @@ def _row(
         "lsd": mean.get("lsd"),
         "stoi": _stoi(artifact, place) if given == "audio" else None,
         "intensity": mean["intensity"],
-        "mismatch": float(artifact.read("mismatch", place).mean()) if told else None,
+        "mismatch": float(artifact.read("mismatch", place).mean()) if restored else None,
         "input": given,
     }
 

@@ -115,9 +115,9 @@ def _conserved(artifact: Artifact, values: Values) -> None:
     if "relevance_sum" not in artifact or artifact.record["config"]["rule"] == "krug":
         return
     score, sums = artifact.read("score").astype(np.float64), artifact.read("relevance_sum")
-    told = np.abs(score) > 1e-6 * np.abs(score).max()
+    clear = np.abs(score) > 1e-6 * np.abs(score).max()
     for layer, total in zip(artifact.flags("propagated_layer"), sums.T, strict=True):
-        values["lrp", f"at {layer} over score"] = [total[told] / score[told]]
+        values["lrp", f"at {layer} over score"] = [total[clear] / score[clear]]
 
 
 def _measure(artifact: Artifact, subject: Subject, block: slice, values: Values) -> None:
@@ -125,8 +125,8 @@ def _measure(artifact: Artifact, subject: Subject, block: slice, values: Values)
     items = artifact.read("item_index", block)
     inputs = subject.inputs(items)
     target = torch.from_numpy(artifact.read("target", block).astype(np.int64)).to(inputs.device)
-    of = explained(subject.network, inputs[:1], config["layer"])
-    x = of.enter(inputs)
+    network = explained(subject.network, inputs[:1], config["layer"])
+    x = network.enter(inputs)
     twin = explained(randomised(subject.network, 0), inputs[:1], config["layer"])
     shuffled = twin.enter(inputs)
     seeds = [mixed(artifact.record["seed"], int(item)) for item in items]
@@ -140,15 +140,15 @@ def _measure(artifact: Artifact, subject: Subject, block: slice, values: Values)
         values.setdefault((method, measure), []).append(items)
 
     signals = {}
-    for name, told in zip(methods, relevance, strict=True):
-        deletion, insertion = removal_curves(of.scores, x, target, told, steps=STEPS)
+    for name, own in zip(methods, relevance, strict=True):
+        deletion, insertion = removal_curves(network.scores, x, target, own, steps=STEPS)
         add(name, "deletion", area(deletion))
         add(name, "insertion", area(insertion))
-        faith = sensitivity_n(of.scores, x, target, told, share=SHARE, samples=SETS, seeds=seeds)
-        add(name, "sensitivity-n", faith)
+        sums = sensitivity_n(network.scores, x, target, own, share=SHARE, samples=SETS, seeds=seeds)
+        add(name, "sensitivity-n", sums)
         random: Tensor = relevance_by(name, twin, shuffled, target, settings, seeds)
-        add(name, "agreement with random weights", agreement(told, random))
-        signals[name], signals[f"{name}, random weights"] = told, random
+        add(name, "agreement with random weights", agreement(own, random))
+        signals[name], signals[f"{name}, random weights"] = own, random
     if subject.corpus.unit == "window" and config["layer"] is None and voice.available():
         _voices(artifact, subject, block, signals, add)
     for (first, a), (second, b) in combinations(zip(methods, relevance, strict=True), 2):

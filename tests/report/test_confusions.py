@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from speechscope.report.chapters.confusions import NOTHING, aligned, count
+from speechscope.report.chapters.model import NOTHING, aligned, count
 from speechscope.training.ctc import letter_error_rate
 
 

@@ -122,7 +122,7 @@ def test_the_lowest_row_of_a_picture_is_below(tmp_path: Path) -> None:
     (tmp_path / "i.png").write_bytes(content(shown.attrib["href"]))
     page = image.imread(tmp_path / "i.png")[..., :3].mean(axis=(1, 2))
     assert page[0] < 0.2 < 0.8 < page[1]
-    grid = fig.Grid("g", "", "", ["c"], [fig.Row("r", [picture])])
+    grid = fig.Grid("g", "", "", ["c"], [("r", [picture])])
     pixels = drawn(grid, tmp_path / "g.png")
     ends = colours.palette("sequential")[[0, -1]] / 255
     dark, bright = (

@@ -1,5 +1,6 @@
 """The chapter of ``clusters.zarr``: which classes lie together in which layer."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,6 @@ from speechscope.corpus.store import Corpus
 from speechscope.registry import CHAPTERS
 from speechscope.report import figures as fig
 from speechscope.report.chapters import corpus_of
-from speechscope.report.chapters.formants import planes
 from speechscope.report.pictures import sounds, spread
 from speechscope.store.artifact import Artifact
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 POINTS = 40
 """Points of the projection, and sounds, for each example asked for (chosen)."""
+PLANES = 3
+"""Layers whose maps are drawn (chosen: those with maps are few)."""
 TRAITS = ("manner", "place", "voicing")
 """Phonological features that points can be coloured by."""
 CLASSES_NAMED = 6
@@ -60,7 +62,7 @@ def chapter(path: Path, settings: "Report") -> fig.Chapter:
             figures.append(drawn.class_cloud(corpus))
     if "composition" in artifact:
         figures += drawn.compositions()
-    figures += planes(artifact)
+    figures += _planes(artifact)
     figures.append(drawn.table())
     return fig.Chapter(str(path), "clusters", facts, figures, left_out)
 
@@ -84,7 +86,7 @@ class _Clusters:
         scores = np.nan_to_num(self.scores["f_measure"][layer], nan=-1.0)
         return tuple(int(at) for at in np.unravel_index(int(scores.argmax()), scores.shape))
 
-    def said(self, reduction: int, algorithm: int) -> str:
+    def name_of(self, reduction: int, algorithm: int) -> str:
         """Return the name of a way to cluster."""
         reduced = self.reductions[reduction]
         return f"{self.algorithms[algorithm]}{'' if reduced == 'none' else f' after {reduced}'}"
@@ -94,7 +96,7 @@ class _Clusters:
         charts = []
         for name, values in self.scores.items():
             lines = [
-                fig.Line(self.said(r, a), self.numbers, values[:, r, a], points=True)
+                fig.Line(self.name_of(r, a), self.numbers, values[:, r, a], points=True)
                 for r, a in np.ndindex(len(self.reductions), len(self.algorithms))
             ]
             up = MEASURES[name]
@@ -121,12 +123,12 @@ class _Clusters:
         for r, a in np.ndindex(*values.shape[1:3]):
             if not np.isfinite(values[:, r, a]).any():
                 continue
-            said = self.said(r, a) if values.shape[1] > 1 else self.algorithms[a]
+            way = self.name_of(r, a) if values.shape[1] > 1 else self.algorithms[a]
             lines = [
                 fig.Line(name, numbers.astype(np.float64), values[layer, r, a])
                 for layer, name in enumerate(self.layers)
             ]
-            charts.append(fig.Chart(lines, "clusters", f"criterion of {said}", alt=f"of {said}"))
+            charts.append(fig.Chart(lines, "clusters", f"criterion of {way}", alt=f"of {way}"))
         note = "What the number of clusters is chosen by, by layer (Pellegrini 2016, sec. 4.3)."
         return [fig.Plot("criterion", "Number of clusters", note, charts)] if charts else []
 
@@ -142,13 +144,13 @@ class _Clusters:
         groups = self._traits(label)
         for layer, name in enumerate(self.layers):
             groups[f"clusters of {name}"] = (cluster[(layer, *self.best(layer))][chosen], ())
-        said = [f"[{self.classes[k]}], item {i}" for k, i in zip(label, chosen, strict=True)]
+        captions = [f"[{self.classes[k]}], item {i}" for k, i in zip(label, chosen, strict=True)]
         note = (
             f"{len(chosen)} of {len(self.label):,} items, each class under its name; the first "
             "three components of what each layer holds (Pellegrini 2016, fig. 2)."
         )
-        names, heard = list(self.classes), self._sounds(corpus, chosen)
-        return fig.Cloud("projection", "Projection", note, views, names, label, groups, said, heard)
+        points = (label, groups, captions, self._sounds(corpus, chosen))
+        return fig.Cloud("projection", "Projection", note, views, self.classes, *points)
 
     def class_cloud(self, corpus: Corpus | None) -> fig.Cloud:
         """Return the projections of the classes' mean activations (Pellegrini 2016, fig. 2)."""
@@ -160,13 +162,13 @@ class _Clusters:
             for number, embedding in enumerate(self.artifact.flags("embedding"))
         }
         first = np.array([np.flatnonzero(self.label == k)[0] for k in there], dtype=np.int64)
-        said = [
+        captions = [
             f"[{self.classes[k]}], sounding item {i}" for k, i in zip(there, first, strict=True)
         ]
         note = "The mean activation of each class; a point sounds the first of its items."
-        title, names, groups = "Projection of classes", list(self.classes), self._traits(there)
-        heard = self._sounds(corpus, first)
-        return fig.Cloud("class-projection", title, note, views, names, there, groups, said, heard)
+        title = "Projection of classes"
+        points = (there, self._traits(there), captions, self._sounds(corpus, first))
+        return fig.Cloud("class-projection", title, note, views, self.classes, *points)
 
     def _sounds(self, corpus: Corpus | None, samples: fig.Values) -> list[fig.Sound | None]:
         if corpus is None or "item_index" not in self.artifact:
@@ -200,15 +202,11 @@ class _Clusters:
                     if row[k] / total >= SHARE
                 ]
                 rows.append([number, int(total), ", ".join(named)])
-            note = f"By {self.said(*way)}, the best here by F; classes above {100 * SHARE:.0f} %."
-            title, headings = (
-                f"Composition of the clusters of {name}",
-                ("cluster", "items", "classes"),
-            )
-            closed = layer != highest
-            tables.append(
-                fig.Table(f"composition-{name}", title, note, headings, rows, closed=closed)
-            )
+            best = self.name_of(*way)
+            note = f"By {best}, the best here by F; classes above {100 * SHARE:.0f} %."
+            title, closed = f"Composition of the clusters of {name}", layer != highest
+            figure = f"composition-{name}"
+            tables.append(fig.Table(figure, title, note, COMPOSITION, rows, closed=closed))
         return tables
 
     def table(self) -> fig.Table:
@@ -225,3 +223,70 @@ class _Clusters:
             for at in np.ndindex(self.count.shape)
         ]
         return fig.Table("scores-table", "Scores in figures", "", headings, rows, closed=True)
+
+
+def _planes(artifact: Artifact) -> list[fig.Figure]:
+    """Return a map of each of the first layers that have some, at the F1 and F2 of its vowels.
+
+    None where no class is a vowel with known formants.
+    """
+    if "formant" not in artifact or "activation_map" not in artifact:
+        return []
+    formants, classes = artifact.read("formant"), artifact.flags("label")
+    drawn: list[fig.Figure] = []
+    for layer, name in enumerate(artifact.flags("layer")):
+        maps = None if name == "input" or len(drawn) == PLANES else _maps(artifact, layer)
+        if maps is None:
+            continue
+        there = np.isfinite(maps).any(axis=(0, 2, 3)) & np.isfinite(formants).all(axis=1)
+        vowels = np.flatnonzero(there)
+        if not len(vowels):
+            continue
+        maps = maps[:, vowels]
+        number = int(np.nanargmax(maps.std(axis=1).mean(axis=(1, 2))))
+        names = [classes[vowel] for vowel in vowels]
+        drawn.append(_plane(name, number, maps[number], names, formants[vowels]))
+    return drawn
+
+
+def _maps(artifact: Artifact, layer: int) -> fig.Values | None:
+    """Read the maps (map, class, frequency, time) of a layer; None of one of units.
+
+    Where the artifact says how large they are, what pads them is not read: it may be large.
+    """
+    if artifact.array("activation_map").ndim != 5:
+        return None
+    if "map_shape" in artifact:
+        maps, rows, columns = (int(size) for size in artifact.read("map_shape", layer))
+        area = (layer, slice(maps), slice(None), slice(rows), slice(columns))
+        return None if rows * columns == 1 else artifact.read("activation_map", area)
+    padded = artifact.read("activation_map", layer)
+    there = np.isfinite(padded)
+    inside = there.any(axis=(0, 1, 3)), there.any(axis=(0, 1, 2))
+    whole = padded[there.any(axis=(1, 2, 3))][:, :, inside[0]][..., inside[1]]
+    return whole if whole.size and whole.shape[2] * whole.shape[3] > 1 else None
+
+
+def _plane(
+    layer: str, number: int, maps: fig.Values, names: Sequence[str], at: fig.Values
+) -> fig.Plane:
+    # A few places of a map, such as its edges, are often far from the rest.
+    low, high = (float(end) for end in np.nanpercentile(maps, (1, 99)))
+    scale = fig.Scale("mean activation", low, high)
+    x, y = fig.Axis("frame", "", 0, maps.shape[2]), fig.Axis("bin", "", 0, maps.shape[1])
+    places = [
+        (name, fig.Picture(values, x, y, scale, alt=name), float(f2), float(f1))
+        for name, values, (f1, f2) in zip(names, maps, at, strict=True)
+    ]
+    # As vowel charts are drawn: front to the left, close at the top.
+    least, most = at.min(axis=0), at.max(axis=0)
+    room = 0.12 * (most - least) + 30
+    f1, f2 = (
+        fig.Axis(name, "Hz", float(most[n] + room[n]), float(least[n] - room[n]))
+        for n, name in enumerate(("F1", "F2"))
+    )
+    note = (
+        f"Map {number} of {layer}, the one that differs most between vowels: its mean activation "
+        "for each, where the vowel lies by F1 and F2 (Pellegrini 2016, fig. 3)."
+    )
+    return fig.Plane(f"formants-{layer}", f"Map of {layer} by F1 and F2", note, f2, f1, places)

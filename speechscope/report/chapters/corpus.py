@@ -65,8 +65,8 @@ def _counts(corpus: Corpus) -> fig.Bars:
 
 def _examples(corpus: Corpus, most: int) -> fig.Gallery:
     items = example_items(corpus, most)
-    said = names_of(corpus, items)
-    cells = list(zip(said, pictures(corpus, items, said), strict=True)) if len(items) else []
+    names = names_of(corpus, items)
+    cells = list(zip(names, pictures(corpus, items, names), strict=True)) if len(items) else []
     note = f"{len(cells)} of {len(corpus.splits):,} items, one a class where there are classes."
     return fig.Gallery("examples", "Examples", note, cells)
 

@@ -60,13 +60,13 @@ def _of_waveforms(kernels: Tensor, corpus: Corpus | None) -> list[fig.Figure]:
     )
     each = [fig.Line(f"filter {index}", frequency, spectra[index]) for index in order[:6]]
     single = fig.Chart(each, along, "magnitude", alt="magnitude responses of the first filters")
-    said = (
+    response = (
         "The sum of the filters' magnitude spectra, each over its norm (Muckenhirn 2019, eq. 1), "
         "and those of the first few filters."
     )
     return [
         fig.Gallery("filters", "First-layer filters", note, cells),
-        fig.Plot("responses", "What the first layer passes", said, [passed, single]),
+        fig.Plot("responses", "What the first layer passes", response, [passed, single]),
     ]
 
 

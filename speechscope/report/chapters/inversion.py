@@ -87,7 +87,7 @@ class _Inversion:
             for number, method in enumerate(self.methods):
                 original = self.original(item) if number == 0 else None
                 cells = [self.restored(number, at, item) for at in range(len(self.layers))]
-                rows.append(fig.Row(f"[{self.labels[item]}] {method}", [original, *cells]))
+                rows.append((f"[{self.labels[item]}] {method}", [original, *cells]))
         note = (
             f"{len(items)} of {self.count:,} items: methods down, layers across, the original "
             "first (Churchman 2015, fig. B.1). Each picture has its own loudest point: "
@@ -98,9 +98,9 @@ class _Inversion:
 
     def by_layer(self, items: Sequence[int], method: int) -> fig.Grid:
         """Return every layer (rows) of some items (columns) by one method (fig. 11)."""
-        rows = [fig.Row("original", [self.original(item) for item in items])]
+        rows = [("original", [self.original(item) for item in items])]
         rows += [
-            fig.Row(f"layer {name}", [self.restored(method, at, item) for item in items])
+            (f"layer {name}", [self.restored(method, at, item) for item in items])
             for at, name in enumerate(self.layers)
         ]
         note = (
@@ -122,7 +122,7 @@ class _Inversion:
                 for at in range(len(self.layers))
             ]
             cells = [_histogram(values, edges) for values in [original, *restored]]
-            rows.append(fig.Row(method, cells))
+            rows.append((method, cells))
         note = (
             f"Values of item {item}, [{self.labels[item]}], and of its reconstructions; those "
             "beyond the original's largest count at the ends, counts are logarithmic (Churchman "

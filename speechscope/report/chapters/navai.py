@@ -39,7 +39,7 @@ def chapter(path: Path, settings: "Report") -> fig.Chapter:
     rows, columns = artifact.array("pattern").shape[2:]
     frequency, time = axes_of(artifact, rows, columns)
 
-    def row(name: str, k: int | None = None) -> fig.Row:
+    def row(name: str, k: int | None = None) -> tuple[str, list[fig.Cell]]:
         """Return averages by alignment: of spectrograms pictures, of waveforms curves."""
         cells: list[fig.Cell] = []
         for a in range(len(alignments)):
@@ -50,7 +50,7 @@ def chapter(path: Path, settings: "Report") -> fig.Chapter:
                 continue
             across = np.linspace(time.low, time.high, columns)
             cells.append(fig.curve(values[0], across, time.label, "value", alt=alt))
-        return fig.Row("all classes" if k is None else f"[{classes[k]}]", cells)
+        return ("all classes" if k is None else f"[{classes[k]}]", cells)
 
     titles = [
         "not aligned" if name == "none" else name.replace("-", " ").replace("lrp", "LRP")
@@ -63,13 +63,13 @@ def chapter(path: Path, settings: "Report") -> fig.Chapter:
     )
     patterns = [row("pattern", k) for k in shown]
     means = [row("normalizer"), *(row("mean", k) for k in some)]
-    said = (
+    before = (
         f"The mean over all classes, and over {len(some)} of them, before it is taken away "
         "(Krug 2018, fig. 3, top)."
     )
     figures: list[fig.Figure] = [
         fig.Grid("patterns", "Patterns by class", note, titles, patterns),
-        fig.Grid("means", "Means", said, titles, means),
+        fig.Grid("means", "Means", before, titles, means),
     ]
     if "shift" in artifact:
         figures.append(_shifts(artifact.read("shift"), time, columns, titles))
@@ -89,4 +89,4 @@ def _shifts(shift: fig.Values, time: fig.Axis, frames: int, titles: Sequence[str
         across = f"shift [{time.units or 'frames'}]"
         cells.append(fig.Chart([fig.Line("", edges, counts)], across, "inputs", steps=True))
     note = f"How far inputs were moved to align them, of {shift.shape[1]:,}."
-    return fig.Grid("shifts", "Shifts", note, titles, [fig.Row("", cells)])
+    return fig.Grid("shifts", "Shifts", note, titles, [("", cells)])

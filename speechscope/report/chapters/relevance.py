@@ -72,6 +72,9 @@ def chapter(path: Path, settings: "Report") -> fig.Chapter:
     return fig.Chapter(str(path), "relevance", facts, figures, left_out)
 
 
+Rows = list[tuple[str, list[fig.Cell]]]
+
+
 class _Items:
     """Items of a relevance artifact as pictures."""
 
@@ -86,11 +89,11 @@ class _Items:
         self._names = [names[k] for k in artifact.read("label")]
         self._answers = [classes[k] for k in artifact.read("predicted")]
 
-    def rows(self, items: list[int], draw: Callable[[int, int], fig.Cell]) -> list[fig.Row]:
+    def rows(self, items: list[int], draw: Callable[[int, int], fig.Cell]) -> Rows:
         """Return the inputs, and what `draw` makes of them by each method."""
         numbers = range(len(self.methods))
         return [
-            fig.Row(self._name(item), [self.input(item), *(draw(n, item) for n in numbers)])
+            (self._name(item), [self.input(item), *(draw(n, item) for n in numbers)])
             for item in items
         ]
 
