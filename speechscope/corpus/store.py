@@ -60,12 +60,6 @@ class Corpus:
         return self.artifact.read("label").astype(np.int64)
 
     @cached_property
-    def labels_folded(self) -> NDArray[np.int64]:
-        """Folded class of every item, (item,)."""
-        self._need_classes()
-        return self.artifact.read("label_folded").astype(np.int64)
-
-    @cached_property
     def splits(self) -> NDArray[np.int8]:
         """0 train, 1 dev, 2 test, (item,)."""
         return self.artifact.read("split")

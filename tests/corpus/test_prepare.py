@@ -28,11 +28,11 @@ def test_segments_labels_and_splits(corpus: Corpus) -> None:
     assert [corpus.classes[i] for i in corpus.labels[:7]] == [
         *("sil", "aa", "s", "cl", "t", "iy", "sil")
     ]
-    folded = [corpus.classes_folded[i] for i in corpus.labels_folded[:7]]
+    folded = [corpus.classes_folded[i] for i in corpus.artifact.read("label_folded")[:7]]
     assert folded == ["sil", "aa", "s", "sil", "t", "iy", "sil"]
     assert len(corpus.items("train")) == 3 * 4 * 7
     assert len(corpus.items("test")) == 4 * 7
-    np.testing.assert_array_equal(corpus.fold[corpus.labels], corpus.labels_folded)
+    np.testing.assert_array_equal(corpus.fold[corpus.labels], corpus.artifact.read("label_folded"))
     start, stop = corpus.artifact.read("start"), corpus.artifact.read("stop")
     assert (start[1], stop[1]) == (1600, 3200)
 
