@@ -17,12 +17,13 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from speechscope.inversion.bp import bp, random_start
-from speechscope.inversion.chains import blocks, multiplications, side_by_side
+from speechscope.inversion.chains import blocks, side_by_side
 from speechscope.inversion.problem import Problem, Reconstruction
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network
 from speechscope.registry import NETWORKS
@@ -108,7 +109,8 @@ def measure(
             problem = Problem(network, layer, target[part], seeds[part], l2)
             found[part.start] = bp(problem, start[part], settings)
 
-        parts = blocks(count, options.block, multiplications(network, layer), target.device)
+        of_size = replace(settings, block=options.block)
+        parts = blocks(network, count, [layer], of_size, target.device)
         side_by_side(work, parts, target.device)
         answers = [found[part.start] for part in parts]
         return torch.cat([a.x for a in answers]), torch.cat([a.objective for a in answers])

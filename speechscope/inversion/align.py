@@ -125,24 +125,20 @@ def train_aligned(
     *,
     derived: Tensor | None = None,
 ) -> dict[int, AlignedDecoder]:
-    """Train a decoder for each layer, the network staying as it is.
+    """Train a decoder for each layer (a number), the network staying as it is.
 
     A decoder minimises `delayed_error` of its waveform, and `LEVEL` times the squared difference of
     the logarithms of the norms. It sees activations of its own layer alone. One forward pass of
     the network serves all layers. Adam's rate rises over the first `WARM` steps and falls to 0 by
-    half a cosine.
+    half a cosine. With ``align_lags`` of 0, decoders have to be on time.
 
     Parameters
     ----------
-    layers
-        Numbers.
     segments
         Of the training split: centred inputs (N, C, F, T) and waveforms (N, samples), of which at
         most ``align_items`` are used.
     mean
         What inputs are centred by (C, F, T), on the device to train on.
-    settings
-        ``align_…`` of the stage; ``align_lags`` of 0 trains decoders that have to be on time.
     progress
         Called with (steps done, steps in all).
     derived

@@ -76,12 +76,10 @@ def invert(
     derived: Tensor | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Inversion:
-    """Reconstruct inputs from what each layer makes of them, by each method of the settings.
+    """Reconstruct inputs (N, C, F, T) from what each layer makes of them, by each method.
 
     Parameters
     ----------
-    inputs
-        Centred inputs (N, C, F, T).
     layers
         Numbers.
     seeds
@@ -133,26 +131,13 @@ def invert(
                     if progress is not None:
                         progress(done, prod(sizes))
 
-    parts = _blocks_of(network, inputs, layers, settings)
+    parts = blocks(network, len(inputs), layers, settings, inputs.device)
     if isinstance(network, Network):
         side_by_side(reconstruct, parts, inputs.device)
     else:  # it may hold state that two threads would disturb
         for part in parts:
             reconstruct(part)
     return inversion
-
-
-def _blocks_of(
-    network: Layered, inputs: Tensor, layers: Sequence[int], settings: "Invert"
-) -> list[slice]:
-    """Return the blocks that items are worked on in."""
-    most, work = settings.block, 0
-    if isinstance(network, Network):
-        work = multiplications(network, max(layers, default=1))
-        if all(sequence == ("anneal",) for sequence in settings.sequences()):
-            # A proposal reaches few rows: its steps are shorter than those of descent.
-            work, most = work // SHARE, most * LARGER
-    return blocks(len(inputs), most, work, inputs.device)
 
 
 def _answers(problem: Problem, settings: "Invert") -> Iterator[Reconstruction]:
@@ -212,17 +197,21 @@ def multiplications(network: Network, layer: int) -> int:
     )
 
 
-def blocks(items: int, most: int, work: int, device: torch.device) -> list[slice]:
-    """Cut items into blocks of nearly the same size, none larger than `most`.
+def blocks(
+    network: Layered, items: int, layers: Sequence[int], settings: "Invert", device: torch.device
+) -> list[slice]:
+    """Cut items into blocks of nearly the same size, none larger than may be.
 
     On the CPU their number is even, so that none is worked on alone, unless it is too little.
-
-    Parameters
-    ----------
-    work
-        Multiplications an item takes.
     """
-    at_a_time = OVERLAPPED if device.type == "cpu" and items * work >= ENOUGH else 1
+    most, at_a_time = settings.block, 1
+    if isinstance(network, Network):
+        work = multiplications(network, max(layers, default=1))
+        if all(sequence == ("anneal",) for sequence in settings.sequences()):
+            # A proposal reaches few rows: its steps are shorter than those of descent.
+            work, most = work // SHARE, most * LARGER
+        if device.type == "cpu" and items * work >= ENOUGH:
+            at_a_time = OVERLAPPED
     size = block_size(items, most, at_a_time)
     return [slice(start, min(start + size, items)) for start in range(0, items, size)]
 

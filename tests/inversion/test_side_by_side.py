@@ -10,6 +10,7 @@ import torch
 from speechscope.errors import UsageProblem
 from speechscope.inversion.chains import ENOUGH, blocks, multiplications, side_by_side
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU
+from speechscope.stages.invert import Invert
 
 CPU = torch.device("cpu")
 CUDA = torch.device("cuda")
@@ -38,9 +39,17 @@ def two_threads() -> Iterator[None]:
     ],
 )
 def test_blocks_are_as_large_as_may_be_and_even(
-    items: int, most: int, work: int, device: torch.device, sizes: list[int]
+    monkeypatch: pytest.MonkeyPatch,
+    items: int,
+    most: int,
+    work: int,
+    device: torch.device,
+    sizes: list[int],
 ) -> None:
-    parts = blocks(items, most, work, device)
+    monkeypatch.setattr("speechscope.inversion.chains.multiplications", lambda *_: work)
+    network = Network((Linear(2),), (1, 1, 1))
+    settings = Invert(method=("bp",), block=most)
+    parts = blocks(network, items, [1], settings, device)
     assert [part.stop - part.start for part in parts] == sizes
     assert [part.start for part in parts] == [sum(sizes[:i]) for i in range(len(sizes))]
 
