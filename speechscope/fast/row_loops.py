@@ -130,26 +130,19 @@ def _pooled(z: Array, change: Array, out: Array, sizes: Sizes, relu: bool) -> No
     rows, maxima, zero = np.empty(total, z.dtype), np.empty(kept, z.dtype), z.dtype.type(0)
     for item in range(items):
         for frame in range(after):
+            rows[:] = -np.inf
             for k in range(frames):
                 n = item * before + frame * step + k
                 place, moved = n * apart + first, n * (end - begin)
-                if k == 0:
-                    for i in range(begin):
-                        rows[i] = z[place + i]
-                    for i in range(end - begin):
-                        rows[begin + i] = z[place + begin + i] + change[moved + i]
-                    for i in range(end, total):
-                        rows[i] = z[place + i]
-                else:
-                    for i in range(begin):
-                        x = z[place + i]
-                        rows[i] = x if x > rows[i] else rows[i]
-                    for i in range(end - begin):
-                        x = z[place + begin + i] + change[moved + i]
-                        rows[begin + i] = x if x > rows[begin + i] else rows[begin + i]
-                    for i in range(end, total):
-                        x = z[place + i]
-                        rows[i] = x if x > rows[i] else rows[i]
+                for i in range(begin):
+                    x = z[place + i]
+                    rows[i] = x if x > rows[i] else rows[i]
+                for i in range(end - begin):
+                    x = z[place + begin + i] + change[moved + i]
+                    rows[begin + i] = x if x > rows[begin + i] else rows[begin + i]
+                for i in range(end, total):
+                    x = z[place + i]
+                    rows[i] = x if x > rows[i] else rows[i]
             # Of the regions that begin at every row: in one go, faster than of those wanted.
             for i in range(kept):
                 maxima[i] = rows[i]

@@ -76,12 +76,10 @@ def invert(
     derived: Tensor | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Inversion:
-    """Reconstruct inputs (N, C, F, T) from what each layer makes of them, by each method.
+    """Reconstruct inputs (N, C, F, T) from what each layer, a number, makes of them.
 
     Parameters
     ----------
-    layers
-        Numbers.
     seeds
         One an item; the same seed gives the same random start at every layer.
     restorers
@@ -132,11 +130,8 @@ def invert(
                         progress(done, prod(sizes))
 
     parts = blocks(network, len(inputs), layers, settings, inputs.device)
-    if isinstance(network, Network):
-        side_by_side(reconstruct, parts, inputs.device)
-    else:  # it may hold state that two threads would disturb
-        for part in parts:
-            reconstruct(part)
+    # Another network may hold state that two threads would disturb.
+    side_by_side(reconstruct, parts, inputs.device, allowed=isinstance(network, Network))
     return inversion
 
 
@@ -217,7 +212,11 @@ def blocks(
 
 
 def side_by_side(
-    work: Callable[[slice], None], parts: Sequence[slice], device: torch.device
+    work: Callable[[slice], None],
+    parts: Sequence[slice],
+    device: torch.device,
+    *,
+    allowed: bool = True,
 ) -> None:
     """Do ``work(part)`` for every part; on the CPU, two of them at the same time.
 
@@ -226,7 +225,7 @@ def side_by_side(
     are the same however many threads there are, so that results do not depend on it. Where one
     fails, or is interrupted, nothing is running any more.
     """
-    if device.type != "cpu" or torch.get_num_threads() < OVERLAPPED:
+    if not allowed or device.type != "cpu" or torch.get_num_threads() < OVERLAPPED:
         for part in parts:
             work(part)
     elif len(parts) < OVERLAPPED:  # little work: even its products are faster undivided

@@ -154,16 +154,16 @@ class Invert(FromRecipe, Choosing, Foreign, Moved, Sharded, Computing, Spread):
         UsageProblem
             There is no such method.
         """
-        found = [tuple(part.strip() for part in name.split("+")) for name in self.method]
-        for name, parts in zip(self.method, found, strict=True):
-            if not all(part in INVERSION for part in parts):
+        sequences = [tuple(part.strip() for part in name.split("+")) for name in self.method]
+        for name, sequence in zip(self.method, sequences, strict=True):
+            if not all(part in INVERSION for part in sequence):
                 known = ", ".join(INVERSION.names())
                 raise UsageProblem(f"method {name}: choose from {known}, or chain them with +")
-        return found
+        return sequences
 
     def uses(self, method: str) -> bool:
         """Say whether a method is part of any that is asked for."""
-        return any(method in parts for parts in self.sequences())
+        return any(method in sequence for sequence in self.sequences())
 
     def reads(self) -> Path:
         """See `FromRecipe`."""
