@@ -42,7 +42,7 @@ from speechscope.relevance.store import Explainer, write_relevance
 from speechscope.stages.relevance import Relevance
 from speechscope.store.record import new_record
 from speechscope.store.writer import create_artifact
-from speechscope.work.tasks import Task, computed, tasks_of
+from speechscope.work.tasks import Task, tasks_of
 
 SHAPES = {
     "freq-overlap": (1, 201, 16),
@@ -153,8 +153,9 @@ def nowhere(work: Explainer, items: NDArray[np.int64]) -> None:
     who = work.alone(len(tasks))
 
     def forget(task: Task) -> None:
-        for _ in computed(work, who.computing, task, None).values:
-            pass
+        with who.computing:
+            for _ in work(task, None).values:
+                pass
 
     with who.ordered_map(forget, tasks) as results:
         for _ in results:

@@ -106,7 +106,6 @@ PATCHES: dict[str, dict[str, Any]] = {
     },
     "speechscope.store.writer": {
         "root_digest": constant,
-        "file_digest": constant,
         "ZstdCodec": unchecked,
     },
     "speechscope.store.checkpoint": {"check_archive": silent},

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from speechscope.errors import ArtifactError
 from speechscope.store import chunks
-from speechscope.store.record import Record, bytes_digest, digest_of, read_record
+from speechscope.store.record import Record, bytes_digest, read_record
 
 METADATA = "zarr.json"
 LARGEST_METADATA = 1 << 26  # bytes
@@ -49,6 +49,13 @@ class Artifact:
     kind
         The kind it has to be of, or None for any.
 
+    Attributes
+    ----------
+    record, digest
+        See the module.
+    contents
+        Per array: ``chunks``, ``bytes``, ``digest`` and the digest of its ``metadata``.
+
     Raises
     ------
     ArtifactError
@@ -57,9 +64,9 @@ class Artifact:
 
     def __init__(self, path: Path, kind: str | None = None) -> None:
         self.path = path
-        root = _read_root(path)
-        self.record = _checked_record(path, root)
-        self.digest = self.record["digest"]
+        self.record = open_record(path)
+        self.kind, self.digest = self.record["kind"], self.record["digest"]
+        self.contents: dict[str, dict[str, Any]] = self.record.get("contents", {})
         if kind is not None and self.kind != kind:
             raise ArtifactError(f"{path} is a {self.kind}; a {kind} is needed here")
         check_contents(path, self.contents)
@@ -69,19 +76,9 @@ class Artifact:
             raise ArtifactError(f"{path}: metadata cannot be read ({error})") from error
 
     @property
-    def kind(self) -> str:
-        """What the artifact is, such as corpus or inversion."""
-        return self.record["kind"]
-
-    @property
     def title(self) -> str:
         """What it says of itself to people."""
         return str(self._group.attrs["title"])
-
-    @property
-    def contents(self) -> dict[str, dict[str, Any]]:
-        """Per array: ``chunks``, ``bytes``, ``digest`` and the digest of its ``metadata``."""
-        return self.record.get("contents", {})
 
     def __contains__(self, name: object) -> bool:
         return name in self.contents
@@ -176,8 +173,30 @@ class Artifact:
 
 
 def open_record(path: Path) -> Record:
-    """Read an artifact's record without listing its chunks."""
-    return _checked_record(path, _read_root(path))
+    """Read an artifact's record without listing its chunks.
+
+    Raises
+    ------
+    ArtifactError
+        It is missing, foreign or damaged, or its format is unknown.
+    """
+    if not path.exists():
+        raise ArtifactError(f"{path} does not exist; name the artifact or run the stage before")
+    try:
+        text = small_file(path / METADATA)
+    except OSError as error:
+        raise ArtifactError(f"{path} is not a speechscope artifact (no {METADATA})") from error
+    try:
+        root = json.loads(text)
+        digest = root["attributes"]["speechscope"].get("digest")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ArtifactError(
+            f"{path}/{METADATA} is damaged or not written by speechscope; make the artifact again"
+        ) from error
+    record, _ = read_record(path, root["attributes"])
+    if digest != root_digest(root):
+        raise ArtifactError(f"{path}/{METADATA} was changed after it was written; make it again")
+    return record
 
 
 def is_artifact(path: Path) -> bool:
@@ -192,7 +211,9 @@ def is_artifact(path: Path) -> bool:
 def root_digest(root: Mapping[str, Any]) -> str:
     """Return the digest of the root metadata, the digest's own entry left out."""
     record = {k: v for k, v in root["attributes"]["speechscope"].items() if k != "digest"}
-    return digest_of({**root, "attributes": {**root["attributes"], "speechscope": record}})
+    value = {**root, "attributes": {**root["attributes"], "speechscope": record}}
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return bytes_digest(text.encode())
 
 
 def read_back(folder: Path) -> dict[str, Any]:
@@ -217,33 +238,6 @@ def _damaged_chunks(array: "zarr.Array[Any]", folder: Path) -> Iterator[Path]:
             array[region]
         except Exception:
             yield folder / chunks.chunk_name(corner)
-
-
-def _read_root(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        raise ArtifactError(f"{path} does not exist; name the artifact or run the stage before")
-    try:
-        text = small_file(path / METADATA)
-    except OSError as error:
-        raise ArtifactError(f"{path} is not a speechscope artifact (no {METADATA})") from error
-    try:
-        root = json.loads(text)
-        record = root["attributes"]["speechscope"]
-        if not isinstance(record, dict):
-            raise TypeError
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ArtifactError(
-            f"{path}/{METADATA} is damaged or not written by speechscope; make the artifact again"
-        ) from error
-    return cast("dict[str, Any]", root)
-
-
-def _checked_record(path: Path, root: Mapping[str, Any]) -> Record:
-    content = root["attributes"]
-    record, _ = read_record(path, content)
-    if content["speechscope"].get("digest") != root_digest(root):
-        raise ArtifactError(f"{path}/{METADATA} was changed after it was written; make it again")
-    return record
 
 
 def check_contents(path: Path, contents: Mapping[str, Mapping[str, Any]]) -> None:

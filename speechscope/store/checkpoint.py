@@ -42,13 +42,9 @@ class Checkpoint:
     def __init__(self, path: Path, kind: str | None = None) -> None:
         self.path = path
         self.record, self.values = _read(path, _load)
+        self.kind = self.record["kind"]
         if kind is not None and self.kind != kind:
             raise ArtifactError(f"{path} is a {self.kind}; a {kind} is needed here")
-
-    @property
-    def kind(self) -> str:
-        """What the checkpoint is: model or decoder."""
-        return self.record["kind"]
 
     @property
     def digest(self) -> str:

@@ -32,16 +32,11 @@ def chunk_name(corner: Iterable[int]) -> str:
     return SEPARATOR.join(["c", *map(str, corner)])
 
 
-def is_chunk(name: str) -> bool:
-    """Tell whether a file in an array's folder is one of its chunks by its name."""
-    return name == "c" or name.startswith(f"c{SEPARATOR}")
-
-
 def chunk_files(folder: Path) -> list[os.DirEntry[str]]:
     """Return the files of an array's chunks; none where there is no such folder."""
     try:
         with os.scandir(folder) as entries:
-            return [entry for entry in entries if is_chunk(entry.name)]
+            return [entry for entry in entries if entry.name.split(SEPARATOR)[0] == "c"]
     except OSError:
         return []
 

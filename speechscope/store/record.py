@@ -1,12 +1,12 @@
 """The record every artifact carries: what it is, what made it, and what it was made from."""
 
 import hashlib
-import json
 import os
 import platform
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -54,6 +54,10 @@ def new_record(
     kind: str, *, config: Mapping[str, Any], seed: int, device: str, parents: Sequence[Parent] = ()
 ) -> Record:
     """Describe an artifact that is about to be written by this process."""
+    software = {"speechscope": __version__, "python": platform.python_version()}
+    for package in ("numpy", "torch", "zarr", "scipy"):
+        with suppress(metadata.PackageNotFoundError):  # a partial install reads artifacts as well
+            software[package] = metadata.version(package)
     return {
         "kind": kind,
         "format_version": FORMAT_VERSION,
@@ -61,20 +65,10 @@ def new_record(
         "config": dict(config),
         "seed": seed,
         "device": device,
-        "software": _software(),
+        "software": software,
         "parents": list(parents),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-
-
-def _software() -> dict[str, str]:
-    versions = {"speechscope": __version__, "python": platform.python_version()}
-    for package in ("numpy", "torch", "zarr", "scipy"):
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:  # a partial install can still read artifacts
-            continue
-    return versions
 
 
 def read_record(path: Path, content: Mapping[str, Any]) -> tuple[Record, dict[str, Any]]:
@@ -142,12 +136,6 @@ def parent_entry(parent: Path, kind: str, digest: str, child: Path) -> Parent:
     """Point from a child to its parent, so that moving both together keeps the link."""
     relative = os.path.relpath(parent.resolve(), child.parent.resolve())
     return {"path": relative, "kind": kind, "digest": digest}
-
-
-def digest_of(value: object) -> str:
-    """Return the SHA-256 of a JSON value in canonical form."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return bytes_digest(text.encode())
 
 
 def bytes_digest(data: bytes) -> str:

@@ -145,7 +145,12 @@ class Finished:
             "config": dict(record["config"]),
         }
         self._blocks: dict[str, dict[str, Any]] = {}
-        lines = self._whole_lines()
+        lines: list[dict[str, Any]] = []
+        for line in (folder / LOG).read_text().splitlines() if is_unfinished(folder) else ():
+            try:
+                lines.append(json.loads(line))
+            except ValueError:
+                break  # the process died while it wrote this one
         self._begun = bool(lines)
         if lines:
             self._compare(lines[0])
@@ -184,10 +189,6 @@ class Finished:
         self._write("a", [line] if self._begun else [self._work, line])
         self._begun = True
 
-    def end(self) -> None:
-        """Remove the notes: the artifact is complete."""
-        (self._folder / LOG).unlink(missing_ok=True)
-
     def _compare(self, begun: Mapping[str, Any]) -> None:
         now = json.loads(json.dumps(self._work))
         for name in now["config"]:
@@ -202,15 +203,6 @@ class Finished:
                     f"{self._folder} was begun with another {name.removesuffix('s')}; "
                     "run without --resume"
                 )
-
-    def _whole_lines(self) -> list[dict[str, Any]]:
-        path, lines = self._folder / LOG, []
-        for line in path.read_text().splitlines() if path.is_file() else ():
-            try:
-                lines.append(json.loads(line))
-            except ValueError:
-                break  # the process died while it wrote this one
-        return lines
 
     def _write(self, mode: str, lines: list[dict[str, Any]]) -> None:
         with (self._folder / LOG).open(mode) as file:
@@ -356,8 +348,7 @@ class ArtifactWriter:
         self._threads.finish()
         self._check_adopted()
         remove_scraps(self.folder)
-        if self.finished is not None:
-            self.finished.end()
+        (self.folder / LOG).unlink(missing_ok=True)
         contents: dict[str, dict[str, Any]] = {}
         consolidated: dict[str, Any] = {}
         for name, array in sorted(self._arrays.items()):

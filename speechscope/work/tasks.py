@@ -143,15 +143,14 @@ def carry_out(
     total
         Items times parts of all tasks, for `progress`.
     """
-    count = _Count(total, progress)
+    count = _Count(writer, total, progress)
     todo = iter(tasks)
     for task in todo:
         kept = None if writer.finished is None else writer.finished.block(task.name)
         if kept is None:
             todo = chain([task], todo)
             break
-        count.over(task)
-        yield _adopted(writer, Done(task, *kept))
+        yield count.over(Done(task, *kept))
 
     run = _Runner(
         writer.folder.resolve(),
@@ -169,23 +168,16 @@ def carry_out(
                 done = Done(task, written, _read(returned))
                 if writer.finished is not None:
                     writer.finished.add(task.name, written, done.returned)
-                count.over(task)
-                yield _adopted(writer, done)
+                yield count.over(done)
     finally:
         run.wanted.unlink(missing_ok=True)
-
-
-def _adopted(writer: ArtifactWriter, done: Done) -> Done:
-    for array, chunks in done.written.items():
-        writer.adopt(array, chunks)
-    return done
 
 
 class _Count:
     """How much of all tasks is done, those that are being worked on included."""
 
-    def __init__(self, total: int, progress: Report | None) -> None:
-        self._total, self._progress = total, progress
+    def __init__(self, writer: ArtifactWriter, total: int, progress: Report | None) -> None:
+        self._writer, self._total, self._progress = writer, total, progress
         self._done = 0
         self._parts: dict[str, int] = {}
         self._changing = threading.Lock()
@@ -196,12 +188,15 @@ class _Count:
             self._parts[task.name] = len(task.items) * done // total
             self._tell()
 
-    def over(self, task: Task) -> None:
-        """Note that a task is done."""
+    def over(self, done: Done) -> Done:
+        """Note that a task is done, and have the writer know of its chunks."""
+        for array, chunks in done.written.items():
+            self._writer.adopt(array, chunks)
         with self._changing:
-            self._parts.pop(task.name, None)
-            self._done += len(task.items)
+            self._parts.pop(done.task.name, None)
+            self._done += len(done.task.items)
             self._tell()
+        return done
 
     def _tell(self) -> None:
         if self._progress is not None:
@@ -234,17 +229,19 @@ class _Runner:
 
     def __call__(self, task: Task) -> tuple[Task, dict[str, dict[str, Any]], Returned]:
         report = None if self.count is None else partial(self.count.part, task)
-        results = computed(self.work, self.computing, task, report)
+        with self.computing:
+            results = self.work(task, report)
+            every = iter(results.values)
         written: dict[str, dict[str, Any]] = {}
-        for values in results.values:
-            self._check()
+        while True:
+            with self.computing:  # and not while the values are written
+                values = next(every, None)
+            if self.elsewhere and not self.wanted.exists():
+                raise SpeechscopeError(f"{self.folder} is not being written any more")
+            if values is None:
+                return task, written, self._returned(task, results.returned)
             name, chunk = self._write(values, task)
             written.setdefault(values.array, {})[name] = chunk
-        return task, written, self._returned(task, results.returned)
-
-    def _check(self) -> None:
-        if self.elsewhere and not self.wanted.exists():
-            raise SpeechscopeError(f"{self.folder} is not being written any more")
 
     def _write(self, values: Values, task: Task) -> tuple[str, dict[str, Any]]:
         folder = self.folder / values.array
@@ -263,7 +260,6 @@ class _Runner:
         """Return arrays, or the file beside the output that large ones are put in."""
         if not self.elsewhere or sum(array.nbytes for array in arrays.values()) <= LARGE:
             return arrays
-        self._check()
         # A task may be worked out twice: what is at its name is whole, whichever it is.
         path = self.folder / f".returned-{self.token}-{task.start}-{task.part}"
         draft = path.with_name(f"{path.name}-{uuid.uuid4().hex}")
@@ -271,25 +267,6 @@ class _Runner:
             np.savez(file, **arrays)  # type: ignore[arg-type]
         draft.replace(path)
         return path
-
-
-def computed(
-    work: Work, computing: AbstractContextManager[object], task: Task, report: Report | None
-) -> Results:
-    """Work out a task, holding `computing` while something is and not between the values."""
-    with computing:
-        results = work(task, report)
-        values = iter(results.values)
-
-    def each() -> Iterator[Values]:
-        while True:
-            with computing:
-                computed_now = next(values, None)
-            if computed_now is None:
-                return
-            yield computed_now
-
-    return Results(each(), results.returned)
 
 
 def _read(returned: Returned) -> Mapping[str, NDArray[Any]]:
