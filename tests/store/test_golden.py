@@ -1,5 +1,6 @@
 """Artifacts of earlier releases are read: one of each kind and format (``tests/golden``)."""
 
+import json
 import shutil
 import tarfile
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from speechscope import stages
+from speechscope import cli, stages
 from speechscope.errors import ArtifactError
 from speechscope.networks.saved import load_model
 from speechscope.store import record
@@ -158,3 +159,18 @@ def test_an_older_format_is_brought_up_version_by_version(
         assert opened.record["config"]["after"] == "churchman2015"
         assert opened.record["format_version"] == newest  # as it was written
     assert Checkpoint(golden / "model.pt").values["new"] == 1
+
+
+def test_check_says_what_is_whole_before_what_is_not(
+    golden: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, bad = str(golden / "decoder.pt"), tmp_path / "bad.pt"
+    bad.write_bytes(b"no checkpoint")
+    assert cli.run(["check", good, str(bad), good]) == 3
+    out, err = capsys.readouterr()
+    assert out == f"{good}: decoder, complete\n" and str(bad) in err
+    assert cli.run(["check", "-q", good]) == 0 and capsys.readouterr().out == ""
+    assert cli.run(["check", "--json", "--deep", good, str(bad)]) == 3
+    assert json.loads(capsys.readouterr().out) == {
+        "path": good, "kind": "decoder", "deep": True, "ok": True,
+    }  # fmt: skip
