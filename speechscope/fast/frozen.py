@@ -6,7 +6,7 @@ before the ReLU (the two commute) and reusing all large arrays makes a step seve
 fast as automatic differentiation of the same network.
 """
 
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -23,35 +23,6 @@ from speechscope.work.accelerators import Unsupported
 
 Rows: TypeAlias = tuple[int, int]
 """First and last row of a table, counted from 1, both included."""
-
-
-class Block(Protocol):
-    """Neighbouring layers that run as one; the arrays belong to the block and are reused.
-
-    Inputs are (B, F, T, C) or (B, units). Outputs are in the block's own order, one element per
-    unit; `pack` and `unpack` translate.
-    """
-
-    def input(self, count: int) -> Tensor:
-        """Return the place where the input of the first `count` items belongs."""
-
-    def input_gradient(self, count: int) -> Tensor:
-        """Return the derivative by the input that `backward` left, shaped as `input`."""
-
-    def forward(self, count: int) -> Tensor:
-        """Return the output of the first `count` items, valid until the next call."""
-
-    def output_gradient(self, count: int) -> Tensor:
-        """Return the place where the derivative by the output belongs, in its order."""
-
-    def backward(self, count: int) -> None:
-        """Take the derivative at `output_gradient` to the input."""
-
-    def pack(self, y: Tensor) -> Tensor:
-        """Return outputs (B, C, F, T) or (B, units) in the order of `forward`."""
-
-    def unpack(self, y: Tensor) -> Tensor:
-        """Return outputs in the order of `forward` as (B, F, T, C) or (B, units)."""
 
 
 def plan(network: Network, layer: int) -> tuple[Rows, ...]:
@@ -75,7 +46,7 @@ def plan(network: Network, layer: int) -> tuple[Rows, ...]:
     return tuple(blocks)
 
 
-def make_block(network: Network, rows: Rows, capacity: int) -> Block:
+def make_block(network: Network, rows: Rows, capacity: int) -> "LinearBlock | ConvolutionBlock":
     """Return the block of some rows for at most `capacity` items at a time.
 
     Raises Unsupported when the rows have no fast form.
@@ -91,7 +62,11 @@ def _mask(grad: Tensor, y: Tensor) -> None:
 
 
 class LinearBlock:
-    """A fully connected layer and the ReLU that may follow it."""
+    """A fully connected layer and the ReLU that may follow it, run as one.
+
+    Inputs are (B, F, T, C) or (B, units). Outputs are in the block's own order, one element per
+    unit; `pack` and `unpack` translate. The arrays belong to the block and are reused.
+    """
 
     def __init__(self, network: Network, rows: Rows, capacity: int) -> None:
         weight, bias = (p.detach() for p in network.parameters_of(network.names[rows[0] - 1]))
@@ -108,35 +83,35 @@ class LinearBlock:
         self._dy = torch.zeros_like(self._y)
 
     def input(self, count: int) -> Tensor:
-        """See `Block`."""
+        """Return the place where the input of the first `count` items belongs."""
         return self._x[:count].view(count, *self._place)
 
     def input_gradient(self, count: int) -> Tensor:
-        """See `Block`."""
+        """Return the derivative by the input that `backward` left, shaped as `input`."""
         return self._dx[:count].view(count, *self._place)
 
     def output_gradient(self, count: int) -> Tensor:
-        """See `Block`."""
+        """Return the place where the derivative by the output belongs, in its order."""
         return self._dy[:count]
 
     def forward(self, count: int) -> Tensor:
-        """See `Block`."""
+        """Return the output of the first `count` items, valid until the next call."""
         y = self._y[:count]
         torch.addmm(self._bias, self._x[:count], self._weight.t(), out=y)
         return y.relu_() if self._relu else y
 
     def backward(self, count: int) -> None:
-        """See `Block`."""
+        """Take the derivative at `output_gradient` to the input."""
         if self._relu:
             _mask(self._dy[:count], self._y[:count])
         torch.mm(self._dy[:count], self._weight, out=self._dx[:count])
 
     def pack(self, y: Tensor) -> Tensor:
-        """See `Block`."""
+        """Return outputs (B, C, F, T) or (B, units) in the order of `forward`."""
         return y
 
     def unpack(self, y: Tensor) -> Tensor:
-        """See `Block`."""
+        """Return outputs in the order of `forward` as (B, F, T, C) or (B, units)."""
         return y
 
 
@@ -210,19 +185,19 @@ class ConvolutionBlock:
         return x[:, :, self._top : self._top + frequency].transpose(1, 2)
 
     def input(self, count: int) -> Tensor:
-        """See `Block`."""
+        """See `LinearBlock`."""
         return self._place(self._x, count)
 
     def input_gradient(self, count: int) -> Tensor:
-        """See `Block`."""
+        """See `LinearBlock`."""
         return self._place(self._dx, count)
 
     def output_gradient(self, count: int) -> Tensor:
-        """See `Block`."""
+        """See `LinearBlock`."""
         return self._dy[:count] if self._pooled else self._valid(self._dz, count)
 
     def forward(self, count: int) -> Tensor:
-        """See `Block`."""
+        """See `LinearBlock`."""
         rows = count * self._lead
         self._conv.forward(self._x[:rows], self._matrix, self._z[:rows])
         y = self._pool.forward(self._time.forward(self._valid(self._z, count)))
@@ -231,7 +206,7 @@ class ConvolutionBlock:
         return self._y
 
     def backward(self, count: int) -> None:
-        """See `Block`."""
+        """See `LinearBlock`."""
         dy = self.output_gradient(count)
         if self._relu:
             _mask(dy, self._y)
@@ -248,13 +223,13 @@ class ConvolutionBlock:
         self._conv.backward(self._dz[:rows], self._matrix, self._dx[:rows])
 
     def pack(self, y: Tensor) -> Tensor:
-        """See `Block`."""
+        """See `LinearBlock`."""
         if self._banded:
             return y.permute(0, 2, 3, 1).flatten(2)
         return y.permute(0, 3, 2, 1)
 
     def unpack(self, y: Tensor) -> Tensor:
-        """See `Block`."""
+        """See `LinearBlock`."""
         if self._banded:
             return y.view(len(y), *self._out)
         return y.transpose(1, 2)

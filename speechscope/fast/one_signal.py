@@ -40,7 +40,7 @@ def convolve(
     out: Tensor = _Filters.apply(x.flatten(2), weight.flatten(1), stride[axis], padding[axis])  # type: ignore[no-untyped-call]
     shape = [1] * len(stride)
     shape[axis] = -1
-    return out.unflatten(2, shape)
+    return out.view(*out.shape[:2], *shape)
 
 
 class _Filters(torch.autograd.Function):
