@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from speechscope.corpus.audio import BadRecording, read_audio
+from speechscope.corpus.audio import read_audio
+from speechscope.corpus.utterances import BadRecording
 
 
 def write(path: Path, samples: np.ndarray, rate: int = 16000, container: str = "WAV") -> Path:

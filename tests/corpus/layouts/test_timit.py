@@ -3,9 +3,8 @@ from pathlib import Path
 import corpora
 import pytest
 
-from speechscope.corpus.audio import BadRecording
 from speechscope.corpus.layouts.timit import Timit
-from speechscope.corpus.utterances import Marks, Segment, Utterance
+from speechscope.corpus.utterances import BadRecording, Marks, Segment, Utterance
 from speechscope.errors import SpeechscopeError
 
 
