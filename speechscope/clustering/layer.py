@@ -25,7 +25,7 @@ from speechscope.clustering.reduction import (
     projected,
 )
 from speechscope.clustering.samples import Samples, activations
-from speechscope.corpus.phonology import features_of
+from speechscope.corpus.phones import features_of
 from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
 from speechscope.networks.subject import Subject

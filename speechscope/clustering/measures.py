@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from speechscope.corpus.phonology import NONE
+from speechscope.corpus.phones import NONE
 
 Products = NDArray[np.float64]
 

@@ -10,7 +10,7 @@ from speechscope.clustering.layer import LayerWork, compared, single_thread
 from speechscope.clustering.measures import alignments, inner_products
 from speechscope.clustering.reduction import EMBEDDINGS
 from speechscope.clustering.samples import activations
-from speechscope.corpus.phonology import FEATURES, features_of, formants_of
+from speechscope.corpus.phones import FEATURES, features_of, formants_of
 from speechscope.networks.subject import Subject
 from speechscope.store.writer import CHUNK_BYTES, ArtifactWriter, flag_attributes
 from speechscope.work.local import Executor

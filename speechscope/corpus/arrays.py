@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from speechscope.corpus.phone_sets import PhoneSet
+from speechscope.corpus.phones import PhoneSet
 from speechscope.corpus.units import DIMS, Column, Cut, Unit
 from speechscope.corpus.utterances import SPLITS
 from speechscope.errors import SpeechscopeError

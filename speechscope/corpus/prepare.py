@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from speechscope.corpus.arrays import CorpusArrays, put_losses
 from speechscope.corpus.layouts import layout_of
-from speechscope.corpus.phone_sets import PhoneSet, better_set, phone_set
+from speechscope.corpus.phones import PhoneSet, better_set, phone_set
 from speechscope.corpus.reading import Reader, Summary, Survey, Task
 from speechscope.corpus.splits import assign, rule_of, wanted_of
 from speechscope.corpus.units import Cut, Unit

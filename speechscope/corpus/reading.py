@@ -11,7 +11,7 @@ import soundfile
 from speechscope.corpus.audio import read_audio
 from speechscope.corpus.layouts import Layout
 from speechscope.corpus.letters import letters_of
-from speechscope.corpus.phone_sets import PhoneSet
+from speechscope.corpus.phones import PhoneSet
 from speechscope.corpus.units import Piece, Recording
 from speechscope.corpus.utterances import BadRecording, Segment, Utterance
 from speechscope.errors import SpeechscopeError

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from speechscope.corpus.phonology import FEATURES
+from speechscope.corpus.phones import FEATURES
 from speechscope.registry import SCORES
 from speechscope.scores.tables import Row
 from speechscope.store.artifact import Artifact

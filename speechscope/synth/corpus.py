@@ -24,8 +24,19 @@ from speechscope.errors import SpeechscopeError
 from speechscope.store.wav import write_sound
 from speechscope.synth.espeak import segment, word_segments
 from speechscope.synth.fresh_process import fresh_map
-from speechscope.synth.sentences import FIRST_SI, SA, SI_SENTENCES, SX, si_sentence
-from speechscope.synth.speakers import PRAAT_RATE, RATE, TEST_SHARE, Speaker, draw_speakers, record
+from speechscope.synth.speakers import (
+    FIRST_SI,
+    PRAAT_RATE,
+    RATE,
+    SA,
+    SI_SENTENCES,
+    SX,
+    TEST_SHARE,
+    Speaker,
+    draw_speakers,
+    record,
+    si_sentence,
+)
 
 if TYPE_CHECKING:
     from speechscope.stages.synth import Synth

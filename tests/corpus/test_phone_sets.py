@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from speechscope.corpus.layouts import layout_of
-from speechscope.corpus.phone_sets import TIMIT_61, TO_39, TO_48, PhoneSet, better_set, phone_set
+from speechscope.corpus.phones import TIMIT_61, TO_39, TO_48, PhoneSet, better_set, phone_set
 from speechscope.errors import SpeechscopeError, UsageProblem
 from speechscope.registry import PHONE_SETS
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from speechscope.corpus.phone_sets import PHONES_39, PHONES_48, TIMIT_61, TO_39, TO_48
+from speechscope.corpus.phones import PHONES_39, PHONES_48, TIMIT_61, TO_39, TO_48
 
 # One line per scored class: "39: 48=61,61 48=61 …".
 ORACLE = """

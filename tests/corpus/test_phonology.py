@@ -3,8 +3,17 @@
 import numpy as np
 import pytest
 
-from speechscope.corpus.phone_sets import ARPABET, PHONES_48, SAMPA_FR, TIMIT_61
-from speechscope.corpus.phonology import FEATURES, NONE, features_of, formants_of, is_french
+from speechscope.corpus.phones import (
+    ARPABET,
+    FEATURES,
+    NONE,
+    PHONES_48,
+    SAMPA_FR,
+    TIMIT_61,
+    features_of,
+    formants_of,
+    is_french,
+)
 
 
 @pytest.mark.parametrize("classes", [ARPABET, PHONES_48, TIMIT_61, SAMPA_FR])

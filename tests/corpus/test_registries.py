@@ -15,7 +15,7 @@ from speechscope import registry
 from speechscope.cli import run as cli
 from speechscope.corpus.layouts import Layout, layout_of
 from speechscope.corpus.layouts.timit import Timit
-from speechscope.corpus.phone_sets import PhoneSet
+from speechscope.corpus.phones import PhoneSet
 from speechscope.corpus.units import Recording, Rows
 from speechscope.corpus.units.utterance import UtteranceUnit
 from speechscope.corpus.utterances import Marks, Segment, Utterance

@@ -80,7 +80,7 @@ def coarse(value: Any) -> Any:
 
 def make() -> None:
     """Make all artifacts in the working directory."""
-    from speechscope import api, checkpoint  # of the release that is run
+    from speechscope import api, checkpoint
 
     corpus(Path("timit"))
     for line in CHAIN:

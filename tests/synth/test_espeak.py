@@ -12,12 +12,12 @@ import pytest
 from numpy.typing import NDArray
 from parselmouth.praat import call
 
-from speechscope.corpus.phone_sets import PHONES_48, TIMIT_61, TO_48
+from speechscope.corpus.phones import PHONES_48, TIMIT_61, TO_48
 from speechscope.corpus.utterances import Segment
 from speechscope.errors import SpeechscopeError
 from speechscope.synth import corpus
 from speechscope.synth.espeak import ACCENTS, CLOSURES, SYMBOLS, segment
-from speechscope.synth.sentences import FIRST_SI, SA, SI_SENTENCES, SX, si_sentence
+from speechscope.synth.speakers import FIRST_SI, SA, SI_SENTENCES, SX, si_sentence
 
 RATE = 22_050
 SOME_SI = [si_sentence(FIRST_SI + n) for n in range(0, SI_SENTENCES, 61)]

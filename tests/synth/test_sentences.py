@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from speechscope.synth.sentences import FIRST_SI, SA, SI_SENTENCES, SX, si_sentence
+from speechscope.synth.speakers import FIRST_SI, SA, SI_SENTENCES, SX, si_sentence
 
 SI = [si_sentence(number) for number in range(FIRST_SI, FIRST_SI + SI_SENTENCES)]
 

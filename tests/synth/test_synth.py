@@ -15,7 +15,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from speechscope.corpus.layouts.timit import Timit
-from speechscope.corpus.phone_sets import PHONES_48, TIMIT_61, TO_48
+from speechscope.corpus.phones import PHONES_48, TIMIT_61, TO_48
 from speechscope.corpus.utterances import Segment, Utterance
 from speechscope.errors import SpeechscopeError
 from speechscope.stages.synth import Synth
