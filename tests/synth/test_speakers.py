@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from itertools import pairwise
 
@@ -9,7 +10,16 @@ import pytest
 
 from speechscope.errors import SpeechscopeError
 from speechscope.synth.espeak import ACCENTS
-from speechscope.synth.speakers import MEN, WOMEN, draw_speakers
+from speechscope.synth.speakers import (
+    FIRST_SI,
+    MEN,
+    SA,
+    SI_SENTENCES,
+    SX,
+    WOMEN,
+    draw_speakers,
+    si_sentence,
+)
 
 
 def test_speakers_are_fixed_by_seed_and_number() -> None:
@@ -53,3 +63,31 @@ def test_most_regions_speak_the_language_asked_for(language: str) -> None:
 def test_an_accent_without_timits_phones_is_refused() -> None:
     with pytest.raises(SpeechscopeError, match=r"--language en-029.*en-us, en-gb,"):
         draw_speakers(1, "en-029", 0)
+
+
+SI = [si_sentence(number) for number in range(FIRST_SI, FIRST_SI + SI_SENTENCES)]
+
+
+def test_there_are_as_many_si_as_timits_speakers_read() -> None:
+    assert len(SI) == len(set(SI)) == 3 * 630
+
+
+def test_sentences_differ() -> None:
+    everything = [*SA, *SX, *SI]
+    assert len(set(everything)) == len(everything)
+    assert len(SA) == 2
+    assert FIRST_SI > len(SX) > 150
+
+
+@pytest.mark.parametrize("sentences", [SA, SX, SI], ids=["SA", "SX", "SI"])
+def test_sentences_are_plain_prose(sentences: list[str]) -> None:
+    for sentence in sentences:
+        assert re.fullmatch(r"[A-Z][A-Za-z ,;'-]*[.?]", sentence), sentence
+        assert "  " not in sentence
+        assert not re.search(r"\b[Aa] (?!ewe)[aeio]", sentence), sentence
+        assert not re.search(r"\b(\w+) \1\b", sentence), sentence
+
+
+def test_a_sentence_belongs_to_its_number() -> None:
+    assert si_sentence(FIRST_SI) == SI[0]
+    assert si_sentence(FIRST_SI + 7) == SI[7] != SI[0]
