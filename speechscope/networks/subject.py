@@ -73,14 +73,6 @@ class Subject:
         return values + self.corpus.mean if self.centred else values
 
 
-@dataclass(frozen=True)
-class Foreign:
-    """A network that is not ours, as `foreign.load_module` takes it."""
-
-    factory: str
-    weights: Path | None
-
-
 def subject_of(
     model: Path | None,
     factory: str | None,
