@@ -181,8 +181,6 @@ class TimePool:
         # that of long neighbouring stretches of memory.
         order = [region * stride + k for k in range(size) for region in range(self.out)]
         self.columns = [frame * maps + m for frame in order for m in range(maps)]
-        self.reorders = self.columns != list(range(frames * maps))
-        self.leaves_frames = len(order) < frames
         self._maximum = Maximum()
 
     def _split(self, x: Tensor) -> list[Tensor]:
