@@ -69,7 +69,8 @@ def test_every_registered_network_is_tested_here_or_of_letters() -> None:
 
 def made(name: str) -> Network:
     shape, sizes = SIZES[name]
-    return NETWORKS[name](shape, classes=sizes[-1][0])
+    network: Network = NETWORKS[name](shape, classes=sizes[-1][0])
+    return network
 
 
 @pytest.mark.parametrize("name", SIZES)
