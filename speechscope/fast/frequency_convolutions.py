@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from speechscope.fast.compiled import Array, compiled
+from speechscope.fast.compiled import Array, Places, compiled
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU
 from speechscope.work.accelerators import Unsupported
 
@@ -287,17 +287,7 @@ def unpool(
                     places[found], values[found] = 2 * i + 1, odd[start + i]
                     found += odd[start + i] != zero
                 row = rows[first + item]
-                for number in range(0, found - found % 4, 4):
-                    v0, p0 = values[number], row[places[number] * channels :]
-                    v1, p1 = values[number + 1], row[places[number + 1] * channels :]
-                    v2, p2 = values[number + 2], row[places[number + 2] * channels :]
-                    v3, p3 = values[number + 3], row[places[number + 3] * channels :]
-                    for j in range(len(change)):
-                        change[j] += v0 * p0[j] + v1 * p1[j] + v2 * p2[j] + v3 * p3[j]
-                for number in range(found - found % 4, found):
-                    value, part = values[number], row[places[number] * channels :]
-                    for j in range(len(change)):
-                        change[j] += value * part[j]
+                _add_products(change, row, places, values, found, channels)
                 if inner:
                     target = by_rows[first + item]
                     for number in range(found):
@@ -305,6 +295,25 @@ def unpool(
                         part = target[place * channels : place * channels + span]
                         for j in range(len(part)):
                             part[j] += value * kernel[j]
+
+
+@compiled
+def _add_products(
+    out: Array, row: Array, places: Places, values: Array, count: int, channels: int
+) -> None:
+    """Add to `out` the sum of what begins at `count` bins of a row, each times its value."""
+    whole = count - count % 4
+    for number in range(0, whole, 4):  # four at a time go through `out` once
+        v0, p0 = values[number], row[places[number] * channels :]
+        v1, p1 = values[number + 1], row[places[number + 1] * channels :]
+        v2, p2 = values[number + 2], row[places[number + 2] * channels :]
+        v3, p3 = values[number + 3], row[places[number + 3] * channels :]
+        for j in range(len(out)):
+            out[j] += v0 * p0[j] + v1 * p1[j] + v2 * p2[j] + v3 * p3[j]
+    for number in range(whole, count):
+        value, part = values[number], row[places[number] * channels :]
+        for j in range(len(out)):
+            out[j] += value * part[j]
 
 
 @compiled
