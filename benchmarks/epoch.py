@@ -32,9 +32,8 @@ from speechscope.fast.training_step import FastStep
 from speechscope.networks.layers import Conv, Linear, Network
 from speechscope.registry import NETWORKS
 from speechscope.stages.train import Train
-from speechscope.training.batches import resample
 from speechscope.training.classifier import ClassifierTraining
-from speechscope.training.source import CorpusSource
+from speechscope.training.source import CorpusSource, resample
 
 CLASSES = 48
 BATCH = 128

@@ -23,10 +23,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 import oracles
 
 from speechscope.corpus.letters import BLANK, SPOKEN
-from speechscope.navai.averages import MOVED, SHUFFLED, Averages, Means
-from speechscope.navai.examples import Examples, ItemExamples
-from speechscope.navai.letters import LetterExamples
-from speechscope.navai.sums import Sums
+from speechscope.navai.averages import MOVED, SHUFFLED, Averages, Means, Sums
+from speechscope.navai.examples import Examples, ItemExamples, LetterExamples
 from speechscope.networks.layers import Network
 from speechscope.networks.subject import Subject
 from speechscope.networks.wav2letter import Wav2Letter
@@ -192,6 +190,7 @@ def main() -> None:
         return LetterExamples(network, corpus, np.arange(size), SETTINGS)  # type: ignore[arg-type]
 
     one = letters(1)
+    assert one.network is not None
     checked(one, one.network, len(one.classes))
     print(f"wav2letter, width {options.width}")
     sizes = (options.utterances, 2 * options.utterances, most)

@@ -29,7 +29,7 @@ from speechscope.inversion.sound import griffin_lim, inverse_real, stft_of, tran
 from speechscope.inversion.source import training_segments
 from speechscope.networks.layers import Network
 from speechscope.networks.saved import load_classifier
-from speechscope.scores.measures import bootstrap
+from speechscope.scores.tables import bootstrap
 from speechscope.stages.invert import Invert
 from speechscope.store.lineage import ancestor
 

@@ -155,7 +155,7 @@ def _parameter(entry: Declared) -> inspect.Parameter:
             entry.name,
             inspect.Parameter.KEYWORD_ONLY,
             default=inspect.Parameter.empty if required else None,
-            annotation=Annotated[kind if required else kind | None, info],  # type: ignore[operator]
+            annotation=Annotated[kind if required else kind | None, info],
         )
     info = typer.Option(
         *entry.flags,
@@ -171,7 +171,7 @@ def _parameter(entry: Declared) -> inspect.Parameter:
         entry.name,
         inspect.Parameter.KEYWORD_ONLY,
         default=None,
-        annotation=Annotated[kind | None, info],  # type: ignore[operator]
+        annotation=Annotated[kind | None, info],
     )
 
 

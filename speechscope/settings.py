@@ -236,9 +236,14 @@ def _names(names: Names) -> tuple[str, ...]:
     return names() if callable(names) else names
 
 
-@cache
 def declared(kind: type) -> tuple[Declared, ...]:
     """Return the settings of a stage: its arguments, its own in their order, the shared ones."""
+    key: Any = kind  # mypy takes the classes of dataclasses for unhashable
+    return _declared(key)
+
+
+@cache
+def _declared(kind: type) -> tuple[Declared, ...]:
     hints = typing.get_type_hints(kind)
     own = []
     for field in dataclasses.fields(kind):

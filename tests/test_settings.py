@@ -73,7 +73,7 @@ def test_a_recipe_overrides_and_what_is_given_overrides_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     table = {"bake": {"time": values.Value(60, "sec. 9")}}
-    monkeypatch.setitem(RECIPES, "krug2018", table)  # type: ignore[arg-type]
+    monkeypatch.setitem(RECIPES, "krug2018", table)
     given = {"flour": "rye"}
     assert make(Bake, "bake", given, "krug2018").time == 60
     assert make(Bake, "bake", given, "krug2018").recipe == "krug2018"

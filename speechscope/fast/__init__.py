@@ -8,7 +8,7 @@ REPLACES: dict[str, str] = {
     "speechscope.clustering.kmeans:kmedians": "speechscope.fast.kmedians:kmedians",
     "speechscope.networks.maps:convolve": "speechscope.fast.one_signal:convolve",
     "speechscope.inversion.anneal:Chains": "speechscope.fast.changed_rows:Chains",
-    "speechscope.inversion.problem:Objective": "speechscope.fast.inversion:FrozenObjective",
+    "speechscope.inversion.problem:Objective": "speechscope.fast.frozen:FrozenObjective",
     "speechscope.training.step:Step": "speechscope.fast.training_step:FastStep",
 }
 """``module:function`` of a plain function → that of its accelerator, which takes the same arguments

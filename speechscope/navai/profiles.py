@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 
 from speechscope.errors import UsageProblem
-from speechscope.navai.averages import Summing
+from speechscope.navai.averages import Lists, Summing, Sums, check_room
 from speechscope.navai.examples import Batch
-from speechscope.navai.sums import Lists, Sums, check_room
 from speechscope.networks.layers import Network
 from speechscope.relevance.explain import per_class
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
-from speechscope.features.mel import LOG_FLOOR, filters, points_for
+from speechscope.features.filterbanks import LOG_FLOOR, filters, points_for
 from speechscope.features.representations import SCOPES
 from speechscope.features.stft import Stft
 from speechscope.inversion.sound import MODULUS, griffin_lim

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from speechscope.corpus.letters import BLANK, NAMES
 from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
-from speechscope.navai.examples import MOST, Batch, Examples
-from speechscope.navai.letters import LetterExamples
+from speechscope.navai.examples import MOST, Batch, Examples, LetterExamples
 
 EDGE = "edge"
 """Stands for what comes before the first and after the last of a recording."""

@@ -8,9 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechscope.errors import SpeechscopeError, UsageProblem
-from speechscope.navai.averages import MOVED, PLAIN, SHUFFLED, Means, chosen_classes
+from speechscope.navai.averages import (
+    MOVED,
+    PLAIN,
+    SHUFFLED,
+    Arrays,
+    Lists,
+    Means,
+    Sums,
+    chosen_classes,
+    joined,
+    read_arrays,
+)
 from speechscope.navai.examples import Examples
-from speechscope.navai.sums import Arrays, Lists, Sums, joined, read_arrays
 from speechscope.registry import MERGERS
 from speechscope.store.artifact import Artifact
 from speechscope.store.shards import Merger

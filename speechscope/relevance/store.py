@@ -15,8 +15,7 @@ from torch import Tensor
 from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
 from speechscope.networks.layers import Network
-from speechscope.networks.letter_windows import LetterWindows
-from speechscope.networks.subject import Subject
+from speechscope.networks.subject import LetterWindows, Subject
 from speechscope.relevance.explain import (
     Explained,
     check_shifts,

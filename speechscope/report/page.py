@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from speechscope import __version__
-from speechscope.report import colours, svg
+from speechscope.report import figures, svg
 from speechscope.report import figures as fig
 from speechscope.store.staging import staged
 from speechscope.store.wav import PEAK
@@ -113,7 +113,7 @@ def _sound(sound: fig.Sound) -> str:
 
 
 def _ramp(scale: fig.Scale) -> str:
-    return svg.image(np.linspace(scale.low, scale.high, colours.LEVELS)[None], scale)
+    return svg.image(np.linspace(scale.low, scale.high, figures.LEVELS)[None], scale)
 
 
 def _cells(figure: fig.Figure) -> Iterator[Any]:

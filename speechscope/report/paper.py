@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from speechscope.errors import SpeechscopeError, UsageProblem
-from speechscope.report import colours
+from speechscope.report import figures
 from speechscope.report import figures as fig
 from speechscope.store.staging import staged
 
@@ -177,7 +177,7 @@ def _picture(axes: Any, shown: fig.Picture) -> Any:
 def _colours(scale: fig.Scale) -> dict[str, Any]:
     from matplotlib.colors import ListedColormap
 
-    palette = ListedColormap(colours.palette(scale.palette) / 255)
+    palette = ListedColormap(figures.palette(scale.palette) / 255)
     return {"cmap": palette, "vmin": scale.low, "vmax": scale.high}
 
 
@@ -209,7 +209,7 @@ def _chart(
 ) -> None:
     """Draw curves, labelled in letters of a size."""
     for number, line in enumerate(chart.lines):
-        colour, dashes = colours.line(number)
+        colour, dashes = figures.line(number)
         style: Any = (0, tuple(map(float, dashes.split()))) if dashes else "-"
         drawn = {"color": colour, "linestyle": style, "linewidth": 1.0, "label": line.name}
         if chart.steps:
@@ -241,7 +241,7 @@ def _bars(sheet: Any, figure: fig.Bars) -> None:
     for number, (name, values) in enumerate(figure.series.items()):
         place = at if figure.stacked else at + (number + 0.5) * wide - 0.4
         heights = np.asarray(values, dtype=np.float64)
-        colour = colours.line(number)[0]
+        colour = figures.line(number)[0]
         axes.bar(place, heights, wide, bottom=base, color=colour, label=name)
         base = base + heights if figure.stacked else base
     axes.set_xticks(at, figure.categories, fontsize=6, rotation=90)
@@ -271,7 +271,7 @@ def _cloud(sheet: Any, figure: fig.Cloud) -> None:
     for axes, (name, points) in zip(panels.flat, figure.views.items(), strict=False):
         for index in np.unique(label):
             members = points[label == index]
-            colour = colours.line(int(index))[0]
+            colour = figures.line(int(index))[0]
             axes.scatter(*members.T, s=3, color=colour, alpha=0.5, linewidths=0)
             axes.text(*members.mean(axis=0), figure.names[index], fontsize=7, ha="center")
         axes.set_title(name, fontsize=8)

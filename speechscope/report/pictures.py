@@ -11,7 +11,7 @@ from speechscope.corpus import store
 from speechscope.corpus.store import Corpus
 from speechscope.corpus.units import Indices, stretches
 from speechscope.corpus.utterances import SPLITS
-from speechscope.features.gammatone import COMPRESSION
+from speechscope.features.filterbanks import COMPRESSION
 from speechscope.features.representations import SCOPES
 from speechscope.features.stft import Stft
 from speechscope.report.figures import SECONDS, Axis, Picture, Scale, Sound, Values, axis_of

@@ -10,7 +10,7 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 import numpy as np
 from numpy.typing import NDArray
 
-from speechscope.report import colours
+from speechscope.report import figures
 from speechscope.report import figures as fig
 
 SMALL = (180.0, 130.0, 32.0, 26.0)
@@ -60,8 +60,8 @@ def png(pixels: NDArray[np.uint8], palette: NDArray[np.uint8] | None = None) -> 
 
 def image(values: fig.Values, scale: fig.Scale, under: fig.Values | None = None) -> str:
     """Return values (rows, columns), the lowest row first, as the address of a PNG."""
-    levels = colours.levels(values[::-1], scale.low, scale.high)
-    palette = colours.palette(scale.palette)
+    levels = figures.levels(values[::-1], scale.low, scale.high)
+    palette = figures.palette(scale.palette)
     if under is None:
         return address(png(levels, palette), "image/png")
     # The further from the middle of the scale, the less of what lies under it is seen.
@@ -168,7 +168,7 @@ class Canvas:
 
     def curve(self, x: fig.Values, y: fig.Values, number: int, *, points: bool) -> None:
         """Draw a curve through places, with gaps where there is no value."""
-        colour, dashes = colours.line(number)
+        colour, dashes = figures.line(number)
         steps, pen = [], "M"
         for a, b in zip(x, y, strict=True):
             if not (np.isfinite(a) and np.isfinite(b)):
@@ -186,7 +186,7 @@ class Canvas:
         kept = np.isfinite(low) & np.isfinite(high)
         edge = np.concatenate([np.stack([x, low], 1)[kept], np.stack([x, high], 1)[kept][::-1]])
         points = " ".join(f"{_px(self.right(a))},{_px(self.up(b))}" for a, b in edge)
-        self.add("polygon", class_="band", points=points, fill=colours.line(number)[0])
+        self.add("polygon", class_="band", points=points, fill=figures.line(number)[0])
 
     def rule(self, place: float, name: str) -> None:
         """Draw a level with its name."""
@@ -197,7 +197,7 @@ class Canvas:
     def bar(self, start: float, stop: float, top: float, number: int) -> None:
         """Fill a bar between two places."""
         left, right = self.right(start), self.right(stop)
-        width, fill = max(0.0, right - left), colours.line(number)[0]
+        width, fill = max(0.0, right - left), figures.line(number)[0]
         self.add("rect", x=left, y=top, height=BAR - 3, width=width, fill=fill)
 
 
@@ -314,7 +314,7 @@ def plane(shown: fig.Plane) -> str:
 
 def swatch(number: int) -> str:
     """Return a short stroke in the colour of curve `number`, for a key."""
-    colour, dashes = colours.line(number)
+    colour, dashes = figures.line(number)
     root = Element("svg", {"viewBox": "0 0 28 10", "aria-hidden": "true"})
     stroke = {"d": "M0 5H28", "stroke": colour, "stroke-width": "4"}
     SubElement(root, "path", {**stroke, **({"stroke-dasharray": dashes} if dashes else {})})

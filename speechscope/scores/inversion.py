@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from speechscope.features import distances
 from speechscope.registry import SCORES
-from speechscope.scores.measures import bootstrap, threshold
-from speechscope.scores.tables import Row
+from speechscope.scores.tables import Row, bootstrap, threshold
 from speechscope.store.artifact import Artifact
 
 if TYPE_CHECKING:

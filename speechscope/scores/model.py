@@ -11,14 +11,21 @@ from speechscope.networks.saved import load_model
 from speechscope.networks.wav2letter import Wav2Letter
 from speechscope.registry import SCORES
 from speechscope.scores.tables import Row
+from speechscope.store.checkpoint import Checkpoint
 from speechscope.store.lineage import ancestor
-from speechscope.training.ctc import constant_error
-from speechscope.training.evaluation import accuracy, answers, balanced_accuracy, letter_answers
+from speechscope.training.evaluation import (
+    accuracy,
+    answers,
+    balanced_accuracy,
+    constant_error,
+    letter_answers,
+)
 from speechscope.training.source import CorpusSource, CorpusUtterances
 from speechscope.work.device import choose
 
 if TYPE_CHECKING:
     from speechscope.stages.score import Score
+
 
 UTTERANCES = 16  # answered at once: a third of a GB at full width, if all are long
 
@@ -82,3 +89,23 @@ def _letters(path: Path, network: Wav2Letter, corpus: Corpus) -> Iterator[Row]:
             "letters": sum(map(len, written.texts)),
             "value": value,
         }
+
+
+SHOWN = ("encoder", "decoder", "unpool", "stack", "relu")
+"""Settings of its training beside each row."""
+
+
+@SCORES.register("decoder")
+def decoder_rows(path: Path, settings: "Score") -> Iterator[Row]:
+    """Yield a row a layer: see `speechscope.training.decoders.measure`.
+
+    Raises
+    ------
+    ArtifactError
+        The checkpoint is missing or damaged.
+    """
+    checkpoint = Checkpoint(path, "decoder")
+    config = checkpoint.record["config"]
+    made = {name: config[name] for name in SHOWN if name in config}
+    for row in checkpoint.values["scores"]:
+        yield {"artifact": path.name, **made, **row}

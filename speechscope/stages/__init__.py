@@ -1,8 +1,9 @@
 """The stages: one file a command, with its settings and ``run``.
 
 `run` is what the command line and the Python API call. A stage's file holds one dataclass, named as
-the stage (``DecodeTrain``), whose docstring is the help of the command, and a function ``run(settings,
-console)`` that opens what is read, computes, writes, and returns what is to be shown.
+the stage (``DecodeTrain``), whose docstring is the help of the command, and a function
+``run(settings, console)`` that opens what is read, computes, writes, and returns what is to be
+shown.
 """
 
 from collections.abc import Mapping

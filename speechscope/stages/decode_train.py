@@ -109,8 +109,7 @@ def run(settings: DecodeTrain, console: Console) -> Written:
     from speechscope.store.lineage import ancestor, entry
     from speechscope.store.record import new_record
     from speechscope.store.staging import staged
-    from speechscope.training.decoders import DecoderTraining
-    from speechscope.training.leak_test import measure
+    from speechscope.training.decoders import DecoderTraining, measure
     from speechscope.training.resume import ResumeFile
     from speechscope.training.source import CorpusSource
     from speechscope.work.device import choose

@@ -195,8 +195,7 @@ def _examples(
         A file is missing, damaged or another.
     """
     from speechscope.corpus.store import Corpus, positions
-    from speechscope.navai.examples import ItemExamples, StoredExamples
-    from speechscope.navai.letters import LetterExamples
+    from speechscope.navai.examples import ItemExamples, LetterExamples, StoredExamples
     from speechscope.networks.saved import load_model
     from speechscope.networks.subject import subject_of
     from speechscope.networks.wav2letter import Wav2Letter

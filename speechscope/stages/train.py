@@ -163,7 +163,7 @@ class Train(FromRecipe, Writing, Computing):
 
     @property
     def amounts(self) -> dict[str, float]:
-        """How far ``--augment`` varies inputs; see `speechscope.training.augment.draw`.
+        """How far ``--augment`` varies inputs; see `speechscope.training.source.draw`.
 
         Raises
         ------
@@ -203,13 +203,12 @@ def run(settings: Train, console: Console) -> Written | None:
     from speechscope.store import checkpoint
     from speechscope.store.record import new_record
     from speechscope.store.staging import staged
-    from speechscope.training import cuda
-    from speechscope.training.group import joined
+    from speechscope.training.group import check, joined
     from speechscope.training.resume import ResumeFile
     from speechscope.work.device import choose
 
     path, device = settings.path("model.pt"), choose(settings.device)
-    cuda.check(settings, device)
+    check(settings, device)
     data = Corpus(settings.corpus)
     data.items("train"), data.items("test")  # both are needed: say so before any work
     parents, start = _beginning(settings, data, path)
@@ -345,7 +344,7 @@ def _values(
 ) -> dict[str, Any]:
     """Return what the checkpoint holds."""
     from speechscope.networks.saved import letter_values, model_values
-    from speechscope.training.ctc import constant_error
+    from speechscope.training.evaluation import constant_error
     from speechscope.training.letters import LetterTraining
 
     best = training.best["weights"]

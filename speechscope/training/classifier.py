@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from speechscope.networks.layers import Network
-from speechscope.training import augment
-from speechscope.training.batches import in_batches, read_ahead, resample
+from speechscope.training import source
 from speechscope.training.evaluation import accuracy, answers, balanced_accuracy
 from speechscope.training.group import ALONE, Group
 from speechscope.training.loop import NetworkTraining
-from speechscope.training.source import CorpusSource
+from speechscope.training.source import CorpusSource, in_batches, read_ahead, resample
 from speechscope.training.step import Step, Take
 from speechscope.work.accelerators import fastest
 from speechscope.work.tasks import mixed
@@ -121,8 +120,8 @@ class ClassifierTraining(NetworkTraining):
         if not any(self.amounts.values()):
             return take
         mean, amounts = self.source.mean, self.amounts
-        draws = augment.draw(amounts, count, tuple(mean.shape), generator)
-        return lambda part: augment.apply(
+        draws = source.draw(amounts, count, tuple(mean.shape), generator)
+        return lambda part: source.apply(
             take(part), mean, draws.part(part), amounts.get("noise", 0.0)
         )
 

@@ -4,7 +4,7 @@ Churchman 2015, sec. 6.5.5: trained at once from random weights, a decoder is dr
 mapping everything to silence. Each stage is therefore first trained to restore the input of its
 encoder layer, from what the stages before it give; then all stages are fine-tuned on the
 spectrogram. The encoder never changes (sec. 6.5.4). Riemens 2015, sec. 4.3, trains encoder and
-decoder at once or unit by unit; see `speechscope.training.stacking`. His sec. 8 proposes denoising
+decoder at once or unit by unit; see `speechscope.training.decoders`. His sec. 8 proposes denoising
 (Vincent et al. 2008), sparse (Ng 2011) and contractive (Rifai et al. 2011) autoencoders.
 """
 
@@ -16,19 +16,170 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from speechscope.errors import UsageProblem
+from speechscope.features import distances
 from speechscope.networks.autoencoders import Autoencoder, Scheme, encode, make_encoder
+from speechscope.networks.decoders import ConvolutionStage, Switches
 from speechscope.networks.layers import Network
-from speechscope.training.batches import in_batches, resample
 from speechscope.training.loop import Training
 from speechscope.training.optimizers import AdaGrad, Optimizer
-from speechscope.training.source import CorpusSource
-from speechscope.training.stacking import Phase, parameters, phases, together
+from speechscope.training.source import CorpusSource, in_batches, resample
 
 if TYPE_CHECKING:
     from speechscope.stages.decode_train import DecodeTrain
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What runs and what is trained for some epochs.
+
+    Parameters
+    ----------
+    code
+        Number of the encoder layer that the decoder starts from.
+    stages
+        The decoder's stages that run.
+    target
+        Number of the encoder layer that is restored; 0 is the input.
+    trained
+        The decoder's stages that are trained.
+    layers
+        Names of the encoder's layers that are trained.
+    """
+
+    code: int
+    stages: range
+    target: int
+    trained: range
+    layers: tuple[str, ...]
+
+
+def together(autoencoder: Autoencoder) -> Phase:
+    """Return the training of everything at once."""
+    every = range(len(autoencoder.decoder.stages))
+    names = autoencoder.encoder_names() if autoencoder.scheme.trains_encoder else []
+    return Phase(autoencoder.layer, every, 0, every, tuple(names))
+
+
+def phases(autoencoder: Autoencoder, stack: str) -> list[Phase]:
+    """Return what is trained, in order; `together` may follow."""
+    whole = together(autoencoder)
+    if stack == "none":
+        return [whole]
+    decoder, count = autoencoder.decoder, len(whole.stages)
+    targets = [decoder.stage(index).target for index in range(count)]
+    if stack == "decoder":
+        return [
+            Phase(whole.code, range(index + 1), target, range(index, index + 1), ())
+            for index, target in enumerate(targets)
+        ]
+    # A unit ends where the stage inside it takes its target from; the innermost at the code.
+    ends = [whole.code, *targets]
+    found = []
+    for units in range(1, count + 1):
+        first = count - units
+        old = 0 if stack == "weak" else units - 1
+        trained = range(first, count if stack == "weak" else first + 1)
+        layers = whole.layers[old:units]
+        found.append(Phase(ends[first], range(first, count), 0, trained, layers))
+    return found
+
+
+def parameters(autoencoder: Autoencoder, phase: Phase) -> list[tuple[list[nn.Parameter], float]]:
+    """Return what a phase trains, in groups, each with the root mean square of its weights.
+
+    Tied weights are the encoder's; a tied stage has its biases alone, which are trained where the
+    encoder is: Riemens' decoders "fixed to transpose" on a kept encoder learn nothing (table 3).
+    """
+    scheme, groups = autoencoder.scheme, []
+    tied = scheme.decoder == "transpose-tied" and scheme.trains_encoder
+    if tied or scheme.decoder in ("random", "transpose-init"):
+        for index in phase.trained:
+            stage = autoencoder.decoder.stage(index)
+            groups.append((list(stage.parameters()), stage.size()))
+    for name in phase.layers:
+        layer = autoencoder.encoder.get_submodule(name)
+        weight, _ = autoencoder.encoder.parameters_of(name)
+        size = float(weight.detach().square().mean().sqrt())
+        groups.append((list(layer.parameters()), size))
+    return groups
+
+
+def decodings(
+    autoencoder: Autoencoder, code: Tensor, switches: Switches | None
+) -> dict[str, Tensor]:
+    """Return what is restored from a code, and from none.
+
+    ``decoded``: from the code. ``zeroed``: from zeros in its place (Riemens 2015, sec. 4.2.2).
+    ``mangled``: with the filters and biases of the first decoding convolution set to zero
+    (Churchman 2015, app. A); what it restores is zero, whatever it is given.
+    """
+    decoder = autoencoder.decoder
+    first = next((i for i, s in enumerate(decoder.stages) if isinstance(s, ConvolutionStage)), 0)
+    nothing = code.new_zeros(len(code), *decoder.stage(first).shape)
+    return {
+        "decoded": decoder(code, switches),
+        "zeroed": decoder(torch.zeros_like(code), switches),
+        "mangled": decoder(nothing, switches, first + 1),
+    }
+
+
+@torch.no_grad()
+def measure(
+    autoencoder: Autoencoder, source: CorpusSource, settings: "DecodeTrain"
+) -> dict[str, int | float]:
+    """Return an autoencoder's errors on inputs of both splits, and its leak test on test inputs.
+
+    Returns
+    -------
+    The ``layer``; mean Euclidean distances to the input (Churchman 2015, sec. 6.2): ``train`` and
+    ``test`` of what is decoded, ``silence`` of zeros, ``zeroed`` and ``mangled`` of `decodings`;
+    and mean largest cross-correlations with it, of centred spectrograms (sec. 7, mxcorr2):
+    ``correlation``, ``zeroed_correlation``, ``mangled_correlation``.
+    """
+    test: dict[str, list[np.ndarray]] = {}
+    for x, code, switches in _codes(autoencoder, source, "test", settings):
+        restored = decodings(autoencoder, code, switches)
+        for name, found in [*restored.items(), ("silence", torch.zeros_like(x))]:
+            first, second = x.cpu().numpy(), found.cpu().numpy()
+            test.setdefault(name, []).append(distances.euclidean(first, second))
+            correlation = distances.max_cross_correlation(first, second)
+            test.setdefault(f"{name}_correlation", []).append(correlation)
+    train = [
+        distances.euclidean(x.cpu().numpy(), autoencoder.decoder(code, switches).cpu().numpy())
+        for x, code, switches in _codes(autoencoder, source, "train", settings)
+    ]
+    mean = {name: _mean(values) for name, values in test.items()}
+    return {
+        "layer": autoencoder.layer,
+        "train": _mean(train),
+        "test": mean.get("decoded", 0.0),
+        "silence": mean.get("silence", 0.0),
+        "correlation": mean.get("decoded_correlation", 0.0),
+        **{
+            name: mean.get(name, 0.0)
+            for name in ("zeroed", "zeroed_correlation", "mangled", "mangled_correlation")
+        },
+    }
+
+
+def _mean(parts: list[np.ndarray]) -> float:
+    return float(np.concatenate(parts).mean()) if parts else 0.0
+
+
+def _codes(
+    autoencoder: Autoencoder, source: CorpusSource, split: str, settings: "DecodeTrain"
+) -> Iterator[tuple[Tensor, Tensor, Switches]]:
+    """Yield inputs, their codes and switches, batch by batch."""
+    rng = np.random.default_rng([settings.seed, len(split)])
+    positions = resample(source.labels(split), settings.test_per_class, rng)
+    for part in in_batches(positions, settings.batch):
+        x = source.fetch(split, part)
+        found, switches = autoencoder.encode(x)
+        yield x, found[autoencoder.layer], switches
+
 
 TOGETHER = -1
 """The phase number under which the history lists the fine-tuning of everything together."""

@@ -5,14 +5,18 @@ the same step; which items a batch has, and all that is drawn, is the same in al
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 from torch import Tensor, distributed
 
-from speechscope.errors import SpeechscopeError
+from speechscope.errors import SpeechscopeError, UsageProblem
+
+if TYPE_CHECKING:
+    from speechscope.stages.train import Train
 
 
 @dataclass(frozen=True)
@@ -83,3 +87,48 @@ def joined(device: torch.device) -> Iterator[Group]:
         yield Group(distributed.get_rank(), size)
     finally:
         distributed.destroy_process_group()
+
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+BACKEND = "inductor"
+
+
+def check(settings: "Train", device: torch.device) -> None:
+    """Refuse what only CUDA has a use for.
+
+    Raises
+    ------
+    UsageProblem
+        It is asked for on another device: on the CPU, bfloat16 and the compiler gain nothing.
+    """
+    flags = {"--precision mixed": settings.precision == "mixed", "--compile": settings.compile}
+    for flag, asked in flags.items():
+        if asked and device.type != "cuda":
+            raise UsageProblem(f"{flag} is for CUDA devices; train on {device} without it")
+
+
+def compiled(function: Function, settings: "Train") -> Function:
+    """Return the function, compiled if that is asked for; shapes may change."""
+    if not settings.compile:
+        return function
+    made: Any = torch.compile(function, dynamic=True, backend=BACKEND)
+    return cast(Function, made)
+
+
+@contextmanager
+def products(settings: "Train") -> Iterator[None]:
+    """Allow the shorter products for a time."""
+    if settings.precision == "float32":
+        yield
+        return
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def convolutions(settings: "Train", device: torch.device) -> torch.autocast:
+    """Return a context in which convolutions take the shorter type."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "mixed")

@@ -12,18 +12,18 @@ from torch import Tensor
 
 from speechscope.errors import SpeechscopeError, UsageProblem
 from speechscope.networks.wav2letter import Wav2Letter
-from speechscope.training import cuda
-from speechscope.training.batches import by_length
-from speechscope.training.ctc import ctc_loss, outputs_needed
 from speechscope.training.evaluation import (
     LetterAnswers,
     UtteranceBatch,
+    ctc_loss,
     letter_answers,
+    outputs_needed,
     utterance_batches,
 )
+from speechscope.training.group import compiled, convolutions, products
 from speechscope.training.loop import NetworkTraining
 from speechscope.training.optimizers import Adam, Optimizer
-from speechscope.training.source import CorpusUtterances
+from speechscope.training.source import CorpusUtterances, by_length
 
 if TYPE_CHECKING:
     from speechscope.stages.train import Train
@@ -75,7 +75,7 @@ class LetterTraining(NetworkTraining):
         selected_on = "dev" if len(source.utterances("dev")) else "test"
         super().__init__(network, settings, start, selected_on, error=np.inf)
         self.source = source
-        self._logits = cuda.compiled(network, settings)
+        self._logits = compiled(network, settings)
         weights = list(network.parameters())
         self._optimizer = Optimizer(weights, [Adam(settings.lr)] * len(weights))
         items = source.utterances("train")
@@ -131,7 +131,7 @@ class LetterTraining(NetworkTraining):
         """Train on a batch; return its summed loss and its number of letters."""
         self.network.train()
         letters = max(sum(map(len, batch.labels)), 1)
-        with cuda.products(self.settings), cuda.convolutions(self.settings, batch.x.device):
+        with products(self.settings), convolutions(self.settings, batch.x.device):
             logits = self._logits(batch.x, batch.frames)
         losses = ctc_loss(logits, batch.outputs, batch.labels)
         loss = float(losses.detach().sum())

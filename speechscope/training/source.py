@@ -4,12 +4,16 @@ Items have one shape and a class; utterances are of any length and have letters.
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from speechscope.corpus.letters import encode
 from speechscope.corpus.store import Corpus
@@ -132,3 +136,182 @@ class CorpusUtterances:
     def letters(self, items: NDArray[np.int64]) -> list[NDArray[np.int64]]:
         """Return the labels of items, as `alphabet.encode` makes them."""
         return [encode(letters) for letters in self._corpus.letters(items)]
+
+
+Part = TypeVar("Part")
+Read = TypeVar("Read")
+
+
+def resample(
+    labels: NDArray[np.integer], per_class: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Return the positions of `per_class` items of every class that occurs.
+
+    Of a class with n items all are taken ``per_class // n`` times, and the remaining
+    ``per_class mod n`` are drawn without replacement, so that none of a rare class is ever left
+    out (Churchman 2015, sec. 3.3).
+
+    Parameters
+    ----------
+    labels : (N,) class of each item.
+
+    Returns
+    -------
+    (classes · per_class,) positions, class by class.
+    """
+    chosen = []
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        whole, rest = divmod(per_class, len(members))
+        chosen.append(np.tile(members, whole))
+        chosen.append(rng.choice(members, rest, replace=False))
+    return np.concatenate(chosen) if chosen else np.empty(0, dtype=np.int64)
+
+
+def in_batches(positions: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:
+    """Return positions cut into batches; the last one may be smaller."""
+    return [positions[first : first + size] for first in range(0, len(positions), size)]
+
+
+def by_length(
+    lengths: NDArray[np.integer], size: int, padding: float, rng: np.random.Generator | None = None
+) -> list[NDArray[np.int64]]:
+    """Return the positions of all utterances in batches of nearly the same length.
+
+    Utterances are sorted by length and cut into batches; a batch ends early where the next
+    utterance would make more than `padding` of its frames padding.
+
+    Parameters
+    ----------
+    lengths
+        Frames of every utterance.
+    size
+        The most utterances a batch.
+    padding
+        The most padding of a batch, as a share of its frames.
+    rng
+        Draws the batches' order, and who is with whom among the nearly equally long. None: from
+        the shortest to the longest.
+    """
+    keys = np.asarray(lengths, dtype=np.float64)
+    if rng is not None:
+        # Blurred by about the padding allowed, or every epoch would have the same batches.
+        keys = keys * (1 + padding * rng.random(len(keys)))
+    made: list[NDArray[np.int64]] = []
+    batch: list[int] = []
+    longest = frames = 0
+    for position in np.argsort(keys, kind="stable").tolist():
+        length = int(lengths[position])
+        room = max(longest, length) * (len(batch) + 1)
+        if batch and (len(batch) == size or room - frames - length > padding * room):
+            made.append(np.array(batch))
+            batch, longest, frames = [], 0, 0
+        batch.append(position)
+        longest, frames = max(longest, length), frames + length
+    if batch:
+        made.append(np.array(batch))
+    if rng is not None:
+        made = [made[index] for index in rng.permutation(len(made))]
+    return made
+
+
+def read_ahead(read: Callable[[Part], Read], parts: Iterable[Part]) -> Iterator[Read]:
+    """Yield what is read of each part, by a thread, while the one before is worked on."""
+    with ThreadPoolExecutor(1) as pool:
+        pending: Future[Read] | None = None
+        for part in parts:
+            ready, pending = pending, pool.submit(read, part)
+            if ready is not None:
+                yield ready.result()
+        if pending is not None:
+            yield pending.result()
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What was drawn for a batch: positions to read, factors, seeds of noise.
+
+    Parameters
+    ----------
+    frequency, time
+        Where each output bin (B, F) and frame (B, T) is read from, in bins and frames.
+    level
+        Factors (B,).
+    seeds
+        Of each item's noise (B,).
+    """
+
+    frequency: Tensor
+    time: Tensor
+    level: Tensor
+    seeds: Tensor
+
+    def part(self, items: slice) -> "Draws":
+        """Return what was drawn for some of the items."""
+        return Draws(self.frequency[items], self.time[items], self.level[items], self.seeds[items])
+
+
+def draw(
+    amounts: Mapping[str, float], count: int, shape: tuple[int, ...], generator: torch.Generator
+) -> Draws:
+    """Draw for a batch of `count` items of `shape` (C, F, T); on the CPU.
+
+    Frequencies a f + b and times t₀ + c (t − t₀) + d, t₀ the middle; factors exp(gain · n).
+
+    Parameters
+    ----------
+    amounts
+        ``warp``, the largest relative change of the frequency axis, as of another vocal tract;
+        ``bins``, the largest shift in frequency [bins]; ``stretch``, the largest relative change
+        of the time axis, about the middle; ``frames``, the largest shift in time [frames];
+        ``gain``, the standard deviation of the logarithm of a factor on the input; ``noise``, that
+        of white noise, as a share of the item's root mean square. One not given is 0.
+    count, shape, generator
+        As said.
+    """
+    warp, shift, stretch, delay, gain, noise = (
+        amounts.get(name, 0.0) for name in ("warp", "bins", "stretch", "frames", "gain", "noise")
+    )
+    _, bins, frames = shape
+    even = torch.rand(4, count, 1, generator=generator) * 2 - 1
+    level = torch.randn(count, generator=generator) * gain
+    seeds = torch.randint(2**62, (count,), generator=generator) if noise else level
+    frequency = torch.arange(bins) * (1 + warp * even[0]) + shift * even[1]
+    middle = (frames - 1) / 2
+    time = (torch.arange(frames) - middle) * (1 + stretch * even[2]) + middle
+    return Draws(frequency, time + delay * even[3], level.exp(), seeds)
+
+
+def apply(x: Tensor, mean: Tensor, draws: Draws, noise: float = 0.0) -> Tensor:
+    """Return varied inputs.
+
+    y(f, t) = g · s(f', t') + noise − mean, s = x + mean, read at the drawn places f', t' by
+    linear interpolation; s is 0, silence, before and after the item, and repeats its edges
+    in frequency.
+
+    Parameters
+    ----------
+    x
+        Centred inputs (B, C, F, T), of a representation in which silence is 0.
+    mean
+        The mean that was removed, (C, F, T).
+    draws
+        From `draw`, for these items.
+    noise
+        The amount of noise.
+    """
+    _, _, bins, frames = x.shape
+    # grid_sample measures from -1, the first position, to 1, the last.
+    down = draws.frequency.clamp(0, bins - 1) * (2 / max(bins - 1, 1)) - 1
+    along = draws.time * (2 / max(frames - 1, 1)) - 1
+    grid = torch.stack(
+        (along[:, None, :].expand(-1, bins, -1), down[:, :, None].expand(-1, -1, frames)),
+        dim=-1,
+    ).to(x)
+    varied = functional.grid_sample(x + mean, grid, padding_mode="zeros", align_corners=True)
+    varied *= draws.level.to(x)[:, None, None, None]
+    if noise:
+        for item, seed in zip(varied, draws.seeds.tolist(), strict=True):
+            white = torch.randn(item.shape, generator=torch.Generator().manual_seed(seed))
+            item.add_(white.to(x), alpha=float(noise * item.square().mean().sqrt()))
+    return varied - mean

@@ -16,8 +16,7 @@ from torch.nn import functional
 
 from speechscope.errors import SpeechscopeError
 from speechscope.networks.layers import Linear, Network, ReLU
-from speechscope.training import cuda
-from speechscope.training.group import ALONE, Group
+from speechscope.training.group import ALONE, Group, compiled, products
 from speechscope.training.optimizers import rule_of
 
 if TYPE_CHECKING:
@@ -86,7 +85,7 @@ class Step:
             for units, after in zip(self.units, self.dense[1:], strict=False)
         ]
         self.kept = [self._all(units) for units in self.units[:-1]]
-        self._logits = cuda.compiled(self.logits, settings)
+        self._logits = compiled(self.logits, settings)
 
     def state(self) -> dict[str, Any]:
         """Return what the next step depends on, but for the weights."""
@@ -151,7 +150,7 @@ class Step:
             for name, weight in self.weights.items()
         }
         mine = self.group.part(len(wanted))
-        with cuda.products(self.settings):
+        with products(self.settings):
             logits = self._logits(take(mine), leaves)
             # The mean log-loss is wanted, over the whole batch.
             loss = functional.cross_entropy(

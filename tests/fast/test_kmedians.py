@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from speechscope.clustering.kmeans import kmedians
 from speechscope.fast.kmedians import kmedians as fast_kmedians
@@ -13,8 +14,8 @@ def test_bounds_change_nothing(size: int, count: int) -> None:
     for seed in range(6):
         rng = np.random.default_rng(seed)
         centres = 4 * rng.normal(size=(9, size))
-        points = centres[np.arange(400) % 9] + 2.0 * rng.normal(size=(400, size))
-        points = points.astype(np.float32)
+        values = centres[np.arange(400) % 9] + 2.0 * rng.normal(size=(400, size))
+        points: NDArray[np.float32] = values.astype(np.float32)
         start = points[np.random.default_rng(seed).integers(0, 40, count)] * np.float32(1.5)
         plain, fast = kmedians(points, start), fast_kmedians(points, start)
         assert np.array_equal(plain.labels, fast.labels)

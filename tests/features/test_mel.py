@@ -5,7 +5,7 @@ import numpy as np
 import oracles
 import pytest
 
-from speechscope.features import mel
+from speechscope.features import filterbanks
 from speechscope.features.representations import Representation
 from speechscope.features.stft import Transform
 
@@ -31,27 +31,29 @@ def kaldi(options: Any, online: Any, transform: Transform, bands: int, samples: 
 
 
 def slow_energies(samples: Any, transform: Transform, bands: int) -> Any:
-    points = mel.points_for(transform.window, bands, transform.rate)
+    points = filterbanks.points_for(transform.window, bands, transform.rate)
     spectrum = oracles.stft(samples[None], transform.window, transform.hop, points)[0]
     return (np.abs(spectrum) ** 2).T @ oracles.mel_triangles(bands, points, transform.rate)
 
 
 def test_the_scale_passes_through_1000_hertz() -> None:
     # The scale was made so that 1000 Hz are 1000 mel (within its rounded constants).
-    assert abs(float(mel.hertz_to_mel(1000.0)) - 1000) < 0.02
-    np.testing.assert_allclose(mel.mel_to_hertz(mel.hertz_to_mel(np.arange(5.0))), np.arange(5.0))
+    assert abs(float(filterbanks.hertz_to_mel(1000.0)) - 1000) < 0.02
+    np.testing.assert_allclose(
+        filterbanks.mel_to_hertz(filterbanks.hertz_to_mel(np.arange(5.0))), np.arange(5.0)
+    )
 
 
 @pytest.mark.parametrize(("bands", "points"), [(13, 512), (40, 512), (128, 2048)])
 def test_filters_equal_triangles_flank_by_flank(bands: int, points: int) -> None:
     expected = oracles.mel_triangles(bands, points, 16000)
-    np.testing.assert_allclose(mel.filters(bands, points, 16000), expected, atol=1e-6)
+    np.testing.assert_allclose(filterbanks.filters(bands, points, 16000), expected, atol=1e-6)
 
 
 def test_triangles_share_every_frequency_between_the_outer_peaks() -> None:
-    total = mel.filters(40, 1024, 16000).sum(axis=1)
+    total = filterbanks.filters(40, 1024, 16000).sum(axis=1)
     frequency = np.arange(513) * 16000 / 1024
-    peaks = mel.centres(40, 16000)
+    peaks = filterbanks.centres(40, 16000)
     inside = (frequency >= peaks[0]) & (frequency <= peaks[-1])
     np.testing.assert_allclose(total[inside], 1, atol=1e-5)
     assert (total[~inside] < 1).all()
@@ -59,9 +61,9 @@ def test_triangles_share_every_frequency_between_the_outer_peaks() -> None:
 
 @pytest.mark.parametrize("bands", [2, 40, 128, 201, 301])
 def test_no_band_is_empty(bands: int) -> None:
-    points = mel.points_for(267, bands, 16000)
+    points = filterbanks.points_for(267, bands, 16000)
     assert points >= 512
-    assert (mel.filters(bands, points, 16000).max(axis=0) > 0).all()
+    assert (filterbanks.filters(bands, points, 16000).max(axis=0) > 0).all()
     # The next shorter transform would not do: it is too short for the window or misses a band.
     half = oracles.mel_triangles(bands, points // 2, 16000)
     assert points // 2 < 267 or (half.max(axis=0) == 0).any()

@@ -7,9 +7,9 @@ import torch
 
 from speechscope.errors import UsageProblem
 from speechscope.inversion import chains
+from speechscope.inversion.align import noisy
 from speechscope.inversion.bp import bp, random_start
 from speechscope.inversion.chains import Inversion, longest
-from speechscope.inversion.decode import noisy
 from speechscope.inversion.problem import Problem, Reconstruction
 from speechscope.networks.decoders import Decoder
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Table

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from speechscope.fast.inversion import FrozenObjective
+from speechscope.fast.frozen import FrozenObjective
 from speechscope.inversion.problem import Objective, Problem
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Table
 from speechscope.registry import NETWORKS

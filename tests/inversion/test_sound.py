@@ -8,7 +8,7 @@ from speechscope.features.distances import max_cross_correlation
 from speechscope.features.representations import Representation
 from speechscope.features.stft import Stft, Transform
 from speechscope.inversion.sound import MODULUS, griffin_lim, inverse_real
-from speechscope.inversion.stimuli import make_stimuli
+from speechscope.inversion.source import make_stimuli
 from speechscope.registry import STIMULI
 
 STFT = Stft(samples=2554, window=267, overlap=122, points=400, rate=16000)

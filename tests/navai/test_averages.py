@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from speechscope.errors import UsageProblem
-from speechscope.navai import sums
+from speechscope.navai import averages
 from speechscope.navai.alignment import crop, shifts
 from speechscope.navai.averages import MOVED, SHUFFLED, Averages, Means
 from speechscope.registry import ALIGNMENTS
@@ -188,7 +188,7 @@ def test_a_class_without_inputs_has_no_mean() -> None:
 
 
 def test_means_that_do_not_fit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sums, "MOST_BYTES", 500)
+    monkeypatch.setattr(averages, "MOST_BYTES", 500)
     with pytest.raises(UsageProblem, match="GB of memory"):
         summed((1, 8, 9))
     some = summed((1, 2, 3))

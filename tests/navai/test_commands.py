@@ -104,7 +104,7 @@ def test_letters_are_averaged_over_windows_without_padding(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A network hardly trained answers what its biases say: another set of letters counts here.
-    monkeypatch.setattr("speechscope.navai.letters.SPOKEN", NAMES)
+    monkeypatch.setattr("speechscope.navai.examples.SPOKEN", NAMES)
     monkeypatch.setattr("speechscope.navai.examples.MOST", 16)
     assert run(["navai", "letters.pt", "--exclude", "x", "-o", "l.zarr", "-fq"]) == 0
     found = Artifact(here / "l.zarr", "navai")
@@ -230,7 +230,7 @@ def test_classes_split_by_speaker_and_context(here: Path, by: str) -> None:
 def test_letters_split_by_the_phones_of_another_corpus(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("speechscope.navai.letters.SPOKEN", NAMES)
+    monkeypatch.setattr("speechscope.navai.examples.SPOKEN", NAMES)
     told = ["--exclude", "x", "--by", "phone", "--least", "1", "-o", "by.zarr", "-fq"]
     assert run(["navai", "letters.pt", "--phones", "frames.zarr", *told]) == 0
     found = Artifact(here / "by.zarr")
@@ -288,7 +288,7 @@ def test_profiles_are_means_of_activations(here: Path) -> None:
 
 
 def test_letters_have_profiles_too(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("speechscope.navai.letters.SPOKEN", NAMES)
+    monkeypatch.setattr("speechscope.navai.examples.SPOKEN", NAMES)
     told = ["--mode", "profile", "--layer", "relu9", "--exclude", "x", "-o", "lp.zarr", "-fq"]
     assert run(["navai", "letters.pt", *told]) == 0
     assert Artifact(here / "lp.zarr").array("profile_relu9").shape[1:] == (5, 1, 32)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from speechscope.navai.measures import MEANS, band_energy, bands, burst, strength, width
+from speechscope.scores.navai import MEANS, band_energy, bands, burst, strength, width
 
 FREQUENCY = np.arange(0, 8000, 100.0)
 STEP = 0.01

@@ -9,10 +9,9 @@ import torch
 
 from speechscope.errors import UsageProblem
 from speechscope.navai import averages
-from speechscope.navai.averages import Summing
+from speechscope.navai.averages import Lists, Summing, Sums, joined, read_arrays
 from speechscope.navai.examples import Batch
 from speechscope.navai.store import Layout, write_shard
-from speechscope.navai.sums import Lists, Sums, joined, read_arrays
 from speechscope.store.artifact import Artifact
 from speechscope.store.record import Record, new_record
 from speechscope.store.shards import merge

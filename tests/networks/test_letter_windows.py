@@ -13,7 +13,7 @@ from speechscope.corpus.letters import SPOKEN
 from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
 from speechscope.networks.layers import unpadded
-from speechscope.networks.letter_windows import LetterWindows
+from speechscope.networks.subject import LetterWindows
 from speechscope.networks.wav2letter import FRAMES, Wav2Letter
 
 

@@ -11,8 +11,8 @@ from speechscope.errors import UsageProblem
 from speechscope.networks.tracing import module_graph, table_graph
 from speechscope.registry import NETWORKS
 from speechscope.relevance.explain import explained, per_class, predicted, relevance_by, score
-from speechscope.relevance.grad_cam import class_activation
 from speechscope.relevance.gradient import (
+    class_activation,
     gradient_times_input,
     integrated_gradients,
     sensitivity,

@@ -15,9 +15,8 @@ from speechscope.errors import SpeechscopeError, UsageProblem
 from speechscope.networks.graph import Untreatable
 from speechscope.networks.tracing import module_graph
 from speechscope.registry import RULES
-from speechscope.relevance.folding import folded
 from speechscope.relevance.guided import guided_backpropagation
-from speechscope.relevance.lrp import lrp, lrp_with_sums
+from speechscope.relevance.lrp import folded, lrp, lrp_with_sums
 from speechscope.relevance.rules import composite
 
 # αβ with β > 0 does so only where every unit has contributions of both signs.

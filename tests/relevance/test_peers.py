@@ -11,8 +11,12 @@ from torch import Tensor, nn
 from speechscope.networks.layers import BatchNorm, Conv, Linear, MaxPool, Network, ReLU, Table
 from speechscope.networks.tracing import table_graph
 from speechscope.registry import NETWORKS
-from speechscope.relevance.grad_cam import class_activation
-from speechscope.relevance.gradient import gradient_times_input, integrated_gradients, sensitivity
+from speechscope.relevance.gradient import (
+    class_activation,
+    gradient_times_input,
+    integrated_gradients,
+    sensitivity,
+)
 from speechscope.relevance.guided import guided_backpropagation
 from speechscope.relevance.lrp import lrp
 from speechscope.relevance.occlusion import occlusion

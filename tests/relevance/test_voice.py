@@ -5,7 +5,7 @@ import pytest
 import scipy.signal
 from numpy.typing import NDArray
 
-from speechscope.relevance.voice import DEVIATIONS, measured, shared
+from speechscope.relevance.waveforms import DEVIATIONS, measured, shared
 
 RATE = 16000
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from speechscope.report.chapters.model import NOTHING, aligned, count
-from speechscope.training.ctc import letter_error_rate
+from speechscope.training.evaluation import letter_error_rate
 
 
 @pytest.mark.parametrize(

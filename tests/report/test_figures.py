@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from speechscope.features.mel import centres
+from speechscope.features.filterbanks import centres
 from speechscope.report.figures import Axis, axis_of, ticks
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from reports import HOSTILE, Page, content
 
 from speechscope.cli import run
-from speechscope.report.colours import levels
+from speechscope.report.figures import levels
 from speechscope.store.artifact import Artifact
 from speechscope.store.record import new_record
 from speechscope.store.writer import create_artifact

@@ -10,13 +10,13 @@ from matplotlib import image
 from numpy.typing import NDArray
 from reports import content
 
-from speechscope.report import colours, svg
+from speechscope.report import figures, svg
 from speechscope.report import figures as fig
 from speechscope.report.paper import draw
 
 X = np.arange(5.0)
 RISING = np.array([1.0, 2.0, 4.0, 7.0, 9.0])
-BLUE = np.array([int(colours.LINES[0][at : at + 2], 16) for at in (1, 3, 5)]) / 255
+BLUE = np.array([int(figures.LINES[0][at : at + 2], 16) for at in (1, 3, 5)]) / 255
 
 
 def chart() -> fig.Chart:
@@ -124,7 +124,7 @@ def test_the_lowest_row_of_a_picture_is_below(tmp_path: Path) -> None:
     assert page[0] < 0.2 < 0.8 < page[1]
     grid = fig.Grid("g", "", "", ["c"], [("r", [picture])])
     pixels = drawn(grid, tmp_path / "g.png")
-    ends = colours.palette("sequential")[[0, -1]] / 255
+    ends = figures.palette("sequential")[[0, -1]] / 255
     dark, bright = (
         np.nonzero(np.abs(pixels[:, : pixels.shape[1] // 2] - end).max(axis=2) < 0.02)[0].mean()
         for end in ends

@@ -6,13 +6,7 @@ import torch
 from torch import Tensor
 
 from speechscope.networks.layers import Linear, Network, ReLU
-from speechscope.scores.faithfulness import (
-    agreement,
-    area,
-    randomised,
-    removal_curves,
-    sensitivity_n,
-)
+from speechscope.scores.relevance import agreement, area, randomised, removal_curves, sensitivity_n
 
 WEIGHT = torch.tensor([3.0, -2.0, 1.0, 0.5, -0.25, 2.0, 1.5, -1.0]).double()
 TARGET = torch.zeros(3, dtype=torch.long)

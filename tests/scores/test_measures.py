@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from speechscope.scores.measures import bootstrap, interval, threshold
+from speechscope.scores.tables import bootstrap, interval, threshold
 
 
 def test_the_threshold_is_the_mean_over_items() -> None:

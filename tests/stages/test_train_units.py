@@ -18,8 +18,7 @@ from speechscope.networks.wav2letter import Wav2Letter
 from speechscope.store.artifact import Artifact
 from speechscope.store.checkpoint import Checkpoint
 from speechscope.training import source
-from speechscope.training.ctc import constant_error, letter_error_rate
-from speechscope.training.evaluation import letter_answers
+from speechscope.training.evaluation import constant_error, letter_answers, letter_error_rate
 from speechscope.training.source import CorpusUtterances
 
 CORPORA = {

@@ -2,7 +2,7 @@ import oracles
 import pytest
 import torch
 
-from speechscope.training.augment import apply, draw
+from speechscope.training.source import apply, draw
 
 MEAN = torch.linspace(0.5, 1.5, 9 * 6).view(1, 9, 6)
 

@@ -5,7 +5,7 @@ import numpy as np
 import oracles
 import pytest
 
-from speechscope.training.batches import by_length, read_ahead, resample
+from speechscope.training.source import by_length, read_ahead, resample
 
 
 @pytest.mark.parametrize("seeded", [True, False])

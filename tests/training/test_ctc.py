@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from speechscope.corpus.letters import BLANK, OUTPUTS, encode, letters_of
-from speechscope.training.ctc import (
+from speechscope.training.evaluation import (
     BEAM,
     constant_answer,
     constant_error,

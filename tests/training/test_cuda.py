@@ -6,7 +6,7 @@ from speechscope.errors import UsageProblem
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Table
 from speechscope.networks.wav2letter import masked_batch_norm
 from speechscope.stages.train import Train
-from speechscope.training import cuda
+from speechscope.training import group
 from speechscope.training.step import Step
 
 TABLE: Table = (
@@ -25,23 +25,23 @@ TABLE: Table = (
 )
 def test_what_only_cuda_has_a_use_for_is_refused_elsewhere(asked: Train, flag: str) -> None:
     with pytest.raises(UsageProblem, match=f"{flag} is for CUDA devices; train on cpu without it"):
-        cuda.check(asked, torch.device("cpu"))
-    cuda.check(asked, torch.device("cuda"))
-    cuda.check(Train(), torch.device("cpu"))
+        group.check(asked, torch.device("cpu"))
+    group.check(asked, torch.device("cuda"))
+    group.check(Train(), torch.device("cpu"))
 
 
 def test_shorter_products_are_allowed_for_a_time_only() -> None:
-    with cuda.products(Train(precision="mixed")):
+    with group.products(Train(precision="mixed")):
         assert torch.get_float32_matmul_precision() == "high"
     assert torch.get_float32_matmul_precision() == "highest"
-    with cuda.products(Train()):
+    with group.products(Train()):
         assert torch.get_float32_matmul_precision() == "highest"
 
 
 def test_convolutions_alone_take_the_shorter_type() -> None:
     x, weight = torch.randn(2, 1, 5, 5), torch.randn(3, 1, 2, 2)
     for precision, kind in (("mixed", torch.bfloat16), ("float32", torch.float32)):
-        with cuda.convolutions(Train(precision=precision), torch.device("cpu")):
+        with group.convolutions(Train(precision=precision), torch.device("cpu")):
             assert torch.nn.functional.conv2d(x, weight).dtype == kind
 
 
@@ -59,7 +59,7 @@ def test_statistics_of_short_numbers_are_taken_in_single_precision() -> None:
 
 
 def test_compiled_passes_train_as_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cuda, "BACKEND", "aot_eager")  # all but the making of machine code
+    monkeypatch.setattr(group, "BACKEND", "aot_eager")  # all but the making of machine code
     found: list[dict[str, Tensor]] = []
     compiled = []
     original = torch.compile

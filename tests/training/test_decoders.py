@@ -23,8 +23,7 @@ from speechscope.networks.layers import (
 )
 from speechscope.stages.decode_train import DecodeTrain, consistent
 from speechscope.training import decoders
-from speechscope.training.decoders import TOGETHER, DecoderTraining, contraction, sparsity
-from speechscope.training.leak_test import measure
+from speechscope.training.decoders import TOGETHER, DecoderTraining, contraction, measure, sparsity
 from speechscope.training.source import CorpusSource
 
 TABLE: Table = (

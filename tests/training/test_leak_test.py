@@ -10,7 +10,7 @@ from speechscope.features import distances
 from speechscope.networks.autoencoders import Autoencoder, Scheme
 from speechscope.networks.layers import Conv, MaxPool, Network, ReLU, Table
 from speechscope.stages.decode_train import DecodeTrain
-from speechscope.training.leak_test import decodings, measure
+from speechscope.training.decoders import decodings, measure
 from speechscope.training.source import CorpusSource
 
 TABLE: Table = (

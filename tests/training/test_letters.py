@@ -14,8 +14,7 @@ from speechscope.errors import SpeechscopeError, UsageProblem
 from speechscope.networks.wav2letter import Wav2Letter
 from speechscope.stages.train import Train
 from speechscope.store.checkpoint import _check_plain
-from speechscope.training.ctc import ctc_loss
-from speechscope.training.evaluation import letter_answers
+from speechscope.training.evaluation import ctc_loss, letter_answers
 from speechscope.training.letters import LetterTraining, rate
 from speechscope.training.optimizers import Adam
 from speechscope.training.source import CorpusUtterances

@@ -4,7 +4,7 @@ import pytest
 
 from speechscope.networks.autoencoders import Autoencoder, Scheme
 from speechscope.registry import NETWORKS
-from speechscope.training.stacking import parameters, phases, together
+from speechscope.training.decoders import parameters, phases, together
 
 NETWORK = NETWORKS["freq-overlap-padded"]()
 

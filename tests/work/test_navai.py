@@ -11,8 +11,7 @@ import pytest
 from answers import evened
 
 from speechscope import cli
-from speechscope.navai.examples import Examples
-from speechscope.navai.letters import LetterExamples
+from speechscope.navai.examples import Examples, LetterExamples
 from speechscope.store.artifact import Artifact
 
 FORMS = {
