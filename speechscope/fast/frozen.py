@@ -1,9 +1,11 @@
 """A network with fixed weights, run forward and back to its input by hand.
 
-Reconstruction and relevance need the derivative by the input and no other. Leaving out the
-weights' derivatives, keeping every map beside its neighbours in memory (`kernels`), pooling
-before the ReLU (the two commute) and reusing all large arrays makes a step several times as
-fast as automatic differentiation of the same network.
+`FrozenObjective` replaces `speechscope.inversion.problem.Objective` on the CPU
+(``tests/inversion/test_objective.py``: equal values and derivatives; ``benchmarks/bp.py``: the
+gain; 100 items to layers 1, 9 and 12 take 2.3, 1.5 and 1.2 times as long in the plain form, and
+with padding 3.5, 1.6 and 1.3 times). There are no derivatives by weights and no graph; every map
+lies beside its neighbours in memory (`kernels`), pooling comes before the ReLU (the two commute),
+and all large arrays are used again.
 """
 
 from typing import TypeAlias
