@@ -19,7 +19,7 @@ from speechscope.networks.foreign import load_module
 from speechscope.networks.saved import load_model
 from speechscope.networks.tracing import table_graph
 from speechscope.relevance import store
-from speechscope.relevance.gradient import sensitivity
+from speechscope.relevance.gradient import sensitivity, smoothgrad
 from speechscope.relevance.guided import guided_backpropagation
 from speechscope.relevance.waveforms import (
     Frames,
@@ -27,10 +27,12 @@ from speechscope.relevance.waveforms import (
     dictionary_response,
     spectral_gradient,
 )
+from speechscope.stages.relevance import Relevance
 from speechscope.store import checkpoint
 from speechscope.store.artifact import Artifact
 from speechscope.store.record import new_record
 from speechscope.work.local import Overlapping
+from speechscope.work.tasks import mixed
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +112,23 @@ def test_an_items_relevance_does_not_depend_on_the_others(here: Path) -> None:
     assert run([*some, "--items", "3"]) == 0
     alone = Artifact(here / "relevance.zarr").read("relevance")
     np.testing.assert_allclose(alone[:, 0], everything[:, 3], atol=1e-5 * np.abs(alone).max())
+
+
+def test_every_item_and_every_unit_has_noise_of_its_own(here: Path) -> None:
+    some = ["relevance", "--method", "smoothgrad", "--samples", "2", "--items", "0:3", "-fq"]
+    assert run([*some, "--seed", "4"]) == 0
+    artifact = Artifact(here / "relevance.zarr")
+    items, target = artifact.read("item_index"), torch.from_numpy(artifact.read("target")).long()
+    x = torch.from_numpy(Corpus(here / "corpus.zarr").centred(items))
+    of = whole(load_model(here / "model.pt").network)
+    seeds = [mixed(4, int(item)) for item in items]
+    wanted = smoothgrad(of, x, target, Relevance(samples=2), seeds).numpy()
+    np.testing.assert_allclose(
+        artifact.read("relevance")[0], wanted, atol=1e-6 * np.abs(wanted).max()
+    )
+    assert run(["maximize", "--steps", "0", "--unit", "aa,s", "-fq"]) == 0
+    first, second = Artifact(here / "maximum.zarr").read("optimum")
+    assert not np.allclose(first, second)
 
 
 def test_sounds_are_written_for_spectrograms_and_waveforms(here: Path) -> None:
