@@ -6,8 +6,8 @@ divided among threads: starting and joining them costs as much as it saves. Whol
 each worked on by a thread of its own, are long; each half then updates the weights of its own
 units. The halves are the same however many threads there are, so that results do not depend on it.
 
-Equal to the plain step by ``tests/training/test_step.py``. Gain over it, of the default network with
-half the units left out: 1.7 on one thread, 2.2 on two (``benchmarks/epoch.py`` times whole epochs).
+Equal to the plain step by ``tests/training/test_step.py``. Gain over it, of the default network
+with half the units left out: 1.7 on one thread, 2.2 on two (``benchmarks/epoch.py`` times epochs).
 Networks whose convolutions are not over frequency alone gain less than 1.3 and run plain.
 """
 
