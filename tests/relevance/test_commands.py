@@ -213,7 +213,7 @@ def test_maximize_climbs(here: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["relevance", "--method", "magic"], "--method magic: choose from grad-cam"),
+        (["relevance", "--method", "magic"], "--method magic: choose from gradient"),
         (["relevance", "--rule", "best"], "--rule best: choose from epsilon"),
         (["relevance", "--target", "xyz"], "--target xyz: choose predicted, label or one of"),
         (["relevance", "--layer", "99"], "layer 99: expected 1 to 16"),
