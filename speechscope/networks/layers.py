@@ -326,7 +326,7 @@ def convolution(
         bias = None if bias is None else bias.repeat(after)
         kernel = kernel.transpose(2, 3).flatten(1, 2)
         y = functional.conv1d(columns, kernel, bias, stride[0])
-        return y.view(len(y), after, -1, y.shape[2]).permute(0, 2, 3, 1)
+        return y.view(len(y), after, weight.shape[0], y.shape[2]).permute(0, 2, 3, 1)
     if repeat > 1 and (width > 1 or left or right):
         x, repeat = x.repeat_interleave(repeat, dim=3), 1
     y = functional.conv2d(_pad(x, (left, right, top, bottom)), weight, bias, stride)

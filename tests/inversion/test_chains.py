@@ -61,7 +61,7 @@ def test_methods_are_chained_by_plus() -> None:
     assert sequences("decode+bp", "decode + bp+bp") == [("decode", "bp"), ("decode", "bp", "bp")]
     assert longest(replace(SETTINGS, method=("bp", "decode+bp+bp"))) == 14
     for wrong in ("", "bp+", "decode-bp", "BP"):
-        with pytest.raises(UsageProblem, match="choose from anneal, bp, decode, align"):
+        with pytest.raises(UsageProblem, match="choose from decode, align, anneal, bp"):
             sequences(wrong)
 
 

@@ -73,5 +73,5 @@ def test_its_score_is_printed_and_its_chapter_stands_in_the_page(
 
 @pytest.mark.parametrize("stage", ["score", "report"])
 def test_without_it_the_kinds_that_are_known_are_named(widget: Path, stage: str) -> None:
-    with pytest.raises(UsageProblem, match=f"is a widget; {stage} takes clusters, corpus, dec"):
+    with pytest.raises(UsageProblem, match=f"is a widget; {stage} takes clusters, corpus, "):
         stages.run(stage, {"artifacts": [widget]})
