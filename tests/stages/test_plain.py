@@ -13,7 +13,11 @@ from speechscope.work.accelerators import PLAIN
 
 ANY = {"algorithm": "kmeans", "clusters": "4", "correct": False, "probes": False}
 LOOKS: dict[str, tuple[str, dict[str, Any], str]] = {
-    "inversion": ("invert", {"layer": "1,9", "method": "decode+bp,anneal"}, "reconstruction"),
+    "inversion": (
+        "invert",
+        {"layer": "1,9", "method": "decode+bp,anneal", "rate": 1e-3},
+        "objective",
+    ),
     "relevance": ("relevance", {"method": "guided,lrp", "all": True}, "relevance"),
     "clusters": ("cluster", {"layer": "pool1", "reduce": "none", **ANY}, "cluster"),
 }
