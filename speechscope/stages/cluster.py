@@ -6,13 +6,13 @@ from pathlib import Path
 
 from speechscope.errors import UsageProblem
 from speechscope.registry import CLUSTERING, REDUCTIONS
-from speechscope.settings import argument, option, record_of, setting
-from speechscope.stages.shared import Computing, Foreign, FromRecipe, Spread, Writing, Written
+from speechscope.settings import option, record_of, setting
+from speechscope.stages.shared import Computing, Looking, Spread, Writing, Written
 from speechscope.work.progress import Console
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cluster(FromRecipe, Foreign, Writing, Computing, Spread):
+class Cluster(Looking, Writing, Computing, Spread):
     """Cluster what layers hold of each phone, and measure how well the clusters are the phones.
 
     Of samples that are classified correctly: k-means with Manhattan distances, spectral clustering
@@ -23,7 +23,6 @@ class Cluster(FromRecipe, Foreign, Writing, Computing, Spread):
     Example: speechscope cluster --layer input,pool1,pool2,relu5 --reduce none,tsne --clusters auto
     """
 
-    checkpoint: Path | None = argument(None, "model.pt, or - to read its path.", metavar="[MODEL]")
     layer: tuple[str, ...] = setting(
         ("all",),
         "Names or numbers; input, or 0; all.",
@@ -80,11 +79,6 @@ class Cluster(FromRecipe, Foreign, Writing, Computing, Spread):
         "Compare its layers with those of another model of the same corpus.",
         metavar="MODEL",
     )
-    corpus: Path | None = option(None, "The corpus it came from, if it moved.")
-
-    def reads(self) -> Path | None:
-        """See `FromRecipe`."""
-        return self.corpus if self.model else self.checkpoint or Path("model.pt")
 
 
 def run(settings: Cluster, console: Console) -> Written:
@@ -107,9 +101,7 @@ def run(settings: Cluster, console: Console) -> Written:
     from speechscope.work.local import executor
 
     device = choose_device(settings.device)
-    subject = subject_of(
-        settings.checkpoint, settings.model, settings.weights, settings.corpus, device
-    )
+    subject = settings.subject(device)
     layers = _layers((INPUT, *subject.network.names), settings.layer)
     parents = [entry(*subject.parent, path)]
     other = None

@@ -15,6 +15,7 @@ from speechscope.stages.shared import (
     FromRecipe,
     Moved,
     Sharded,
+    Sounding,
     Spread,
     Written,
 )
@@ -33,7 +34,7 @@ RATES = {"bold": 1e-6, "adagrad": 0.02, "adam": 0.01}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Invert(FromRecipe, Choosing, Foreign, Moved, Sharded, Computing, Spread):
+class Invert(FromRecipe, Choosing, Sounding, Foreign, Moved, Sharded, Computing, Spread):
     """Reconstruct test items from what a layer makes of them, and turn them back into sound.
 
     anneal proposes random changes and bp descends, both on ½‖Y* − Y‖² + λ/2‖X‖²; decode runs a
@@ -143,7 +144,6 @@ class Invert(FromRecipe, Choosing, Foreign, Moved, Sharded, Computing, Spread):
     per_class: int = setting(
         1, "Random test items a class.", "Churchman 2015, sec. 7: one of each class", low=1
     )
-    wav: Path | None = option(None, "Write sounds there too.", metavar="DIR")
     resume: bool = option(False, "Go on with a stopped run.")
 
     def sequences(self) -> list[tuple[str, ...]]:

@@ -1,16 +1,15 @@
 """``speechscope maximize``: inputs that excite units of a network most."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from speechscope.errors import UsageProblem
-from speechscope.settings import argument, option, record_of, setting
-from speechscope.stages.shared import Computing, Foreign, FromRecipe, Writing, Written
+from speechscope.settings import record_of, setting
+from speechscope.stages.shared import Computing, Looking, Sounding, Writing, Written
 from speechscope.work.progress import Console
 
 
 @dataclass(frozen=True, kw_only=True)
-class Maximize(FromRecipe, Foreign, Writing, Computing):
+class Maximize(Sounding, Looking, Writing, Computing):
     """Climb to the inputs that excite units of a layer, or classes, most.
 
     Each optimum has the size of what its unit sees (Krug 2018, sec. 3.2).
@@ -18,7 +17,6 @@ class Maximize(FromRecipe, Foreign, Writing, Computing):
     Example: speechscope maximize --layer conv2 --unit 0,3,7
     """
 
-    checkpoint: Path | None = argument(None, "model.pt, or - to read its path.", metavar="[MODEL]")
     layer: str = setting(
         "last",
         "The layer; last: the classes.",
@@ -39,17 +37,10 @@ class Maximize(FromRecipe, Foreign, Writing, Computing):
         "Krug 2018, sec. 2.2 names it and does without",
         low=0,
     )
-    wav: Path | None = option(None, "Write sounds there too.", metavar="DIR")
-    corpus: Path | None = option(None, "The corpus it came from, if it moved.")
-
-    def reads(self) -> Path | None:
-        """See `FromRecipe`."""
-        return self.corpus if self.model else self.checkpoint or Path("model.pt")
 
 
 def run(settings: Maximize, console: Console) -> Written:
     """Write ``maximum.zarr``."""
-    from speechscope.networks.subject import subject_of
     from speechscope.relevance.maximize import (
         layer_of_units,
         parse_units,
@@ -63,8 +54,7 @@ def run(settings: Maximize, console: Console) -> Written:
     from speechscope.work.device import choose
 
     path = settings.path("maximum.zarr")
-    given = (settings.checkpoint, settings.model, settings.weights, settings.corpus)
-    subject = subject_of(*given, choose(settings.device))
+    subject = settings.subject(choose(settings.device))
     example = subject.inputs(subject.corpus.items("test")[:1]) if settings.model else None
     layer = layer_of_units(subject.network, settings.layer, subject.classes, example)
     units = parse_units(settings.unit, layer.out, layer.classes)

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 from speechscope.errors import UsageProblem
 from speechscope.registry import ALIGNMENTS, RULES
 from speechscope.settings import argument, option, record_of, setting
-from speechscope.stages.shared import Computing, Foreign, FromRecipe, Sharded, Spread, Written
+from speechscope.stages.shared import (
+    Computing,
+    Looking,
+    Propagating,
+    Sharded,
+    Sounding,
+    Spread,
+    Written,
+)
 from speechscope.work.progress import Console
 
 if TYPE_CHECKING:
@@ -22,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Navai(FromRecipe, Foreign, Sharded, Computing, Spread):
+class Navai(Propagating, Sounding, Looking, Sharded, Computing, Spread):
     """Average the inputs that are answered alike, moved to where the answer was found.
 
     Normalized averaging of aligned inputs (Krug 2018, sec. 3.5 and 3.6): by class, less the mean
@@ -79,16 +87,6 @@ class Navai(FromRecipe, Foreign, Sharded, Computing, Spread):
     rule: str = setting(
         "krug", "Rule of LRP.", "Krug 2018, sec. 3.4, eq. 3 and 4", choices=RULES.names
     )
-    epsilon: float = setting(
-        1e-6,
-        "Its stabilizer.",
-        "chosen: small beside any activation; no result rests on it",
-        low=0,
-    )
-    gamma: float = setting(0.25, "γ of the γ rule.", "Montavon et al. 2019, sec. 10.3.2", low=0)
-    alpha: float = setting(
-        2.0, "α of the αβ rule.", "Bach et al. 2015, sec. Results; beta is alpha - 1", low=1
-    )
     mode: str = setting(
         "inputs",
         "Means of inputs or of activations.",
@@ -99,12 +97,6 @@ class Navai(FromRecipe, Foreign, Sharded, Computing, Spread):
         ("all",), "With --mode profile: layers.", "chosen: every layer"
     )
     adjust: bool = option(False, "With --mode profile: weigh by the score's derivative.")
-    wav: Path | None = option(None, "Write sounds there too.", metavar="DIR")
-    corpus: Path | None = option(None, "The corpus it came from, if it moved.")
-
-    def reads(self) -> Path | None:
-        """See `FromRecipe`."""
-        return self.corpus if self.model else self.checkpoint or Path("model.pt")
 
     @property
     def alignments(self) -> tuple[str, ...]:
@@ -197,7 +189,6 @@ def _examples(
     from speechscope.corpus.store import Corpus, positions
     from speechscope.navai.examples import ItemExamples, LetterExamples, StoredExamples
     from speechscope.networks.saved import load_model
-    from speechscope.networks.subject import subject_of
     from speechscope.networks.wav2letter import Wav2Letter
     from speechscope.store.lineage import ancestor, record_at
 
@@ -225,9 +216,7 @@ def _examples(
             corpus = Corpus(ancestor(path, record, "corpus", moved))
             letters = LetterExamples(network.to(device), corpus, items_of(corpus), settings)
             return letters, (path, "model"), {}
-    subject = subject_of(
-        settings.checkpoint, settings.model, settings.weights, settings.corpus, device
-    )
+    subject = settings.subject(device)
     examples = ItemExamples(subject, items_of(subject.corpus), settings)
     return examples, subject.parent, subject.config
 

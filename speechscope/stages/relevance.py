@@ -1,18 +1,18 @@
 """``speechscope relevance``: what in an input a network's answer rests on."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from speechscope.errors import UsageProblem
 from speechscope.registry import RELEVANCE, RULES
-from speechscope.settings import argument, option, record_of, setting
+from speechscope.settings import option, record_of, setting
 from speechscope.stages.shared import (
     Choosing,
     Computing,
-    Foreign,
-    FromRecipe,
+    Looking,
+    Propagating,
     Sharded,
+    Sounding,
     Spread,
     Written,
 )
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Relevance(FromRecipe, Choosing, Foreign, Sharded, Computing, Spread):
+class Relevance(Choosing, Propagating, Sounding, Looking, Sharded, Computing, Spread):
     """Find what in test items the network's answer rests on.
 
     Gradients, guided backpropagation, layer-wise relevance propagation and others, of the score
@@ -32,7 +32,6 @@ class Relevance(FromRecipe, Choosing, Foreign, Sharded, Computing, Spread):
     Example: speechscope relevance --method guided,lrp --rule krug --target label
     """
 
-    checkpoint: Path | None = argument(None, "model.pt, or - to read its path.", metavar="[MODEL]")
     method: tuple[str, ...] = setting(
         ("gradient", "lrp"),
         "How.",
@@ -44,16 +43,6 @@ class Relevance(FromRecipe, Choosing, Foreign, Sharded, Computing, Spread):
         "Rule of lrp.",
         "Bach et al. 2015, eq. 58, the rule Krug 2018 starts from",
         choices=RULES.names,
-    )
-    epsilon: float = setting(
-        1e-6,
-        "Stabilizer of lrp.",
-        "chosen: small beside any activation; no result rests on it",
-        low=0,
-    )
-    gamma: float = setting(0.25, "γ of its γ rule.", "Montavon et al. 2019, sec. 10.3.2", low=0)
-    alpha: float = setting(
-        2.0, "α of its αβ rule.", "Bach et al. 2015, sec. Results; beta is alpha - 1", low=1
     )
     target: str = setting(
         "predicted",
@@ -105,18 +94,11 @@ class Relevance(FromRecipe, Choosing, Foreign, Sharded, Computing, Spread):
     per_class: int = setting(
         1, "Random test items a class.", "chosen: as for reconstructions", low=1
     )
-    wav: Path | None = option(None, "Write sounds there too.", metavar="DIR")
-    corpus: Path | None = option(None, "The corpus it came from, if it moved.")
-
-    def reads(self) -> Path | None:
-        """See `FromRecipe`."""
-        return self.corpus if self.model else self.checkpoint or Path("model.pt")
 
 
 def run(settings: Relevance, console: Console) -> Written:
     """Write ``relevance.zarr``."""
     from speechscope.corpus import store
-    from speechscope.networks.subject import subject_of
     from speechscope.relevance.store import Explainer, write_relevance, write_sounds
     from speechscope.store.lineage import entry
     from speechscope.store.record import new_record
@@ -127,8 +109,7 @@ def run(settings: Relevance, console: Console) -> Written:
     settings.exclusive("items", "per_class", "all")
     path = settings.path("relevance.zarr")
     device = choose(settings.device)
-    given = (settings.checkpoint, settings.model, settings.weights, settings.corpus)
-    subject = subject_of(*given, device)
+    subject = settings.subject(device)
     items = store.choose(
         subject.corpus,
         "test",

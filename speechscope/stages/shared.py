@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from speechscope.errors import UsageProblem
 from speechscope.recipes import DEFAULT, RECIPES
-from speechscope.settings import Settings, common, option
+from speechscope.settings import Settings, argument, common, option, setting
 
 if TYPE_CHECKING:
+    import torch
+
+    from speechscope.networks.subject import Subject
     from speechscope.scores.tables import Row
     from speechscope.store.shards import Shard
 
@@ -138,6 +141,53 @@ class Foreign(Settings):
         None, "A network that is not ours, with --corpus.", metavar="PACKAGE.MODULE:FACTORY"
     )
     weights: Path | None = common(None, "Its weights.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Looking(FromRecipe, Foreign):
+    """Stages that look into a trained network: a model of ours, or with ``--model`` any."""
+
+    checkpoint: Path | None = argument(None, "model.pt, or - to read its path.", metavar="[MODEL]")
+    corpus: Path | None = option(None, "The corpus it came from, if it moved.")
+
+    def reads(self) -> Path | None:
+        """See `FromRecipe`."""
+        return self.corpus if self.model else self.checkpoint or Path("model.pt")
+
+    def subject(self, device: "torch.device") -> "Subject":
+        """Return the network, on a device, with the corpus it is looked into with.
+
+        Raises
+        ------
+        UsageProblem, ArtifactError
+            See `speechscope.networks.subject.subject_of`.
+        """
+        from speechscope.networks.subject import subject_of
+
+        return subject_of(self.checkpoint, self.model, self.weights, self.corpus, device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Propagating(Settings):
+    """Stages that propagate relevance: what its rules are given beside their name."""
+
+    epsilon: float = setting(
+        1e-6,
+        "Stabilizer of LRP.",
+        "chosen: small beside any activation; no result rests on it",
+        low=0,
+    )
+    gamma: float = setting(0.25, "γ of its γ rule.", "Montavon et al. 2019, sec. 10.3.2", low=0)
+    alpha: float = setting(
+        2.0, "α of its αβ rule.", "Bach et al. 2015, sec. Results; beta is alpha - 1", low=1
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sounding(Settings):
+    """Stages whose results can be heard."""
+
+    wav: Path | None = option(None, "Write sounds there too.", metavar="DIR")
 
 
 @dataclass(frozen=True, kw_only=True)
