@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, NoReturn
@@ -16,7 +16,7 @@ import typer
 
 from speechscope import __version__, settings, stages
 from speechscope.errors import ItemsSkipped, SpeechscopeError, Terminated, UsageProblem
-from speechscope.settings import Declared, variable
+from speechscope.settings import Declared, Setting, variable
 from speechscope.stages import STAGES
 from speechscope.stages.shared import Result, Written
 from speechscope.work.progress import Console, printable
@@ -27,10 +27,13 @@ AGAIN_SECONDS = 0.005
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 PRESENTATION = {
-    "quiet": ("--quiet", "-q", "No progress, no notes."),
-    "verbose": ("--verbose", "-v", "More notes on standard error."),
-    "json": ("--json", None, "One JSON object on standard output."),
-    "csv": ("--csv", None, "Comma-separated values on standard output."),
+    name: Declared(name, bool, False, False, False, Setting("common", text, flags=flags))
+    for name, flags, text in (
+        ("quiet", "--quiet -q", "No progress, no notes."),
+        ("verbose", "--verbose -v", "More notes on standard error."),
+        ("json", "--json", "One JSON object on standard output."),
+        ("csv", "--csv", "Comma-separated values on standard output."),
+    )
 }
 """Options of how a command speaks; a stage has those its module lists as ``PRESENTATION``."""
 USUAL = ("quiet", "json")
@@ -40,8 +43,8 @@ LAYERS = tuple(f"{stem}{n}" for stem in ("conv", "norm", "relu", "pool", "fc") f
 """Names of layers that the shell is offered; a network may have others."""
 
 
-def build(only: str | None = None) -> typer.Typer:
-    """Return the app: with all commands, or with one; "" leaves out their options."""
+def build(only: Collection[str] = STAGES) -> typer.Typer:
+    """Return the app: with all commands, or only some; with none, with all but their options."""
     app = typer.Typer(
         name="speechscope",
         no_args_is_help=True,
@@ -50,11 +53,12 @@ def build(only: str | None = None) -> typer.Typer:
         rich_markup_mode="rich",
     )
     app.callback()(speechscope)
-    for name in [only] if only in STAGES else STAGES:
+    for name in only or STAGES:
         kind = stages.settings_class(name)
-        app.command(name, help=_paragraphs(inspect.getdoc(kind) or ""))(
-            _command(name, settings.declared(kind) if only != "" else ())
-        )
+        paragraphs = (inspect.getdoc(kind) or "").split("\n\n")
+        # The terminal wraps them to its own width.
+        text = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+        app.command(name, help=text)(_command(name, settings.declared(kind) if only else ()))
     return app
 
 
@@ -109,25 +113,20 @@ def _option_names(group: Any) -> dict[str, dict[str, str]]:
     }
 
 
-def _paragraphs(text: str) -> str:
-    """Join the lines of each paragraph: the terminal wraps them to its own width."""
-    return "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
-
-
 def _command(name: str, known: Sequence[Declared]) -> Callable[..., None]:
     """Return the function of a command, with the parameters that Typer makes options of."""
     speaks: tuple[str, ...] = getattr(stages.stage(name), "PRESENTATION", USUAL)
 
     def command(**values: Any) -> None:
-        said = {how: values.pop(how, False) for how in PRESENTATION}
-        if said["json"] and said["csv"]:
+        said = {how for how in PRESENTATION if values.pop(how, None)}
+        if {"json", "csv"} <= said:
             raise UsageProblem("--json and --csv exclude each other")
         given = {key: value for key, value in values.items() if value not in (None, [])}
         for entry in known:
             if entry.said.kind == "argument" and entry.name in given:
                 given[entry.name] = _from_pipe(given[entry.name])
-        console = Console(quiet=bool(said["quiet"]), verbose=bool(said["verbose"]))
-        form = "json" if said["json"] else "csv" if said["csv"] else "text"
+        console = Console(quiet="quiet" in said, verbose="verbose" in said)
+        form = "json" if "json" in said else "csv" if "csv" in said else "text"
         try:
             _show(stages.run(name, given, console), form, console)
         except SpeechscopeError as error:
@@ -136,7 +135,7 @@ def _command(name: str, known: Sequence[Declared]) -> Callable[..., None]:
 
     own = [_parameter(entry) for entry in known if entry.said.kind == "argument" or entry.flags]
     command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        own + [_presentation(how) for how in speaks] if known else []
+        own + [_parameter(PRESENTATION[how]) for how in speaks] if known else []
     )
     return command
 
@@ -175,27 +174,13 @@ def _parameter(entry: Declared) -> inspect.Parameter:
     )
 
 
-def _presentation(how: str) -> inspect.Parameter:
-    flag, short, text = PRESENTATION[how]
-    info = typer.Option(
-        *([flag] if short is None else [flag, short]),
-        help=text,
-        envvar=variable(flag),
-        show_envvar=False,
-        rich_help_panel="Common options",
-    )
-    return inspect.Parameter(
-        how, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Annotated[bool, info]
-    )
-
-
 def _help(entry: Declared) -> str:
     """Return what the help says of an option: the text, the names allowed, the default."""
     text = entry.said.help.replace("[", "\\[")
-    if entry.choices and entry.name != "recipe":
+    if entry.said.others and callable(entry.said.choices):
+        text += f" Known: {', '.join(entry.choices)}."
+    elif entry.choices and not entry.said.others and entry.name != "recipe":
         text += f" {'Any' if entry.many else 'One'} of {', '.join(entry.choices)}."
-    elif callable(entry.said.complete):
-        text += f" Known: {', '.join(entry.completions)}."
     default = entry.default
     if entry.said.kind != "setting" or default is None:
         return text
@@ -208,7 +193,7 @@ def _help(entry: Declared) -> str:
 
 def _offered(entry: Declared) -> Callable[[str], list[str]] | None:
     """Return what offers the shell the names that go on from what is typed; of a list, the last."""
-    names = LAYERS if entry.name == "layer" else entry.completions
+    names = LAYERS if entry.name == "layer" else entry.choices
     if not names:
         return None
 
@@ -296,7 +281,7 @@ def run(arguments: Sequence[str]) -> int:
     debug = "--debug" in arguments or bool(os.environ.get(variable("--debug")))
     try:
         completing = "_SPEECHSCOPE_COMPLETE" in os.environ
-        app = build(None if completing else _named(arguments))
+        app = build(STAGES if completing else [name for name in STAGES if name in arguments])
         code = app(args=list(arguments), prog_name="speechscope", standalone_mode=False)
         sys.stdout.flush()
         if code == INTERRUPTED:  # some Typer releases turn the interrupt into its exit code
@@ -308,17 +293,6 @@ def run(arguments: Sequence[str]) -> int:
             traceback.print_exc()
         return _report(error)
     return code if isinstance(code, int) else 0
-
-
-def _named(arguments: Sequence[str]) -> str:
-    """Return the command that the arguments name; "": none."""
-    words = iter(arguments)
-    for word in words:
-        if word == "-C":
-            next(words, None)
-        elif not word.startswith("-"):
-            return word
-    return ""
 
 
 def _report(error: BaseException) -> int:

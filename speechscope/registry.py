@@ -64,7 +64,8 @@ class Registry(Generic[T]):
 
     def names(self) -> tuple[str, ...]:
         """Return the names of all entries, those of other packages last."""
-        return tuple(dict.fromkeys([*self._modules, *_foreign(self._kind), *self._entries]))
+        foreign = _foreign().get(self._kind, {})
+        return tuple(dict.fromkeys([*self._modules, *foreign, *self._entries]))
 
     def __getitem__(self, name: str) -> T:
         """Return an entry, importing what defines it.
@@ -76,8 +77,9 @@ class Registry(Generic[T]):
         """
         if name not in self._entries and name in self._modules:
             import_module(self._modules[name])
-        if name not in self._entries and name in _foreign(self._kind):
-            self._entries[name] = _foreign(self._kind)[name].load()
+        foreign = _foreign().get(self._kind, {})
+        if name not in self._entries and name in foreign:
+            self._entries[name] = foreign[name].load()
         if name not in self._entries:
             raise UsageProblem(f"{self._kind} {name}: choose from {', '.join(self.names())}")
         return self._entries[name]
@@ -91,22 +93,18 @@ class Registry(Generic[T]):
 
 
 @cache
-def _foreign(kind: str) -> dict[str, Any]:
-    if not _others():
-        return {}
-    from importlib.metadata import entry_points
+def _foreign() -> dict[str, dict[str, Any]]:
+    """Return the entry points of other packages by kind and name."""
+    found: dict[str, dict[str, Any]] = {}
+    folders = [Path(folder or ".") for folder in sys.path]
+    files = (file for folder in folders for file in folder.glob("*.*-info/entry_points.txt"))
+    if any(b"[speechscope." in file.read_bytes() for file in files):
+        from importlib.metadata import distributions  # takes 30 ms
 
-    return {entry.name: entry for entry in entry_points(group=f"speechscope.{kind}")}
-
-
-@cache
-def _others() -> bool:
-    """Say whether an installed package has entry points of ours; their reader takes 30 ms."""
-    return any(
-        b"[speechscope." in path.read_bytes()
-        for folder in sys.path
-        for path in Path(folder or ".").glob("*.*-info/entry_points.txt")
-    )
+        for entry in (entry for package in distributions() for entry in package.entry_points):
+            kind = entry.group.removeprefix("speechscope.")
+            found.setdefault(kind, {}).setdefault(entry.name, entry)
+    return found
 
 
 NETWORKS: Registry[Any] = Registry("networks", "NETWORKS", "speechscope.networks")

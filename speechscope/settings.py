@@ -7,12 +7,12 @@ recipe ``churchman2015`` or one that no paper speaks of; the other recipes are o
 """
 
 import dataclasses
+import itertools
 import math
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -40,9 +40,9 @@ class Setting:
     low, high
         Bounds of a number, both allowed.
     choices
-        The names allowed, or what returns them (those of a registry).
-    complete
-        Names offered to the shell beside others that are allowed.
+        The names there are, or what returns them (those of a registry).
+    others
+        Whether other values are allowed beside them.
     flags
         Of the command line, where they are not ``--name``; "" for none.
     record
@@ -57,7 +57,7 @@ class Setting:
     low: float | None = None
     high: float | None = None
     choices: Names = ()
-    complete: Names = ()
+    others: bool = False
     flags: str | None = None
     record: str = ""
     metavar: str | None = None
@@ -155,15 +155,11 @@ class Declared:
     said: Setting
 
     @property
-    def option(self) -> str:
-        """Its name on the command line, without dashes."""
-        return self.name.rstrip("_").replace("_", "-")
-
-    @property
     def flags(self) -> tuple[str, ...]:
         """Its flags, the long one first."""
-        flags = self.said.flags
-        return (f"--{self.option}",) if flags is None else tuple(flags.split())
+        if self.said.flags is not None:
+            return tuple(self.said.flags.split())
+        return ("--" + self.name.rstrip("_").replace("_", "-"),)
 
     @property
     def shown(self) -> str:
@@ -173,13 +169,9 @@ class Declared:
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The names allowed; none: any."""
-        return _names(self.said.choices)
-
-    @property
-    def completions(self) -> tuple[str, ...]:
-        """The names offered to the shell."""
-        return self.choices or _names(self.said.complete)
+        """The names it may have, those of a registry included; none: any."""
+        names = self.said.choices
+        return names() if callable(names) else names
 
     def converted(self, value: Any) -> Any:
         """Return a value as the field holds it.
@@ -208,10 +200,6 @@ class Declared:
             value = float(value)
         elif type(value) is not self.type:
             raise UsageProblem(f"{self.shown} {value!r}: give {_KINDS[self.type]}")
-        self._check(value)
-        return value
-
-    def _check(self, value: Any) -> None:
         low, high = self.said.low, self.said.high
         if isinstance(value, float) and not math.isfinite(value):
             raise UsageProblem(f"{self.shown} {value}: give a finite number")
@@ -219,8 +207,9 @@ class Declared:
             raise UsageProblem(f"{self.shown} {value}: at least {low:g}")
         if high is not None and value > high:
             raise UsageProblem(f"{self.shown} {value}: at most {high:g}")
-        if self.choices and value not in self.choices:
+        if self.choices and value not in self.choices and not self.said.others:
             raise UsageProblem(f"{self.shown} {value}: choose from {', '.join(self.choices)}")
+        return value
 
 
 _KINDS = {
@@ -232,23 +221,14 @@ _KINDS = {
 }
 
 
-def _names(names: Names) -> tuple[str, ...]:
-    return names() if callable(names) else names
-
-
 def declared(kind: type) -> tuple[Declared, ...]:
     """Return the settings of a stage: its arguments, its own in their order, the shared ones."""
-    key: Any = kind  # mypy takes the classes of dataclasses for unhashable
-    return _declared(key)
-
-
-@cache
-def _declared(kind: type) -> tuple[Declared, ...]:
     hints = typing.get_type_hints(kind)
-    own = []
+    found: list[list[Declared]] = [[] for _ in range(7)]  # in the order they are shown
     for field in dataclasses.fields(kind):
         if "setting" not in field.metadata:
             continue
+        said = field.metadata["setting"]
         hint = hints[field.name]
         options = [t for t in typing.get_args(hint) if t is not types.NoneType]
         optional = types.NoneType in typing.get_args(hint)
@@ -256,27 +236,10 @@ def _declared(kind: type) -> tuple[Declared, ...]:
         many = typing.get_origin(inner) is tuple
         default = ... if field.default is dataclasses.MISSING else field.default
         base = typing.get_args(inner)[0] if many else inner
-        own.append(Declared(field.name, base, many, optional, default, field.metadata["setting"]))
-
-    def place(entry: Declared) -> tuple[int, bool]:
-        rank = {"argument": 0, "setting": 2, "option": 2, "common": 3}[entry.said.kind]
-        return 1 if entry.name == "recipe" else rank, entry.name not in kind.__annotations__
-
-    return tuple(sorted(own, key=place))
-
-
-def defaults(kind: type, stage: str, recipe: str) -> dict[str, Any]:
-    """Return the values of a recipe for a stage, by field.
-
-    Raises
-    ------
-    UsageProblem
-        There is no such recipe.
-    """
-    if recipe not in RECIPES:
-        raise UsageProblem(f"--recipe {recipe}: choose from {', '.join(RECIPES)}")
-    values = {entry.name: entry.default for entry in declared(kind) if entry.default is not ...}
-    return values | {name: value.value for name, value in RECIPES[recipe].get(stage, {}).items()}
+        rank = {"argument": 0, "setting": 3, "option": 3, "common": 5}[said.kind]
+        rank = 2 if field.name == "recipe" else rank + (field.name not in kind.__annotations__)
+        found[rank].append(Declared(field.name, base, many, optional, default, said))
+    return tuple(itertools.chain(*found))
 
 
 def make(kind: type[S], stage: str, given: Mapping[str, Any], recipe: str = DEFAULT) -> S:
@@ -285,13 +248,17 @@ def make(kind: type[S], stage: str, given: Mapping[str, Any], recipe: str = DEFA
     Raises
     ------
     UsageProblem
-        A name is not a setting of the stage, or a value is not allowed.
+        There is no such recipe, a name is not a setting of the stage, or a value is not allowed.
     """
     known = {entry.name: entry for entry in declared(kind)}
     for name in given:
         if name not in known:
             raise UsageProblem(f"{name} is not a setting of {stage}; it has {', '.join(known)}")
-    values = defaults(kind, stage, recipe) | dict(given)
+    if recipe not in RECIPES:
+        raise UsageProblem(f"--recipe {recipe}: choose from {', '.join(RECIPES)}")
+    values = {name: entry.default for name, entry in known.items()}
+    values |= {name: value.value for name, value in RECIPES[recipe].get(stage, {}).items()}
+    values |= given
     if "recipe" in known:
         values["recipe"] = recipe
     for name, entry in known.items():

@@ -112,7 +112,7 @@ def row(entry: Declared) -> str:
     """Return the row of a setting."""
     said = entry.said
     text = said.help
-    if entry.choices:
+    if entry.choices and not said.others:
         text += f" {'Any' if entry.many else 'One'} of {', '.join(entry.choices)}."
     low, high = ("" if bound is None else f"{bound:g}" for bound in (said.low, said.high))
     bounds = f" {low} to {high}." if low and high else f" At least {low}." if low else ""

@@ -12,7 +12,7 @@ from typing import Any
 
 from speechscope import settings
 from speechscope.recipes import DEFAULT
-from speechscope.stages.shared import Result
+from speechscope.stages.shared import FromRecipe, Result
 from speechscope.work.progress import SILENT, Console
 
 STAGES = (
@@ -56,8 +56,12 @@ def choose(name: str, given: Mapping[str, Any]) -> Any:
     """
     kind = settings_class(name)
     recipe = given.get("recipe")
-    if recipe is None and hasattr(kind, "recipe_read"):
-        recipe = settings.make(kind, name, given).recipe_read()
+    if recipe is None and issubclass(kind, FromRecipe):
+        path = settings.make(kind, name, given).reads()
+        if path is not None:
+            from speechscope.store.lineage import record_at
+
+            recipe = record_at(path)["config"].get("recipe")
     return settings.make(kind, name, given, recipe or DEFAULT)
 
 

@@ -44,13 +44,15 @@ class Cluster(Looking, Writing, Computing, Spread):
         "classes",
         "A number, classes or auto.",
         "Pellegrini 2016, sec. 4.1: as many as phones; auto: sec. 4.2",
-        complete=("auto", "classes"),
+        choices=("auto", "classes"),
+        others=True,
     )
     most: str = setting(
         "classes",
         "Largest number auto tries, or classes.",
         "Pellegrini 2016, sec. 3.2: up to as many as phones",
-        complete=("classes",),
+        choices=("classes",),
+        others=True,
     )
     per_class: int = setting(100, "Random samples a class.", "Pellegrini 2016, sec. 3", low=1)
     frame: str = setting(

@@ -60,7 +60,8 @@ class Invert(FromRecipe, Choosing, Sounding, Foreign, Moved, Sharded, Computing,
         ("decode+bp",),
         "Methods; + chains them, as in decode+bp.",
         "Churchman 2015, sec. 8: the best of the paper's methods",
-        complete=INVERSION.names,
+        choices=INVERSION.names,
+        others=True,
     )
     l2: float = setting(
         0.3, "Weight λ of λ/2 ‖X‖².", "chosen on recorded speech (docs/results.md)", low=0
@@ -133,7 +134,8 @@ class Invert(FromRecipe, Choosing, Sounding, Foreign, Moved, Sharded, Computing,
         None,
         "Instead: sounds of a kind, or another corpus.",
         metavar="KIND",
-        complete=STIMULI.names,
+        choices=STIMULI.names,
+        others=True,
     )
     count: int = setting(
         48, "Sounds of a kind.", "Churchman 2015, sec. 7: as many as there are classes", low=1

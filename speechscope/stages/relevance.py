@@ -48,7 +48,8 @@ class Relevance(Choosing, Propagating, Sounding, Looking, Sharded, Computing, Sp
         "predicted",
         "predicted, label or a class.",
         "Krug 2018, sec. 3.4, and Muckenhirn 2019, sec. 3.1",
-        complete=("predicted", "label"),
+        choices=("predicted", "label"),
+        others=True,
     )
     layer: str | None = option(None, "Explain what enters this layer instead.")
     steps: int = setting(

@@ -27,21 +27,8 @@ class FromRecipe(Settings):
         choices=tuple(RECIPES),
     )
 
-    def recipe_read(self) -> str | None:
-        """Return the recipe of the artifact that the stage reads; None: the default.
-
-        Raises
-        ------
-        ArtifactError
-            It is not there, or damaged.
-        """
-        from speechscope.store.lineage import record_at
-
-        path = self.reads()
-        return None if path is None else record_at(path)["config"].get("recipe")
-
     def reads(self) -> Path | None:
-        """Return the artifact that the stage reads; None: it reads none."""
+        """Return the artifact that is read, whose recipe is the default; None: there is none."""
         return None
 
 
@@ -70,7 +57,9 @@ class Writing(Settings):
 class OnDevice(Settings):
     """Stages that run a network."""
 
-    device: str = common("auto", "auto, cpu, cuda or cuda:N.", complete=("auto", "cpu", "cuda"))
+    device: str = common(
+        "auto", "auto, cpu, cuda or cuda:N.", choices=("auto", "cpu", "cuda"), others=True
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -50,10 +50,8 @@ def other_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: widgets\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(ENTRIES)
     monkeypatch.syspath_prepend(str(folder))
-    registry._others.cache_clear()
     registry._foreign.cache_clear()
     yield
-    registry._others.cache_clear()
     registry._foreign.cache_clear()
     for kind in (registry.SCORES, registry.CHAPTERS):
         kind._entries.pop("widget", None)
