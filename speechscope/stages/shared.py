@@ -141,7 +141,9 @@ class Looking(FromRecipe, Foreign):
 
     def reads(self) -> Path | None:
         """See `FromRecipe`."""
-        return self.corpus if self.model else self.checkpoint or Path("model.pt")
+        if self.model:
+            return self.corpus or Path("corpus.zarr")
+        return self.checkpoint or Path("model.pt")
 
     def subject(self, device: "torch.device") -> "Subject":
         """Return the network, on a device, with the corpus it is looked into with.

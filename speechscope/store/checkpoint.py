@@ -41,7 +41,7 @@ class Checkpoint:
 
     def __init__(self, path: Path, kind: str | None = None) -> None:
         self.path = path
-        self.record, self.values = _read(path, _load)
+        self.record, self.values = read(path, load)
         self.kind = self.record["kind"]
         if kind is not None and self.kind != kind:
             raise ArtifactError(f"{path} is a {self.kind}; a {kind} is needed here")
@@ -50,17 +50,6 @@ class Checkpoint:
     def digest(self) -> str:
         """The SHA-256 of the file."""
         return file_digest(self.path)
-
-
-def open_record(path: Path) -> Record:
-    """Read a checkpoint's record; of its tensors, nothing is read.
-
-    Raises
-    ------
-    ArtifactError
-        See `Checkpoint`.
-    """
-    return _read(path, plain_values)[0]
 
 
 def write(path: Path, record: Record, values: Mapping[str, Any]) -> None:
@@ -94,16 +83,35 @@ def _check_plain(value: object, name: str) -> None:
         raise TypeError(f"{name} is a {type(value).__name__}, which no checkpoint may hold")
 
 
-def _load(path: Path) -> Any:
-    check_archive(path)
+def load(path: Path) -> Any:
+    """Return what a checkpoint holds, once it is verified: the archive, and its checksums.
+
+    Raises
+    ------
+    ArtifactError, Exception
+        See `plain_values`; or a member is damaged.
+    """
+    plain_values(path)
+    with zipfile.ZipFile(path) as archive:
+        # torch.load does not compare the CRCs that stand in the file.
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise ArtifactError(f"{path}: {damaged!r} is damaged; make the checkpoint again")
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def _read(path: Path, load: Callable[[Path], Any]) -> tuple[Record, dict[str, Any]]:
+def read(path: Path, reader: Callable[[Path], Any] | None = None) -> tuple[Record, dict[str, Any]]:
+    """Return a checkpoint's record and values; without `reader`, nothing is read of its tensors.
+
+    Raises
+    ------
+    ArtifactError
+        See `Checkpoint`.
+    """
     if not path.is_file():
         raise ArtifactError(f"{path} does not exist; name the checkpoint or run the stage before")
     try:
-        values = load(path)
+        values = (reader or plain_values)(path)
     except ArtifactError:
         raise
     except OSError as error:
@@ -117,22 +125,6 @@ def _read(path: Path, load: Callable[[Path], Any]) -> tuple[Record, dict[str, An
     if not isinstance(record, dict) or "kind" not in record:
         raise ArtifactError(f"{path} was not written by speechscope")
     return read_record(path, values)
-
-
-def check_archive(path: Path) -> None:
-    """Verify the archive: its checksums, and that loading it takes no more than its own size.
-
-    Raises
-    ------
-    ArtifactError, Exception
-        See `plain_values`; or a member is damaged.
-    """
-    plain_values(path)
-    with zipfile.ZipFile(path) as archive:
-        # torch.load does not compare the CRCs that stand in the file.
-        damaged = archive.testzip()
-    if damaged is not None:
-        raise ArtifactError(f"{path}: {damaged!r} is damaged; make the checkpoint again")
 
 
 def plain_values(path: Path) -> Any:

@@ -1,11 +1,9 @@
-"""Whole chunks of arrays, encoded and written by threads, each digested while it is at hand."""
+"""Whole chunks of arrays: encoded, written, and digested while they are at hand."""
 
 import hashlib
 import os
 import uuid
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +14,6 @@ from numpy.typing import NDArray
 # Spectrograms are noise to a compressor. Measured on them: level 1 takes 1.4 times as long as -1
 # for 6 % less, level 3 another 2.5 times for nothing.
 ZSTD_LEVEL = -1
-THREADS = 2
-"""Compressing, digesting and the disk let other threads run."""
-WAITING = 4
-"""Chunks held at most, those at work included (chosen: 16 MB)."""
-
-
 SEPARATOR = "."
 """Between the numbers in a chunk's name: all chunks of an array lie in one folder. Each folder on
 the way to a chunk would take as long to make and to sync as a small file."""
@@ -112,30 +104,6 @@ def described(written: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         "bytes": sum(chunk["bytes"] for chunk in written.values()),
         "digest": f"sha256:{digest.hexdigest()}",
     }
-
-
-class ChunkThreads:
-    """Runs what writes chunks in threads; a caller too far ahead waits."""
-
-    def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="chunks")
-        self._running: deque[Future[None]] = deque()
-
-    def submit(self, write: Callable[..., None], *arguments: Any) -> None:
-        """Have ``write(*arguments)`` called; raise what an earlier call raised."""
-        while len(self._running) >= WAITING:
-            self._running.popleft().result()
-        self._running.append(self._pool.submit(write, *arguments))
-
-    def finish(self) -> None:
-        """Wait for all; raise what one of them raised."""
-        while self._running:
-            self._running.popleft().result()
-        self._pool.shutdown()
-
-    def abandon(self) -> None:
-        """Drop what has not begun, and wait for what has."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
 
 
 def write_chunk(

@@ -1,12 +1,13 @@
 """Finding the artifacts that an artifact was made from, and making sure they are the same ones."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from speechscope.errors import ArtifactError
 from speechscope.store import artifact
 from speechscope.store.artifact import METADATA
-from speechscope.store.record import Parent, Record, file_digest, parent_entry
+from speechscope.store.record import Parent, Record, file_digest
 
 
 def is_checkpoint(path: Path) -> bool:
@@ -25,7 +26,7 @@ def record_at(path: Path) -> Record:
     if is_checkpoint(path):
         from speechscope.store import checkpoint
 
-        return checkpoint.open_record(path)
+        return checkpoint.read(path)[0]
     return artifact.open_record(path)
 
 
@@ -74,9 +75,13 @@ def history(path: Path, record: Record) -> list[str]:
     return [*lines, f"{record['created']} {words}"]
 
 
-def entry(parent: Path, kind: str, child: Path) -> Parent:
-    """Describe a parent for the record of the artifact that will stand at `child`."""
-    return parent_entry(parent, kind, digest_at(parent), child)
+def entry(parent: Path, kind: str, child: Path, digest: str | None = None) -> Parent:
+    """Describe a parent for the record of the artifact that will stand at `child`.
+
+    The path leads from the child's folder to the parent, so that moving both keeps the link.
+    """
+    path = os.path.relpath(parent.resolve(), child.parent.resolve())
+    return {"path": path, "kind": kind, "digest": digest or digest_at(parent)}
 
 
 def ancestor(

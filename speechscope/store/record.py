@@ -112,10 +112,13 @@ def _check(path: Path, record: Mapping[str, Any]) -> None:
     kinds |= {"device": str, "software": dict, "parents": list, "created": str}
     if "contents" in record:
         kinds["contents"] = dict
-        for name, entry in _dictionary(record["contents"]).items():
-            numbers = [_dictionary(entry).get(key) for key in ("chunks", "bytes")]
-            texts = [_dictionary(entry).get(key) for key in ("digest", "metadata")]
-            if {*map(type, numbers)} != {int} or {*map(type, texts)} != {str}:
+        contents = record["contents"] if isinstance(record["contents"], dict) else {}
+        for name, entry in contents.items():
+            found = [
+                type(entry.get(key)) if isinstance(entry, dict) else None
+                for key in ("chunks", "bytes", "digest", "metadata")
+            ]
+            if found != [int, int, str, str]:
                 raise ArtifactError(f"{path}: its record has no valid contents of {name!r}")
     wrong = [name for name, kind in kinds.items() if type(record.get(name)) is not kind]
     wrong += [
@@ -126,16 +129,6 @@ def _check(path: Path, record: Mapping[str, Any]) -> None:
     ]
     if wrong:
         raise ArtifactError(f"{path}: its record has no valid {wrong[0]}; make it again")
-
-
-def _dictionary(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def parent_entry(parent: Path, kind: str, digest: str, child: Path) -> Parent:
-    """Point from a child to its parent, so that moving both together keeps the link."""
-    relative = os.path.relpath(parent.resolve(), child.parent.resolve())
-    return {"path": relative, "kind": kind, "digest": digest}
 
 
 def bytes_digest(data: bytes) -> str:

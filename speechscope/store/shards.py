@@ -18,7 +18,8 @@ from speechscope.errors import ArtifactError, UsageProblem
 from speechscope.registry import MERGERS
 from speechscope.store.artifact import Artifact
 from speechscope.store.chunks import chunk_name, copy_chunk, described
-from speechscope.store.record import Record, new_record, parent_entry
+from speechscope.store.lineage import entry
+from speechscope.store.record import Record, new_record
 from speechscope.store.writer import ArtifactWriter, chunk_shape, create_artifact
 
 AXIS = "item"
@@ -206,7 +207,7 @@ def _record_of(shard: Artifact, kind: str, path: Path) -> Record:
         seed=old["seed"],
         device=old["device"],
         parents=[
-            parent_entry(shard.path.parent / parent["path"], parent["kind"], parent["digest"], path)
+            entry(shard.path.parent / parent["path"], parent["kind"], path, parent["digest"])
             for parent in old["parents"]
         ],
     )
@@ -281,7 +282,7 @@ def _copied(writer: ArtifactWriter, name: str, axis: int, shards: Sequence[Artif
             old = chunk_name(corner)
             new = chunk_name((*corner[:axis], corner[axis] + before, *corner[axis + 1 :]))
             read[old] = copy_chunk(shard.path / name / old, writer.folder / name / new)
-            writer.adopt(name, {new: read[old]})
+            writer.written[name][new] = read[old]
         if described(read)["digest"] != shard.contents[name]["digest"]:
             raise ArtifactError(
                 f"{shard.path}/{name}: a chunk is damaged; `speechscope check --deep {shard.path}` "

@@ -24,11 +24,6 @@ SYNCED = 8  # files on their way to the disk at once
 Owned = Callable[[Path], bool]
 
 
-def partial_path(path: Path) -> Path:
-    """Return the name under which `path` is built: hidden, in the same folder."""
-    return path.with_name(f".{path.name}.partial")
-
-
 def refuse_existing(path: Path, *, force: bool, owned: Owned | None = None) -> None:
     """Refuse to write over something that is there.
 
@@ -64,7 +59,7 @@ def staged(
     force: bool,
     directory: bool,
     owned: Owned | None = None,
-    keep: Owned | None = None,
+    keep: str | None = None,
     resume: bool = False,
 ) -> Iterator[Path]:
     """Give a path to build `path` at, and move it into place when the block ends well.
@@ -78,7 +73,8 @@ def staged(
     directory
         Whether the output is a folder.
     keep
-        Says whether an unfinished output is worth going on with, and stays when the block raises.
+        Name of a file in an unfinished output that is worth going on with, and stays when the block
+        raises.
     resume
         Whether to go on with one that is there.
 
@@ -90,23 +86,21 @@ def staged(
         Another process is writing this output, or its folder cannot be written.
     """
     refuse_existing(path, force=force, owned=owned)
-    partial = partial_path(path)
+    partial = path.with_name(f".{path.name}.partial")  # hidden, in the same folder
     handle = _lock(partial, path, directory=directory)
     try:
-        if resume and keep is not None and keep(partial):
-            pass
-        elif directory:
+        if not directory:
+            os.truncate(partial, 0)
+        elif not (resume and keep and (partial / keep).is_file()):
             for leftover in list(partial.iterdir()):
                 _remove(leftover)
-        else:
-            os.truncate(partial, 0)
         yield partial
         sync_tree(partial)
         refuse_existing(path, force=force, owned=owned)  # it may have appeared meanwhile
         _move_into_place(partial, path)
         _sync_entry(path.parent)
     except BaseException:
-        if keep is None or not keep(partial):
+        if keep is None or not (partial / keep).is_file():
             _remove(partial)
         raise
     finally:

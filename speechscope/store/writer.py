@@ -8,7 +8,9 @@ never reached the disk can be taken for work that is done.
 
 import asyncio
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -24,7 +26,6 @@ from speechscope.store.artifact import METADATA, is_artifact, read_back, root_di
 from speechscope.store.chunks import (
     SEPARATOR,
     ZSTD_LEVEL,
-    ChunkThreads,
     chunk_name,
     describe,
     described,
@@ -36,6 +37,10 @@ from speechscope.store.record import Record, bytes_digest
 from speechscope.store.staging import staged
 
 CHUNK_BYTES = 4_000_000  # DESIGN sec. 2: chunks of 1-8 MB
+THREADS = 2
+"""Compressing, digesting and the disk let other threads run."""
+WAITING = 4
+"""Chunks of streams held at most, those at work included (chosen: 16 MB)."""
 LOG = ".finished"
 Chunks = Mapping[str, Mapping[str, Any]]
 
@@ -58,16 +63,16 @@ def flag_attributes(names: Sequence[str]) -> dict[str, Any]:
 
 
 class Stream:
-    """An array that grows along its first dimension; rows are written in whole chunks.
+    """An array that grows along its first dimension; threads write its rows in whole chunks.
 
     Zarr itself would encode and write no more than this does, with more overhead a chunk.
     """
 
-    def __init__(self, array: "zarr.Array[Any]", folder: Path, threads: ChunkThreads) -> None:
+    def __init__(self, array: "zarr.Array[Any]", folder: Path, submit: Callable[..., None]) -> None:
         self.written: dict[str, dict[str, Any]] = {}  # descriptions of the chunks
         self._array = array
         self._folder = folder
-        self._threads = threads
+        self._to_threads = submit
         self._rows = 0  # of chunks that are written, or on their way
         self._spare: list[NDArray[Any]] = []  # fresh memory costs as much as filling it
         self._tail = self._buffer()
@@ -103,18 +108,13 @@ class Stream:
 
     def _submit(self, rows: NDArray[Any]) -> None:
         name = chunk_name((self._rows // len(rows), *(0 for _ in rows.shape[1:])))
-        self._threads.submit(self._write, name, rows)
+        self._to_threads(self._write, name, rows)
         self._rows += len(rows)
 
     def _write(self, name: str, rows: NDArray[Any]) -> None:
         self.written[name] = write_chunk(self._folder / name, rows)
         if rows.base is None:  # a buffer of ours, not part of a block
             self._spare.append(rows)
-
-
-def is_unfinished(folder: Path) -> bool:
-    """Say whether some of an artifact is written, and worth keeping."""
-    return (folder / LOG).is_file()
 
 
 class Finished:
@@ -146,7 +146,8 @@ class Finished:
         }
         self._blocks: dict[str, dict[str, Any]] = {}
         lines: list[dict[str, Any]] = []
-        for line in (folder / LOG).read_text().splitlines() if is_unfinished(folder) else ():
+        log = folder / LOG
+        for line in log.read_text().splitlines() if log.is_file() else ():
             try:
                 lines.append(json.loads(line))
             except ValueError:
@@ -225,45 +226,33 @@ class ArtifactWriter:
         Where the artifact is being built.
     finished
         Notes what is finished, where the command can go on with a stopped run.
+    written
+        By array and name, the chunks that were written as files (`speechscope.store.chunks.
+        describe`), here or by others: they are not read back. Others are.
+    pool
+        The threads that write chunks of streams.
     """
 
     def __init__(
-        self,
-        folder: Path,
-        title: str,
-        record: Record,
-        threads: ChunkThreads,
-        finished: Finished | None = None,
+        self, folder: Path, title: str, record: Record, finished: Finished | None = None
     ) -> None:
         self.folder = folder
         self.finished = finished
+        self.written: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
+        self.pool = ThreadPoolExecutor(THREADS, thread_name_prefix="chunks")
+        self._running: deque[Future[None]] = deque()
         self._record = record
-        self._threads = threads
         self._arrays: dict[str, zarr.Array[Any]] = {}
-        self._streams: dict[str, Stream] = {}
-        self._adopted: dict[str, dict[str, dict[str, Any]]] = {}
+        self._streams: list[Stream] = []
         attributes = {
             "Conventions": "CF-1.11",
             "title": title,
             "history": f"{record['created']} {' '.join(record['argv'])}",
         }
-        if is_unfinished(folder):
+        if (folder / LOG).is_file():
             self._group = zarr.open_group(folder, mode="r+")
         else:
             self._group = zarr.create_group(folder, zarr_format=3, attributes=attributes)
-
-    def __contains__(self, name: str) -> bool:
-        return (self.folder / name / METADATA).is_file()
-
-    def adopt(self, name: str, written: Mapping[str, dict[str, Any]]) -> None:
-        """Learn of chunks of a created array that were written as files, by their names.
-
-        Parameters
-        ----------
-        written
-            Their descriptions (`speechscope.store.describe`), which are then not read back.
-        """
-        self._adopted.setdefault(name, {}).update(written)
 
     def create(
         self,
@@ -276,7 +265,7 @@ class ArtifactWriter:
     ) -> "zarr.Array[Any]":
         """Make an array to be filled chunk by chunk; of an unfinished artifact, go on with it."""
         kind = np.dtype(dtype)
-        if name in self:
+        if (self.folder / name / METADATA).is_file():
             begun = cast("zarr.Array[Any]", self._group[name])
             if begun.shape != tuple(shape) or begun.dtype != kind:
                 raise ArtifactError(f"{self.folder}/{name} is another array; leave out --resume")
@@ -308,12 +297,11 @@ class ArtifactWriter:
         """Write a whole array at once."""
         data = np.asarray(values)
         array = self.create(name, data.shape, data.dtype, dims, attributes)
-        written = {}
+        written = self.written[name] = {}
         for corner, part in regions(data.shape, array.chunks):
             rows = filled(np.asarray(data[part]), array.chunks, array.fill_value)
             chunk = chunk_name(corner)
             written[chunk] = write_chunk(self.folder / name / chunk, rows)
-        self.adopt(name, written)
 
     def stream(
         self,
@@ -327,9 +315,16 @@ class ArtifactWriter:
         # As for a very long array: the chunks never depend on how many rows will come.
         rows = chunk_shape((CHUNK_BYTES, *row), np.dtype(dtype).itemsize)[0]
         array = self.create(name, (0, *row), dtype, dims, attributes, (rows, *row))
-        stream = self._streams[name] = Stream(array, self.folder / name, self._threads)
-        self._adopted[name] = stream.written
+        stream = Stream(array, self.folder / name, self._submit)
+        self._streams.append(stream)
+        self.written[name] = stream.written
         return stream
+
+    def _submit(self, write: Callable[..., None], *arguments: Any) -> None:
+        """Have a thread call ``write(*arguments)``; raise what an earlier call raised."""
+        while len(self._running) >= WAITING:
+            self._running.popleft().result()
+        self._running.append(self.pool.submit(write, *arguments))
 
     def set_config(self, **values: Any) -> None:
         """Add to the record what only became known while writing."""
@@ -343,12 +338,11 @@ class ArtifactWriter:
         ArtifactError
             An array has chunks that were never written (an error in the program, not in its use).
         """
-        for stream in self._streams.values():
+        for stream in self._streams:
             stream.close()
-        self._threads.finish()
-        self._check_adopted()
-        remove_scraps(self.folder)
-        (self.folder / LOG).unlink(missing_ok=True)
+        for future in self._running:
+            future.result()
+        self.pool.shutdown()
         contents: dict[str, dict[str, Any]] = {}
         consolidated: dict[str, Any] = {}
         for name, array in sorted(self._arrays.items()):
@@ -358,6 +352,8 @@ class ArtifactWriter:
                 **self._contents(name, array.nchunks),
                 "metadata": bytes_digest(metadata),
             }
+        remove_scraps(self.folder)
+        (self.folder / LOG).unlink(missing_ok=True)
         path = self.folder / METADATA
         root = json.loads(path.read_text())
         # What `zarr.consolidate_metadata` writes: an extension of Zarr v3, which xarray asks for.
@@ -368,23 +364,20 @@ class ArtifactWriter:
         path.write_text(json.dumps(root, indent=1))
 
     def _contents(self, name: str, count: int) -> dict[str, Any]:
-        written = self._adopted.get(name)
+        """Describe an array's chunks, which are all here, and in full."""
+        written = self.written.get(name)
         contents = read_back(self.folder / name) if written is None else described(written)
+        for chunk, expected in (written or {}).items():
+            path = self.folder / name / chunk
+            size = path.stat().st_size if path.is_file() else None
+            if size != expected["bytes"]:
+                raise ArtifactError(
+                    f"{name}/{chunk}: {size or 0} of the {expected['bytes']} bytes a worker "
+                    "wrote are here; the output has to be in a folder that all machines share"
+                )
         if contents["chunks"] != count:
             raise ArtifactError(f"{name}: {contents['chunks']} of {count} chunks were written")
         return contents
-
-    def _check_adopted(self) -> None:
-        """Make sure that what others say they wrote is here, in full."""
-        for array, written in self._adopted.items():
-            for name, expected in written.items():
-                path = self.folder / array / name
-                size = path.stat().st_size if path.is_file() else None
-                if size != expected["bytes"]:
-                    raise ArtifactError(
-                        f"{array}/{name}: {size or 0} of the {expected['bytes']} bytes a worker "
-                        "wrote are here; the output has to be in a folder that all machines share"
-                    )
 
 
 def _drain_zarr() -> None:
@@ -428,17 +421,16 @@ def create_artifact(
         force=force,
         directory=True,
         owned=is_artifact,
-        keep=None if resume is None else is_unfinished,
+        keep=None if resume is None else LOG,
         resume=bool(resume),
     ) as folder:
-        threads = ChunkThreads()
+        finished = None if resume is None else Finished(folder, record)
+        writer = ArtifactWriter(folder, title, record, finished)
         try:
-            finished = None if resume is None else Finished(folder, record)
-            writer = ArtifactWriter(folder, title, record, threads, finished)
             yield writer
             writer.finish()
         except BaseException:
             # Nothing may write any more when the folder is removed.
-            threads.abandon()
+            writer.pool.shutdown(cancel_futures=True)
             _drain_zarr()
             raise

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -25,55 +25,6 @@ class TimeLeft:
         if elapsed <= self._time or done <= self._done:
             return None
         return round((total - done) * (elapsed - self._time) / (done - self._done))
-
-
-@contextmanager
-def bar(description: str, *, quiet: bool = False) -> Iterator[Report]:
-    """Show a bar while the block runs; call what it gives with (done, total).
-
-    Nothing is shown when standard error is not a terminal, or with `quiet`.
-    """
-    if quiet or not sys.stderr.isatty():
-        yield lambda done, total: None
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        ProgressColumn,
-        Task,
-        TextColumn,
-        TimeElapsedColumn,
-    )
-    from rich.text import Text
-
-    class TimeLeftColumn(ProgressColumn):
-        """Rich's own goes by the last reports, of which two may come at once, long after others."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self._left = TimeLeft()
-
-        def render(self, task: Task) -> Text:
-            left = self._left(task.elapsed or 0.0, int(task.completed), int(task.total or 0))
-            return Text("-:--:--" if left is None else str(timedelta(seconds=left)))
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeLeftColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(description, total=None)
-
-        def report(done: int, total: int) -> None:
-            progress.update(task, completed=done, total=total)
-
-        yield report
 
 
 @dataclass(frozen=True)
@@ -102,9 +53,53 @@ class Console:
         if self.verbose:
             self.note(text)
 
-    def bar(self, description: str) -> AbstractContextManager[Report]:
-        """Show a bar while the block runs; see `bar`."""
-        return bar(description, quiet=self.quiet)
+    @contextmanager
+    def bar(self, description: str) -> Iterator[Report]:
+        """Show a bar while the block runs; call what it gives with (done, total).
+
+        Nothing is shown when standard error is not a terminal, or where the console is quiet.
+        """
+        if self.quiet or not sys.stderr.isatty():
+            yield lambda done, total: None
+            return
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            ProgressColumn,
+            Task,
+            TextColumn,
+            TimeElapsedColumn,
+        )
+        from rich.text import Text
+
+        class TimeLeftColumn(ProgressColumn):
+            """Rich's own goes by the last reports: two may come at once, long after others."""
+
+            def __init__(self) -> None:
+                super().__init__()
+                self._left = TimeLeft()
+
+            def render(self, task: Task) -> Text:
+                left = self._left(task.elapsed or 0.0, int(task.completed), int(task.total or 0))
+                return Text("-:--:--" if left is None else str(timedelta(seconds=left)))
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeLeftColumn(),
+        )
+        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+            task = progress.add_task(description, total=None)
+
+            def report(done: int, total: int) -> None:
+                progress.update(task, completed=done, total=total)
+
+            yield report
 
 
 SILENT = Console(quiet=True)

@@ -143,64 +143,56 @@ def carry_out(
     total
         Items times parts of all tasks, for `progress`.
     """
-    count = _Count(writer, total, progress)
+    count = _Count(total, progress)
     todo = iter(tasks)
     for task in todo:
         kept = None if writer.finished is None else writer.finished.block(task.name)
         if kept is None:
             todo = chain([task], todo)
             break
-        yield count.over(Done(task, *kept))
+        yield count.over(Done(task, *kept), writer)
 
+    folder, token = writer.folder.resolve(), uuid.uuid4().hex
+    wanted = folder / f".wanted-{token}"
     run = _Runner(
-        writer.folder.resolve(),
-        uuid.uuid4().hex,
-        work,
-        executor.elsewhere,
-        executor.remote,
-        executor.computing,
-        count,
+        folder, token, wanted, work, executor.elsewhere, executor.remote, executor.computing, count
     )
-    run.wanted.touch()
+    wanted.touch()
     try:
         with executor.ordered_map(run, todo, writer.folder) as results:
             for task, written, returned in results:
                 done = Done(task, written, _read(returned))
                 if writer.finished is not None:
                     writer.finished.add(task.name, written, done.returned)
-                yield count.over(done)
+                yield count.over(done, writer)
     finally:
-        run.wanted.unlink(missing_ok=True)
+        wanted.unlink(missing_ok=True)
 
 
 class _Count:
     """How much of all tasks is done, those that are being worked on included."""
 
-    def __init__(self, writer: ArtifactWriter, total: int, progress: Report | None) -> None:
-        self._writer, self._total, self._progress = writer, total, progress
+    def __init__(self, total: int, progress: Report | None) -> None:
+        self._total, self._progress = total, progress
         self._done = 0
-        self._parts: dict[str, int] = {}
+        self._parts: dict[str, int] = {}  # of that, by task
         self._changing = threading.Lock()
 
     def part(self, task: Task, done: int, total: int) -> None:
         """Note how much of a task is done."""
         with self._changing:
-            self._parts[task.name] = len(task.items) * done // total
-            self._tell()
+            part = len(task.items) * done // total
+            self._done += part - self._parts.get(task.name, 0)
+            self._parts[task.name] = part
+            if self._progress is not None:
+                self._progress(self._done, self._total)
 
-    def over(self, done: Done) -> Done:
+    def over(self, done: Done, writer: ArtifactWriter) -> Done:
         """Note that a task is done, and have the writer know of its chunks."""
         for array, chunks in done.written.items():
-            self._writer.adopt(array, chunks)
-        with self._changing:
-            self._parts.pop(done.task.name, None)
-            self._done += len(done.task.items)
-            self._tell()
+            writer.written[array].update(chunks)
+        self.part(done.task, 1, 1)
         return done
-
-    def _tell(self) -> None:
-        if self._progress is not None:
-            self._progress(self._done + sum(self._parts.values()), self._total)
 
 
 Returned: TypeAlias = Mapping[str, NDArray[Any]] | Path
@@ -213,6 +205,7 @@ class _Runner:
 
     folder: Path
     token: str
+    wanted: Path  # a file that is there as long as the artifact is being written
     work: Work
     elsewhere: bool
     synced: bool
@@ -221,11 +214,6 @@ class _Runner:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "count": None}
-
-    @property
-    def wanted(self) -> Path:
-        """A file that is there as long as the artifact is being written."""
-        return self.folder / f".wanted-{self.token}"
 
     def __call__(self, task: Task) -> tuple[Task, dict[str, dict[str, Any]], Returned]:
         report = None if self.count is None else partial(self.count.part, task)

@@ -34,3 +34,13 @@ def test_another_recipe_may_be_named(frames: Path) -> None:
     assert (config["recipe"], config["optimizer"]) == ("churchman2015", "adagrad")
     stages.run("navai", {"align": "none"})
     assert record_at(Path("navai.zarr"))["config"]["recipe"] == "churchman2015"
+
+
+@pytest.mark.parametrize("stage", ["invert", "relevance", "maximize", "navai", "cluster"])
+def test_another_network_takes_the_recipe_of_the_corpus_it_is_looked_into_with(
+    frames: Path, stage: str
+) -> None:
+    theirs = {"model": "package.module:factory"}
+    assert stages.choose(stage, theirs).recipe == "pellegrini2016"
+    Path("corpus.zarr").rename("moved.zarr")
+    assert stages.choose(stage, {**theirs, "corpus": "moved.zarr"}).recipe == "pellegrini2016"

@@ -253,7 +253,7 @@ def test_an_array_with_a_chunk_too_few_is_not_finished(tmp_path: Path) -> None:
     ):
         writer.create("input", (4,), np.float32, ("item",), chunks=(2,))
         written = write_chunk(writer.folder / "input" / "c.1", np.zeros(2, np.float32))
-        writer.adopt("input", {"c.1": written})
+        writer.written["input"]["c.1"] = written
     assert list(tmp_path.iterdir()) == []
 
 

@@ -83,16 +83,16 @@ def test_a_record_is_read_without_tensors(path: Path) -> None:
         path.write_bytes(damaged)
         if refused:
             with pytest.raises(ArtifactError, match="damaged or not a checkpoint"):
-                checkpoint.open_record(path)
+                checkpoint.read(path)
         else:
-            assert checkpoint.open_record(path)["config"] == {"lr": 0.1}
+            assert checkpoint.read(path)[0]["config"] == {"lr": 0.1}
         with pytest.raises(ArtifactError, match="damaged"):
             Checkpoint(path)
     torch.save({"w": torch.zeros(3)}, path)
     with pytest.raises(ArtifactError, match="not written by speechscope"):
-        checkpoint.open_record(path)
+        checkpoint.read(path)
     with pytest.raises(ArtifactError, match="does not exist"):
-        checkpoint.open_record(path.with_name("none.pt"))
+        checkpoint.read(path.with_name("none.pt"))
 
 
 def test_a_digest_is_taken_once_of_what_did_not_change(

@@ -1,13 +1,16 @@
 import hashlib
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import zarr
 from zarr.codecs import ZstdCodec
 
-from speechscope.store.chunks import ZSTD_LEVEL, ChunkThreads, described, encode, write_chunk
+from speechscope.store.chunks import ZSTD_LEVEL, described, encode, write_chunk
+from speechscope.store.record import new_record
+from speechscope.store.writer import create_artifact
 
 
 @pytest.mark.parametrize("dtype", ["float32", ">f4", "int64", "int8"])
@@ -45,28 +48,39 @@ def test_an_array_is_described_by_names_sizes_and_digests() -> None:
     assert found["digest"] not in [described(other)["digest"] for other in others]
 
 
-def test_an_error_in_a_thread_is_raised() -> None:
-    def fail() -> None:
+def test_an_error_in_a_thread_is_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: Path, rows: np.ndarray) -> None:
         raise OSError("the disk is full")
 
-    threads = ChunkThreads()
-    threads.submit(fail)
-    with pytest.raises(OSError, match="full"):
-        threads.finish()
-    threads.abandon()
+    monkeypatch.setattr("speechscope.store.writer.write_chunk", fail)
+    record = new_record("corpus", config={}, seed=0, device="cpu")
+    with (
+        pytest.raises(OSError, match="full"),
+        create_artifact(tmp_path / "a.zarr", "test", record, force=False) as writer,
+    ):
+        writer.stream("rows", (), np.int8, ("row",)).append(np.zeros(3, dtype=np.int8))
+    assert not list(tmp_path.iterdir())
 
 
-def test_abandoned_threads_end_what_they_began_and_begin_nothing() -> None:
+def test_abandoned_threads_end_what_they_began_and_begin_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     begun, ended, go = [], [], threading.Event()
 
-    def slow(number: int) -> None:
-        begun.append(number)
+    def slow(path: Path, rows: np.ndarray) -> dict[str, Any]:
+        begun.append(path.name)
         go.wait(10)
-        ended.append(number)
+        ended.append(path.name)
+        return {}
 
-    threads = ChunkThreads()
-    for number in range(4):
-        threads.submit(slow, number)
-    threading.Timer(0.05, go.set).start()
-    threads.abandon()
-    assert begun == [0, 1] and sorted(ended) == begun
+    monkeypatch.setattr("speechscope.store.writer.write_chunk", slow)
+    record = new_record("corpus", config={}, seed=0, device="cpu")
+    with (
+        pytest.raises(KeyboardInterrupt),
+        create_artifact(tmp_path / "a.zarr", "test", record, force=False) as writer,
+    ):
+        stream = writer.stream("rows", (1_000_000,), np.float32, ("row", "value"))
+        stream.append(np.zeros((4, 1_000_000), dtype=np.float32))
+        threading.Timer(0.05, go.set).start()
+        raise KeyboardInterrupt
+    assert sorted(begun) == ["c.0.0", "c.1.0"] and sorted(ended) == sorted(begun)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from speechscope.errors import SpeechscopeError, UsageProblem
-from speechscope.store.staging import partial_path, staged, write_atomically
+from speechscope.store.staging import staged, write_atomically
 
 
 def write(path: Path, text: str, *, force: bool = False, fail: bool = False) -> None:
@@ -82,7 +82,7 @@ def test_what_a_killed_run_left_is_cleared(tmp_path: Path) -> None:
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=False)
     assert done.returncode == -signal.SIGKILL
-    assert partial_path(path).exists() and not path.exists()
+    assert path.with_name(f".{path.name}.partial").exists() and not path.exists()
     write(path, "whole")
     assert [p.name for p in path.iterdir()] == ["data"]
     assert list(tmp_path.iterdir()) == [path]

@@ -17,7 +17,6 @@ import pytest
 from speechscope.errors import ArtifactError, SpeechscopeError, UsageProblem
 from speechscope.store.artifact import Artifact
 from speechscope.store.chunks import write_chunk
-from speechscope.store.staging import partial_path
 from speechscope.work import tasks
 from speechscope.work.dask import dask_workers
 from speechscope.work.local import Serial, Threads
@@ -62,7 +61,7 @@ def test_a_task_that_always_kills_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(SpeechscopeError, match="ended 3 times"):
         growing.write(tmp_path / "other.zarr", work, Processes(2))
     assert not (tmp_path / "other.zarr").exists()
-    assert not partial_path(tmp_path / "other.zarr").exists()
+    assert not (tmp_path / ".other.zarr.partial").exists()
 
 
 def test_an_error_in_a_process_is_the_commands(tmp_path: Path) -> None:
@@ -144,7 +143,7 @@ def test_a_scheduler_that_vanishes_is_one_line(tmp_path: Path) -> None:
         ):
             growing.write(tmp_path / "no.zarr", Vanishing(tmp_path, dask.pid), executor)
     assert not (tmp_path / "no.zarr").exists()
-    assert not partial_path(tmp_path / "no.zarr").exists()
+    assert not (tmp_path / ".no.zarr.partial").exists()
 
 
 class Vanishing(growing.Powers):
@@ -224,15 +223,10 @@ def test_what_cannot_be_sent_is_said(tmp_path: Path) -> None:
 def test_a_worker_stops_when_its_output_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def given_up(runner: Any) -> Any:
-        return tmp_path / "gone"
-
-    monkeypatch.setattr(tasks._Runner, "wanted", property(given_up))
-
     class Elsewhere(Serial):
         elsewhere = True
 
-    monkeypatch.setattr(Path, "touch", lambda *_: None)
+    monkeypatch.setattr(Path, "touch", lambda *_: None)  # of what says that it is wanted
     with pytest.raises(SpeechscopeError, match="not being written any more"):
         growing.write(tmp_path / "no.zarr", growing.Powers(tmp_path), Elsewhere())
 
@@ -276,7 +270,7 @@ def test_what_cannot_be_written_is_the_commands_error(
     with pytest.raises(OSError, match="No space left"):
         growing.write(tmp_path / "no.zarr", growing.Powers(tmp_path), Serial())
     assert not (tmp_path / "no.zarr").exists()
-    assert not partial_path(tmp_path / "no.zarr").exists()
+    assert not (tmp_path / ".no.zarr.partial").exists()
 
 
 def test_a_chunk_that_is_not_there_is_noticed(tmp_path: Path) -> None:
@@ -284,7 +278,7 @@ def test_a_chunk_that_is_not_there_is_noticed(tmp_path: Path) -> None:
         """Loses a chunk after it was written, as a folder that is not shared does."""
 
         def __call__(self, task: Any, progress: Any) -> Any:
-            for chunk in (partial_path(tmp_path / "no.zarr") / "power").glob("c.*"):
+            for chunk in ((tmp_path / ".no.zarr.partial") / "power").glob("c.*"):
                 if task.start == 96:
                     chunk.write_bytes(b"")
             return super().__call__(task, progress)
