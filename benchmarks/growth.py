@@ -35,7 +35,7 @@ import torch
 from speechscope import cli
 from speechscope.corpus.store import Corpus
 from speechscope.inversion.source import CorpusExamples
-from speechscope.inversion.writing import Inverter, write_inversion
+from speechscope.inversion.writing import BLOCK, Inverter, write_inversion
 from speechscope.networks.saved import load_classifier
 from speechscope.networks.subject import subject_of
 from speechscope.relevance.store import Explainer, write_relevance
@@ -67,7 +67,7 @@ def invert_with(model: Path) -> Write:
         examples = CorpusExamples(corpus, corpus.items("test")[:items])
         with create_artifact(path, "benchmark", record("inversion"), force=True) as writer:
             work = Inverter(settings, corpus, examples, trained.network, LAYERS, {})
-            write_inversion(writer, work, executor=who)
+            write_inversion(writer, work, step=min(BLOCK, items), executor=who)
 
     return write
 

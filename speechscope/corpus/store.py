@@ -13,7 +13,7 @@ from speechscope.corpus.units import Indices, View, stretches
 from speechscope.corpus.utterances import SPLITS
 from speechscope.errors import UsageProblem
 from speechscope.features.representations import Representation
-from speechscope.features.stft import Transform, centre
+from speechscope.features.stft import Transform, centred
 from speechscope.registry import UNITS
 from speechscope.store.artifact import Artifact
 
@@ -22,6 +22,15 @@ _RANGE = re.compile(r"(\d*):(\d*)|(\d+)")
 
 class Corpus:
     """A prepared corpus; only labels are held in memory.
+
+    Attributes
+    ----------
+    config
+        The settings it was prepared with.
+    unit
+        What an item is: ``segment``, ``frame``, ``window`` or ``utterance``.
+    features
+        Name of the representation; ``waveform`` for windows.
 
     Raises
     ------
@@ -32,20 +41,12 @@ class Corpus:
     def __init__(self, path: Path) -> None:
         self.artifact = Artifact(path, "corpus")
         self.path = path
+        self.config: dict[str, Any] = self.artifact.record["config"]
+        self.unit, self.features = str(self.config["unit"]), str(self.config["features"])
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Another process opens it anew, whatever its working directory is.
         return Corpus, (self.path.resolve(),)
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """The settings it was prepared with."""
-        return self.artifact.record["config"]
-
-    @property
-    def unit(self) -> str:
-        """What an item is: ``segment``, ``frame``, ``window`` or ``utterance``."""
-        return str(self.config["unit"])
 
     @cached_property
     def labels(self) -> NDArray[np.int64]:
@@ -89,11 +90,6 @@ class Corpus:
     def names(self, label: str) -> tuple[str, ...]:
         """Return the names behind the integers of ``speaker``, ``utterance`` or another label."""
         return names_of(self.artifact, label)
-
-    @property
-    def features(self) -> str:
-        """Name of the representation; ``waveform`` for windows."""
-        return str(self.config["features"])
 
     @cached_property
     def representation(self) -> Representation:
@@ -194,7 +190,7 @@ class Corpus:
         edges = self.artifact.read("waveform_offset")
         out = np.zeros((len(items), samples), dtype=np.float32)
         for row, stretch in stretches(self.artifact, edges[items], edges[np.add(items, 1)]):
-            out[row] = centre(stretch, samples)
+            out[row] = centred([stretch], samples)[0]
         return out
 
     def utterance_inputs(self, items: Indices) -> list[NDArray[np.float32]]:

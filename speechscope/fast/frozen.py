@@ -68,34 +68,31 @@ class LinearBlock:
     """A fully connected layer and the ReLU that may follow it, run as one.
 
     Inputs are (B, F, T, C) or (B, units). Outputs are in the block's own order, one element per
-    unit; `pack` and `unpack` translate. The arrays belong to the block and are reused.
+    unit; `pack` and `unpack` translate.
+
+    Attributes
+    ----------
+    input, input_gradient
+        Where inputs belong, and the derivative by them that `backward` leaves.
+    output_gradient
+        Where the derivative by outputs belongs, in their order.
     """
 
     def __init__(self, network: Network, rows: Rows, capacity: int) -> None:
         weight, bias = (p.detach() for p in network.parameters_of(network.names[rows[0] - 1]))
-        self._place: Shape = network.shape_before(rows[0])
-        if len(self._place) == 3:
-            weight = weight.view(-1, *self._place).permute(0, 2, 3, 1).flatten(1)
-            self._place = (*self._place[1:], self._place[0])
+        shape: Shape = network.shape_before(rows[0])
+        if len(shape) == 3:
+            weight = weight.view(-1, *shape).permute(0, 2, 3, 1).flatten(1)
+            shape = (*shape[1:], shape[0])
         self._weight = weight.contiguous()
         self._bias = bias
         self._relu = rows[1] > rows[0]
         self._x = weight.new_zeros(capacity, weight.shape[1])
         self._dx = torch.zeros_like(self._x)
         self._y = weight.new_zeros(capacity, weight.shape[0])
-        self._dy = torch.zeros_like(self._y)
-
-    def input(self, count: int) -> Tensor:
-        """Return the place where the input of the first `count` items belongs."""
-        return self._x[:count].view(count, *self._place)
-
-    def input_gradient(self, count: int) -> Tensor:
-        """Return the derivative by the input that `backward` left, shaped as `input`."""
-        return self._dx[:count].view(count, *self._place)
-
-    def output_gradient(self, count: int) -> Tensor:
-        """Return the place where the derivative by the output belongs, in its order."""
-        return self._dy[:count]
+        self.input = self._x.view(capacity, *shape)
+        self.input_gradient = self._dx.view(capacity, *shape)
+        self.output_gradient = torch.zeros_like(self._y)
 
     def forward(self, count: int) -> Tensor:
         """Return the output of the first `count` items, valid until the next call."""
@@ -105,9 +102,10 @@ class LinearBlock:
 
     def backward(self, count: int) -> None:
         """Take the derivative at `output_gradient` to the input."""
+        dy = self.output_gradient[:count]
         if self._relu:
-            _mask(self._dy[:count], self._y[:count])
-        torch.mm(self._dy[:count], self._weight, out=self._dx[:count])
+            _mask(dy, self._y[:count])
+        torch.mm(dy, self._weight, out=self._dx[:count])
 
     def pack(self, y: Tensor) -> Tensor:
         """Return outputs (B, C, F, T) or (B, units) in the order of `forward`."""
@@ -143,8 +141,7 @@ class ConvolutionBlock:
         self._lead = 1 if self._banded else frames
         self._time = TimePool(pool.size[1], pool.stride[1], t_out, maps, columns=self._banded)
         self._pool = FrequencyPool(pool.size[0], pool.stride[0], f_out)
-        self._top, self._f_out = top, f_out
-        self._in = frequency, frames, channels
+        self._f_out = f_out
         f_pooled, t_pooled = self._pool.out, self._time.out
         self._out = f_pooled, t_pooled, maps
         if self._banded:
@@ -167,54 +164,43 @@ class ConvolutionBlock:
         self._z = weight.new_zeros(rows_in_all, self._conv.rows, kernel.shape[2])
         # Rows and frames that no region covers keep a derivative of 0.
         self._dz = torch.zeros_like(self._z)
-        self._dy = weight.new_zeros(capacity, *pooled_shape) if pools else self._dz
+        # Of these the parts that hold inputs, (B, F, T, C), and outputs, (B, F, K) or (B, T, F, K).
+        inner, outer = slice(top, top + frequency), slice(f_out)
+        if self._banded:
+            self.input, self.input_gradient = (
+                x[:, inner].view(capacity, frequency, frames, channels) for x in (self._x, self._dx)
+            )
+            self._outputs, self._dz_outputs = self._z[:, outer], self._dz[:, outer]
+        else:
+            self.input, self.input_gradient = (
+                x.view(capacity, frames, *x.shape[1:])[:, :, inner].transpose(1, 2)
+                for x in (self._x, self._dx)
+            )
+            self._outputs, self._dz_outputs = (
+                z.view(capacity, frames, *z.shape[1:])[:, :, outer] for z in (self._z, self._dz)
+            )
+        self.output_gradient = (
+            weight.new_zeros(capacity, *pooled_shape) if pools else self._dz_outputs
+        )
         self._y = self._z
         self._scratch = Scratch()
-
-    def _valid(self, z: Tensor, count: int) -> Tensor:
-        """Return the rows that hold outputs, (B, F, K) or (B, T, F, K)."""
-        z = z[: count * self._lead]
-        if not self._banded:
-            z = z.view(count, self._lead, *z.shape[1:])
-        return z[..., : self._f_out, :]
-
-    def _place(self, x: Tensor, count: int) -> Tensor:
-        frequency, frames, channels = self._in
-        x = x[: count * self._lead]
-        if self._banded:
-            inner = x[:, self._top : self._top + frequency]
-            return inner.view(count, frequency, frames, channels)
-        x = x.view(count, frames, *x.shape[1:])
-        return x[:, :, self._top : self._top + frequency].transpose(1, 2)
-
-    def input(self, count: int) -> Tensor:
-        """See `LinearBlock`."""
-        return self._place(self._x, count)
-
-    def input_gradient(self, count: int) -> Tensor:
-        """See `LinearBlock`."""
-        return self._place(self._dx, count)
-
-    def output_gradient(self, count: int) -> Tensor:
-        """See `LinearBlock`."""
-        return self._dy[:count] if self._pooled else self._valid(self._dz, count)
 
     def forward(self, count: int) -> Tensor:
         """See `LinearBlock`."""
         rows = count * self._lead
         self._conv.forward(self._x[:rows], self._matrix, self._z[:rows])
-        y = self._pool.forward(self._time.forward(self._valid(self._z, count)))
+        y = self._pool.forward(self._time.forward(self._outputs[:count]))
         y += self._bias
         self._y = y.relu_() if self._relu else y
         return self._y
 
     def backward(self, count: int) -> None:
         """See `LinearBlock`."""
-        dy = self.output_gradient(count)
+        dy = self.output_gradient[:count]
         if self._relu:
             _mask(dy, self._y)
         if self._pooled:
-            dz = self._valid(self._dz, count)
+            dz = self._dz_outputs[:count]
             target = self._time.targets(dz)
             if target is not None:
                 self._pool.backward(dy, target)
@@ -262,10 +248,10 @@ class FrozenObjective:
         count = len(x)
         y = x.permute(0, 2, 3, 1)
         for block in self._blocks:
-            block.input(count).copy_(y)
+            block.input[:count].copy_(y)
             packed = block.forward(count)
             y = block.unpack(packed)
-        residual = self._blocks[-1].output_gradient(count)
+        residual = self._blocks[-1].output_gradient[:count]
         torch.sub(packed, self._target, out=residual)
         energy = squared_norm(residual).mul_(0.5)
         return energy.add_(squared_norm(x).mul_(0.5 * self._l2)) if self._l2 else energy
@@ -276,9 +262,9 @@ class FrozenObjective:
         energy = self._energy(x)
         self._blocks[-1].backward(count)
         for before, block in zip(self._blocks[-2::-1], self._blocks[:0:-1], strict=True):
-            before.unpack(before.output_gradient(count)).copy_(block.input_gradient(count))
+            before.unpack(before.output_gradient[:count]).copy_(block.input_gradient[:count])
             before.backward(count)
-        gradient = self._blocks[0].input_gradient(count).permute(0, 3, 1, 2)
+        gradient = self._blocks[0].input_gradient[:count].permute(0, 3, 1, 2)
         if self._l2:
             # In the block's own array: fresh ones cost more than the arithmetic.
             gradient.add_(x, alpha=self._l2)

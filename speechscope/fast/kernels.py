@@ -7,7 +7,6 @@ where a kernel is one frame wide, every frame has rows of its own (R = items × 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 
 import torch
@@ -17,7 +16,6 @@ from speechscope.networks.layers import over_frames
 from speechscope.work.accelerators import Unsupported
 
 
-@dataclass(frozen=True)
 class FrequencyConvolution:
     """The geometry of a stride-1 convolution along the rows of (R, F, K) arrays.
 
@@ -32,31 +30,12 @@ class FrequencyConvolution:
     windows reach into the next item, are arbitrary finite numbers.
     """
 
-    taps: int
-    channels: int
-    maps: int
-    f_out: int
-    group: int = 1
-
-    @property
-    def window(self) -> int:
-        """Bins in a window."""
-        return self.taps + self.group - 1
-
-    @property
-    def shifts(self) -> int:
-        """Matrix products needed to start a window at every group of bins."""
-        return -(-self.window // self.group)
-
-    @property
-    def period(self) -> int:
-        """Bins between the windows of one matrix product."""
-        return self.shifts * self.group
-
-    @property
-    def rows(self) -> int:
-        """Bins an item takes in memory, those of its padding included."""
-        return -(-(self.f_out + self.taps - 1) // self.period) * self.period
+    def __init__(self, taps: int, channels: int, maps: int, f_out: int, group: int = 1) -> None:
+        self.channels, self.maps, self.group = channels, maps, group
+        self.window = taps + group - 1  # bins
+        self.shifts = -(-self.window // group)  # so that a window starts at every group of bins
+        self.period = self.shifts * group
+        self.rows = -(-(f_out + taps - 1) // self.period) * self.period
 
     def matrix(self, weight: Tensor) -> Tensor:
         """Return a kernel (taps, channels, maps) as (window × channels, group × maps)."""
@@ -79,12 +58,9 @@ class FrequencyConvolution:
         shape = (x.shape[0] * self.rows // self.period, self.window * self.channels)
         return x.as_strided(shape, (step, 1), offset)
 
-    def _groups(self, y: Tensor) -> Tensor:
-        return y.view(-1, self.shifts, self.group * self.maps)
-
     def forward(self, x: Tensor, matrix: Tensor, out: Tensor) -> None:
         """Write the convolution of x (R, rows, channels), from `buffer`, to out (R, rows, maps)."""
-        groups = self._groups(out)
+        groups = out.view(-1, self.shifts, self.group * self.maps)
         for shift in range(self.shifts):
             torch.mm(self._windows(x, shift), matrix, out=groups[:, shift])
 
@@ -93,7 +69,7 @@ class FrequencyConvolution:
 
         `grad` (R, rows, maps) must be 0 from `f_out` on.
         """
-        groups = self._groups(grad)
+        groups = grad.view(-1, self.shifts, self.group * self.maps)
         transposed = matrix.t()
         tiles = self.window == self.period  # the first windows cover every bin
         if not tiles:
@@ -220,34 +196,23 @@ class FrequencyPool:
         self._scratch = Scratch()
         self._of_pairs, self._of_regions = Maximum(), Maximum()
 
-    def _slice(self, x: Tensor, first: int, count: int, stride: int) -> Tensor:
-        return x[..., first : first + (count - 1) * stride + 1 : stride, :]
-
-    def _bins(self, x: Tensor) -> list[Tensor]:
-        return [self._slice(x, k, self.out, self._stride) for k in range(self._size)]
-
-    def _halves(self, x: Tensor) -> list[Tensor]:
-        return [self._slice(x, k, self._pairs, 2) for k in range(2)]
-
-    def _shifted(self, pairs: Tensor) -> list[Tensor]:
-        return [self._slice(pairs, k, self.out, 1) for k in range(self._size // 2)]
-
     def forward(self, x: Tensor) -> Tensor:
         """Return the pooled x, (…, out, K); x must stay as it is until `backward`."""
-        parts = self._bins(x)
+        parts = _shifted(x, self._size, self.out, self._stride)
         if self._paired:
-            pairs = self._of_pairs.forward(self._halves(x))
-            parts = self._shifted(pairs) + parts[self._size // 2 * 2 :]
+            pairs = self._of_pairs.forward(_shifted(x, 2, self._pairs, 2))
+            parts = _shifted(pairs, self._size // 2, self.out, 1) + parts[self._size // 2 * 2 :]
         return self._of_regions.forward(parts)
 
     def backward(self, grad: Tensor, out: Tensor) -> None:
         """Write the derivative by x to `out`; overwrites `grad`."""
+        parts = _shifted(out, self._size, self.out, self._stride)
         number = self._size // 2 + self._size % 2 if self._paired else self._size
         shares = [self._scratch("share", k, grad.shape, grad) for k in range(number)]
         if not self._paired:
             self._of_regions.backward(grad, shares)
             out.zero_()
-            for part, share in zip(self._bins(out), shares, strict=True):
+            for part, share in zip(parts, shares, strict=True):
                 part.add_(share)
             return
         shape = (*grad.shape[:-2], self._pairs, grad.shape[-1])
@@ -255,9 +220,15 @@ class FrequencyPool:
         shares[0] = pairs[..., : self.out, :]
         self._of_regions.backward(grad, shares)
         pairs[..., self.out :, :] = 0
-        for part, share in zip(self._shifted(pairs)[1:], shares[1:], strict=False):
+        of_pairs = _shifted(pairs, self._size // 2, self.out, 1)
+        for part, share in zip(of_pairs[1:], shares[1:], strict=False):
             part.add_(share)
-        self._of_pairs.backward(pairs, self._halves(out))
+        self._of_pairs.backward(pairs, _shifted(out, 2, self._pairs, 2))
         out[..., 2 * self._pairs :, :] = 0
         if self._size % 2:
-            self._bins(out)[-1].add_(shares[-1])
+            parts[-1].add_(shares[-1])
+
+
+def _shifted(x: Tensor, number: int, count: int, stride: int) -> list[Tensor]:
+    """Return every `stride`-th of the bins (…, F, K), `count` of them, from the k-th for each k."""
+    return [x[..., k : k + (count - 1) * stride + 1 : stride, :] for k in range(number)]

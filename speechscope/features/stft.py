@@ -144,17 +144,11 @@ def spectrum_rows(stft: Stft, frames: Float) -> Complex:
     return transformed
 
 
-def centre(waveform: Float, samples: int) -> Float:
-    """Pad a segment (n,) with zeros on both sides to `samples` (Churchman 2015, sec. 3.2).
+def centred(waveforms: Sequence[Float], samples: int) -> Float:
+    """Pad segments, each (n,), with zeros on both sides to (N, samples) (Churchman 2015, sec. 3.2).
 
     The odd zero goes to the end; the paper says only "zero-padded".
     """
-    padded: Float = centred([waveform], samples)[0]
-    return padded
-
-
-def centred(waveforms: Sequence[Float], samples: int) -> Float:
-    """Pad segments, each (n,), as `centre` does, to (N, samples)."""
     out = np.zeros((len(waveforms), samples), dtype=np.float32)
     for row, waveform in zip(out, waveforms, strict=True):
         left = (samples - len(waveform)) // 2

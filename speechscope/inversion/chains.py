@@ -57,12 +57,11 @@ class Inversion:
 
 def longest(settings: "Invert") -> int:
     """Return the steps that any of the sequences takes at most."""
-
-    def most(name: str) -> int:
-        known: Callable[[Invert], int] | None = getattr(INVERSION[name], "most_steps", None)
-        return settings.steps if known is None else known(settings)
-
-    return max(sum(map(most, sequence)) for sequence in settings.sequences())
+    totals = []
+    for sequence in settings.sequences():
+        known = [getattr(INVERSION[name], "most_steps", None) for name in sequence]
+        totals.append(sum(most(settings) if most else settings.steps for most in known))
+    return max(totals)
 
 
 def invert(

@@ -97,7 +97,7 @@ def write_inversion(
     writer: ArtifactWriter,
     work: Inverter,
     *,
-    step: int | None = None,
+    step: int,
     part: slice = slice(None),
     executor: Executor | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -110,7 +110,7 @@ def write_inversion(
     Parameters
     ----------
     step
-        Items of a chunk; None: see `chunk_items`.
+        Items of a chunk.
     part
         Which of the examples.
     executor
@@ -118,7 +118,6 @@ def write_inversion(
     """
     layers = work.layers
     index = np.asarray(work.examples.index, dtype=np.int64)[part]
-    step = step or chunk_items(len(index))
     _create(writer, work, len(index), step)
     _coordinates(writer, work, index, work.examples.labels[part])
     # Deep layers take longest: begun first, they leave none to be waited for at the end.
@@ -175,11 +174,6 @@ def _coordinates(
     for name in ("frequency", "time"):
         if name in artifact:  # waveforms have no frequency axis
             writer.put(name, artifact.read(name), (name,), artifact.attributes(name))
-
-
-def chunk_items(count: int) -> int:
-    """Return the items of a chunk when there are so many in all."""
-    return min(BLOCK, count)
 
 
 def write_wavs(inversion: Path, folder: Path, *, force: bool) -> int:

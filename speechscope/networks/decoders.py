@@ -262,8 +262,8 @@ class Decoder(nn.Module):
 
         With `first`, from what the stages before that one restore.
         """
-        for index in range(first, len(self.stages)):
-            code = self.stage(index)(code, switches)
+        for stage in self.stages[first:]:
+            code = stage(code, switches)
         return code
 
 

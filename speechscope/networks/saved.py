@@ -163,14 +163,11 @@ def model_of(checkpoint: Checkpoint) -> Model:
     try:
         made = dict(values["network"])
         name, classes = made.pop("name"), values["classes"]
-
-        def built() -> Network:
-            if name == "wav2letter":
-                return Wav2Letter(**made)
-            return build(name, made["input_shape"], len(classes))
-
         with torch.device("meta"):
-            network = built()
+            if name == "wav2letter":
+                network: Network = Wav2Letter(**made)
+            else:
+                network = build(name, made["input_shape"], len(classes))
         network.load_state_dict(_fitting(network, values["weights"]), assign=True)
         return Model(
             network=network.eval().requires_grad_(False),
@@ -225,11 +222,6 @@ def decoder_values(autoencoders: Mapping[int, Autoencoder]) -> dict[str, Any]:
     }
 
 
-def saved_scheme(checkpoint: Checkpoint) -> Scheme:
-    """Return how the decoders of a checkpoint were made; those of older files were of one kind."""
-    return Scheme(**checkpoint.values.get("scheme", {}))
-
-
 def load_decoders(path: Path, network: Network) -> dict[int, Decoder]:
     """Read decoders by layer number, to restore inputs from the network's activations alone.
 
@@ -243,7 +235,7 @@ def load_decoders(path: Path, network: Network) -> dict[int, Decoder]:
     checkpoint = Checkpoint(path, "decoder")
     decoders: dict[int, Decoder] = {}
     try:
-        scheme = saved_scheme(checkpoint)
+        scheme = Scheme(**checkpoint.values.get("scheme", {}))  # older files have one kind alone
         for layer, weights in checkpoint.values["weights"].items():
             decoder = Autoencoder(network, layer, scheme).decoder
             decoder.load_state_dict(weights)

@@ -175,11 +175,6 @@ class LetterWindows(Corpus):
         self._answers: dict[str, dict[int, int]] = {}
 
     @property
-    def unit(self) -> str:
-        """``utterance``: what its artifact holds."""
-        return "utterance"
-
-    @property
     def classes(self) -> tuple[str, ...]:
         """Names of the network's answers."""
         return NAMES

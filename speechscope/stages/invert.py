@@ -196,7 +196,7 @@ def run(settings: Invert, console: Console) -> Written:
     examples = source.examples_of(settings, opened.corpus)
     _check_sounds(settings, opened.corpus, console)
     count = len(examples.index)
-    step = writing.chunk_items(count)
+    step = min(writing.BLOCK, count)
     part = slice(0, count) if shard is None else shard.part(count, step)
     parents = [entry(opened.path, opened.kind, path)]
     if settings.input is not None and examples.kind not in STIMULI:

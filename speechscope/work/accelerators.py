@@ -24,11 +24,6 @@ class Unsupported(SpeechscopeError):
     """What an accelerator was given (a network, a device, a type of numbers) has no fast form."""
 
 
-def enabled() -> bool:
-    """Say whether accelerators may be used."""
-    return os.environ.get(PLAIN, "") in ("", "0") and find_spec("speechscope.fast") is not None
-
-
 def fastest(plain: Callable[P, R]) -> Callable[P, R]:
     """Return the accelerator of a function, which falls back on it; without one, the function.
 
@@ -36,7 +31,7 @@ def fastest(plain: Callable[P, R]) -> Callable[P, R]:
     tolerance of the test that holds the two against each other. It raises `Unsupported` before it
     has changed anything where it has no form for its arguments; the plain function then runs.
     """
-    if not enabled():
+    if os.environ.get(PLAIN, "") not in ("", "0") or find_spec("speechscope.fast") is None:
         return plain
     name = f"{plain.__module__}:{plain.__qualname__}"
     target = import_module("speechscope.fast").REPLACES.get(name)

@@ -37,16 +37,16 @@ def run(network: Network, layer: int, x: Tensor, grad: Tensor) -> tuple[Tensor, 
     count = len(x)
     y = x.permute(0, 2, 3, 1)
     for block in blocks:
-        block.input(count).copy_(y)
+        block.input[:count].copy_(y)
         y = block.unpack(block.forward(count))
     outputs = y.clone()
-    blocks[-1].output_gradient(count).copy_(blocks[-1].pack(grad))
+    blocks[-1].output_gradient[:count].copy_(blocks[-1].pack(grad))
     for index in range(len(blocks) - 1, -1, -1):
         blocks[index].backward(count)
-        back = blocks[index].input_gradient(count)
+        back = blocks[index].input_gradient[:count]
         if index:
             before = blocks[index - 1]
-            before.unpack(before.output_gradient(count)).copy_(back)
+            before.unpack(before.output_gradient[:count]).copy_(back)
     return outputs, back.clone()
 
 

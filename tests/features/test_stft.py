@@ -2,7 +2,7 @@ import numpy as np
 import oracles
 import pytest
 
-from speechscope.features.stft import Stft, centre
+from speechscope.features.stft import Stft, centred
 
 PAPER = Stft(samples=2554, window=267, overlap=122, points=400, rate=16000)
 
@@ -54,5 +54,5 @@ def test_nothing_is_lost_where_the_halves_of_a_frame_do_not_meet() -> None:
 
 
 def test_a_segment_is_padded_on_both_sides() -> None:
-    padded = centre(np.ones(3, dtype=np.float32), 8)
+    padded = centred([np.ones(3, dtype=np.float32)], 8)[0]
     np.testing.assert_array_equal(padded, [0, 0, 1, 1, 1, 0, 0, 0])

@@ -9,7 +9,7 @@ import preparing
 import pytest
 
 from speechscope.corpus.store import Corpus
-from speechscope.features.stft import centre
+from speechscope.features.stft import centred
 from speechscope.report.figures import Axis
 from speechscope.report.pictures import (
     DECIBELS,
@@ -75,7 +75,7 @@ def test_a_segment_sounds_as_it_was_cut(tmp_path: Path) -> None:
     items = np.array([3, 1])
     for sound, padded in zip(sounds(corpus, items), corpus.waveforms(items), strict=True):
         assert 0 < len(sound.samples) <= 2554 and sound.rate == 16000
-        np.testing.assert_array_equal(centre(sound.samples, 2554), padded)
+        np.testing.assert_array_equal(centred([sound.samples], 2554)[0], padded)
 
 
 def test_a_frame_sounds_with_its_context(tmp_path: Path) -> None:
