@@ -73,7 +73,7 @@ class AlignedDecoder(nn.Module):
         self.inner = nn.Linear(units, hidden)
         self.middle = nn.Linear(hidden, hidden)
         self.outer = nn.Linear(hidden, math.prod(self._shape))
-        self.dropout = nn.Dropout(dropout)
+        self._dropout = dropout
         self.register_buffer("centre", torch.zeros(units))
         self.register_buffer("scale", torch.ones(()))
         self.register_buffer("mean", mean.clone())
@@ -81,10 +81,17 @@ class AlignedDecoder(nn.Module):
     def spectrogram(self, code: Tensor) -> Tensor:
         """Return spectrograms (B, 1, F, T) for activations (B, …), not centred."""
         code = (code.flatten(1) - self.centre) / self.scale
-        hidden = self.dropout(torch.relu(self.inner(code)))
-        hidden = hidden + self.dropout(torch.relu(self.middle(hidden)))
+        hidden = self._some(torch.relu(self.inner(code)))
+        hidden = hidden + self._some(torch.relu(self.middle(hidden)))
         flat: Tensor = self.outer(hidden)
         return flat.view(len(code), *self._shape)
+
+    def _some(self, hidden: Tensor) -> Tensor:
+        """Leave some units out in training; drawn on the CPU, the same ones on every device."""
+        if not self.training or not self._dropout:
+            return hidden
+        left = 1 - self._dropout
+        return hidden * torch.empty(hidden.shape).bernoulli_(left).div_(left).to(hidden)
 
     def forward(self, code: Tensor) -> Tensor:
         """Return centred inputs (B, 1, F, T) for activations (B, …)."""

@@ -130,3 +130,17 @@ def crop(shift: int, frames: int) -> tuple[slice, slice]:
     if high <= low:  # the chosen frame itself is left even where nothing else is
         low, high = frames // 2, frames // 2 + 1
     return slice(low + shift, high + shift), slice(low, high)
+
+
+def frames_left(shift: Tensor, frames: int) -> tuple[Tensor, Tensor]:
+    """Return where `crop` reads every frame (…, T), and where it leaves none; shifts are (…)."""
+    place, apart = torch.arange(frames, device=shift.device), shift.abs()[..., None]
+    middle = (2 * apart >= frames) & (place == frames // 2)
+    left = ((place >= apart) & (place < frames - apart)) | middle
+    return torch.where(left, place + shift[..., None], 0), left
+
+
+def cropped(x: Tensor, place: Tensor, left: Tensor) -> Tensor:
+    """Return inputs (B, C, F, T) as `crop` leaves them, 0 elsewhere; (B, T) from `frames_left`."""
+    read = x.gather(3, place[:, None, None].expand_as(x))
+    return torch.where(left[:, None, None], read, 0.0)

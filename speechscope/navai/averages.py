@@ -18,10 +18,12 @@ from torch import Tensor
 
 from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
-from speechscope.navai.alignment import crop
+from speechscope.navai.alignment import cropped, frames_left
 from speechscope.navai.examples import Batch, Examples
 from speechscope.navai.splits import Split, split_by
 from speechscope.store.writer import ArtifactWriter
+from speechscope.work.accelerators import fastest
+from speechscope.work.device import sent
 from speechscope.work.local import Executor
 from speechscope.work.progress import Report
 from speechscope.work.tasks import Results, Task, carry_out, mixed
@@ -83,6 +85,12 @@ class Sums:
                     mine[key] += value
                 else:
                     self._keep(mine, key, value)
+
+    def keep(self, name: str, key: Key, value: Tensor) -> None:
+        """Take an array that is added to elsewhere as a sum, once."""
+        of = self._of.setdefault(name, {})
+        if key not in of:
+            self._keep(of, key, value)
 
     def _keep(self, of: dict[Key, Tensor], key: Key, value: Tensor) -> None:
         self._bytes += value.nbytes
@@ -188,6 +196,8 @@ class Averages:
         self._count = self.sums.at("count", (), (classes,), whole).cpu().numpy()
         self._covered = self.sums.at("covered", (), of_shift, whole).cpu().numpy()
         self._rng = np.random.default_rng(seed)
+        shape = (classes, 3, alignments, *self._shape)
+        self._whole = torch.zeros(shape, dtype=torch.float64, device=device)
 
     def add(
         self,
@@ -211,33 +221,50 @@ class Averages:
             a part below 0: for none.
         """
         # Classes, and shifts, change places among the inputs at hand: as many of each are left.
-        mine = target.tolist()
-        other = self._rng.permutation(len(mine)).tolist()
+        mine = target.cpu().numpy()
+        other = self._rng.permutation(len(mine))
         self._count += np.bincount(mine, minlength=len(self._count))
-        rows, frames = shift.T.tolist(), self._shape[2]
-        # One input after another: what is read stays in the processor's cache while it is added.
-        for n, x in enumerate(inputs):
-            values = x.double()
-            own, theirs = self._of(mine[n]), self._of(mine[other[n]])
-            for a, moved in enumerate(rows[n]):
-                source, place = crop(moved, frames)
-                left = values[..., source]
-                own[PLAIN, a, ..., place].add_(left)
-                theirs[SHUFFLED, a, ..., place].add_(left)
-                self._covered[a, mine[n], place] += 1
-                if parts is not None and parts[a, n, 1] >= 0:
-                    self._add_part(parts[a, n].tolist(), a, left[0], place)
-                source, place = crop(rows[other[n]][a], frames)
-                own[MOVED, a, ..., place].add_(values[..., source])
+        for label in np.unique(mine).tolist():
+            self.sums.keep("class", (label,), self._whole[label])
+        fastest(add_aligned)(self._whole, inputs, target, other, shift)
+        place, left = frames_left(shift, self._shape[2])
+        for a, covered in enumerate(left.cpu().numpy()):
+            np.add.at(self._covered[a], mine, covered)
+            if parts is not None:
+                own = cropped(inputs[:, :1], place[a], left[a])[:, 0]
+                for n in np.flatnonzero(parts[a, :, 1] >= 0):
+                    self._add_part(parts[a, n].tolist(), a, own[n])
 
-    def _of(self, label: int) -> Tensor:
-        return self.sums.at("class", (label,), (3, self._alignments, *self._shape))
-
-    def _add_part(self, key: Sequence[int], a: int, left: Tensor, place: slice) -> None:
+    def _add_part(self, key: Sequence[int], a: int, left: Tensor) -> None:
         """Add the first channel of an input to a part of a class."""
         size = (self._alignments, *self._shape[1:])
-        self.sums.at("part", tuple(key), size)[a, :, place].add_(left)
+        self.sums.at("part", tuple(key), size)[a] += left
         self.sums.at("part_count", tuple(key), (self._alignments,), torch.int64)[a] += 1
+
+
+def add_aligned(
+    whole: Tensor, inputs: Tensor, target: Tensor, other: NDArray[np.int64], shift: Tensor
+) -> None:
+    """Add inputs to the sums of classes, those of a class in the order of the inputs.
+
+    Parameters
+    ----------
+    whole : (K, 3, A, C, F, T)
+        The sums of every class, in double precision: `PLAIN`, `SHUFFLED` and `MOVED`.
+    inputs, target, shift
+        See `Averages.add`.
+    other : (B,)
+        The input whose class, and whose shift, each is given.
+    """
+    values, theirs = inputs.double(), sent(torch.from_numpy(other), target.device)
+    shuffled = target[theirs]
+    place, left = frames_left(shift, inputs.shape[3])
+    for a in range(len(shift)):
+        own = cropped(values, place[a], left[a])
+        whole[:, PLAIN, a].index_put_((target,), own, accumulate=True)
+        whole[:, SHUFFLED, a].index_put_((shuffled,), own, accumulate=True)
+        moved = cropped(values, place[a, theirs], left[a, theirs])
+        whole[:, MOVED, a].index_put_((target,), moved, accumulate=True)
 
 
 class Means:

@@ -225,6 +225,8 @@ def decoder_values(autoencoders: Mapping[int, Autoencoder]) -> dict[str, Any]:
 def load_decoders(path: Path, network: Network) -> dict[int, Decoder]:
     """Read decoders by layer number, to restore inputs from the network's activations alone.
 
+    They are on the network's device.
+
     Raises
     ------
     ArtifactError
@@ -234,12 +236,13 @@ def load_decoders(path: Path, network: Network) -> dict[int, Decoder]:
     """
     checkpoint = Checkpoint(path, "decoder")
     decoders: dict[int, Decoder] = {}
+    device = next(network.parameters()).device
     try:
         scheme = Scheme(**checkpoint.values.get("scheme", {}))  # older files have one kind alone
         for layer, weights in checkpoint.values["weights"].items():
             decoder = Autoencoder(network, layer, scheme).decoder
             decoder.load_state_dict(weights)
-            decoders[layer] = decoder.eval().requires_grad_(False)
+            decoders[layer] = decoder.to(device).eval().requires_grad_(False)
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, UsageProblem) as error:
         reason = " ".join(str(error).split())[:200]
         raise ArtifactError(f"{path}: the decoders do not fit the network ({reason})") from error

@@ -89,10 +89,10 @@ class Wav2Letter(Network):
         x
             Utterances, padded at their ends to one length.
         frames
-            The frames of each, (B,); None: all of x. What stands after an utterance's end touches
-            none of its outputs, nor the means and variances of batch normalisation.
+            The frames of each, (B,), where x is; None: all of x. What stands after an utterance's
+            end touches none of its outputs, nor the means and variances of batch normalisation.
         """
-        if frames is None or bool((frames == x.shape[3]).all()):
+        if frames is None:
             return self.activation(x, len(self.table)).squeeze(2)
         mask = _mask(frames, x)
         x = x * mask
@@ -157,5 +157,5 @@ def _frames_after(row: Conv, frames: Tensor) -> Tensor:
 
 def _mask(frames: Tensor, like: Tensor) -> Tensor:
     """Return 1 where a frame is of the utterance and 0 after its end, (B, 1, 1, T)."""
-    inside = torch.arange(like.shape[3], device=like.device) < frames[:, None].to(like.device)
+    inside = torch.arange(like.shape[3], device=like.device) < frames[:, None]
     return inside.to(like.dtype)[:, None, None]

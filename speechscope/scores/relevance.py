@@ -302,7 +302,8 @@ def randomised(network: nn.Module, seed: int) -> nn.Module:
 
     Source: Adebayo et al. (2018), sec. 3: all layers randomised.
     """
-    twin = copy.deepcopy(network)
+    device = next((weight.device for weight in network.parameters()), torch.device("cpu"))
+    twin = copy.deepcopy(network).cpu()  # drawn there, the weights are the same on every device
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if isinstance(twin, Network):
@@ -312,4 +313,4 @@ def randomised(network: nn.Module, seed: int) -> nn.Module:
                 reset = getattr(module, "reset_parameters", None)
                 if callable(reset):
                     reset()
-    return twin.eval().requires_grad_(False)
+    return twin.to(device).eval().requires_grad_(False)

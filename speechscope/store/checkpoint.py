@@ -58,29 +58,28 @@ def write(path: Path, record: Record, values: Mapping[str, Any]) -> None:
     Parameters
     ----------
     values
-        Tensors, numbers, strings, and lists, tuples and dictionaries of these.
+        Tensors, numbers, strings, and lists, tuples and dictionaries of these. Tensors are written
+        as the CPU's, whatever device they are on: others could not be loaded without it.
 
     Raises
     ------
     TypeError
         A value is of another type: it could not be loaded with ``weights_only``.
     """
-    content = {"speechscope": dict(record), **values}
-    _check_plain(content, "checkpoint")
-    save(content, path)
+    save(_plain({"speechscope": dict(record), **values}, "checkpoint"), path)
 
 
-def _check_plain(value: object, name: str) -> None:
-    if isinstance(value, torch.Tensor) or type(value) in PLAIN:
-        return
+def _plain(value: object, name: str) -> Any:
+    """Return the same with all tensors on the CPU; refuse what is neither tensor nor plain."""
+    if isinstance(value, torch.Tensor):
+        return value.cpu()
+    if type(value) in PLAIN:
+        return value
     if isinstance(value, Mapping):
-        for key, entry in value.items():
-            _check_plain(entry, f"{name}[{key!r}]")
-    elif isinstance(value, list | tuple):
-        for index, entry in enumerate(value):
-            _check_plain(entry, f"{name}[{index}]")
-    else:
-        raise TypeError(f"{name} is a {type(value).__name__}, which no checkpoint may hold")
+        return {key: _plain(entry, f"{name}[{key!r}]") for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_plain(entry, f"{name}[{n}]") for n, entry in enumerate(value))
+    raise TypeError(f"{name} is a {type(value).__name__}, which no checkpoint may hold")
 
 
 def load(path: Path) -> Any:

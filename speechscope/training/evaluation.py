@@ -15,6 +15,7 @@ from speechscope.networks.layers import Network
 from speechscope.networks.wav2letter import Wav2Letter
 from speechscope.training.group import ALONE, Group
 from speechscope.training.source import CorpusSource, CorpusUtterances, by_length, read_ahead
+from speechscope.work.device import sent
 
 BATCH = 1024
 Labels = NDArray[np.integer[Any]]
@@ -68,14 +69,16 @@ class UtteranceBatch:
     ----------
     x
         Inputs (B, C, F, T), on the network's device.
-    frames, outputs
-        How many of their frames, and of the network's outputs, count: (B,) each.
+    frames
+        How many of their frames count, (B,), on the device too; None: all.
+    outputs
+        How many of the network's outputs count, (B,), on the CPU.
     labels
         What they say, B arrays.
     """
 
     x: Tensor
-    frames: Tensor
+    frames: Tensor | None
     outputs: Tensor
     labels: Sequence[NDArray[np.int64]]
 
@@ -106,7 +109,8 @@ def utterance_batches(
         for place, utterance in zip(x, inputs, strict=True):
             place[..., : utterance.shape[2]] = utterance
         outputs = network.output_frames(frames)
-        return UtteranceBatch(x.to(device), frames, outputs, source.letters(items[positions]))
+        some = sent(frames, device) if int(frames.min()) < x.shape[3] else None
+        return UtteranceBatch(sent(x, device), some, outputs, source.letters(items[positions]))
 
     return read_ahead(read, order)
 
@@ -149,7 +153,7 @@ def letter_answers(
         for positions, part in zip(
             order, utterance_batches(network, source, items, order), strict=True
         ):
-            logits = network(part.x, part.frames)
+            logits = network(part.x, part.frames).cpu()
             losses = ctc_loss(logits, part.outputs, part.labels)
             written = greedy(logits, part.outputs)
             for position, labels, value, answer in zip(
@@ -190,12 +194,34 @@ def ctc_loss(logits: Tensor, outputs: Tensor, labels: Sequence[NDArray[np.int64]
         The labels of each utterance, without blanks.
     """
     # On the CPU, where the sums have one order: on CUDA the derivative differs between two runs.
-    logarithms = functional.log_softmax(logits.float(), 1).permute(2, 0, 1).cpu()
+    logarithms = functional.log_softmax(logits.float(), 1)
+    if logits.device.type != "cpu":
+        logarithms = _OnCPU.apply(logarithms)  # type: ignore[no-untyped-call]
     lengths = torch.tensor([len(one) for one in labels])
     wanted = torch.from_numpy(np.concatenate([*labels, np.empty(0, np.int64)]).astype(np.int64))
     return functional.ctc_loss(
-        logarithms, wanted, outputs.cpu().long(), lengths, blank=BLANK, reduction="none"
+        logarithms.permute(2, 0, 1),
+        wanted,
+        outputs.cpu().long(),
+        lengths,
+        blank=BLANK,
+        reduction="none",
     )
+
+
+class _OnCPU(torch.autograd.Function):
+    """An array on the CPU; the derivative goes back without a wait."""
+
+    @staticmethod
+    def forward(context: Any, x: Tensor) -> Tensor:
+        """Return x there."""
+        context.device = x.device
+        return x.cpu()
+
+    @staticmethod
+    def backward(context: Any, by_x: Tensor) -> Tensor:
+        """Return the derivative where x is."""
+        return sent(by_x, context.device)
 
 
 def outputs_needed(labels: NDArray[np.int64]) -> int:

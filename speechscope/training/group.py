@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, distributed
 
 from speechscope.errors import SpeechscopeError, UsageProblem
+from speechscope.work import device as devices
 
 if TYPE_CHECKING:
     from speechscope.stages.train import Train
@@ -77,7 +78,7 @@ def joined(device: torch.device) -> Iterator[Group]:
         # The store outlives processes that died: others in their place must not be sent to them.
         attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         store = PrefixStore(f"attempt {attempt}", store)
-        backend = "nccl" if device.type == "cuda" else "gloo"
+        backend = BACKENDS.get(device.type, "gloo")
         distributed.init_process_group(backend, store=store, rank=rank, world_size=size)
     except (RuntimeError, ValueError) as error:
         raise SpeechscopeError(
@@ -91,6 +92,8 @@ def joined(device: torch.device) -> Iterator[Group]:
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 BACKEND = "inductor"
+BACKENDS = {"cuda": "nccl"}
+"""What exchanges arrays of a device; of others Gloo does."""
 
 
 def check(settings: "Train", device: torch.device) -> None:
@@ -103,7 +106,7 @@ def check(settings: "Train", device: torch.device) -> None:
     """
     flags = {"--precision mixed": settings.precision == "mixed", "--compile": settings.compile}
     for flag, asked in flags.items():
-        if asked and device.type != "cuda":
+        if asked and device.type != devices.KIND:
             raise UsageProblem(f"{flag} is for CUDA devices; train on {device} without it")
 
 

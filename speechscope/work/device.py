@@ -8,6 +8,9 @@ import torch
 
 from speechscope.errors import UsageProblem
 
+KIND = "cuda"
+"""PyTorch's name of what ``--device cuda`` means; tests/device has a pretend one in its place."""
+
 
 def choose(name: str) -> torch.device:
     """Return the device that ``--device`` names.
@@ -22,19 +25,25 @@ def choose(name: str) -> torch.device:
     UsageProblem
         The name is unknown, or there is no such device.
     """
+    devices = torch.get_device_module(KIND)
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+        name = "cuda" if devices.is_available() else "cpu"
     if name == "cpu":
         return torch.device("cpu")
     kind, _, number = name.partition(":")
     if kind != "cuda" or (number and not number.isdigit()):
         raise UsageProblem(f"--device {name}: choose auto, cpu, cuda or cuda:N")
     if not number and "LOCAL_RANK" in os.environ:  # a process of torchrun: one device for each
-        name, number = f"cuda:{os.environ['LOCAL_RANK']}", os.environ["LOCAL_RANK"]
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        number = os.environ["LOCAL_RANK"]
+    count = devices.device_count() if devices.is_available() else 0
     if int(number or 0) >= count:
         raise UsageProblem(f"--device {name}: this machine has {count} CUDA devices")
-    return torch.device(name)
+    return torch.device(KIND, int(number)) if number else torch.device(KIND)
+
+
+def sent(x: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Return an array of the CPU on a device; the CPU does not wait until it is there."""
+    return x if device.type == "cpu" else x.pin_memory().to(device, non_blocking=True)
 
 
 @contextmanager

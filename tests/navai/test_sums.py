@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from speechscope.errors import UsageProblem
+from speechscope.fast import aligned_sums
 from speechscope.navai import averages
 from speechscope.navai.averages import Lists, Summing, Sums, joined, read_arrays
 from speechscope.navai.examples import Batch
@@ -101,3 +102,15 @@ def test_what_holds_no_sums_is_refused(tmp_path: Path) -> None:
         writer.put("class", np.arange(2), ("class",), flag_attributes(("a", "b")))
     with pytest.raises(UsageProblem, match="holds no sums"):
         merge([path], tmp_path / "whole.zarr", force=False)
+
+
+def test_one_input_after_another_gives_the_bits_of_all_at_once() -> None:
+    torch.manual_seed(0)
+    inputs, target = torch.randn(40, 2, 3, 7), torch.randint(5, (40,))
+    shift = torch.stack([torch.zeros(40, dtype=torch.int64), torch.randint(-3, 4, (40,))])
+    other = np.random.default_rng(0).permutation(40)
+    whole = [torch.zeros(5, 3, 2, 2, 3, 7, dtype=torch.float64) for _ in range(2)]
+    averages.add_aligned(whole[0], inputs, target, other, shift)
+    aligned_sums.add_aligned(whole[1], inputs, target, other, shift)
+    assert torch.equal(whole[0], whole[1])
+    assert whole[0].any()

@@ -4,7 +4,7 @@ from torch import Tensor
 
 from speechscope.errors import UsageProblem
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Table
-from speechscope.networks.wav2letter import masked_batch_norm
+from speechscope.networks.wav2letter import Wav2Letter, masked_batch_norm
 from speechscope.stages.train import Train
 from speechscope.training import group
 from speechscope.training.step import Step
@@ -82,3 +82,11 @@ def test_compiled_passes_train_as_the_others(monkeypatch: pytest.MonkeyPatch) ->
     assert len(compiled) >= 1
     for name, value in found[0].items():
         torch.testing.assert_close(found[1][name], value, rtol=1e-4, atol=1e-5)
+
+
+def test_the_letter_network_is_one_graph() -> None:
+    network = Wav2Letter(bins=8, width=0.01).train()
+    whole = torch.compile(network, dynamic=True, backend="eager", fullgraph=True)
+    x = torch.randn(2, 1, 8, 60)
+    for frames in (torch.tensor([60, 41]), None):
+        assert whole(x, frames).shape == (2, 31, 30)

@@ -13,7 +13,7 @@ from speechscope.corpus.letters import OUTPUTS, encode, letters_of
 from speechscope.errors import SpeechscopeError, UsageProblem
 from speechscope.networks.wav2letter import Wav2Letter
 from speechscope.stages.train import Train
-from speechscope.store.checkpoint import _check_plain
+from speechscope.store.checkpoint import _plain
 from speechscope.training.evaluation import ctc_loss, letter_answers
 from speechscope.training.letters import LetterTraining, rate
 from speechscope.training.optimizers import Adam
@@ -96,7 +96,7 @@ def test_going_on_from_a_state_equals_never_having_stopped() -> None:
         on_epoch=lambda state: states.append(copy.deepcopy(state)),
     )
     assert len(states) == 2
-    _check_plain(states[-1], "state")
+    _plain(states[-1], "state")
     again = train_letters(network(), spelled(), SETTINGS, state=states[-1])
     histories = [[{**row, "seconds": 0} for row in t.history] for t in (whole, again)]
     assert histories[0] == histories[1]

@@ -211,7 +211,7 @@ def filter_figures(model: Model, corpus: Corpus | None) -> list[fig.Figure]:
     """
     if not isinstance(model.network.table[0], Conv):
         return []
-    kernels = model.network.get_parameter(f"{model.network.names[0]}.weight").detach()
+    kernels = model.network.get_parameter(f"{model.network.names[0]}.weight").detach().cpu()
     if kernels.shape[1] == kernels.shape[2] == 1 and model.network.input_shape[1] == 1:
         return _of_waveforms(kernels[:, 0, 0], corpus)
     filters = _of_spectrograms(model, kernels.numpy(), corpus)
