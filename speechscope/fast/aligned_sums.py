@@ -2,8 +2,8 @@
 
 `add_aligned` replaces `speechscope.navai.averages.add_aligned`; what is read of an input stays in
 the processor's cache while it is added, and what was cut off is not added. The same bits
-(tests/navai/test_sums.py); the plain form takes 1.3 times as long for 256 segments of 201 × 16, 3 to
-4 times for 37 windows of 128 × 206.
+(tests/navai/test_sums.py); the plain form takes 1.3 times as long for 256 segments of 201 × 16, and
+3 to 4 times for 37 windows of 128 × 206.
 """
 
 import numpy as np

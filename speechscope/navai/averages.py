@@ -196,8 +196,8 @@ class Averages:
         self._count = self.sums.at("count", (), (classes,), whole).cpu().numpy()
         self._covered = self.sums.at("covered", (), of_shift, whole).cpu().numpy()
         self._rng = np.random.default_rng(seed)
-        shape = (classes, 3, alignments, *self._shape)
-        self._whole = torch.zeros(shape, dtype=torch.float64, device=device)
+        sizes = (classes, 3, alignments, *self._shape)
+        self._whole = torch.zeros(sizes, dtype=torch.float64, device=device)
 
     def add(
         self,
