@@ -242,10 +242,7 @@ class FrozenObjective:
 
     def energy(self, x: Tensor) -> Tensor:
         """See `speechscope.inversion.problem.Objective`."""
-        return self._energy(complete(x, self._derived))
-
-    def _energy(self, x: Tensor) -> Tensor:
-        count = len(x)
+        count, x = len(x), complete(x, self._derived)
         y = x.permute(0, 2, 3, 1)
         for block in self._blocks:
             block.input[:count].copy_(y)
@@ -258,8 +255,7 @@ class FrozenObjective:
 
     def evaluate(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """See `speechscope.inversion.problem.Objective`."""
-        count, x = len(x), complete(x, self._derived)
-        energy = self._energy(x)
+        count, energy = len(x), self.energy(x)
         self._blocks[-1].backward(count)
         for before, block in zip(self._blocks[-2::-1], self._blocks[:0:-1], strict=True):
             before.unpack(before.output_gradient[:count]).copy_(block.input_gradient[:count])
@@ -267,7 +263,7 @@ class FrozenObjective:
         gradient = self._blocks[0].input_gradient[:count].permute(0, 3, 1, 2)
         if self._l2:
             # In the block's own array: fresh ones cost more than the arithmetic.
-            gradient.add_(x, alpha=self._l2)
+            gradient.add_(complete(x, self._derived), alpha=self._l2)
         if self._derived is None:
             return energy, gradient
         # dE/dS of the static channels S: Σ_o ∂E/∂X_o D_oᵀ, with X_o = S D_o.

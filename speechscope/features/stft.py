@@ -109,7 +109,13 @@ class Stft:
         frames = fft.irfft(rows.reshape(-1, self.bins), self.points, axis=1)
         if self.points < self.window:
             frames = np.take(frames, np.arange(self.window) % self.points, axis=1)
-        return self._overlap_add(frames[:, : self.window] * _hamming(self.window))
+        windowed = frames[:, : self.window] * _hamming(self.window)
+        frames = windowed.reshape(-1, self.frames, self.window)
+        out = np.zeros((len(frames), self.samples), dtype=np.float32)
+        for index in range(self.frames):
+            start = index * self.hop
+            out[:, start : start + self.window] += frames[:, index]
+        return out / _weight(self)
 
     def _rows(self, segments: Float) -> Float:
         return np.ascontiguousarray(self.frame(segments)).reshape(-1, self.window)
@@ -117,14 +123,6 @@ class Stft:
     def _columns(self, rows: NDArray[Scalar]) -> NDArray[Scalar]:
         spectra = rows.reshape(-1, self.frames, self.bins)
         return np.ascontiguousarray(spectra.transpose(0, 2, 1))
-
-    def _overlap_add(self, rows: Float) -> Float:
-        frames = rows.reshape(-1, self.frames, self.window)
-        out = np.zeros((len(frames), self.samples), dtype=np.float32)
-        for index in range(self.frames):
-            start = index * self.hop
-            out[:, start : start + self.window] += frames[:, index]
-        return out / _weight(self)
 
 
 def spectrum_rows(stft: Stft, frames: Float) -> Complex:

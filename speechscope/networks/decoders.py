@@ -19,11 +19,10 @@ from speechscope.networks.layers import (
     Linear,
     MaxPool,
     Network,
+    Pads,
     ReLU,
     Shape,
     convolution,
-    transpose_kernel,
-    transpose_pads,
 )
 
 Weights = Literal["random", "transpose-init", "transpose-tied", "frozen-random"]
@@ -76,7 +75,11 @@ class Stage(nn.Module):
         super().__init__()
         self.target = first - 1
         self.shape = network.shape_before(first)
-        self.rectified = relu and _rectified(network, first - 1)
+        before = first - 1
+        while before > 0 and isinstance(network.table[before - 1], MaxPool):
+            before -= 1
+        # A ReLU's output, pooled or not, is rectified again.
+        self.rectified = relu and before > 0 and isinstance(network.table[before - 1], ReLU)
         encoder, _ = network.parameters_of(network.names[first - 1])
         # In a tuple the encoder's parameter does not count as one of this module's.
         self._encoder = (encoder,)
@@ -267,11 +270,28 @@ class Decoder(nn.Module):
         return code
 
 
-def _rectified(network: Network, layer: int) -> bool:
-    """Tell whether a layer's output is a ReLU's, pooled or not."""
-    while layer > 0 and isinstance(network.table[layer - 1], MaxPool):
-        layer -= 1
-    return layer > 0 and isinstance(network.table[layer - 1], ReLU)
+def transpose_kernel(weight: Tensor) -> Tensor:
+    """Return the convolution transpose (C, maps, kf, kt) of a kernel (maps, C, kf, kt).
+
+    [T(F)]_{i,j,k,d} = F_{H−i+1,W−j+1,d,k}: flipped along both axes, input and output swapped.
+    Source: Riemens 2015, B.8.1.
+    """
+    return weight.transpose(0, 1).flip(2, 3)
+
+
+def transpose_pads(kernel: tuple[int, int], pads: Pads) -> Pads:
+    """Return the padding with which the transposed kernel restores the size before a convolution.
+
+    Each side's zeros become kernel − 1 − zeros: none become full padding, and "same" stays "same"
+    with its sides exchanged. Both paddings are (before, after) in frequency, then in time.
+    """
+    frequency, time = kernel
+    return (
+        frequency - 1 - pads[0],
+        frequency - 1 - pads[1],
+        time - 1 - pads[2],
+        time - 1 - pads[3],
+    )
 
 
 def region_weights(size: int, stride: int, length: int) -> Tensor:

@@ -186,7 +186,12 @@ class Network(Layered):
         self.table = tuple(table)
         self.input_shape = tuple(input_shape)
         self.classes = classes
-        self.names = _names(self.table)
+        counts = dict.fromkeys(_STEMS.values(), 0)
+        names = []
+        for row in self.table:
+            counts[_STEMS[type(row)]] += 1
+            names.append(f"{_STEMS[type(row)]}{counts[_STEMS[type(row)]]}")
+        self.names = tuple(names)
         self.shapes = output_shapes(self.table, self.input_shape, classes)
         self.dropout: dict[str, float] = {}
         self._fixed_length = any(isinstance(row, Linear) for row in self.table)
@@ -348,30 +353,6 @@ def _pad(x: Tensor, pads: Sequence[int]) -> Tensor:
     return functional.pad(x, tuple(pads)) if any(pads) else x
 
 
-def transpose_kernel(weight: Tensor) -> Tensor:
-    """Return the convolution transpose (C, maps, kf, kt) of a kernel (maps, C, kf, kt).
-
-    [T(F)]_{i,j,k,d} = F_{H−i+1,W−j+1,d,k}: flipped along both axes, input and output swapped.
-    Source: Riemens 2015, B.8.1.
-    """
-    return weight.transpose(0, 1).flip(2, 3)
-
-
-def transpose_pads(kernel: tuple[int, int], pads: Pads) -> Pads:
-    """Return the padding with which the transposed kernel restores the size before a convolution.
-
-    Each side's zeros become kernel − 1 − zeros: none become full padding, and "same" stays "same"
-    with its sides exchanged. Both paddings are (before, after) in frequency, then in time.
-    """
-    frequency, time = kernel
-    return (
-        frequency - 1 - pads[0],
-        frequency - 1 - pads[1],
-        time - 1 - pads[2],
-        time - 1 - pads[3],
-    )
-
-
 def output_shapes(table: Table, input_shape: Shape, classes: int) -> tuple[Shape, ...]:
     """Return the per-item output shape of every row of a table.
 
@@ -399,15 +380,6 @@ def output_shapes(table: Table, input_shape: Shape, classes: int) -> tuple[Shape
             shape = (classes if row.units is None else row.units,)
         shapes.append(shape)
     return tuple(shapes)
-
-
-def _names(table: Table) -> tuple[str, ...]:
-    counts = dict.fromkeys(_STEMS, 0)
-    names = []
-    for row in table:
-        counts[type(row)] += 1
-        names.append(f"{_STEMS[type(row)]}{counts[type(row)]}")
-    return tuple(names)
 
 
 @dataclass(frozen=True)

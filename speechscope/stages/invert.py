@@ -188,7 +188,13 @@ def run(settings: Invert, console: Console) -> Written:
     from speechscope.work.device import choose
     from speechscope.work.local import executor
 
-    settings = _checked(settings)
+    settings.exclusive("items", "per_class", "all")
+    settings.exclusive("audio", "input")
+    settings.exclusive("source", "model")
+    if settings.weights is not None and settings.model is None:
+        raise UsageProblem("--weights goes with --model package.module:factory")
+    if settings.model is not None and "method" not in settings.given:
+        settings = replace(settings, method=("bp",))  # there are no decoders to start from
     path, shard = settings.path("inversion.zarr"), settings.part()
     device = choose(settings.device)
     opened = source.open_source(settings, device)
@@ -231,19 +237,6 @@ def run(settings: Invert, console: Console) -> Written:
     items = part.stop - part.start
     console.note(f"{items} items, layers {','.join(settings.layer)}, {','.join(settings.method)}")
     return Written(path, "inversion", {"items": items})
-
-
-def _checked(settings: Invert) -> Invert:
-    """Return the settings of a network that is not ours, too; refuse what goes not together."""
-    settings.exclusive("items", "per_class", "all")
-    settings.exclusive("audio", "input")
-    settings.exclusive("source", "model")
-    if settings.weights is not None and settings.model is None:
-        raise UsageProblem("--weights goes with --model package.module:factory")
-    if settings.model is not None and "method" not in settings.given:
-        settings = replace(settings, method=("bp",))  # there are no decoders to start from
-    settings.sequences()
-    return settings
 
 
 def _check_sounds(settings: Invert, corpus: "Corpus", console: Console) -> None:

@@ -13,7 +13,7 @@ import pickle
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 
@@ -225,47 +225,20 @@ def _check_values(path: Path, values: object, most: int) -> None:
             raise ArtifactError(f"{path} unfolds to more than its size; it is not loaded")
 
 
-class _Noting(io.BufferedWriter):
-    """A file that keeps what stopped it: torch.save hides it behind an error of its own."""
-
-    error: BaseException | None = None
-
-    def write(self, data: Any) -> int:
-        try:
-            return super().write(data)
-        except BaseException as error:
-            self.error = error
-            raise
-
-
 def save(content: Mapping[str, Any], path: Path) -> None:
     """Write what `torch.save` makes of `content`.
+
+    It is put together in memory: where a write fails or is interrupted, torch.save says only that
+    the archive could not be ended.
 
     Raises
     ------
     OSError
         It cannot be written, such as on a full disk.
     """
-    raw: BinaryIO = path.open("wb", buffering=0)
-    file = _Noting(raw, 1 << 20)
+    file = io.BytesIO()
+    torch.save(content, file)
     try:
-        torch.save(content, file)
-        file.close()
-    except (RuntimeError, OSError) as error:
-        met = file.error or _hidden(error)
-        if isinstance(met, OSError):
-            raise OSError(met.errno, met.strerror, str(path)) from error
-        if met is None:
-            raise
-        raise met from None
-    finally:
-        raw.close()
-
-
-def _hidden(error: BaseException | None) -> BaseException | None:
-    """Return the disk's error or the interrupt that an error came of, if one did."""
-    while error is not None:
-        if isinstance(error, OSError) or not isinstance(error, Exception):
-            return error
-        error = error.__context__
-    return None
+        path.write_bytes(file.getbuffer())
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error

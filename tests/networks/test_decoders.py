@@ -9,7 +9,13 @@ from torch import Tensor
 
 from speechscope.errors import SpeechscopeError
 from speechscope.networks.autoencoders import encode
-from speechscope.networks.decoders import ConvolutionStage, Decoder, Unpool, Weights
+from speechscope.networks.decoders import (
+    ConvolutionStage,
+    Decoder,
+    Unpool,
+    Weights,
+    transpose_kernel,
+)
 from speechscope.networks.layers import (
     Conv,
     Linear,
@@ -17,7 +23,6 @@ from speechscope.networks.layers import (
     Network,
     ReLU,
     Table,
-    transpose_kernel,
 )
 from speechscope.registry import NETWORKS
 

@@ -9,8 +9,9 @@ from speechscope.networks.decoders import (
     pooling_switches,
     region_weights,
     switch_unpool,
+    transpose_kernel,
+    transpose_pads,
 )
-from speechscope.networks.layers import transpose_kernel, transpose_pads
 
 
 def test_blind_unpooling_as_drawn_by_churchman() -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from speechscope.errors import UsageProblem
-from speechscope.networks.decoders import Decoder
+from speechscope.networks.decoders import Decoder, transpose_kernel
 from speechscope.networks.layers import (
     Conv,
     Linear,
@@ -19,7 +19,6 @@ from speechscope.networks.layers import (
     Network,
     ReLU,
     Table,
-    transpose_kernel,
 )
 from speechscope.stages.decode_train import DecodeTrain, consistent
 from speechscope.training import decoders
