@@ -162,6 +162,11 @@ class Declared:
         return ("--" + self.name.rstrip("_").replace("_", "-"),)
 
     @property
+    def key(self) -> str:
+        """Its key in the record of an artifact."""
+        return self.said.record or self.name.rstrip("_")
+
+    @property
     def shown(self) -> str:
         """How a message names it: by its flag."""
         first = self.flags[0].split("/")[0] if self.flags else self.name
@@ -274,9 +279,22 @@ def record_of(settings: Any) -> dict[str, Any]:
     for entry in declared(type(settings)):
         if entry.said.kind == "setting":
             value = getattr(settings, entry.name)
-            key = entry.said.record or entry.name.rstrip("_")
-            found[key] = ",".join(map(str, value)) if isinstance(value, tuple) else value
+            found[entry.key] = ",".join(map(str, value)) if isinstance(value, tuple) else value
     return found
+
+
+def of_record(kind: type[S], stage: str, record: Mapping[str, Any]) -> S:
+    """Return the settings that `record_of` put in a record.
+
+    Of one from before there was a setting, it is the default, as everything was then.
+
+    Raises
+    ------
+    UsageProblem
+        A value is not allowed, such as the name of a method of a package that is not here.
+    """
+    values = [entry for entry in declared(kind) if entry.said.kind == "setting"]
+    return make(kind, stage, {e.name: record[e.key] for e in values if e.key in record})
 
 
 def variable(flag: str) -> str:

@@ -12,7 +12,7 @@ import pytest
 from speechscope import settings
 from speechscope.errors import UsageProblem
 from speechscope.recipes import RECIPES, values
-from speechscope.settings import argument, common, make, option, record_of, setting
+from speechscope.settings import argument, common, make, of_record, option, record_of, setting
 from speechscope.stages.shared import FromRecipe
 
 
@@ -92,6 +92,21 @@ def test_the_record_has_the_recipe_and_its_values() -> None:
         "form": "round",
         "rate": None,
     }
+
+
+def test_a_record_gives_the_settings_back() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Loaf(Bake):
+        flour: Path = argument(Path("rye"), "What it is made of.")
+
+    record = record_of(bake(heat=100, layer="3,4", time=9, rate=0.5))
+    again = of_record(Loaf, "bake", record)
+    assert record_of(again) == record and again.layer == ("3", "4") and again.heat == 100
+    del record["time"], record["rate"]  # of a release that had none
+    older = of_record(Loaf, "bake", record)
+    assert (older.time, older.rate, older.heat) == (30, None, 100)
+    with pytest.raises(UsageProblem, match="--form oval: choose from round, square"):
+        of_record(Loaf, "bake", {**record, "form": "oval"})
 
 
 def test_settings_without_a_meaning_and_rivals_are_refused_where_given() -> None:

@@ -4,8 +4,7 @@ import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -64,8 +63,9 @@ def relevance_rows(path: Path, settings: "Score") -> Iterator[Row]:
     artifact = Artifact(path, "relevance")
     subject = _explained(artifact, settings)
     values: Values = {}
+    how = settings.recorded("relevance", artifact.record["config"])
     for start in range(0, len(artifact.read("target")), BLOCK):
-        _measure(artifact, subject, slice(start, start + BLOCK), values)
+        _measure(artifact, subject, how, slice(start, start + BLOCK), values)
     _conserved(artifact, values)
     if "cumulative_response" in artifact:
         peak = artifact.read("filter_frequency")[artifact.read("cumulative_response").argmax()]
@@ -116,7 +116,9 @@ def _conserved(artifact: Artifact, values: Values) -> None:
         values["lrp", f"at {layer} over score"] = [total[clear] / score[clear]]
 
 
-def _measure(artifact: Artifact, subject: Subject, block: slice, values: Values) -> None:
+def _measure(
+    artifact: Artifact, subject: Subject, settings: "Relevance", block: slice, values: Values
+) -> None:
     config = artifact.record["config"]
     items = artifact.read("item_index", block)
     inputs = subject.inputs(items)
@@ -129,8 +131,6 @@ def _measure(artifact: Artifact, subject: Subject, block: slice, values: Values)
     methods = artifact.flags("method")
     stored = artifact.read("relevance", (slice(None), block))
     relevance = [torch.from_numpy(part).to(x.device).view_as(x) for part in stored]
-    # Records from before there were shifts have none.
-    settings = cast("Relevance", SimpleNamespace(**{"shifts": 1, **config}))
 
     def add(method: str, measure: str, items: NDArray[np.float64]) -> None:
         values.setdefault((method, measure), []).append(items)

@@ -1,12 +1,14 @@
 """``speechscope score``: the table of an artifact's scores."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from speechscope.errors import UsageProblem
 from speechscope.registry import SCORES
-from speechscope.settings import argument
+from speechscope.settings import argument, of_record
+from speechscope.stages import settings_class
 from speechscope.stages.shared import Foreign, Moved, OnDevice, Table
 from speechscope.work.progress import Console
 
@@ -38,6 +40,10 @@ class Score(Moved, Foreign, OnDevice):
     artifacts: tuple[Path, ...] = argument(
         ..., "Any artifacts; - reads one path.", metavar="ARTIFACT…"
     )
+
+    def recorded(self, stage: str, config: Mapping[str, Any]) -> Any:
+        """Return the settings that an artifact's record has of the stage that made it."""
+        return of_record(settings_class(stage), stage, config)
 
 
 def run(settings: Score, console: Console) -> Table:
