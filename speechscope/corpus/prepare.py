@@ -93,7 +93,7 @@ def prepare(
     _write(arrays, tasks[mine], spread(work, tasks[mine]), summary, progress)
     hint = _hint(summary, settings)
     summary.notes += hint
-    if arrays.training_items == 0 and shard is None:
+    if arrays.training_items == 0 and shard is None and (rule != "test" or summary.items == 0):
         reasons = [f"{root} has no usable training {settings.unit}", *hint]
         if summary.skipped:
             count, first = len(summary.skipped), summary.skipped[0]

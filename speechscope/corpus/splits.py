@@ -50,7 +50,7 @@ DEFAULT_SHARE = "share:test=0.25"
 """Chosen, where a corpus does not say itself: about TIMIT's own share of test speakers (168 of
 630)."""
 
-_RULES = "folder, speakers:FILE, share:0.2, share:test=0.2,dev=0.1, recordings:0.2"
+_RULES = "folder, test, speakers:FILE, share:0.2, share:test=0.2,dev=0.1, recordings:0.2"
 
 
 def rule_of(utterances: Sequence[Utterance], settings: "Prepare", notes: list[str]) -> str:
@@ -84,8 +84,9 @@ def assign(
     Parameters
     ----------
     rule
-        ``folder``: as the layout says. ``speakers:FILE``: lines ``speaker split``, or
-        ``speaker/name split`` for one recording. ``share:0.2`` or ``share:test=0.2,dev=0.1``: a
+        ``folder``: as the layout says. ``test``: all are test material. ``speakers:FILE``: lines
+        ``speaker split``, or ``speaker/name split`` for one recording. ``share:0.2`` or
+        ``share:test=0.2,dev=0.1``: a
         random share of the speakers, each of them in one split only; of the recordings, where all
         are one speaker's. ``recordings:0.2``: a random share of every speaker's recordings, for
         tasks that tell speakers apart.
@@ -102,7 +103,9 @@ def assign(
         The rule does not cover an utterance, or its file is malformed.
     """
     kind, _, rest = rule.partition(":")
-    if kind == "folder" and not rest:
+    if rule == "test":
+        split_of = dict.fromkeys((u.identity for u in utterances), "test")
+    elif kind == "folder" and not rest:
         split_of = _folder(utterances)
     elif kind == "speakers" and rest:
         split_of = _listed(utterances, Path(rest))

@@ -215,12 +215,15 @@ def examples_of(settings: "Invert", trained: Corpus) -> Examples:
         The recording cannot be read.
     """
     given = settings.input
-    if settings.audio is not None:
-        return recording(settings.audio, trained)
+    if settings.audio is not None or (given is not None and Path(given).is_file()):
+        return recording(settings.audio or Path(str(given)), trained)
     if given is not None and (given in STIMULI or not Path(given).exists()):
         if given not in STIMULI:
             known = ", ".join(STIMULI.names())
-            raise UsageProblem(f"--input {given}: choose from {known}, or a corpus folder")
+            raise UsageProblem(
+                f"--input {given}: choose from {known}, or name a corpus, a recording or a folder "
+                "of recordings"
+            )
         sizes = trained.representation.transform
         sounds = make_stimuli(given, settings.count, sizes.samples, sizes.rate, settings.seed)
         return SoundExamples(sounds, given, given, trained, None)
@@ -251,7 +254,7 @@ def recording(path: Path, trained: Corpus) -> Examples:
     try:
         samples, _ = read_audio(path, sizes.rate)
     except BadRecording as error:
-        raise SpeechscopeError(f"--audio {path}: {error}") from error
+        raise SpeechscopeError(f"{path}: {error}") from error
     if trained.config.get("normalize") == "gain":
         samples = samples / np.float32(GAIN_SCALE * np.sqrt(np.mean(np.square(samples))))
     count = -(-len(samples) // sizes.samples)

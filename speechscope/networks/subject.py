@@ -1,7 +1,7 @@
 """The network a command looks into, ours or another, and the corpus it does so with."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,8 @@ class Subject:
         Path and kind of the artifact it comes from.
     config
         What the record says of it.
+    trained
+        The corpus it was trained with, where the items are of another.
     """
 
     network: Network | ForeignNetwork
@@ -49,6 +51,20 @@ class Subject:
     centred: bool
     parent: tuple[Path, str]
     config: Mapping[str, Any]
+    trained: Corpus | None = None
+
+    def looking_at(self, corpus: Corpus) -> "Subject":
+        """Return the network with other items; see `speechscope.corpus.seen.Seen`."""
+        if isinstance(self.corpus, LetterWindows):
+            corpus = LetterWindows(corpus.path, self.corpus.network, self.corpus)
+        config = {**self.config, "looked_at": corpus.path.name}
+        return replace(self, corpus=corpus, config=config, trained=self.corpus)
+
+    @property
+    def parents(self) -> list[tuple[Path, str]]:
+        """Path and kind of the artifacts it comes from: other speech, then the network."""
+        other = [] if self.trained is None else [(self.corpus.path, "corpus")]
+        return [*other, self.parent]
 
     @property
     def device(self) -> torch.device:
@@ -160,6 +176,8 @@ class LetterWindows(Corpus):
         Of a corpus of utterances.
     network
         The letter network, on its device.
+    trained
+        The corpus whose mean is taken away; None: this one.
 
     Raises
     ------
@@ -167,10 +185,10 @@ class LetterWindows(Corpus):
         The corpus holds no utterances.
     """
 
-    def __init__(self, path: Path, network: Wav2Letter) -> None:
+    def __init__(self, path: Path, network: Wav2Letter, trained: Corpus | None = None) -> None:
         super().__init__(path)
         self._need("utterance")
-        self._network = network
+        self.network, self._trained = network, trained
         self._field = receptive_field(network.table, len(network.table))
         self._answers: dict[str, dict[int, int]] = {}
 
@@ -182,13 +200,15 @@ class LetterWindows(Corpus):
     @property
     def input_shape(self) -> tuple[int, int, int]:
         """(channel, frequency, time) of a window."""
-        channels, bins, _ = self._network.input_shape
+        channels, bins, _ = self.network.input_shape
         return channels, bins, self._field.frames
 
     @cached_property
     def mean(self) -> NDArray[np.float32]:
         """Mean over the training split, (channel, frequency, 1)."""
-        return self.artifact.read("mean")[..., None]
+        return (
+            self.artifact.read("mean")[..., None] if self._trained is None else self._trained.mean
+        )
 
     @cached_property
     def labels(self) -> NDArray[np.int64]:
@@ -230,9 +250,9 @@ class LetterWindows(Corpus):
         values = self.utterance_inputs(np.array([utterance]))[0] - self.mean
         if values.shape[2] < self._field.frames:
             return []
-        device = next(self._network.parameters()).device
+        device = next(self.network.parameters()).device
         with torch.no_grad():
-            scores = self._network(torch.from_numpy(values)[None].to(device))
+            scores = self.network(torch.from_numpy(values)[None].to(device))
         begin = int(self.artifact.read("input_offset")[utterance])
         found = []
         for output, answer in enumerate(scores[0].argmax(0).tolist()):

@@ -176,6 +176,7 @@ class Explainer:
         labels = torch.from_numpy(self.subject.corpus.labels[task.items]).to(x.device)
         target = self.target(guess, labels)
         classes = torch.stack([target, guess]).cpu().numpy()
+        probability = per_class(out).softmax(1).gather(1, guess[:, None])[:, 0]
         seeds = [mixed(self.settings.seed, int(item)) for item in task.items]
         whole = self.subject.whole(inputs).reshape(len(inputs), *self.stored)
 
@@ -191,7 +192,8 @@ class Explainer:
                     progress(done, len(x) * methods)
 
         scores = score(per_class(out), target).cpu().numpy()
-        return Results(values(), {"score": scores, "target": classes[0], "predicted": classes[1]})
+        small = {"score": scores, "probability": probability.cpu().numpy()}
+        return Results(values(), {**small, "target": classes[0], "predicted": classes[1]})
 
     def _explain(
         self, number: int, method: str, x: Tensor, target: Tensor, seeds: Sequence[int]
@@ -242,6 +244,7 @@ def write_relevance(
 
     small: dict[str, NDArray[Any]] = {
         "score": np.empty(count, dtype=np.float32),
+        "probability": np.empty(count, dtype=np.float32),
         "target": np.empty(count, dtype=np.int16),
         "predicted": np.empty(count, dtype=np.int16),
     }
@@ -252,7 +255,8 @@ def write_relevance(
             small[name][done.task.start : done.task.stop] = values
     classes = flag_attributes(work.subject.classes)
     for name, values in small.items():
-        writer.put(name, values, ("item",), {"units": "1"} if name == "score" else classes)
+        number = values.dtype == np.float32
+        writer.put(name, values, ("item",), {"units": "1"} if number else classes)
 
 
 def _create(writer: ArtifactWriter, work: Explainer, count: int, step: int) -> None:

@@ -323,6 +323,25 @@ class Plane(Figure):
 
 
 @dataclass(frozen=True)
+class Recording(Figure):
+    """A recording as it runs: pictures over one time, answers under them, and its sound.
+
+    Parameters
+    ----------
+    strips
+        Pictures with their names, all of the same time axis [s].
+    answers
+        (start [s], stop [s], answer, what more is said of it).
+    sound
+        All of it; a page plays no more than it shows.
+    """
+
+    strips: Sequence[tuple[str, Picture]]
+    answers: Sequence[tuple[float, float, str, str]]
+    sound: Sound
+
+
+@dataclass(frozen=True)
 class Chapter:
     """What a report says of one artifact: its path, its kind, and what it is in short.
 

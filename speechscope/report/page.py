@@ -62,6 +62,12 @@ def page(chapters: Sequence[fig.Chapter], examples: int) -> str:
         plane=lambda shown: Markup(svg.plane(shown)),
         swatch=lambda number: Markup(svg.swatch(number)),
         wav=_sound,
+        whole_wav=lambda sound: svg.address(wav(sound, None), "audio/wav"),
+        strip=lambda shown: svg.image(shown.values, shown.scale, shown.under),
+        ticks=lambda axis: fig.ticks(axis, max(2, round(axis.high - axis.low))),
+        few_ticks=lambda axis: [
+            (axis.place(v), text) for v, text in fig.ticks(axis, 4) if 0.03 < axis.place(v) < 0.95
+        ],
         ramp=_ramp,
         share_ramp=lambda _: _ramp(fig.Scale("", 0.0, 1.0)),
         scales=_scales,
@@ -91,15 +97,16 @@ def page(chapters: Sequence[fig.Chapter], examples: int) -> str:
     )
 
 
-def wav(sound: fig.Sound) -> bytes:
-    """Return a WAV file of 16 bits and one channel, no longer than `SECONDS`.
+def wav(sound: fig.Sound, seconds: float | None = fig.SECONDS) -> bytes:
+    """Return a WAV file of 16 bits and one channel, no longer than so many seconds.
 
     The largest sample is `speechscope.store.wav.PEAK`: what is reconstructed from deep layers, and
     relevance, would otherwise be too soft to hear.
     """
     import soundfile
 
-    samples = np.asarray(sound.samples, dtype=np.float64)[: int(fig.SECONDS * sound.rate)]
+    samples = np.asarray(sound.samples, dtype=np.float64)
+    samples = samples if seconds is None else samples[: int(seconds * sound.rate)]
     heard = np.nan_to_num(samples)
     loudest = float(np.abs(heard).max(initial=0.0))
     scaled = heard * (PEAK / loudest) if loudest > 0 else heard
@@ -123,6 +130,8 @@ def _cells(figure: fig.Figure) -> Iterator[Any]:
         yield from (cell for _, cell in figure.cells)
     elif isinstance(figure, fig.Plane):
         yield from (cell for _, cell, _, _ in figure.places)
+    elif isinstance(figure, fig.Recording):
+        yield from (strip for _, strip in figure.strips)
 
 
 def _scales(figure: fig.Figure) -> list[fig.Scale]:

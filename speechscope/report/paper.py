@@ -91,6 +91,7 @@ def draw(figure: fig.Figure, output: Path, file_format: str) -> None:
         fig.Matrix: _matrix,
         fig.Cloud: _cloud,
         fig.Plane: _plane,
+        fig.Recording: _recording,
     }
     sheet = Sheet(layout="constrained")
     drawers[type(figure)](sheet, figure)
@@ -138,6 +139,20 @@ def _gallery(sheet: Any, figure: fig.Gallery) -> None:
     for axes, (name, cell) in zip(panels.flat, figure.cells, strict=False):
         _cell(axes, cell, drawn, left=True, below=True)
         axes.set_title(name, fontsize=5)
+    _scales(sheet, panels, drawn)
+
+
+def _recording(sheet: Any, figure: fig.Recording) -> None:
+    """Draw the strips one below the other, and the answers under the last."""
+    panels = _panels(sheet, len(figure.strips), 1, (7.0, 1.4), (0.6, 0.5))
+    drawn: dict[fig.Scale, Any] = {}
+    for number, (axes, (name, shown)) in enumerate(zip(panels.flat, figure.strips, strict=True)):
+        _cell(axes, shown, drawn, left=True, below=number == len(figure.strips) - 1)
+        axes.set_title(name, fontsize=6)
+    time = figure.strips[-1][1].x
+    for start, stop, answer, _ in figure.answers:
+        middle = time.place((start + stop) / 2)
+        panels.flat[-1].text(middle, 0.02, answer, ha="center", va="bottom", fontsize=4)
     _scales(sheet, panels, drawn)
 
 

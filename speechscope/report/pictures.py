@@ -127,9 +127,12 @@ def hop(corpus: Corpus) -> float:
     return (int(config["window"]) - int(config["overlap"])) / int(config["rate"])
 
 
-def waveform_picture(samples: Values, rate: int, alt: str = "") -> Picture:
-    """Return the spectrogram of a waveform (n,), no longer than what is heard of it."""
-    heard = np.asarray(samples[: int(SECONDS * rate)], dtype=np.float32)
+def waveform_picture(
+    samples: Values, rate: int, alt: str = "", seconds: float | None = SECONDS
+) -> Picture:
+    """Return the spectrogram of a waveform (n,), no longer than so many seconds."""
+    most = len(samples) if seconds is None else int(seconds * rate)
+    heard = np.asarray(samples[:most], dtype=np.float32)
     window = round(WINDOW * rate)
     if len(heard) < window:
         heard = np.pad(heard, (0, window - len(heard)))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from speechscope.corpus.seen import Seen
 from speechscope.corpus.store import Corpus
 from speechscope.networks.saved import load_model
 from speechscope.networks.wav2letter import Wav2Letter
@@ -44,6 +45,8 @@ def model_rows(path: Path, settings: "Score") -> Iterator[Row]:
     """
     model = load_model(path)
     corpus = Corpus(ancestor(path, model.checkpoint.record, "corpus", settings.moved()))
+    if settings.input is not None and settings.input != corpus.path:
+        corpus = Seen(settings.input, corpus)
     device = choose(settings.device)
     values = model.checkpoint.values
     # Whoever reads a score is to know whether the test items helped to choose the weights.

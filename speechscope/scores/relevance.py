@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 from torch import Tensor, nn
 
+from speechscope.corpus.seen import of_network, seen_by
 from speechscope.errors import ArtifactError, UsageProblem
 from speechscope.networks.layers import Network
 from speechscope.networks.subject import Subject, elsewhere, subject_of
@@ -94,7 +95,7 @@ def _explained(artifact: Artifact, settings: "Score") -> Subject:
     device, name = choose(settings.device), config.get("model")
     if name is None and settings.model is None:
         model = ancestor(path, artifact.record, "model", moved)
-        return subject_of(model, None, None, moved.get("corpus"), device)
+        return _seen(subject_of(model, None, None, moved.get("corpus"), device), artifact, moved)
     if name is None:
         raise UsageProblem(f"{path} explains a model of ours; leave out --model and --weights")
     if settings.model != name:
@@ -102,8 +103,17 @@ def _explained(artifact: Artifact, settings: "Score") -> Subject:
     digest = None if settings.weights is None else file_digest(settings.weights)
     if digest != config["weights"]:
         raise ArtifactError(f"--weights: not those that {path} was made with")
-    corpus = ancestor(path, artifact.record, "corpus", moved)
-    return elsewhere(name, settings.weights, corpus, device)
+    record = of_network(artifact.record) if "looked_at" in config else artifact.record
+    corpus = ancestor(path, record, "corpus", moved)
+    return _seen(elsewhere(name, settings.weights, corpus, device), artifact, moved)
+
+
+def _seen(subject: Subject, artifact: Artifact, moved: Mapping[str, Path]) -> Subject:
+    """Return a network with the speech that an artifact is of."""
+    if "looked_at" not in artifact.record["config"]:
+        return subject
+    corpus = seen_by(artifact.path, artifact.record, moved)
+    return subject.looking_at(corpus)
 
 
 def _conserved(artifact: Artifact, values: Values) -> None:

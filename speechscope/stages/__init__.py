@@ -25,6 +25,7 @@ STAGES = (
     "maximize",
     "navai",
     "cluster",
+    "listen",
     "merge",
     "score",
     "report",

@@ -7,12 +7,13 @@ from pathlib import Path
 from speechscope.errors import UsageProblem
 from speechscope.registry import CLUSTERING, REDUCTIONS
 from speechscope.settings import option, record_of, setting
-from speechscope.stages.shared import Computing, Looking, Spread, Writing, Written
+from speechscope.stages.seeing import Seeing, looked_into
+from speechscope.stages.shared import Computing, Looking, Spread, Writing, Written, listed
 from speechscope.work.progress import Console
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cluster(Looking, Writing, Computing, Spread):
+class Cluster(Seeing, Looking, Writing, Computing, Spread):
     """Cluster what layers hold of each phone, and measure how well the clusters are the phones.
 
     Of samples that are classified correctly: k-means with Manhattan distances, spectral clustering
@@ -103,12 +104,14 @@ def run(settings: Cluster, console: Console) -> Written:
     from speechscope.work.local import executor
 
     device = choose_device(settings.device)
-    subject = settings.subject(device)
+    subject, left_out = looked_into(settings, device, path, console)
     layers = _layers((INPUT, *subject.network.names), settings.layer)
-    parents = [entry(*subject.parent, path)]
+    parents = [entry(*parent, path) for parent in subject.parents]
     other = None
     if against is not None:
-        rival = subject_of(against, None, None, subject.corpus.path, device)
+        rival = subject_of(against, None, None, (subject.trained or subject.corpus).path, device)
+        if subject.trained is not None:
+            rival = rival.looking_at(subject.corpus)
         other = (rival, (INPUT, *rival.network.names))
         parents.append(entry(against, "model", path))
     samples = choose(subject, settings)
@@ -130,7 +133,9 @@ def run(settings: Cluster, console: Console) -> Written:
     fewer = samples.fewer_than(settings.per_class, subject.corpus.classes)
     if fewer:
         console.note(f"fewer than {settings.per_class} samples: {', '.join(fewer)}")
-    return Written(path, "clusters", {"items": len(samples), "layers": len(layers)})
+    facts = {"items": len(samples), "layers": len(layers)}
+    problem = f"{len(left_out)} parts of {settings.input} were left out"
+    return Written(path, "clusters", facts, listed(left_out, path), problem)
 
 
 def _layers(names: Sequence[str], wanted: Sequence[str]) -> tuple[str, ...]:

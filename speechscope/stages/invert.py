@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from speechscope.errors import UsageProblem
 from speechscope.registry import DESCENTS, INVERSION, STIMULI
 from speechscope.settings import argument, option, record_of, setting
+from speechscope.stages.seeing import seen
 from speechscope.stages.shared import (
     Choosing,
     Computing,
@@ -18,6 +19,7 @@ from speechscope.stages.shared import (
     Sounding,
     Spread,
     Written,
+    listed,
 )
 from speechscope.work.progress import Console
 
@@ -129,11 +131,11 @@ class Invert(FromRecipe, Choosing, Sounding, Foreign, Moved, Sharded, Computing,
     align_lags: int = setting(
         1541, "Delay align is free in [samples].", "chosen: 96 ms, most of a segment", low=0
     )
-    audio: Path | None = option(None, "A recording instead.", metavar="FILE")
+    audio: Path | None = option(None, "The same as --input FILE.", metavar="FILE")
     input: str | None = option(
         None,
-        "Instead: sounds of a kind, or another corpus.",
-        metavar="KIND",
+        "Instead: sounds of a kind, another corpus, a recording, or a folder of them.",
+        metavar="KIND|PATH",
         choices=STIMULI.names,
         others=True,
     )
@@ -199,6 +201,7 @@ def run(settings: Invert, console: Console) -> Written:
     device = choose(settings.device)
     opened = source.open_source(settings, device)
     layers = [opened.network.resolve(layer) for layer in settings.layer]
+    settings, left_out = _with_speech(settings, opened.corpus, path, console)
     examples = source.examples_of(settings, opened.corpus)
     _check_sounds(settings, opened.corpus, console)
     count = len(examples.index)
@@ -236,7 +239,21 @@ def run(settings: Invert, console: Console) -> Written:
         writing.write_wavs(path, settings.wav, force=settings.force)
     items = part.stop - part.start
     console.note(f"{items} items, layers {','.join(settings.layer)}, {','.join(settings.method)}")
-    return Written(path, "inversion", {"items": items})
+    problem = f"{len(left_out)} parts of {settings.input} were left out"
+    return Written(path, "inversion", {"items": items}, listed(left_out, path), problem)
+
+
+def _with_speech(
+    settings: Invert, trained: "Corpus", path: Path, console: Console
+) -> tuple[Invert, list[str]]:
+    """Return the settings with a folder of recordings prepared as the network was trained."""
+    from speechscope.store.artifact import METADATA
+
+    given = settings.input
+    if given is None or not Path(given).is_dir() or (Path(given) / METADATA).exists():
+        return settings, []
+    corpus, left_out = seen(settings, Path(given), trained, path, console)
+    return replace(settings, input=str(corpus.path)), left_out
 
 
 def _check_sounds(settings: Invert, corpus: "Corpus", console: Console) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from speechscope.errors import UsageProblem
 from speechscope.registry import ALIGNMENTS, RULES
 from speechscope.settings import argument, option, record_of, setting
+from speechscope.stages.seeing import Seeing, looked_into, seen
 from speechscope.stages.shared import (
     Computing,
     Looking,
@@ -16,6 +17,7 @@ from speechscope.stages.shared import (
     Sounding,
     Spread,
     Written,
+    listed,
 )
 from speechscope.work.progress import Console
 
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Navai(Propagating, Sounding, Looking, Sharded, Computing, Spread):
+class Navai(Seeing, Propagating, Sounding, Looking, Sharded, Computing, Spread):
     """Average the inputs that are answered alike, moved to where the answer was found.
 
     Normalized averaging of aligned inputs (Krug 2018, sec. 3.5 and 3.6): by class, less the mean
@@ -132,11 +134,12 @@ def run(settings: Navai, console: Console) -> Written:
     from speechscope.work.device import choose
     from speechscope.work.local import executor
 
-    examples, parent, about = _examples(settings, choose(settings.device))
+    device = choose(settings.device)
+    examples, origins, about, left_out = _examples(settings, device, path, console)
+    parents = [entry(*origin, path) for origin in origins]
     work, layout = _work(settings, examples)
     if settings.wav is not None:
         check_sounds(examples.corpus, settings.wav, force=settings.force)
-    parents = [entry(*parent, path)]
     if settings.phones is not None:
         parents.append(entry(settings.phones, "corpus", path))
     config = {
@@ -151,8 +154,7 @@ def run(settings: Navai, console: Console) -> Written:
         config["shard"] = shard.config(len(work.items), work.span)
         rows = shard.part(len(work.items), work.span)
     kind = "navai" if shard is None else SHARD
-    device = str(examples.device)
-    new = new_record(kind, config=config, seed=settings.seed, device=device, parents=parents)
+    new = new_record(kind, config=config, seed=settings.seed, device=str(device), parents=parents)
     with (
         executor(settings.workers, settings.scheduler) as run_by,
         create_artifact(path, "Averages of aligned inputs", new, force=settings.force) as writer,
@@ -171,13 +173,15 @@ def run(settings: Navai, console: Console) -> Written:
     if written.empty:
         console.note(f"nothing was predicted as {', '.join(written.empty)}")
     console.note(f"{written.inputs} inputs, {len(written.classes)} classes")
-    return Written(path, kind, {"inputs": written.inputs, "classes": len(written.classes)})
+    facts = {"inputs": written.inputs, "classes": len(written.classes)}
+    problem = f"{len(left_out)} parts of {settings.input} were left out"
+    return Written(path, kind, facts, listed(left_out, path), problem)
 
 
 def _examples(
-    settings: Navai, device: "torch.device"
-) -> "tuple[Examples, tuple[Path, str], Mapping[str, Any]]":
-    """Return what is averaged, the artifact it comes from, and what the record says of it.
+    settings: Navai, device: "torch.device", output: Path, console: Console
+) -> "tuple[Examples, list[tuple[Path, str]], Mapping[str, Any], list[str]]":
+    """Return what is averaged, the artifacts it comes from, what the record says, and what is lost.
 
     Raises
     ------
@@ -186,6 +190,7 @@ def _examples(
     ArtifactError
         A file is missing, damaged or another.
     """
+    from speechscope.corpus.seen import seen_by
     from speechscope.corpus.store import Corpus, positions
     from speechscope.navai.examples import ItemExamples, LetterExamples, StoredExamples
     from speechscope.networks.saved import load_model
@@ -204,21 +209,25 @@ def _examples(
         if record["kind"] == "relevance":
             if settings.items is not None:
                 raise UsageProblem(f"--items: {path} has items of its own; all are averaged")
-            corpus = Corpus(ancestor(path, record, "corpus", moved))
-            stored = StoredExamples(path, corpus, device, settings)
-            return stored, (path, "relevance"), {}
+            settings.refuse(("input", "every"), f"{path} has items of its own")
+            stored = StoredExamples(path, seen_by(path, record, moved), device, settings)
+            return stored, [(path, "relevance")], {}, []
         if record["kind"] != "model":
             raise UsageProblem(f"{path} is a {record['kind']}; navai takes a model or relevance")
         network = load_model(path).network
         if isinstance(network, Wav2Letter):
             if settings.weights is not None:
                 raise UsageProblem("--weights goes with --model package.module:factory")
-            corpus = Corpus(ancestor(path, record, "corpus", moved))
+            trained = Corpus(ancestor(path, record, "corpus", moved))
+            corpus, left_out = seen(settings, settings.input, trained, output, console)
             letters = LetterExamples(network.to(device), corpus, items_of(corpus), settings)
-            return letters, (path, "model"), {}
-    subject = settings.subject(device)
+            if corpus is trained:
+                return letters, [(path, "model")], {}, left_out
+            about = {"looked_at": corpus.path.name}
+            return letters, [(corpus.path, "corpus"), (path, "model")], about, left_out
+    subject, left_out = looked_into(settings, device, output, console)
     examples = ItemExamples(subject, items_of(subject.corpus), settings)
-    return examples, subject.parent, subject.config
+    return examples, subject.parents, subject.config, left_out
 
 
 def _work(settings: Navai, examples: "Examples") -> "tuple[Summing, Layout]":

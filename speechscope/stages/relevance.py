@@ -1,11 +1,13 @@
 """``speechscope relevance``: what in an input a network's answer rests on."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from speechscope.errors import UsageProblem
 from speechscope.registry import RELEVANCE, RULES
 from speechscope.settings import option, record_of, setting
+from speechscope.stages.seeing import Seeing, looked_into
 from speechscope.stages.shared import (
     Choosing,
     Computing,
@@ -15,6 +17,7 @@ from speechscope.stages.shared import (
     Sounding,
     Spread,
     Written,
+    listed,
 )
 from speechscope.work.progress import Console
 
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Relevance(Choosing, Propagating, Sounding, Looking, Sharded, Computing, Spread):
+class Relevance(Seeing, Choosing, Propagating, Sounding, Looking, Sharded, Computing, Spread):
     """Find what in test items the network's answer rests on.
 
     Gradients, guided backpropagation, layer-wise relevance propagation and others, of the score
@@ -92,6 +95,11 @@ class Relevance(Choosing, Propagating, Sounding, Looking, Sharded, Computing, Sp
         flags="",
         low=1,
     )
+    textgrid: Path | None = option(
+        None,
+        "Write a TextGrid and a table of the answers along each recording there.",
+        metavar="DIR",
+    )
     per_class: int = setting(
         1, "Random test items a class.", "chosen: as for reconstructions", low=1
     )
@@ -101,8 +109,10 @@ def run(settings: Relevance, console: Console) -> Written:
     """Write ``relevance.zarr``."""
     from speechscope.corpus import store
     from speechscope.relevance.store import Explainer, write_relevance, write_sounds
+    from speechscope.relevance.timeline import write_recordings
     from speechscope.store.lineage import entry
     from speechscope.store.record import new_record
+    from speechscope.store.wav import check_target
     from speechscope.store.writer import create_artifact
     from speechscope.work.device import choose
     from speechscope.work.local import executor
@@ -110,7 +120,7 @@ def run(settings: Relevance, console: Console) -> Written:
     settings.exclusive("items", "per_class", "all")
     path = settings.path("relevance.zarr")
     device = choose(settings.device)
-    subject = settings.subject(device)
+    subject, left_out = looked_into(settings, device, path, console)
     items = store.choose(
         subject.corpus,
         "test",
@@ -120,6 +130,8 @@ def run(settings: Relevance, console: Console) -> Written:
         seed=settings.seed,
     )
     _check_sounds(settings, subject.corpus)
+    if settings.textgrid is not None:
+        check_target(settings.textgrid, force=settings.force)
     work = Explainer(subject, items[:1], settings)
     count = len(items)
     step = work.chunk_items(count)
@@ -133,7 +145,7 @@ def run(settings: Relevance, console: Console) -> Written:
         config={**record_of(settings), **layer, **subject.config, **shard},
         seed=settings.seed,
         device=str(subject.device),
-        parents=[entry(*subject.parent, path)],
+        parents=[entry(*parent, path) for parent in subject.parents],
     )
     alone = work.alone(-(-len(items) // step))
     with (
@@ -142,10 +154,13 @@ def run(settings: Relevance, console: Console) -> Written:
         console.bar("relevance") as progress,
     ):
         write_relevance(writer, work, items, step=step, executor=workers, progress=progress)
+    if settings.textgrid is not None:
+        write_recordings(path, settings.textgrid, subject.corpus, force=settings.force)
     if settings.wav is not None:
         write_sounds(path, settings.wav, subject.corpus, force=settings.force)
     console.note(f"{len(items)} items, {','.join(settings.method)}")
-    return Written(path, "relevance", {"items": len(items)})
+    problem = f"{len(left_out)} parts of {settings.input} were left out"
+    return Written(path, "relevance", {"items": len(items)}, listed(left_out, path), problem)
 
 
 def _check_sounds(settings: Relevance, corpus: "Corpus") -> None:

@@ -1,7 +1,7 @@
 """``speechscope score``: the table of an artifact's scores."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +9,7 @@ from speechscope.errors import UsageProblem
 from speechscope.registry import SCORES
 from speechscope.settings import argument, of_record
 from speechscope.stages import settings_class
+from speechscope.stages.seeing import Seeing, seen
 from speechscope.stages.shared import Foreign, Moved, OnDevice, Table
 from speechscope.work.progress import Console
 
@@ -19,7 +20,7 @@ PRESENTATION = ("json", "csv")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Score(Moved, Foreign, OnDevice):
+class Score(Seeing, Moved, Foreign, OnDevice):
     """Print the scores of artifacts as a table.
 
     A corpus: what of its segments comes back from the transform, by frequency bins and by what is
@@ -60,5 +61,24 @@ def run(settings: Score, console: Console) -> Table:
             raise UsageProblem(f"{path} is a {kind}; score takes {', '.join(SCORES.names())}")
         if settings.model is not None and kind != "relevance":
             raise UsageProblem(f"{path} is a {kind}; --model goes with relevance")
-        rows += [row for table in tables for row in table(path, settings)]
+        if settings.input is not None and kind != "model":
+            raise UsageProblem(f"{path} is a {kind}; --input goes with models")
+        chosen = _with_speech(settings, path, console)
+        rows += [row for table in tables for row in table(path, chosen)]
     return Table(rows)
+
+
+def _with_speech(settings: Score, path: Path, console: Console) -> Score:
+    """Return the settings with what is looked at as a corpus that the model can take."""
+    if settings.input is None:
+        return settings
+    from speechscope.corpus.store import Corpus
+    from speechscope.store.lineage import ancestor, record_at
+
+    trained = Corpus(ancestor(path, record_at(path), "corpus", settings.moved()))
+    corpus, left_out = seen(settings, settings.input, trained, path, console)
+    if not getattr(corpus, "labelled", True):
+        raise UsageProblem(f"--input {settings.input}: nobody labelled it, and a score needs that")
+    for line in left_out:
+        console.note(line)
+    return replace(settings, input=corpus.path)

@@ -84,6 +84,11 @@ def entry(parent: Path, kind: str, child: Path, digest: str | None = None) -> Pa
     return {"path": path, "kind": kind, "digest": digest or digest_at(parent)}
 
 
+def _is(path: Path, parent: Parent) -> bool:
+    """Say whether the parent of an artifact stands at a path."""
+    return path.exists() and digest_at(path) == parent["digest"]
+
+
 def ancestor(
     path: Path, record: Record, kind: str, moved: Mapping[str, Path] | None = None
 ) -> Path:
@@ -106,8 +111,13 @@ def ancestor(
     """
     if record["kind"] == kind:
         return path
+    # What was made from two corpora has one place for them where they moved.
+    several = "looked_at" in record["config"]
     for parent in record["parents"]:
-        target = (moved or {}).get(parent["kind"], path.parent / parent["path"])
+        target = path.parent / parent["path"]
+        other = (moved or {}).get(parent["kind"])
+        if other is not None and not (several and _is(target, parent) and not _is(other, parent)):
+            target = other
         option = "--corpus" if parent["kind"] == "corpus" else "--checkpoint"
         if not (target / METADATA).exists() and not target.is_file():
             raise ArtifactError(

@@ -20,7 +20,8 @@ LONGEST_NAME = 100
 """Characters a name keeps: fewer than 255 bytes."""
 
 
-def _ours(folder: Path) -> bool:
+def ours(folder: Path) -> bool:
+    """Say whether a folder was written by speechscope."""
     return (folder / MARK).is_file()
 
 
@@ -32,7 +33,7 @@ def check_target(folder: Path, *, force: bool) -> None:
     UsageProblem
         It exists and may not be replaced.
     """
-    refuse_existing(folder, force=force, owned=_ours)
+    refuse_existing(folder, force=force, owned=ours)
 
 
 def write_folder(
@@ -62,7 +63,7 @@ def write_folder(
         The folder exists and may not be replaced.
     """
     written = 0
-    with staged(folder, force=force, directory=True, owned=_ours) as partial:
+    with staged(folder, force=force, directory=True, owned=ours) as partial:
         (partial / MARK).write_text(f"sounds of {source}\n")
         for name, samples in sounds:
             loudest = float(np.abs(samples).max())

@@ -11,11 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from speechscope.corpus.seen import seen_by
 from speechscope.corpus.store import Corpus
 from speechscope.errors import ArtifactError, UsageProblem
 from speechscope.registry import CHAPTERS
 from speechscope.report.figures import Chapter
-from speechscope.store.lineage import ancestor, record_at
+from speechscope.store.lineage import record_at
 from speechscope.store.record import Record
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def corpus_of(
 ) -> Corpus | None:
     """Open the corpus an artifact was made from; without it, note that `what` is left out."""
     try:
-        return Corpus(ancestor(path, record, "corpus", settings.moved()))
+        return seen_by(path, record, settings.moved())
     except ArtifactError as error:
         left_out.append(f"{what}: {error}")
         return None

@@ -1,18 +1,28 @@
 """The chapter of ``relevance.zarr``: what each answer rests on, seen and heard."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from speechscope.corpus.seen import UNLABELLED
 from speechscope.corpus.store import Corpus
 from speechscope.registry import CHAPTERS
 from speechscope.relevance.store import relevance_sounds
+from speechscope.relevance.timeline import Recording, recordings, sound
 from speechscope.report import figures as fig
 from speechscope.report.chapters import corpus_of, shown_items
-from speechscope.report.pictures import DECIBELS, decibels, sounds, style_of, waveform_picture
+from speechscope.report.pictures import (
+    DECIBELS,
+    axes_of,
+    decibels,
+    sounds,
+    style_of,
+    waveform_picture,
+)
 from speechscope.store.artifact import Artifact
 
 if TYPE_CHECKING:
@@ -21,6 +31,8 @@ if TYPE_CHECKING:
 CELLS = 400
 """Pictures at most (chosen: about 5 MB with their sounds)."""
 LABEL = "relevance, of the picture's 99th percentile"
+RECORDINGS, LONGEST = 4, 60.0
+"""Recordings shown as a whole at most, and seconds of each: a minute is some 4 MB (chosen)."""
 TOP = 99.0
 """Percentile of the magnitudes that has the full colour: a few values are far above the rest."""
 
@@ -68,8 +80,65 @@ def chapter(path: Path, settings: "Report") -> fig.Chapter:
         )
         rows = drawn.rows(shown, drawn.spectrum)
         figures.append(fig.Grid("spectra", "Spectra of relevance", note, columns, rows))
+    if corpus is not None and "looked_at" in config and not layer:
+        figures = [*_recordings(artifact, corpus, settings.examples), *figures]
     figures.append(_answers(artifact, shown))
     return fig.Chapter(str(path), "relevance", facts, figures, left_out)
+
+
+def _recordings(artifact: Artifact, corpus: Corpus, most: int) -> Iterator[fig.Recording]:
+    """Yield the first recordings as they run, relevance under the spectrogram."""
+    every = islice(recordings(artifact, corpus), min(most, RECORDINGS))
+    method = artifact.flags("method")[0]
+    for number, heard in enumerate(every):
+        samples = sound(corpus, heard.number, round(LONGEST * heard.rate))
+        seconds = len(samples) / heard.rate
+        spectrum = waveform_picture(samples, heard.rate, heard.name, seconds=None)
+        time = fig.Axis("time", "s", 0.0, seconds)
+        strips = [("spectrogram", replace(spectrum, x=time, sound=None))]
+        along = _along(artifact, heard, seconds)
+        if along is not None:
+            shown = _signed(along, time, axes_of(artifact)[0], f"{method} of {heard.name}")
+            strips.append((f"relevance, {method}", shown))
+        answers = [
+            (start / heard.rate, stop / heard.rate, heard.answers[rows.start],
+             f"p = {heard.probability[rows].mean():.2f}")
+            for start, stop, rows in heard.runs() if stop <= len(samples)
+        ]  # fmt: skip
+        note = (
+            f"{heard.name}, {min(seconds, LONGEST):.1f} s of {heard.samples / heard.rate:.1f} s. "
+            "Play, or click where to play from. Each answer stands for the time up to halfway to "
+            "the next; point at one for its probability. Red speaks for the answer, blue against "
+            "it; where items overlap, the mean."
+        )
+        heading = f"Recording {heard.name}"
+        whole = fig.Sound(samples, heard.rate)
+        yield fig.Recording(f"recording-{number}", heading, note, strips, answers, whole)
+
+
+def _along(artifact: Artifact, heard: Recording, seconds: float) -> fig.Values | None:
+    """Return relevance along a recording (frequency, frame), the mean where items overlap.
+
+    None where its items have no time axis.
+    """
+    of_waveform = "spectral_relevance" in artifact
+    name, axis = ("spectral_relevance", "frame") if of_waveform else ("relevance", "time")
+    if axis not in artifact:
+        return None
+    time = artifact.read(axis)
+    step = float(np.median(np.diff(time))) if len(time) > 1 else seconds / len(heard.items)
+    total = np.zeros((artifact.array(name).shape[-2], max(1, round(seconds / step))))
+    count = np.zeros(total.shape[1])
+    for place, middle in zip(heard.items, heard.middle / heard.rate, strict=True):
+        if middle > seconds:
+            break
+        values = artifact.read(name, (0, int(place)))
+        values = values if of_waveform else values.sum(0)
+        at = np.rint((middle + time - time.mean()) / step - 0.5).astype(int)
+        inside = (at >= 0) & (at < total.shape[1])
+        np.add.at(total.T, at[inside], values.T[inside])
+        np.add.at(count, at[inside], 1)
+    return np.asarray(total / np.maximum(count, 1))
 
 
 Rows = list[tuple[str, list[fig.Cell]]]
@@ -100,7 +169,9 @@ class _Items:
     def _name(self, item: int) -> str:
         """Return an item's class, and what was answered where that is another."""
         said, answered = self._names[item], self._answers[item]
-        return f"[{said}]" if said == answered else f"[{said}] heard as [{answered}]"
+        return (
+            f"[{answered}]" if said in (answered, UNLABELLED) else f"[{said}] heard as [{answered}]"
+        )
 
     def input(self, item: int) -> fig.Picture:
         """Return the picture of an input."""
@@ -173,9 +244,9 @@ def _answers(artifact: Artifact, shown: list[int]) -> fig.Table:
         for item in shown
     ]  # fmt: skip
     right = [labels[a] == classes[b] for a, b in zip(label, predicted, strict=True)]
-    note = (
-        f"The score of the class explained is before softmax. Of all {len(right):,} items "
-        f"{100 * float(np.mean(right)):.1f} % were answered right."
-    )
+    note = "The score of the class explained is before softmax."
+    if UNLABELLED not in {labels[number] for number in label}:
+        share = 100 * float(np.mean(right))
+        note += f" Of all {len(right):,} items {share:.1f} % were answered right."
     headings = ("item", "said", "answered", "explained", "score")
     return fig.Table("answers", "Answers", note, headings, rows, closed=True)

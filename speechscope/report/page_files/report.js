@@ -69,3 +69,33 @@ for (const box of document.querySelectorAll(".matrix")) {
     show(clamp(row + by[0], data.rows.length), clamp(column + by[1], data.columns.length));
   });
 }
+
+// Recordings: a line moves with the sound, the page scrolls with the line, a click plays from there.
+for (const box of document.querySelectorAll(".recording")) {
+  const audio = box.querySelector("audio"), area = box.querySelector(".scroll");
+  const track = box.querySelector(".track"), now = box.querySelector(".now");
+  const seconds = Number(box.dataset.seconds), answers = [...box.querySelectorAll(".answers li")];
+  const spans = answers.map((answer) => {
+    const left = parseFloat(answer.style.left), width = parseFloat(answer.style.width);
+    return [left, left + width];
+  });
+  const move = () => {
+    const share = Math.min(1, audio.currentTime / seconds);
+    const at = share * track.clientWidth;
+    now.style.left = `${at}px`;
+    answers.forEach((answer, n) => {
+      answer.classList.toggle("on", spans[n][0] <= 100 * share && 100 * share < spans[n][1]);
+    });
+    if (at < area.scrollLeft || at > area.scrollLeft + 0.8 * area.clientWidth) {
+      area.scrollLeft = at - 0.2 * area.clientWidth;
+    }
+    if (!audio.paused) requestAnimationFrame(move);
+  };
+  audio.addEventListener("play", () => { stop(); move(); });
+  audio.addEventListener("seeked", move);
+  track.addEventListener("click", (event) => {
+    const left = track.getBoundingClientRect().left;
+    audio.currentTime = seconds * (event.clientX - left) / track.clientWidth;
+    audio.play().catch(() => {});
+  });
+}

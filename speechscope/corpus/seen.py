@@ -1,0 +1,315 @@
+"""Speech that a network was not trained with, as the network takes it."""
+
+import csv
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from speechscope.corpus.files import AUDIO_SUFFIXES, walk
+from speechscope.corpus.layouts import MANIFESTS, layout_of
+from speechscope.corpus.phones import phone_set
+from speechscope.corpus.store import Corpus
+from speechscope.corpus.units import stretches
+from speechscope.corpus.utterances import SPLITS
+from speechscope.errors import SpeechscopeError, UsageProblem
+from speechscope.registry import PHONE_SETS
+from speechscope.store.artifact import METADATA
+from speechscope.store.lineage import ancestor
+from speechscope.store.record import Record
+
+PREPARATION = (
+    "unit", "features", "bins", "rate", "samples", "window", "overlap", "deltas", "normalize",
+    "padding", "duration", "context",
+)  # fmt: skip
+"""What of a corpus' settings decides how its inputs look."""
+UNLABELLED = "?"
+"""The label of recordings that nobody labelled."""
+
+
+def differences(corpus: Corpus, trained: Corpus) -> list[str]:
+    """Return what sets the preparation of one corpus apart from that of another."""
+    own, wanted = corpus.config, trained.config
+    return [
+        f"{name} {own.get(name)} and not {wanted.get(name)}"
+        for name in PREPARATION
+        if own.get(name) != wanted.get(name)
+    ]
+
+
+class Seen(Corpus):
+    """Another corpus, with the mean and the classes of the one a network was trained with.
+
+    Its items are those whose class the network knows: by the same name, by the class it is folded
+    to, or by what the phone set of the training corpus makes of either. Of recordings without
+    labels they are all, and their class is `UNLABELLED`.
+
+    Parameters
+    ----------
+    path
+        Of the other corpus.
+    trained
+        The corpus the network was trained with.
+
+    Raises
+    ------
+    UsageProblem
+        It was prepared in another way, or has no class the network knows.
+    ArtifactError
+        See `Corpus`.
+    """
+
+    def __init__(self, path: Path, trained: Corpus) -> None:
+        super().__init__(path)
+        self.trained = trained
+        differ = differences(self, trained)
+        if differ:
+            raise UsageProblem(
+                f"--input {path}: was prepared with {', '.join(differ)}; name the folder of its "
+                "recordings, which is then prepared as the network was trained"
+            )
+        if self.labelled and not (self._class_of >= 0).any():
+            raise UsageProblem(
+                f"--input {path}: the network knows none of its classes "
+                f"({', '.join(self._names[:12])}), only {', '.join(trained.classes[:12])} …"
+            )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Seen, (self.path.resolve(), self.trained)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether somebody said what its items are."""
+        return "label" in self.artifact and self._names != (UNLABELLED,)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Those of the network; `UNLABELLED` behind them where nobody said what items are."""
+        known = self.trained.classes
+        return known if self.labelled or "label" not in self.artifact else (*known, UNLABELLED)
+
+    @property
+    def classes_folded(self) -> tuple[str, ...]:
+        """Those of the network."""
+        return self.trained.classes_folded
+
+    @cached_property
+    def fold(self) -> NDArray[np.int64]:
+        """Folded class of each class of the network."""
+        return self.trained.fold
+
+    @cached_property
+    def mean(self) -> NDArray[np.float32]:
+        """The mean over what the network was trained with."""
+        return self.trained.mean
+
+    @cached_property
+    def labels(self) -> NDArray[np.int64]:
+        """The network's class of every item; -1 where it knows none, (item,)."""
+        own = self._labels
+        if self.labelled:
+            return self._class_of[own]
+        return np.full(len(own), len(self.trained.classes))
+
+    @cached_property
+    def splits(self) -> NDArray[np.int8]:
+        """As in `Corpus`, and 3 where the network does not know the class.
+
+        Where nothing is test material, all is: the network has seen none of it.
+        """
+        splits: NDArray[np.int8] = self.artifact.read("split")
+        if not (splits == SPLITS.index("test")).any():
+            splits[:] = SPLITS.index("test")
+        if "label" in self.artifact:
+            splits[self.labels < 0] = len(SPLITS)
+        return splits
+
+    def items(self, split: str) -> NDArray[np.int64]:
+        """Return the items of a split; those to test with where it has none of another."""
+        present = (self.splits == SPLITS.index(split)).any()
+        return super().items(split if present else "test")
+
+    def unknown(self) -> Mapping[str, int]:
+        """Return its classes that the network does not know, and how many items they have."""
+        if not self.labelled:
+            return {}
+        counts = np.bincount(self._labels, minlength=len(self._names))
+        pairs = zip(self._names, self._class_of, counts.tolist(), strict=True)
+        return {name: count for name, to, count in pairs if to < 0 and count}
+
+    @cached_property
+    def _labels(self) -> NDArray[np.int64]:
+        """Its own class of every item, (item,)."""
+        self._need_classes()
+        return self.artifact.read("label").astype(np.int64)
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return self.names("label")
+
+    @cached_property
+    def _class_of(self) -> NDArray[np.int64]:
+        """The network's class of each of its own classes; -1: it has none."""
+        config = self.trained.config
+        # Where two labels differ by case alone, as S and s of SAMPA do, case is part of them.
+        plain = {name.lower() for name in self._names}
+        cased = len(plain) < len(self._names)
+        known = {name: number for number, name in enumerate(self.trained.classes)}
+        named, phones = str(config.get("phone_set")), None
+        if named in PHONE_SETS.names() and config.get("labels", "phone") == "phone":
+            mapping = config.get("mapping")
+            phones = phone_set(named, mapping and Path(mapping), self.trained.classes)
+        folded, fold = self.names("label_folded"), self.artifact.read("fold")
+
+        def class_of(*texts: str) -> int:
+            for text in texts:
+                if text in known:
+                    return known[text]
+                if phones is None or (cased and text != text.lower()):
+                    continue
+                number = phones.index(text)
+                if number is not None:
+                    return known.get(phones.classes[number], -1)
+            return -1
+
+        pairs = [(name, folded[fold[number]]) for number, name in enumerate(self._names)]
+        return np.array([class_of(*pair) for pair in pairs], dtype=np.int64)
+
+
+def seen_by(path: Path, record: Record, moved: Mapping[str, Path]) -> Corpus:
+    """Return the corpus that the items of an artifact are of, as its network takes them.
+
+    Raises
+    ------
+    ArtifactError
+        See `speechscope.store.lineage.ancestor`.
+    """
+    of_items = ancestor(path, record, "corpus", moved)
+    if "looked_at" not in record["config"]:
+        return Corpus(of_items)
+    trained = ancestor(path, of_network(record), "corpus", moved)
+    return Seen(of_items, Corpus(trained))
+
+
+def of_network(record: Record) -> Record:
+    """Return the record of an artifact of other speech as if it had its network's parents alone."""
+    return {**record, "parents": record["parents"][1:]}
+
+
+Row = tuple[str, float | str, float | str, str, str, str]
+"""Recording, start and end [s], label, words, speaker: a line of a manifest."""
+
+
+def readable(
+    source: Path, folder: Path, trained: Corpus, every: int | None = None
+) -> tuple[Path, bool]:
+    """Return what `prepare` can read of some speech, and whether it is labelled.
+
+    That is `source` itself where a layout knows its labels, else a manifest, written into
+    `folder`. Recordings without labels have one stretch there, or, where items are segments,
+    stretches of a segment's length, one `every` so many samples.
+
+    Parameters
+    ----------
+    source
+        A recording, a folder of them, or a corpus, whose sounds are written into `folder`.
+    trained
+        Says what an item is.
+    every
+        [samples at the rate of `trained`]; None: half a segment.
+
+    Raises
+    ------
+    SpeechscopeError
+        There is no recording.
+    UsageProblem
+        A corpus does not hold the sound that is needed.
+    """
+    if (source / METADATA).exists():
+        return _manifest(folder, _of_corpus(Corpus(source), folder, trained)), True
+    if source.is_dir():
+        with suppress(SpeechscopeError):
+            layout_of(source)
+            return source, True
+    elif rows := _beside(source):
+        return _manifest(folder, rows), True
+    return _manifest(folder, _unlabelled(source, trained, every)), False
+
+
+def _manifest(folder: Path, rows: Iterable[Row]) -> Path:
+    path = folder / MANIFESTS[0]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(("audio", "start", "end", "label", "text", "speaker"))
+        table.writerows(rows)
+    return path
+
+
+def _beside(source: Path) -> list[Row]:
+    """Return the labels beside a recording; none where no layout knows any."""
+    try:
+        layout = layout_of(source.parent)
+        utterances = [u for u in layout.scan(source.parent).utterances if u.audio == source]
+        marks = [layout.marks(utterance) for utterance in utterances]
+    except SpeechscopeError:
+        return []
+    scale = [1.0 if m.per_second else float(soundfile.info(source).samplerate) for m in marks]
+    return [
+        (str(source.resolve()), s.start / k, s.stop / k, s.label, "", u.speaker)
+        for u, m, k in zip(utterances, marks, scale, strict=True)
+        for s in m.segments
+    ]
+
+
+def _unlabelled(source: Path, trained: Corpus, every: int | None) -> Iterator[Row]:
+    """Yield the stretches of recordings that nobody labelled."""
+    files = [source]
+    if source.is_dir():
+        inside = walk(source, lambda name: name.endswith(AUDIO_SUFFIXES), [])
+        files = [folder / name for folder, names in inside for name in names]
+        if not files:
+            raise SpeechscopeError(f"--input {source}: holds no recording")
+    rate, length = int(trained.config["rate"]), int(trained.config["samples"])
+    for file in files:
+        try:
+            info = soundfile.info(file)
+        except (soundfile.SoundFileError, OSError) as error:
+            raise SpeechscopeError(f"--input {file}: cannot be read ({error})") from error
+        count = round(info.frames * rate / info.samplerate)
+        pieces = [(0, count)]
+        if trained.unit == "segment":
+            starts = range(0, max(count, 1), every or length // 2)
+            pieces = [(start, min(start + length, count)) for start in starts]
+        for start, stop in pieces:
+            yield str(file.resolve()), start / rate, stop / rate, UNLABELLED, "", file.parent.name
+
+
+def _of_corpus(corpus: Corpus, folder: Path, trained: Corpus) -> Iterator[Row]:
+    """Yield the segments of a corpus' test split, or all, whose sounds are written into a folder.
+
+    What is measured on whole recordings, or looks at what was said around a segment, cannot be
+    made from its segments.
+    """
+    for config in (corpus.config, trained.config):
+        alone = (config["unit"], config["normalize"], config.get("padding", "zeros"))
+        if alone != ("segment", "none", "zeros"):
+            raise UsageProblem(
+                f"--input {corpus.path}: was prepared with "
+                f"{', '.join(differences(corpus, trained))}, and its items do not hold what the "
+                "network needs of their recordings; name the folder of its recordings instead"
+            )
+    rate, read = int(corpus.config["rate"]), corpus.artifact.read
+    edges, labels, speakers = read("waveform_offset"), read("label"), read("speaker")
+    names, voices = corpus.names("label"), corpus.names("speaker")
+    items = np.flatnonzero(corpus.splits == SPLITS.index("test"))
+    items = items if len(items) else np.arange(len(labels))
+    for row, samples in stretches(corpus.artifact, edges[items], edges[items + 1]):
+        item = int(items[row])
+        audio = folder / f"{item:08d}.wav"
+        soundfile.write(audio, samples, rate, subtype="FLOAT")
+        yield str(audio), 0.0, len(samples) / rate, names[labels[item]], "", voices[speakers[item]]

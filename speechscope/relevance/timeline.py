@@ -1,0 +1,275 @@
+"""What a network answers along recordings, and what its answers rest on: as TextGrids and tables.
+
+An item answers for the time around its middle, halfway to its neighbours; where items do not
+meet, as phones with gaps between them, each for its own time.
+"""
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from speechscope.corpus.store import Corpus
+from speechscope.corpus.units import stretches
+from speechscope.store.artifact import Artifact
+from speechscope.store.staging import staged
+from speechscope.store.wav import MARK, file_word, ours
+
+BANDS = (0.0, 500.0, 1500.0, 3000.0, np.inf)
+"""Edges of the bands of a TextGrid [Hz]: about those of F0 and F1, F2, F3, and frication
+(chosen)."""
+BLOCK = 256
+"""Items read at a time."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """The answers along one recording.
+
+    Parameters
+    ----------
+    name, rate, samples
+        Of the recording; its rate as the network takes it [Hz].
+    number
+        Which of the corpus' recordings it is.
+    items
+        Positions in the artifact, in the order of their time, (n,).
+    middle
+        Of each [samples], (n,).
+    start, stop
+        What each answers for [samples], (n,).
+    answers
+        The answers, n words.
+    probability
+        Of each answer, (n,); NaN where scores are not those of classes.
+    bands
+        Share of the relevance by method, (n, method, band); no bands where there are no
+        frequencies.
+    """
+
+    name: str
+    rate: int
+    samples: int
+    number: int
+    items: NDArray[np.int64]
+    middle: NDArray[np.float64]
+    start: NDArray[np.int64]
+    stop: NDArray[np.int64]
+    answers: list[str]
+    probability: NDArray[np.float64]
+    bands: NDArray[np.float64]
+
+    def runs(self) -> list[tuple[int, int, slice]]:
+        """Return start, stop and rows of neighbours that meet and have the same answer."""
+        runs: list[tuple[int, int, slice]] = []
+        for row, answer in enumerate(self.answers):
+            start, stop = int(self.start[row]), int(self.stop[row])
+            if stop <= start:
+                continue
+            if runs and runs[-1][1] == start and self.answers[runs[-1][2].start] == answer:
+                runs[-1] = runs[-1][0], stop, slice(runs[-1][2].start, row + 1)
+            else:
+                runs.append((start, stop, slice(row, row + 1)))
+        return runs
+
+
+def recordings(artifact: Artifact, corpus: Corpus) -> Iterator[Recording]:
+    """Yield the answers in ``relevance.zarr`` along each recording of its corpus, in order.
+
+    Raises
+    ------
+    ArtifactError
+        One of the two is damaged.
+    """
+    utterance, starts, stops = _places(artifact, corpus)
+    names, classes = corpus.names("utterance"), artifact.flags("predicted")
+    predicted, bands = artifact.read("predicted"), _bands(artifact)
+    given = "probability" in artifact
+    probability = artifact.read("probability") if given else np.full(len(starts), np.nan)
+    for number in np.unique(utterance):
+        items = np.flatnonzero(utterance == number)
+        items = items[np.argsort(starts[items] + stops[items], kind="stable")]
+        start, stop = _answered(starts[items], stops[items])
+        yield Recording(
+            names[number],
+            int(corpus.config["rate"]),
+            int(stops[items].max()),
+            int(number),
+            items,
+            (starts[items] + stops[items]) / 2,
+            start,
+            stop,
+            [classes[k] for k in predicted[items]],
+            probability[items].astype(np.float64),
+            bands[items],
+        )
+
+
+def _places(artifact: Artifact, corpus: Corpus) -> tuple[NDArray[np.int64], ...]:
+    """Return the recording of each item, and its first and last sample."""
+    at, read = artifact.read("item_index"), corpus.artifact.read
+    if corpus.unit != "utterance":
+        return read("utterance")[at], read("start")[at], read("stop")[at]
+    # Of a letter network an item is the window that begins with a frame.
+    edges = read("input_offset")
+    item = np.searchsorted(edges, at, side="right") - 1
+    hop = int(corpus.config["window"]) - int(corpus.config["overlap"])
+    start = (at - edges[item]) * hop
+    return read("utterance")[item], start, start + artifact.array("input").shape[-1] * hop
+
+
+def _answered(
+    start: NDArray[np.int64], stop: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the time that each item answers for, given those of the items in order."""
+    start, stop = np.maximum(start, 0), stop.copy()
+    meet = start[1:] <= stop[:-1]
+    between = (start[:-1] + stop[:-1] + start[1:] + stop[1:]) // 4
+    overlap = start[1:] < stop[:-1]
+    edge = np.where(overlap, between, stop[:-1])
+    stop[:-1] = np.where(meet, edge, stop[:-1])
+    start[1:] = np.where(meet, edge, start[1:])
+    return start, stop
+
+
+def _bands(artifact: Artifact) -> NDArray[np.float64]:
+    """Return the share of |relevance| in each of `BANDS`, (item, method, band)."""
+    of_waveform = "spectral_relevance" in artifact
+    name = "spectral_relevance" if of_waveform else "relevance"
+    methods, count = artifact.array(name).shape[:2]
+    hertz = "frequency" in artifact and artifact.attributes("frequency").get("units") == "Hz"
+    if not hertz or artifact.record["config"].get("layer") is not None:
+        return np.zeros((count, methods, 0))
+    band = np.digitize(artifact.read("frequency"), BANDS[1:-1])
+    shares = np.zeros((count, methods, len(BANDS) - 1))
+    for first in range(0, count, BLOCK):
+        part = slice(first, first + BLOCK)
+        size = np.abs(artifact.read(name, (slice(None), part))).astype(np.float64)
+        by_bin = size.sum(-1) if of_waveform else size.sum((2, 4))  # (method, item, bin)
+        for number in range(len(BANDS) - 1):
+            shares[part, :, number] = by_bin[..., band == number].sum(-1).T
+    total = shares.sum(-1, keepdims=True)
+    return np.asarray(np.divide(shares, total, out=np.zeros_like(shares), where=total > 0))
+
+
+def band_names(count: int) -> list[str]:
+    """Return the names of the bands: none, or those of `BANDS`."""
+    edges = [f"{edge:g}" if np.isfinite(edge) else "…" for edge in BANDS]
+    return [f"{low}-{high} Hz" for low, high in pairwise(edges)] if count else []
+
+
+def write_recordings(path: Path, folder: Path, corpus: Corpus, *, force: bool) -> int:
+    """Write a TextGrid and a table of every recording into a folder; return how many.
+
+    The TextGrid has the tiers ``answer``, neighbours with the same answer as one, ``probability``
+    and, for every method and band, the share of the relevance in it, means over the answer. The
+    table has a row an item, with times in seconds.
+
+    Raises
+    ------
+    UsageProblem
+        The folder exists and may not be replaced.
+    """
+    artifact = Artifact(path, "relevance")
+    methods = artifact.flags("method")
+    written = 0
+    with staged(folder, force=force, directory=True, owned=ours) as partial:
+        (partial / MARK).write_text(f"{path.name}\n", encoding="utf-8")
+        for recording in recordings(artifact, corpus):
+            name = file_word(recording.name)
+            grid = textgrid(recording, methods)
+            (partial / f"{name}.TextGrid").write_text(grid, encoding="utf-8")
+            _table(recording, methods, partial / f"{name}.csv")
+            written += 1
+    return written
+
+
+def _table(recording: Recording, methods: Sequence[str], path: Path) -> None:
+    shares = recording.bands.reshape(len(recording.items), -1)
+    names = [f"{m} {b}" for m in methods for b in band_names(recording.bands.shape[-1])]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(("start", "stop", "answer", "probability", *names))
+        for row, answer in enumerate(recording.answers):
+            times = (t[row] / recording.rate for t in (recording.start, recording.stop))
+            values = (recording.probability[row], *shares[row])
+            table.writerow((*times, answer, *(f"{value:.4f}" for value in values)))
+
+
+Interval = tuple[int, int, str]
+
+
+def textgrid(recording: Recording, methods: Sequence[str]) -> str:
+    """Return the answers along a recording as a Praat TextGrid, its times exact to the sample."""
+    runs = recording.runs()
+    tiers: dict[str, list[Interval]] = {
+        "answer": [(start, stop, recording.answers[rows.start]) for start, stop, rows in runs],
+        "probability": [
+            (start, stop, f"{recording.probability[rows].mean():.3f}") for start, stop, rows in runs
+        ],
+    }
+    for number, method in enumerate(methods):
+        for band, name in enumerate(band_names(recording.bands.shape[-1])):
+            values = recording.bands[:, number, band]
+            tiers[f"{method} {name}"] = [
+                (start, stop, f"{values[rows].mean():.3f}") for start, stop, rows in runs
+            ]
+    end = max(recording.samples, *(stop for _, stop, _ in runs))
+    lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', ""]
+    lines += [f"xmin = 0\nxmax = {end / recording.rate!r}\ntiers? <exists>\nsize = {len(tiers)}"]
+    lines.append("item []:")
+    for number, (name, intervals) in enumerate(tiers.items(), 1):
+        filled = list(_filled(intervals, end))
+        lines += [
+            f"    item [{number}]:",
+            '        class = "IntervalTier"',
+            f"        name = {_quoted(name)}",
+            f"        xmin = 0\n        xmax = {end / recording.rate!r}",
+            f"        intervals: size = {len(filled)}",
+        ]
+        for place, (start, stop, text) in enumerate(filled, 1):
+            lines += [
+                f"        intervals [{place}]:",
+                f"            xmin = {start / recording.rate!r}",
+                f"            xmax = {stop / recording.rate!r}",
+                f"            text = {_quoted(text)}",
+            ]
+    return "\n".join(lines) + "\n"
+
+
+def _filled(intervals: Sequence[Interval], end: int) -> Iterator[Interval]:
+    """Yield intervals with empty ones where there is none: a tier has no gaps."""
+    at = 0
+    for start, stop, text in intervals:
+        if start > at:
+            yield at, start, ""
+        yield start, stop, text
+        at = stop
+    if at < end:
+        yield at, end, ""
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"'
+
+
+def sound(corpus: Corpus, number: int, most: int) -> NDArray[np.float32]:
+    """Return the first `most` samples of a recording, silent where no segment is, (n,)."""
+    read: Any = corpus.artifact.read
+    edges, utterance = read("waveform_offset"), read("utterance")
+    if corpus.unit != "segment":
+        first, last = int(edges[number]), int(edges[number + 1])
+        return np.asarray(read("waveform", slice(first, min(last, first + most))))
+    items = np.flatnonzero(utterance == number)
+    start, stop = read("start")[items], read("stop")[items]
+    out = np.zeros(min(int(stop.max()), most), dtype=np.float32)
+    items, start = items[start < most], start[start < most]
+    for row, samples in stretches(corpus.artifact, edges[items], edges[items + 1]):
+        part = samples[: most - int(start[row])]
+        out[start[row] : start[row] + len(part)] = part
+    return out

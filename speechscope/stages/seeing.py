@@ -1,0 +1,186 @@
+"""Other speech than a network was trained with: ``--input`` of the stages that look into it."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from speechscope.errors import SpeechscopeError
+from speechscope.settings import Settings, make, option
+from speechscope.stages.prepare import Prepare
+from speechscope.work.progress import Console
+
+if TYPE_CHECKING:
+    import torch
+
+    from speechscope.corpus.store import Corpus
+    from speechscope.networks.subject import Subject
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seeing(Settings):
+    """Stages that look at any speech with a trained network."""
+
+    input: Path | None = option(
+        None, "Other speech: a corpus, a recording or a folder of them.", metavar="PATH"
+    )
+    every: int | None = option(
+        None, "Of speech without labels: samples from one segment to the next.", low=1
+    )
+
+
+def looked_into(
+    settings: Any, device: "torch.device", output: Path, console: Console
+) -> tuple["Subject", list[str]]:
+    """Return the network of a stage with the speech it is to look at, and what is left out.
+
+    Raises
+    ------
+    SpeechscopeError
+        See `seen`, and `speechscope.networks.subject.subject_of`.
+    """
+    subject: Subject = settings.subject(device)
+    corpus, left_out = seen(settings, settings.input, subject.corpus, output, console)
+    return (subject if corpus is subject.corpus else subject.looking_at(corpus)), left_out
+
+
+def seen(
+    settings: Any, source: Path | None, trained: "Corpus", output: Path, console: Console
+) -> tuple["Corpus", list[str]]:
+    """Return the speech that is looked at, as the network takes it, and what of it is left out.
+
+    A corpus prepared as that of the network is taken as it is. All else is prepared so: into
+    ``NAME.DIGEST.zarr`` beside the output, where it is found again by the next stage.
+
+    Parameters
+    ----------
+    settings
+        Of the stage: ``every`` and ``workers``, where it has them.
+    source
+        The speech; None: that which the network was trained with.
+    trained
+        The corpus the network was trained with.
+    output
+        What the stage writes.
+
+    Raises
+    ------
+    SpeechscopeError
+        There is nothing there that can be used.
+    UsageProblem
+        It cannot be made what the network takes.
+    """
+    from speechscope.corpus.seen import Seen, differences
+    from speechscope.corpus.store import Corpus
+    from speechscope.store.artifact import METADATA
+    from speechscope.store.lineage import digest_at
+
+    if source is None:
+        return trained, []
+    if not source.exists():
+        raise SpeechscopeError(f"--input {source}: is not there")
+    is_corpus = (source / METADATA).exists()
+    if is_corpus and digest_at(source) == digest_at(trained.path):
+        return trained, []
+    path = source
+    skipped: list[str] = []
+    if not is_corpus or differences(Corpus(source), trained):
+        path, skipped = _prepared(settings, source, trained, output, console)
+    corpus = Seen(path, trained)
+    unknown = corpus.unknown()
+    if unknown:
+        some = ", ".join(f"{name} {count}" for name, count in list(unknown.items())[:20])
+        console.note(
+            f"{sum(unknown.values())} items of {len(unknown)} classes that the network does not "
+            f"know are left out: {some}{' …' * (len(unknown) > 20)}"
+        )
+    return corpus, skipped
+
+
+def _prepared(
+    settings: Any, source: Path, trained: "Corpus", output: Path, console: Console
+) -> tuple[Path, list[str]]:
+    """Prepare speech as the corpus of a network was; return where, and what was left out."""
+    from tempfile import TemporaryDirectory
+
+    from speechscope.corpus.prepare import prepare
+    from speechscope.corpus.seen import readable
+    from speechscope.store.artifact import open_record
+    from speechscope.store.lineage import digest_at
+    from speechscope.store.record import new_record
+    from speechscope.store.writer import create_artifact
+    from speechscope.work.local import executor
+
+    every = getattr(settings, "every", None)
+    made = {
+        "source": str(source.resolve()),
+        "source_digest": _digest(source),
+        "prepared_for": digest_at(trained.path),
+        "every": every,
+    }
+    # Named for all that it depends on: nothing that was made from another is ever replaced.
+    name = hashlib.sha256(repr(made).encode()).hexdigest()[:6]
+    path = output.parent / f"{source.resolve().stem}.{name}.zarr"
+    if path.exists():
+        console.note(f"{path.name}: {source} as it was prepared before")
+        return path, list(open_record(path)["config"]["skipped"])
+    with TemporaryDirectory() as folder:
+        root, labelled = readable(source, Path(folder), trained, every)
+        chosen = _as_trained(root, trained, labelled)
+        record = new_record(
+            "corpus",
+            config={**_recorded(chosen), **made},
+            seed=int(trained.artifact.record["seed"]),
+            device="cpu",
+        )
+        with (
+            executor(getattr(settings, "workers", 1), None, threads=True) as tasks,
+            create_artifact(path, f"Speech of {source.name}", record, force=False) as writer,
+            console.bar("prepare") as progress,
+        ):
+            summary = prepare(root, writer, chosen, executor=tasks, progress=progress)
+    what = f"{summary.items} {chosen.unit}s of {summary.utterances} recordings"
+    console.note(f"{path.name}: {what}{'' if labelled else ', without labels'}")
+    return path, list(summary.skipped)
+
+
+def _as_trained(root: Path, trained: "Corpus", labelled: bool) -> Prepare:
+    """Return the settings of a corpus for other speech: all to test with, labels as they are."""
+    from speechscope.settings import declared
+
+    config = trained.config
+    values: dict[str, Any] = {}
+    for entry in declared(Prepare):
+        key = entry.said.record or entry.name
+        if entry.said.kind == "setting" and key in config:
+            values[entry.name] = config[key]
+    longest = config["max_length"]
+    values |= {
+        "folder": root,
+        "split": "test",
+        "dev": 0.0,
+        "max_length": "none" if longest is None else str(longest),
+    }
+    if not labelled and trained.unit == "utterance":
+        values["labels"] = "speaker"  # nothing is said of their words
+    elif config["labels"] == "phone" or trained.unit == "segment":
+        values["phone_set"] = "as-is"
+    if not labelled:
+        values["max_length"] = "none" if trained.unit != "segment" else str(config["samples"])
+    return make(Prepare, "prepare", values, str(config["recipe"]))
+
+
+def _recorded(chosen: Prepare) -> dict[str, Any]:
+    from speechscope.settings import record_of
+
+    return {**record_of(chosen), "tier": chosen.tier, "mapping": None}
+
+
+def _digest(source: Path) -> str:
+    """Return a digest of the names, sizes and times of what is looked at."""
+    files = sorted(p for p in source.rglob("*") if p.is_file()) if source.is_dir() else [source]
+    found = hashlib.sha256()
+    for file in files:
+        status = file.stat()
+        found.update(f"{file}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+    return found.hexdigest()

@@ -1,0 +1,319 @@
+"""A network is looked at with other speech than it was trained with: ``--input`` and `listen`."""
+
+import csv
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import corpora
+import numpy as np
+import pytest
+import soundfile
+
+from speechscope import stages
+from speechscope.cli import run
+from speechscope.corpus.seen import Seen
+from speechscope.corpus.store import Corpus
+from speechscope.networks.saved import load_model
+from speechscope.store.artifact import Artifact
+from speechscope.store.lineage import record_at
+
+RATE = 16000
+LITTLE = {"epochs": 1, "per_class": 3, "batch": 16}
+RECIPES = ("churchman2015", "muckenhirn2019", "pellegrini2016")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder a recipe with its corpus and a model, and another corpus folder beside them."""
+    folder = tmp_path_factory.mktemp("seen")
+    corpora.timit(folder / "timit", speakers=2, sentences=2)
+    corpora.timit(folder / "other", speakers=1, sentences=2)
+    for recipe in RECIPES:
+        (folder / recipe).mkdir()
+        given = {"folder": folder / "timit", "recipe": recipe, "phone_set": "timit-48", "dev": 0.0}
+        stages.run("prepare", {**given, "output": folder / recipe / "corpus.zarr"})
+        made = {"corpus": folder / recipe / "corpus.zarr", "output": folder / recipe / "model.pt"}
+        network = {"network": "raw-phone"} if recipe == "muckenhirn2019" else {}
+        stages.run("train", {**LITTLE, **made, **network})
+    return folder
+
+
+@pytest.fixture
+def here(trained: Path, workdir: Path) -> Callable[[str], Path]:
+    """Put the corpus and the model of a recipe into the working directory."""
+
+    def put(recipe: str) -> Path:
+        shutil.copytree(trained / recipe, workdir, dirs_exist_ok=True)
+        return workdir
+
+    return put
+
+
+def same(first: Path, second: Path) -> None:
+    one, other = Artifact(first), Artifact(second)
+    assert sorted(one) == sorted(other)
+    for name in one:
+        np.testing.assert_array_equal(one.read(name), other.read(name), err_msg=name)
+
+
+@pytest.mark.parametrize("stage", ["relevance", "navai", "cluster"])
+def test_the_corpus_of_the_network_itself_changes_nothing(
+    here: Callable[[str], Path], stage: str
+) -> None:
+    here("churchman2015")
+    of_stage: dict[str, dict[str, Any]] = {
+        "relevance": {"method": "guided"},
+        "navai": {"align": "none"},
+        "cluster": {"layer": 9, "reduce": "none", "algorithm": "kmeans", "correct": False},
+    }
+    given = of_stage[stage]
+    stages.run(stage, {**given, "output": "usual.zarr"})
+    shutil.copytree("corpus.zarr", "copy.zarr")
+    stages.run(stage, {**given, "output": "seen.zarr", "input": "copy.zarr"})
+    same(Path("usual.zarr"), Path("seen.zarr"))
+    assert "looked_at" not in record_at(Path("seen.zarr"))["config"]
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_folder_is_prepared_as_the_network_was_trained(
+    trained: Path, here: Callable[[str], Path], recipe: str
+) -> None:
+    here(recipe)
+    stages.run("relevance", {"input": trained / "other", "method": "gradient", "all": True})
+    record = record_at(Path("relevance.zarr"))
+    seen, model = record["parents"]
+    assert (seen["kind"], model["kind"]) == ("corpus", "model")
+    other, own = Corpus(Path(seen["path"])), Corpus(Path("corpus.zarr"))
+    for name in ("rate", "samples", "window", "overlap", "features", "unit", "normalize"):
+        assert other.config[name] == own.config[name], name
+    artifact = Artifact(Path("relevance.zarr"))
+    items = artifact.read("item_index")
+    whole = other.view.read(items).reshape(artifact.array("input").shape)
+    np.testing.assert_allclose(artifact.read("input"), whole, atol=1e-6)
+    # The network's mean is taken away, not that of the other corpus.
+    import torch
+
+    network = load_model(Path("model.pt")).network
+    with torch.no_grad():
+        scores = network(torch.from_numpy(other.view.read(items) - own.mean))
+    answers = scores.flatten(2).mean(2) if scores.dim() > 2 else scores
+    np.testing.assert_array_equal(artifact.read("predicted"), answers.argmax(1).numpy())
+    expected = answers.softmax(1).max(1).values.numpy()
+    np.testing.assert_allclose(artifact.read("probability"), expected, rtol=1e-4)
+    names = [other.names("label")[k] for k in other.artifact.read("label")[items]]
+    said = [artifact.flags("label")[k] for k in artifact.read("label")]
+    folded = {"h#": "sil", "tcl": "cl"}
+    assert [folded.get(name, name) for name in names] == said
+
+
+def test_the_next_stage_finds_what_the_one_before_prepared(
+    trained: Path, here: Callable[[str], Path]
+) -> None:
+    here("churchman2015")
+    given = {"input": trained / "other"}
+    stages.run("relevance", {**given, "method": "gradient"})
+    before = sorted(path.name for path in Path().glob("other.*.zarr"))
+    stages.run("navai", {**given, "align": "none"})
+    stages.run("cluster", {**given, "layer": 9, "reduce": "none", "correct": False})
+    assert sorted(path.name for path in Path().glob("other.*.zarr")) == before and len(before) == 1
+    assert run(["score", "relevance.zarr", "clusters.zarr", "navai.zarr"]) == 0
+    assert run(["report", "relevance.zarr", "clusters.zarr", "navai.zarr", "-q"]) == 0
+    assert run(["check", "--deep", "relevance.zarr", before[0]]) == 0
+
+
+def test_a_score_is_of_the_other_corpus(
+    trained: Path, here: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    here("churchman2015")
+    assert run(["score", "model.pt", "--input", str(trained / "other"), "--csv"]) == 0
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    (path,) = Path().glob("other.*.zarr")
+    seen = Seen(path, Corpus(Path("corpus.zarr")))
+    accuracy = next(r for r in rows if r["measure"] == "accuracy" and r["classes"] == "48")
+    assert int(accuracy["items"]) == len(seen.items("test")) > 0
+    import torch
+
+    network = load_model(Path("model.pt")).network
+    with torch.no_grad():
+        answers = network(torch.from_numpy(seen.centred(seen.items("test")))).argmax(1).numpy()
+    right = float(np.mean(answers == seen.labels[seen.items("test")]))
+    assert float(accuracy["value"]) == pytest.approx(right)
+
+
+def test_classes_are_matched_by_name_and_by_folding_and_others_are_named(
+    here: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    here("churchman2015")
+    noise = np.random.default_rng(0).normal(0, 0.1, RATE).astype(np.float32)
+    Path("mine").mkdir()
+    soundfile.write("mine/a.wav", noise, RATE)
+    labels = ["IY1", "tcl", "axr", "zzz", "h#", "iy"]
+    rows = [f"a.wav,{n / 10},{(n + 1) / 10},{name},me" for n, name in enumerate(labels)]
+    Path("mine/manifest.csv").write_text("audio,start,end,label,speaker\n" + "\n".join(rows))
+    assert run(["relevance", "--input", "mine", "--all", "--method", "gradient"]) == 0
+    artifact = Artifact(Path("relevance.zarr"))
+    said = [artifact.flags("label")[k] for k in artifact.read("label")]
+    assert said == ["iy", "cl", "er", "sil", "iy"]
+    assert "1 items of 1 classes that the network does not know are left out: zzz 1" in (
+        capsys.readouterr().err
+    )
+
+
+def test_case_is_part_of_labels_that_differ_by_it(here: Callable[[str], Path]) -> None:
+    here("churchman2015")
+    noise = np.random.default_rng(0).normal(0, 0.1, RATE).astype(np.float32)
+    Path("sampa").mkdir()
+    soundfile.write("sampa/a.wav", noise, RATE)
+    rows = [f"a.wav,{n / 10},{(n + 1) / 10},{name},me" for n, name in enumerate("sSnN")]
+    Path("sampa/manifest.csv").write_text("audio,start,end,label,speaker\n" + "\n".join(rows))
+    stages.run("relevance", {"input": "sampa", "all": True, "method": "gradient"})
+    artifact = Artifact(Path("relevance.zarr"))
+    assert [artifact.flags("label")[k] for k in artifact.read("label")] == ["s", "n"]
+
+
+def speech(seconds: float, rate: int = RATE) -> np.ndarray:
+    """Vowels and noise by turns."""
+    time = np.arange(round(seconds * rate)) / rate
+    voice = sum(np.sin(2 * np.pi * 120 * k * time) / k for k in range(1, 20))
+    noise = np.random.default_rng(1).normal(size=len(time))
+    return (0.05 * np.where((time * 4).astype(int) % 2, voice, noise)).astype(np.float32)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_recording_without_labels_becomes_a_textgrid_exact_to_the_sample(
+    here: Callable[[str], Path], recipe: str
+) -> None:
+    parselmouth = pytest.importorskip("parselmouth")
+    here(recipe)
+    soundfile.write("talk.wav", speech(1.7), RATE)
+    given = {"input": "talk.wav", "all": True, "method": "guided", "textgrid": "grids"}
+    stages.run("relevance", given)
+    (path,) = Path("grids").glob("*.TextGrid")
+    grid = parselmouth.read(str(path))
+
+    def asked(what: str, *more: object) -> Any:
+        return parselmouth.praat.call(grid, what, 1, *more)
+
+    artifact = Artifact(Path("relevance.zarr"))
+    corpus = Corpus(Path(record_at(Path("relevance.zarr"))["parents"][0]["path"]))
+    items = artifact.read("item_index")
+    start, stop = (corpus.artifact.read(name)[items] for name in ("start", "stop"))
+    answers = [artifact.flags("predicted")[k] for k in artifact.read("predicted")]
+    assert {artifact.flags("label")[k] for k in artifact.read("label")} == {"?"}
+    for middle, answer in zip((start + stop) / 2 / RATE, answers, strict=True):
+        place = asked("Get interval at time", middle)
+        assert asked("Get label of interval", place) == answer
+    for place in range(1, asked("Get number of intervals") + 1):
+        time = asked("Get end time of interval", place) * RATE
+        assert time == pytest.approx(round(time), abs=1e-6)
+    with path.with_suffix(".csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["answer"] for row in rows] == answers
+    shares = [[float(v) for name, v in row.items() if name.endswith("Hz")] for row in rows]
+    np.testing.assert_allclose(np.sum(shares, axis=1), 1, atol=1e-3)
+
+
+def test_segments_of_a_recording_cover_it_every_so_many_samples(
+    here: Callable[[str], Path],
+) -> None:
+    here("churchman2015")
+    soundfile.write("talk.wav", speech(1.0), RATE)
+    stages.run("relevance", {"input": "talk.wav", "all": True, "method": "gradient", "every": 500})
+    corpus = Corpus(Path(record_at(Path("relevance.zarr"))["parents"][0]["path"]))
+    starts, stops = corpus.artifact.read("start"), corpus.artifact.read("stop")
+    np.testing.assert_array_equal(starts, np.arange(0, RATE, 500))
+    np.testing.assert_array_equal(stops, np.minimum(starts + 2554, RATE))
+    # Another step is another corpus: what was made from the first stays whole.
+    stages.run("relevance", {"input": "talk.wav", "method": "gradient", "output": "b.zarr"})
+    assert run(["score", "relevance.zarr"]) == 0
+
+
+@pytest.mark.parametrize("rate, channels", [(8000, 1), (44100, 2)])
+def test_any_rate_and_stereo_are_heard_alike(
+    here: Callable[[str], Path], rate: int, channels: int
+) -> None:
+    here("churchman2015")
+    samples = speech(1.0, rate)
+    soundfile.write("talk.wav", np.stack([samples] * channels, 1), rate)
+    stages.run("relevance", {"input": "talk.wav", "all": True, "method": "gradient"})
+    corpus = Corpus(Path(record_at(Path("relevance.zarr"))["parents"][0]["path"]))
+    assert int(corpus.artifact.read("stop").max()) == RATE
+
+
+@pytest.mark.parametrize(
+    "what, code, says",
+    [
+        ("nothing.wav", 1, "is not there"),
+        ("silent.wav", 1, "silent"),
+        ("text.wav", 1, "cannot be read"),
+        ("empty", 1, "holds no recording"),
+    ],
+)
+def test_what_cannot_be_heard_is_one_clear_line(
+    here: Callable[[str], Path],
+    capsys: pytest.CaptureFixture[str],
+    what: str,
+    code: int,
+    says: str,
+) -> None:
+    here("churchman2015")
+    soundfile.write("silent.wav", np.zeros(RATE), RATE)
+    Path("text.wav").write_text("words")
+    Path("empty").mkdir()
+    assert run(["relevance", "--input", what]) == code
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert says in line and what in line
+
+
+def test_a_tenth_of_a_second_is_one_item(here: Callable[[str], Path]) -> None:
+    here("churchman2015")
+    soundfile.write("short.wav", speech(0.1), RATE)
+    stages.run("relevance", {"input": "short.wav", "all": True, "method": "gradient"})
+    assert Artifact(Path("relevance.zarr")).read("predicted").shape[0] in (1, 2)
+
+
+def test_labels_that_are_not_there_are_not_scored(
+    here: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    here("churchman2015")
+    soundfile.write("talk.wav", speech(1.0), RATE)
+    assert run(["score", "model.pt", "--input", "talk.wav"]) == 2
+    assert "nobody labelled it" in capsys.readouterr().err
+    assert run(["relevance", "--input", "talk.wav", "--target", "label"]) == 2
+    assert "--target label" in capsys.readouterr().err
+
+
+def test_a_corpus_prepared_otherwise_is_made_anew_or_refused(
+    trained: Path, here: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    here("churchman2015")
+    other = {"folder": trained / "other", "phone_set": "timit-48", "split": "test"}
+    stages.run("prepare", {**other, "output": "mel.zarr", "features": "mel", "bins": 40})
+    stages.run("relevance", {"input": "mel.zarr", "all": True, "method": "gradient"})
+    stages.run(
+        "relevance",
+        {"input": trained / "other", "all": True, "method": "gradient", "output": "b.zarr"},
+    )
+    one, two = (Artifact(Path(name)).read("input") for name in ("relevance.zarr", "b.zarr"))
+    np.testing.assert_allclose(one, two, atol=1e-4)
+    stages.run("prepare", {**other, "output": "frames.zarr", "recipe": "pellegrini2016"})
+    capsys.readouterr()
+    assert run(["relevance", "--input", "frames.zarr", "-o", "c.zarr"]) == 2
+    assert "name the folder of its recordings" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_listen_makes_a_page_and_a_textgrid_of_a_recording(
+    here: Callable[[str], Path], recipe: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here(recipe)
+    soundfile.write("talk.wav", speech(1.3), RATE)
+    assert run(["listen", "--input", "talk.wav"]) == 0
+    assert capsys.readouterr().out.strip() == "talk-heard/report.html"
+    page = Path("talk-heard/report.html").read_text()
+    assert 'class="recording"' in page and 'class="answers"' in page
+    assert len(list(Path("talk-heard/recordings").glob("*.TextGrid"))) == 1
+    assert run(["listen", "--input", "talk.wav"]) == 2
+    assert run(["listen", "--input", "talk.wav", "--force", "-q"]) == 0
