@@ -201,13 +201,13 @@ class ConvolutionBlock:
             _mask(dy, self._y)
         if self._pooled:
             dz = self._dz_outputs[:count]
-            target = self._time.targets(dz)
-            if target is not None:
-                self._pool.backward(dy, target)
+            parts = self._time.split(dz)
+            if len(parts) == 1:
+                self._pool.backward(dy, parts[0])
             else:
-                pooled = self._scratch("pooled", 0, self._time.shape(dz), dz)
+                pooled = self._scratch("pooled", 0, parts[0].shape, dz)
                 self._pool.backward(dy, pooled)
-                self._time.backward(pooled, dz)
+                self._time.maximum.backward(pooled, parts)
         rows = count * self._lead
         self._conv.backward(self._dz[:rows], self._matrix, self._dx[:rows])
 

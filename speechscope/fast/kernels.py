@@ -138,7 +138,7 @@ class Maximum:
 
 
 class TimePool:
-    """Max-pooling over time frames, the regions not overlapping.
+    """Max-pooling over time frames, the regions not overlapping: the maximum of what `split` gives.
 
     Frames are the columns of x (B, F, frames × maps), ordered by `columns`, or have rows of their
     own, x (B, frames, F, maps).
@@ -157,9 +157,9 @@ class TimePool:
         # that of long neighbouring stretches of memory.
         order = [region * stride + k for k in range(size) for region in range(self.out)]
         self.columns = [frame * maps + m for frame in order for m in range(maps)]
-        self._maximum = Maximum()
+        self.maximum = Maximum()
 
-    def _split(self, x: Tensor) -> list[Tensor]:
+    def split(self, x: Tensor) -> list[Tensor]:
         """Return the k-th frame of every region, for each k."""
         if self._as_columns:
             return list(torch.split(x, self._width, dim=-1))
@@ -168,20 +168,7 @@ class TimePool:
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the pooled x; x must stay as it is until `backward`."""
-        return self._maximum.forward(self._split(x))
-
-    def shape(self, x: Tensor) -> tuple[int, ...]:
-        """Return the shape of the pooled x."""
-        return tuple(self._split(x)[0].shape)
-
-    def targets(self, out: Tensor) -> Tensor | None:
-        """Return the part of `out` that the derivative goes to unchanged, if it does."""
-        parts = self._split(out)
-        return parts[0] if len(parts) == 1 else None
-
-    def backward(self, grad: Tensor, out: Tensor) -> None:
-        """Write the derivative by x to `out`, but for frames in no region; overwrites `grad`."""
-        self._maximum.backward(grad, self._split(out))
+        return self.maximum.forward(self.split(x))
 
 
 class FrequencyPool:

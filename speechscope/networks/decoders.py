@@ -91,11 +91,7 @@ class Stage(nn.Module):
     @property
     def kernel(self) -> Tensor:
         """The weights as they act: this stage's own, or the encoder's transposed."""
-        return self._transposed() if self.weight is None else self.weight
-
-    def _transposed(self) -> Tensor:
-        (encoder,) = self._encoder
-        return transpose_kernel(encoder) if encoder.dim() == 4 else encoder.t()
+        return transpose_kernel(*self._encoder) if self.weight is None else self.weight
 
     def reset(self, weights: Weights, generator: torch.Generator | None) -> None:
         """Set first weights: the encoder's transposed, or drawn from N(0, 1 / fan-in)."""
@@ -103,7 +99,7 @@ class Stage(nn.Module):
             return
         with torch.no_grad():
             if weights == "transpose-init":
-                self.weight.copy_(self._transposed())
+                self.weight.copy_(transpose_kernel(*self._encoder))
             else:
                 deviation = self.weight[0].numel() ** -0.5
                 self.weight.normal_(0.0, deviation, generator=generator)
@@ -273,10 +269,12 @@ class Decoder(nn.Module):
 def transpose_kernel(weight: Tensor) -> Tensor:
     """Return the convolution transpose (C, maps, kf, kt) of a kernel (maps, C, kf, kt).
 
+    Of a matrix, the transpose.
+
     [T(F)]_{i,j,k,d} = F_{H−i+1,W−j+1,d,k}: flipped along both axes, input and output swapped.
     Source: Riemens 2015, B.8.1.
     """
-    return weight.transpose(0, 1).flip(2, 3)
+    return weight.t() if weight.dim() == 2 else weight.transpose(0, 1).flip(2, 3)
 
 
 def transpose_pads(kernel: tuple[int, int], pads: Pads) -> Pads:
