@@ -11,12 +11,13 @@ import signal
 import threading
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import suppress
-from multiprocessing import forkserver, resource_tracker
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 from speechscope.errors import SpeechscopeError
+from speechscope.work.processes import deaf
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -49,7 +50,8 @@ def fresh_map(
     context = multiprocessing.get_context("forkserver")
     # Without __main__ among them, every process would run the program's main module again.
     context.set_forkserver_preload(["__main__", *imports])
-    _start_server()
+    with deaf():
+        forkserver.ensure_running()
     running: dict[object, tuple[Connection, BaseProcess]] = {}
     waiting = iter(tasks)
     try:
@@ -74,20 +76,6 @@ def fresh_map(
             process.terminate()
             process.join()
             receiver.close()
-
-
-def _start_server() -> None:
-    """Start the fork server deaf to interrupts from the keyboard, which reach every process.
-
-    It would meet them with a traceback while it imports. The parent ends its processes.
-    """
-    # Were it not running yet, the server's start would start it, and unblock interrupts.
-    resource_tracker.ensure_running()
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        forkserver.ensure_running()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _run(sender: Connection, function: Callable[[Task], Result], task: Task) -> None:

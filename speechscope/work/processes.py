@@ -75,15 +75,9 @@ class _Pool:
         context = multiprocessing.get_context("spawn")
         self._ours, self._open = context.Pipe(duplex=False)
         share = max(1, (os.cpu_count() or 1) // self._workers)
-        # Processes that hear the keyboard while they import would meet it with a traceback. Were
-        # the tracker not running yet, their start would start it, and unblock interrupts.
-        resource_tracker.ensure_running()
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
+        with deaf():
             self._pool = ProcessPoolExecutor(self._workers, context, _start, (self._ours, share))
             self._pool.submit(os.getpid)  # with the first task all of them are started
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
     def submit(self, function: Callable[[Task], Result], task: Task) -> Future[Result]:
         return self._pool.submit(function, task)
@@ -103,6 +97,21 @@ class _Pool:
         self._open.close()  # they wait for this
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._ours.close()
+
+
+@contextmanager
+def deaf() -> Iterator[None]:
+    """Start processes that do not hear the keyboard's interrupts: these reach every process.
+
+    They would meet them with a traceback while they import. The parent ends its processes.
+    """
+    # Were the tracker not running yet, their start would start it, and unblock interrupts.
+    resource_tracker.ensure_running()
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _in_order(
