@@ -4,10 +4,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from speechscope.registry import CLUSTERING
 from speechscope.work.accelerators import fastest
+from speechscope.work.device import sent, there
 
 Points = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -102,6 +105,9 @@ def kmedians(points: Points, start: Points) -> Clusters:
     points : (n, d).
     start : (k, d).
     """
+    on_device = there(points)
+    if on_device is not None:
+        return _kmedians_on_device(on_device, start)
     centres = np.array(start, dtype=np.float32)
     distances = manhattan(points, centres)
     labels = distances.argmin(1)
@@ -116,8 +122,34 @@ def kmedians(points: Points, start: Points) -> Clusters:
     return Clusters(labels, centres)
 
 
+def _kmedians_on_device(points: Tensor, start: Points) -> Clusters:
+    """Return what `kmedians` does of points on a device; one wait an alternation."""
+    centres, count = sent(torch.tensor(start), points.device), len(start)
+    distances = torch.cdist(points, centres, p=1)
+    labels = distances.argmin(1)
+    for _ in range(STEPS):
+        mine = labels.cpu().numpy()
+        if np.bincount(mine, minlength=count).min() == 0:
+            refill(mine, distances.amin(1).cpu().numpy(), count)
+            labels = sent(torch.from_numpy(mine), points.device)
+        sizes = np.bincount(mine, minlength=count).tolist()
+        by_cluster = torch.split(points[labels.argsort(stable=True)], sizes)
+        for number, (size, part) in enumerate(zip(sizes, by_cluster, strict=True)):
+            middle = part.sort(0).values[(size - 1) // 2 : size // 2 + 1]
+            centres[number] = middle.mean(0)
+        distances = torch.cdist(points, centres, p=1)
+        before, labels = labels, distances.argmin(1)
+        if torch.equal(before, labels):
+            break
+    return Clusters(labels.cpu().numpy(), centres.cpu().numpy())
+
+
 def manhattan(points: Points, centres: Points) -> NDArray[np.float32]:
     """Return the distances Σ|x − c|, (n, k), of points (n, d) to centres (k, d)."""
+    on_device, others = there(points), there(centres)
+    if on_device is not None and others is not None:
+        found: NDArray[np.float32] = torch.cdist(on_device, others, p=1).cpu().numpy()
+        return found
     out = np.empty((len(points), len(centres)), dtype=np.float32)
     rows = max(1, CACHED // (4 * max(1, points.shape[1])))
     ones = np.ones(points.shape[1], dtype=np.float32)

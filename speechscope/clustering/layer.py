@@ -30,7 +30,7 @@ from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
 from speechscope.networks.subject import Subject
 from speechscope.registry import CLUSTERING, REDUCTIONS
-from speechscope.work.device import threads
+from speechscope.work.device import computing, threads
 
 if TYPE_CHECKING:
     from speechscope.stages.cluster import Cluster
@@ -64,7 +64,7 @@ class LayerWork:
         Beside them ``products``, the inner products of `compared`, and ``activation_map``, the
         means of classes (class, …) as the layer's shape is.
         """
-        with single_thread():
+        with single_thread(), computing(self.subject.device):
             return self._arrays(activations(self.subject, self.samples, layer).numpy())
 
     def _arrays(self, values: NDArray[np.float32]) -> dict[str, NDArray[Any]]:

@@ -3,9 +3,11 @@
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from speechscope.registry import REDUCTIONS
+from speechscope.work.device import there
 
 Points = NDArray[np.float32]
 
@@ -42,29 +44,23 @@ def principal_components(
     at_least
         Components returned in any case, as far as there are so many.
     """
-    from scipy.linalg import eigh
-    from scipy.sparse.linalg import eigsh
-
     centred = points - points.mean(0, dtype=np.float64).astype(points.dtype)
     count, size = centred.shape
-    wide = size > count
-    matrix = (centred @ centred.T if wide else centred.T @ centred).astype(np.float64)
-    total = float(np.trace(matrix))
-    rank = min(count, size)
+    wide, rank = size > count, min(count, size)
+    on_device = there(centred)
+    if on_device is None:
+        matrix = (centred @ centred.T if wide else centred.T @ centred).astype(np.float64)
+        total = float(np.trace(matrix))
+        values, vectors = _leading(matrix, share * total, at_least)
+    else:
+        products = (on_device @ on_device.T if wide else on_device.T @ on_device).double()
+        total = float(products.trace())
+        found = torch.linalg.eigh(products)
+        values = found.eigenvalues.flip(0).clamp(min=0).cpu().numpy()
+        vectors = found.eigenvectors.flip(1).cpu().numpy()
     if total <= 0:  # all points are the same
         return np.zeros((count, 1), dtype=np.float32)
-    wanted = FIRST
-    while True:
-        if rank <= DIRECT or 4 * wanted > rank:
-            values, vectors = eigh(matrix)
-        else:
-            values, vectors = eigsh(matrix, k=wanted, which="LA", v0=np.cos(np.arange(rank)))
-        order = np.argsort(-values, kind="stable")
-        values, vectors = np.maximum(values[order], 0), vectors[:, order]
-        explained = values.cumsum() / total
-        if len(values) == rank or (explained[-1] >= share and len(values) >= at_least):
-            break
-        wanted *= 2
+    explained = values.cumsum() / total
     # Rounding may leave all of them a hair below 1.
     enough = int(np.searchsorted(explained, min(share, explained[-1]) * (1 - 1e-12))) + 1
     kept = min(max(enough, at_least), rank)
@@ -74,6 +70,26 @@ def principal_components(
     scores *= np.where(scores[largest, np.arange(kept)] < 0, -1, 1)
     components: Points = scores.astype(np.float32)
     return components
+
+
+def _leading(
+    matrix: NDArray[np.float64], wanted: float, at_least: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the largest eigenvalues (r,) whose sum is that wanted, or more, and their vectors."""
+    from scipy.linalg import eigh
+    from scipy.sparse.linalg import eigsh
+
+    rank, tried = len(matrix), FIRST
+    while True:
+        if rank <= DIRECT or 4 * tried > rank:
+            values, vectors = eigh(matrix)
+        else:
+            values, vectors = eigsh(matrix, k=tried, which="LA", v0=np.cos(np.arange(rank)))
+        order = np.argsort(-values, kind="stable")
+        values, vectors = np.maximum(values[order], 0), vectors[:, order]
+        if len(values) == rank or (values.sum() >= wanted and len(values) >= at_least):
+            return values, vectors
+        tried *= 2
 
 
 def tsne(

@@ -10,10 +10,13 @@ from importlib import import_module
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from speechscope.clustering.kmeans import Labels, Points, Solver, distance_ratio
 from speechscope.registry import CLUSTERING
+from speechscope.work.device import there
 
 Array = NDArray[np.float64]
 
@@ -25,17 +28,37 @@ factorization to be sound, near enough for eigenvalues close to 1 to stand apart
 @CLUSTERING.register("spectral")
 def spectral(points: NDArray[np.float32], most: int, seed: int) -> Solver:
     """Return spectral clustering into at most so many clusters, judged by `block_ratio`."""
-    squared = squared_distances(points)
-    weights = affinity(squared, width(squared, points.shape[1]))
-    del squared
-    vectors = embedding(weights, most)
-    np.square(weights, out=weights)
+    on_device = there(points)
+    if on_device is not None:
+        weights, vectors = _on_device(on_device, most)
+    else:
+        squared = squared_distances(points)
+        weights = affinity(squared, width(squared, points.shape[1]))
+        del squared
+        vectors = embedding(weights, most)
+        np.square(weights, out=weights)
 
     def solve(count: int) -> tuple[Labels, float]:
         labels = spectral_labels(vectors, count, seed)
         return labels, block_ratio(weights, labels)
 
     return solve
+
+
+def _on_device(points: Tensor, count: int) -> tuple[Array, Array]:
+    """Return the squared affinities and `embedding`, as the functions below do, on a device."""
+    centred = points - points.mean(0, dtype=torch.float64).to(points)
+    products = (centred @ centred.T).double()
+    norms = products.diagonal()
+    squared = (norms[:, None] + norms - 2 * products).clamp_(min=0).fill_diagonal_(0)
+    sigma = float(squared.max().sqrt()) / len(points) ** (1 / points.shape[1])
+    scale = (sigma / 2) ** 2
+    weights = (squared * (-1 / scale)).exp_() if scale > 0 else torch.ones_like(squared)
+    weights.fill_diagonal_(0)
+    root = weights.sum(1).clamp(min=np.finfo(np.float64).tiny).rsqrt()
+    vectors = torch.linalg.eigh(weights * root[:, None] * root).eigenvectors
+    largest = vectors[:, -count:].flip(1).contiguous()
+    return weights.square_().cpu().numpy(), largest.cpu().numpy()
 
 
 def squared_distances(points: NDArray[np.floating[Any]]) -> Array:

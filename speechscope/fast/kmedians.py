@@ -23,6 +23,8 @@ from speechscope.clustering.kmeans import (
     median,
     refill,
 )
+from speechscope.work.accelerators import Unsupported
+from speechscope.work.device import there
 
 SLACK = 1e-5
 """Relative rounding of a distance, which the bounds allow for."""
@@ -30,6 +32,8 @@ SLACK = 1e-5
 
 def kmedians(points: Points, start: Points) -> Clusters:
     """Cluster points (n, d) from given centres (k, d), as the plain function does."""
+    if there(points[:0]) is not None:
+        raise Unsupported("the distances are worked out on a device")
     points = np.ascontiguousarray(points, dtype=np.float32)
     centres = np.array(start, dtype=np.float32)
     lower = manhattan(points, centres)

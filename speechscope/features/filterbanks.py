@@ -11,14 +11,18 @@ The papers name neither triangles nor power; these are Kaldi's.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
 from speechscope.features.representations import Framewise, Static
-from speechscope.features.stft import Axis, Complex, Float, Stft, Transform
+from speechscope.features.stft import Axis, Float, Stft, Transform, like, xp
 from speechscope.registry import REPRESENTATIONS
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LOG_FLOOR = 1e-6
 """Added to a band's energy before the logarithm; −60 dB of full scale (chosen)."""
@@ -66,29 +70,33 @@ def filters(bands: int, points: int, rate: int) -> Float:
     return np.asarray(np.maximum(0, 1 - distance), dtype=np.float32)
 
 
-def energies(stft: Stft, bands: int, spectra: Complex) -> Float:
+def energies(stft: Stft, bands: int, spectra: Any) -> Any:
     """Return the energy in every band, Σ_k M[k, b] |S[k]|², (R, bands), of spectra (R, bin)."""
-    power = np.square(spectra.real)
-    power += np.square(spectra.imag)
-    return power @ filters(bands, stft.points, stft.rate)
+    power = xp(spectra).square(spectra.real)
+    power += xp(spectra).square(spectra.imag)
+    return power @ like(filters(bands, stft.points, stft.rate), power)
 
 
-def log_energies(stft: Stft, bands: int, spectra: Complex) -> Float:
+def log_energies(stft: Stft, bands: int, spectra: Any) -> Any:
     """Return log(energy + `LOG_FLOOR`) of every band, (R, bands)."""
     energy = energies(stft, bands, spectra)
-    energy += np.float32(LOG_FLOOR)
-    return np.log(energy, out=energy)
+    energy += float(np.float32(LOG_FLOOR))
+    return xp(energy).log(energy, out=energy)
 
 
 def _stft(transform: Transform, bands: int) -> Stft:
     return transform.stft(points_for(transform.window, bands, transform.rate))
 
 
-def _of_bands(transform: Transform, values: Callable[[Stft, int, Complex], Float]) -> Static:
+def _of_bands(transform: Transform, values: Callable[[Stft, int, Any], Any]) -> Static:
     bands = transform.bins
     stft = _stft(transform, bands)
     axis = Axis("frequency", centres(bands, transform.rate), "Hz")
-    return Framewise(("energy",), axis, stft, lambda s: values(stft, bands, s)[:, None])
+
+    def rows(spectra: Any) -> Any:
+        return values(stft, bands, spectra)[:, None]
+
+    return Framewise(("energy",), axis, stft, rows, anywhere=True)
 
 
 @REPRESENTATIONS.register("mel")
@@ -115,9 +123,12 @@ def mfcc(transform: Transform) -> Static:
     stft = _stft(transform, bands)
     cosine = fft.dct(np.eye(bands), axis=1, norm="ortho")[:, : transform.bins].astype(np.float32)
     axis = Axis("cepstrum", np.arange(transform.bins, dtype=np.float64), "1")
-    return Framewise(
-        ("mfcc",), axis, stft, lambda s: (log_energies(stft, bands, s) @ cosine)[:, None]
-    )
+
+    def rows(spectra: Any) -> Any:
+        logarithms = log_energies(stft, bands, spectra)
+        return (logarithms @ like(cosine, logarithms))[:, None]
+
+    return Framewise(("mfcc",), axis, stft, rows, anywhere=True)
 
 
 LOWEST = 50.0
@@ -128,6 +139,8 @@ RESPONSE = 0.128
 """Length of an impulse response [s]; the lowest band has decayed by 100 dB (chosen)."""
 COMPRESSION = 1 / 3
 """Power that a mean amplitude is raised to, near that of loudness (chosen)."""
+BLOCKS = 16
+"""Transforms that a GPU filters at once (chosen: 16 of all bands take some 200 MB)."""
 BLOCK = 1 << 13
 """Length of the transforms that filter [samples] (chosen: all bands of it stay in the cache)."""
 
@@ -179,13 +192,8 @@ def gammatonogram(signal: Float, window: int, hop: int, bands: int, rate: int) -
     with the length. A window is taken as pieces one hop long: these are matrix products.
     """
     samples = len(signal)
-    history = round(RESPONSE * rate) - 1
     pieces = _pieces(window, hop)
-    hops = -(-samples // hop)
-    length = fft.next_fast_len(history + hops * hop, real=True)
-    if length > BLOCK:
-        length = fft.next_fast_len(max(BLOCK, history + hop), real=True)
-    step = (length - history) // hop  # hops a block
+    hops, history, length, step = _blocks(samples, hop, rate)
     filters = _spectra(bands, rate, length)
     sums = np.empty((bands, hops, pieces.shape[1]), dtype=np.float32)
     block = np.empty(length, dtype=np.float32)
@@ -204,6 +212,39 @@ def gammatonogram(signal: Float, window: int, hop: int, bands: int, rate: int) -
     for number in range(pieces.shape[1]):
         out += sums[:, number : number + frames, number].T
     return np.power(out, np.float32(COMPRESSION), out=out)
+
+
+def gammatonograms_on_device(
+    signals: "Tensor", window: int, hop: int, bands: int, rate: int
+) -> "Tensor":
+    """Return `gammatonogram` of signals (N, samples) on their device, (N, frames, bands)."""
+    torch, (items, samples) = xp(signals), signals.shape
+    pieces = like(_pieces(window, hop), signals)
+    hops, history, length, step = _blocks(samples, hop, rate)
+    filters = like(_spectra(bands, rate, length), signals)
+    count = -(-hops // step)
+    room = signals.new_zeros(items, (count - 1) * step * hop + length)
+    room[:, history : history + samples] = signals
+    sums = []
+    parts = room.unfold(1, length, step * hop).reshape(-1, length)
+    for blocks in torch.split(parts, BLOCKS):
+        spectra = torch.fft.rfft(blocks)[:, None] * filters
+        motion = torch.fft.irfft(spectra, length)[..., history : history + step * hop]
+        sums.append(motion.clamp(min=0).reshape(len(blocks), bands, step, hop) @ pieces)
+    whole = torch.cat(sums).view(items, count, bands, step, -1).transpose(2, 3).flatten(1, 2)
+    frames = max(0, (samples - window) // hop + 1)
+    out: Tensor = sum(whole[:, n : n + frames, :, n] for n in range(pieces.shape[1]))
+    return out**COMPRESSION
+
+
+def _blocks(samples: int, hop: int, rate: int) -> tuple[int, int, int, int]:
+    """Return the hops, samples before a block, its length, and the hops of one block."""
+    history = round(RESPONSE * rate) - 1
+    hops = -(-samples // hop)
+    length = int(fft.next_fast_len(history + hops * hop, real=True))
+    if length > BLOCK:
+        length = int(fft.next_fast_len(max(BLOCK, history + hop), real=True))
+    return hops, history, length, (length - history) // hop
 
 
 @lru_cache(maxsize=8)
@@ -233,6 +274,11 @@ class Gammatonogram(Static):
         sizes = self.transform
         for signal, into in zip(signals, out, strict=True):
             into[:, 0] = gammatonogram(signal, sizes.window, sizes.hop, sizes.bins, sizes.rate)
+
+    def on_device(self, signals: "Tensor") -> "Tensor | None":
+        """See `Static`."""
+        s = self.transform
+        return gammatonograms_on_device(signals, s.window, s.hop, s.bins, s.rate)[:, :, None]
 
 
 @REPRESENTATIONS.register("gammatone")

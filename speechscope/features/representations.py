@@ -12,21 +12,32 @@ Kunze et al. (2017), which it follows; per band is the usual alternative.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from speechscope.features.stft import Axis, Complex, Float, Stft, Transform, spectrum_rows
+from speechscope.features.stft import (
+    Axis,
+    Float,
+    Stft,
+    Transform,
+    spectra_on_device,
+    spectrum_rows,
+    xp,
+)
 from speechscope.registry import REPRESENTATIONS
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 REACH = 2
 """Frames on each side that the regression takes in: HTK's and Kaldi's value (chosen)."""
 
 
-def delta(values: Float) -> Float:
+def delta(values: Any) -> Any:
     """Return the slope of the regression line through neighbouring frames.
 
         d[t] = Σ_θ θ (c[t + θ] - c[t - θ]) / (2 Σ_θ θ²),  θ = 1 … `REACH`
@@ -36,15 +47,18 @@ def delta(values: Float) -> Float:
     Parameters
     ----------
     values : (…, frames)
+        An array, or a tensor.
 
     Returns
     -------
     As `values`, in its unit per frame.
     """
     norm = 2 * sum(theta**2 for theta in range(1, REACH + 1))
-    out = np.zeros_like(values)
+    out = (
+        np.zeros_like(values) if isinstance(values, np.ndarray) else values.new_zeros(values.shape)
+    )
     for theta in range(1, REACH + 1):
-        share = np.float32(theta / norm)
+        share = float(np.float32(theta / norm))
         out[..., :-theta] += share * values[..., theta:]
         out[..., -theta:] += share * values[..., -1:]
         out[..., theta:] -= share * values[..., :-theta]
@@ -52,7 +66,7 @@ def delta(values: Float) -> Float:
     return out
 
 
-def fill_deltas(values: Float, statics: int) -> None:
+def fill_deltas(values: Any, statics: int) -> None:
     """Fill the channels behind the first `statics` with Δ of these, then with Δ of Δ, in place.
 
     Parameters
@@ -104,6 +118,8 @@ class Scaling:
         values /= self.deviation
 
 
+AT_ONCE = 1 << 16
+"""Frames worked out at once on a GPU (chosen: their spectra take 100 MB)."""
 LOG_FLOOR = 1e-3
 """Added to the modulus before the logarithm; −60 dB of full scale, below room noise (chosen)."""
 BLOCK = 512
@@ -131,6 +147,10 @@ class Static:
         """Compute `out` (N, frames, channel, frequency) of signals (N, samples)."""
         raise NotImplementedError
 
+    def on_device(self, signals: "Tensor") -> "Tensor | None":
+        """Return the same of a tensor of signals, on its device; None: NumPy alone does it."""
+        return None
+
     def invert(self, values: Float) -> Float | None:
         """Return waveforms (N, samples) of (N, C, F, frames), None where there is no inverse."""
         return None
@@ -149,11 +169,14 @@ class Framewise(Static):
     spectra
         Turns (N, channel, frequency, time) back into spectra (N, bin, time), where that is
         possible.
+    anywhere
+        Whether `rows` takes PyTorch's tensors, too.
     """
 
     stft: Stft
-    rows: Callable[[Complex], Float]
+    rows: Callable[[Any], Any]
     spectra: Callable[[Float], NDArray[Any]] | None = None
+    anywhere: bool = False
 
     def fill(self, signals: Float, out: Float) -> None:
         """See `Static`; in blocks of about `BLOCK` frames."""
@@ -166,6 +189,17 @@ class Framewise(Static):
                 rows = self.rows(spectrum_rows(self.stft, block.reshape(-1, self.stft.window)))
                 out[part] = rows.reshape(*block.shape[:2], *rows.shape[1:])
 
+    def on_device(self, signals: "Tensor") -> "Tensor | None":
+        """See `Static`; in blocks of `AT_ONCE` frames."""
+        if not self.anywhere:
+            return None
+        frames = signals.unfold(1, self.stft.window, self.stft.hop)
+        torch = xp(signals)
+        parts = torch.split(frames.reshape(-1, self.stft.window), AT_ONCE)
+        whole = torch.cat([self.rows(spectra_on_device(self.stft, part)) for part in parts])
+        found: Tensor = whole.reshape(*frames.shape[:2], *whole.shape[1:])
+        return found
+
     def invert(self, values: Float) -> Float | None:
         """See `Static`."""
         return None if self.spectra is None else self.stft.inverse(self.spectra(values))
@@ -174,10 +208,12 @@ class Framewise(Static):
 def spectral(
     transform: Transform,
     channels: tuple[str, ...],
-    rows: Callable[[Complex], Float],
+    rows: Callable[[Any], Any],
     spectra: Callable[[Float], NDArray[Any]] | None = None,
 ) -> Static:
     """Return what is made of the spectra of frames, in as many bins as a transform says.
+
+    `rows` takes arrays of NumPy and of PyTorch.
 
     Parameters
     ----------
@@ -185,7 +221,8 @@ def spectral(
         See `Framewise`.
     """
     stft = transform.stft(2 * (transform.bins - 1))
-    return Framewise(channels, Axis("frequency", stft.frequencies, "Hz"), stft, rows, spectra)
+    axis = Axis("frequency", stft.frequencies, "Hz")
+    return Framewise(channels, axis, stft, rows, spectra, anywhere=True)
 
 
 @REPRESENTATIONS.register("real")
@@ -197,20 +234,20 @@ def real(transform: Transform) -> Static:
 @REPRESENTATIONS.register("magnitude")
 def magnitude(transform: Transform) -> Static:
     """Return the modulus: recognised better than the real part (Riemens 2015, sec. 2.3)."""
-    return spectral(transform, ("magnitude",), lambda s: np.abs(s)[:, None])
+    return spectral(transform, ("magnitude",), lambda s: abs(s)[:, None])
 
 
 @REPRESENTATIONS.register("sqrt-magnitude")
 def sqrt_magnitude(transform: Transform) -> Static:
     """Return √|S|: a power law near that of loudness (chosen; no paper has it)."""
-    return spectral(transform, ("magnitude",), lambda s: np.sqrt(np.abs(s))[:, None])
+    return spectral(transform, ("magnitude",), lambda s: xp(s).sqrt(abs(s))[:, None])
 
 
 @REPRESENTATIONS.register("log-magnitude")
 def log_magnitude(transform: Transform) -> Static:
     """Return log(|S| + `LOG_FLOOR`): loudness as a shift, not a factor (chosen)."""
-    floor = np.float32(LOG_FLOOR)
-    return spectral(transform, ("magnitude",), lambda s: np.log(np.abs(s) + floor)[:, None])
+    floor = float(np.float32(LOG_FLOOR))
+    return spectral(transform, ("magnitude",), lambda s: xp(s).log(abs(s) + floor)[:, None])
 
 
 @REPRESENTATIONS.register("magnitude-phase")
@@ -219,7 +256,7 @@ def magnitude_phase(transform: Transform) -> Static:
     return spectral(
         transform,
         ("magnitude", "phase"),
-        lambda s: np.stack((np.abs(s), np.angle(s)), axis=1),
+        lambda s: xp(s).stack((abs(s), xp(s).angle(s)), 1),
         lambda values: values[:, 0] * np.exp(1j * values[:, 1]),
     )
 
@@ -230,7 +267,7 @@ def cartesian(transform: Transform) -> Static:
     return spectral(
         transform,
         ("real", "imaginary"),
-        lambda s: np.stack((s.real, s.imag), axis=1),
+        lambda s: xp(s).stack((s.real, s.imag), 1),
         lambda values: values[:, 0] + 1j * values[:, 1],
     )
 
@@ -250,15 +287,18 @@ class Representation:
     normalize
         One of `SCOPES`: z-normalisation, of every channel; else nothing is done (``gain`` is a
         scale of the recording, `speechscope.corpus.reading`).
+    device
+        Where it is computed, up to the normalisation, as PyTorch names it.
     """
 
     name: str
     transform: Transform
     deltas: int = 0
     normalize: str = "none"
+    device: str = "cpu"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Representation, (self.name, self.transform, self.deltas, self.normalize)
+        return Representation, tuple(getattr(self, field.name) for field in fields(self))
 
     @cached_property
     def static(self) -> Static:
@@ -364,8 +404,29 @@ class Representation:
 
     def _fill(self, signals: Float, out: Float) -> None:
         statics = len(self.static.channels)
+        if self.device != "cpu":
+            found = self._on_device(signals, statics)
+            if found is not None:
+                out[...] = found
+                return
         self.static.fill(signals, out[:, :statics].transpose(0, 3, 1, 2))
         fill_deltas(out, statics)
+
+    def _on_device(self, signals: Float, statics: int) -> Float | None:
+        import torch
+
+        from speechscope.work.device import sent
+
+        there = sent(torch.from_numpy(np.ascontiguousarray(signals)), torch.device(self.device))
+        static = self.static.on_device(there)
+        if static is None:
+            return None
+        items, frames, _, bins = static.shape
+        values = static.new_empty((items, self.channels, bins, frames))
+        values[:, :statics] = static.permute(0, 2, 3, 1)
+        fill_deltas(values, statics)
+        found: Float = values.cpu().numpy()
+        return found
 
     def _times(self, samples: int) -> NDArray[np.float64]:
         sizes = self.transform

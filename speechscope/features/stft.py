@@ -11,14 +11,18 @@ meet and nothing is lost; with 400 points and 267 samples the later half of each
 onto itself, which is what limits the papers' round trip.
 """
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Float = NDArray[np.float32]
 Complex = NDArray[np.complex64]
@@ -140,6 +144,28 @@ def spectrum_rows(stft: Stft, frames: Float) -> Complex:
         padded[:, : stop - start] += frames[:, start:stop] * window[start:stop]
     transformed: Complex = fft.rfft(padded, axis=1)
     return transformed
+
+
+def spectra_on_device(stft: Stft, frames: "Tensor") -> "Tensor":
+    """Return what `spectrum_rows` does of a tensor of frames (R, window), on its device."""
+    windowed = frames * like(_hamming(stft.window), frames)
+    if stft.window > stft.points:
+        folds = -(-stft.window // stft.points)
+        room = windowed.new_zeros(len(frames), folds * stft.points)
+        room[:, : stft.window] = windowed
+        windowed = room.view(len(frames), folds, stft.points).sum(1)
+    spectra: Tensor = xp(frames).fft.rfft(windowed, stft.points)
+    return spectra
+
+
+def xp(x: Any) -> Any:
+    """Return what has the functions for an array: NumPy, or PyTorch."""
+    return np if isinstance(x, np.ndarray) else sys.modules["torch"]
+
+
+def like(array: NDArray[Any], x: Any) -> Any:
+    """Return an array as one that can be multiplied with x: NumPy's, or one on x's device."""
+    return array if isinstance(x, np.ndarray) else xp(x).from_numpy(array).to(x.device)
 
 
 def centred(waveforms: Sequence[Float], samples: int) -> Float:

@@ -1,20 +1,23 @@
 """``speechscope prepare``: from recordings to corpus.zarr."""
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from speechscope.errors import UsageProblem
 from speechscope.registry import LAYOUTS, PHONE_SETS, REPRESENTATIONS, UNITS
 from speechscope.settings import argument, common, option, record_of, setting
-from speechscope.stages.shared import FromRecipe, Sharded, Spread, Written, listed
+from speechscope.stages.shared import FromRecipe, OnDevice, Sharded, Spread, Written, listed
 from speechscope.work.progress import Console
 
+GPUS = ("/dev/nvidiactl", "/dev/dxg")
+"""What the drivers of GPUs are reached by: on Linux, and on Linux inside Windows."""
 WAVEFORM = "waveform"
 """The features of windows: the samples themselves, no representation."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prepare(FromRecipe, Sharded, Spread):
+class Prepare(FromRecipe, Sharded, Spread, OnDevice):
     """Cut a corpus into items and store their inputs and labels.
 
     Reads TIMIT in all its variants, Praat TextGrids, LibriSpeech, xlabel and HTK label files, and
@@ -169,9 +172,20 @@ class Prepare(FromRecipe, Sharded, Spread):
             overlap = window - self.hop
         # Muckenhirn 2019, sec. 4.1: speakers are told apart by all ten of their sentences.
         drop_sa = self.drop_sa and self.labels != "speaker"
-        found = replace(self, window=window, overlap=overlap, drop_sa=drop_sa)
+        found = replace(self, window=window, overlap=overlap, drop_sa=drop_sa, device=self._place())
         found.check()
         return found
+
+    def _place(self) -> str:
+        """Return where frames are transformed; what is decoded and cut stays on the CPU.
+
+        PyTorch is asked only where there may be a GPU: its import takes longer than small corpora.
+        """
+        if self.device == "cpu" or (self.device == "auto" and not any(map(os.path.exists, GPUS))):
+            return "cpu"
+        from speechscope.work.device import choose
+
+        return str(choose(self.device))
 
     def check(self) -> None:
         """Refuse what cannot go together.
@@ -235,7 +249,7 @@ def run(settings: Prepare, console: Console) -> Written:
         "mapping": None if mapping is None else str(mapping.resolve()),
         "source": str(root.resolve()),
     }
-    record = new_record("corpus", config=config, seed=settings.seed, device="cpu")
+    record = new_record("corpus", config=config, seed=settings.seed, device=settings.device)
     title = f"{settings.unit.capitalize()}s of {root.resolve().name}"
     with (
         executor(settings.workers, settings.scheduler, threads=True) as tasks,

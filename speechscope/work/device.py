@@ -3,8 +3,12 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from speechscope.errors import UsageProblem
 
@@ -44,6 +48,27 @@ def choose(name: str) -> torch.device:
 def sent(x: torch.Tensor, device: torch.device) -> torch.Tensor:
     """Return an array of the CPU on a device; the CPU does not wait until it is there."""
     return x if device.type == "cpu" else x.pin_memory().to(device, non_blocking=True)
+
+
+_PLACE: ContextVar[torch.device | None] = ContextVar("place", default=None)
+
+
+@contextmanager
+def computing(device: torch.device) -> Iterator[None]:
+    """Have what is written for NumPy work on a device, where it can, while the block lasts."""
+    before = _PLACE.set(device)
+    try:
+        yield
+    finally:
+        _PLACE.reset(before)
+
+
+def there(array: NDArray[Any]) -> torch.Tensor | None:
+    """Return an array on the device of `computing`; None: that is the CPU, and NumPy's."""
+    device = _PLACE.get()
+    if device is None or device.type == "cpu":
+        return None
+    return sent(torch.from_numpy(np.ascontiguousarray(array)), device)
 
 
 @contextmanager

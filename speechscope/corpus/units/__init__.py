@@ -157,7 +157,9 @@ class Unit:
         transform = Transform(
             chosen.length, chosen.window, chosen.overlap, chosen.bins, chosen.sample_rate
         )
-        return Representation(chosen.features, transform, chosen.deltas, chosen.normalize)
+        return Representation(
+            chosen.features, transform, chosen.deltas, chosen.normalize, chosen.device
+        )
 
     @property
     def channels(self) -> tuple[str, ...]:
