@@ -16,6 +16,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from speechscope.corpus.files import check_regular
+from speechscope.corpus.pairing import UNREAD
 from speechscope.corpus.utterances import BadRecording
 
 # Speech is recorded between the telephone's 8 kHz and studios' 192 kHz; the filter that resamples
@@ -27,6 +28,8 @@ LONGEST_HOURS = 6
 DENSEST = 100
 ALWAYS_READ = 1 << 24  # samples that are read however dense they are
 _BLOCK = 1 << 20  # values read at a time
+CANCELLED = 0.1
+"""Of the loudness of a channel: an average below is what channels in opposite phase leave."""
 BITS = (8, 16, 24)
 """Of integers that float32 holds exactly."""
 
@@ -79,7 +82,7 @@ def read_audio(path: Path, rate: int) -> tuple[NDArray[np.float32], float]:
                 file, ALWAYS_READ + DENSEST * path.stat().st_size, flac and flac[0]
             )
     except (soundfile.SoundFileError, OSError, ValueError) as error:
-        raise BadRecording(f"cannot be read ({_reason(error)})") from error
+        raise _unreadable(path, error) from error
     if len(samples) == 0:
         raise BadRecording("holds no samples")
     length = len(samples)
@@ -100,6 +103,43 @@ def read_audio(path: Path, rate: int) -> tuple[NDArray[np.float32], float]:
     return resampled.astype(np.float32), rate / source_rate
 
 
+def length_of(path: Path) -> tuple[int, int]:
+    """Return the frames and the sampling rate [Hz] that a recording's header says.
+
+    Raises
+    ------
+    BadRecording
+        It cannot be opened.
+    """
+    try:
+        check_regular(path)
+        info = soundfile.info(path)
+    except (soundfile.SoundFileError, OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+    return int(info.frames), int(info.samplerate)
+
+
+def _unreadable(path: Path, error: Exception) -> BadRecording:
+    """Say why a recording cannot be opened, and what to do where its first bytes tell."""
+    try:
+        with path.open("rb") as file:
+            top = file.read(12)
+            file.seek(0)
+            if top.startswith(b"NIST_1A"):
+                _sphere(file)
+    except BadRecording as found:
+        return found
+    except OSError:
+        pass
+    if top[4:8] == b"ftyp" or path.suffix.lower() in UNREAD:
+        return BadRecording(f"is not read ({_kind(path)}); convert it to WAV or FLAC")
+    return BadRecording(f"cannot be read ({_reason(error)})")
+
+
+def _kind(path: Path) -> str:
+    return path.suffix.lower() if path.suffix.lower() in UNREAD else "MPEG-4 sound"
+
+
 def _mono(
     file: soundfile.SoundFile, most: int, bits: int | None
 ) -> tuple[NDArray[np.float32], bytes]:
@@ -109,6 +149,7 @@ def _mono(
     """
     digest = hashlib.md5(usedforsecurity=False)
     blocks: list[NDArray[np.float32]] = []
+    power, squares = 0.0, np.zeros(file.channels)
     # One more than the header counts: as a rule all of it at once, in a buffer that is used up.
     frames, length = min(max(_BLOCK // file.channels, 1), max(file.frames, 0) + 1), 0
     while True:
@@ -125,7 +166,14 @@ def _mono(
         if bits in BITS:
             digest.update(_integers(block, bits))
         mono = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32)
+        if block.shape[1] > 1:
+            power += float(np.square(mono, dtype=np.float64).sum())
+            squares += np.square(block, dtype=np.float64).sum(axis=0)
         blocks.append(mono)
+    if power < CANCELLED**2 * squares.max():
+        raise BadRecording(
+            "has channels that cancel each other (opposite phase): save one of them alone"
+        )
     md5 = digest.digest()
     if len(blocks) == 1:
         return blocks[0], md5
@@ -167,10 +215,8 @@ def check_container(path: Path, container: str) -> int | None:
     with path.open("rb") as file:
         if container == "NIST":
             return _sphere(file)
-        if container in ("WAV", "WAVEX", "RF64"):
-            return _chunks(file, size, "<")
-        if container == "AIFF":
-            return _chunks(file, size, ">")
+        if container in ("WAV", "WAVEX", "RF64", "AIFF"):
+            return _chunks(file, size)
         if container == "OGG":
             _ogg(file, size)
         elif container in ("MPEG", "MP3"):
@@ -201,10 +247,12 @@ def _sphere(file: BinaryIO) -> int:
     return int(count)
 
 
-def _chunks(file: BinaryIO, size: int, order: str) -> int | None:
-    """Walk the chunks of a RIFF or AIFF file; all must lie within it, up to its end."""
-    file.seek(4)
-    whole, form = struct.unpack(f"{order}I4s", file.read(8))
+def _chunks(file: BinaryIO, size: int) -> int | None:
+    """Walk the chunks of a RIFF, RIFX or AIFF file; all must lie within it, up to its end."""
+    file.seek(0)
+    first, whole_bytes, form = struct.unpack("4s4s4s", file.read(12))
+    order = ">" if first in (b"FORM", b"RIFX") else "<"
+    (whole,) = struct.unpack(f"{order}I", whole_bytes)
     position, frame, count = 12, 0, None
     data: int | None = None
     large = 0  # the size of the data in an RF64 file
@@ -222,7 +270,7 @@ def _chunks(file: BinaryIO, size: int, order: str) -> int | None:
         name, length = struct.unpack(f"{order}4sI", head)
         body = position + 8
         if name == b"fmt " and length >= 16:
-            frame = _format(file.read(16))
+            frame = _format(file.read(16), order)
         elif name == b"COMM" and length >= 18 and form == b"AIFF":  # AIFC counts packets
             count = int(struct.unpack(">HI", file.read(6))[1])
         elif name == b"ds64" and length >= 28:
@@ -230,7 +278,7 @@ def _chunks(file: BinaryIO, size: int, order: str) -> int | None:
         elif name in (b"data", b"SSND"):
             if length == 0xFFFFFFFF and large:
                 length = large
-            elif min(whole, length) >= max(_STREAMED, size):
+            elif length >= max(_STREAMED, size) or (length == 0 and _streamed(whole)):
                 return None  # written to a pipe: no promise
             data = length
         missing = body + length - size
@@ -246,14 +294,19 @@ def _chunks(file: BinaryIO, size: int, order: str) -> int | None:
         file.seek(position)
     if data is None:
         raise BadRecording("has no sound in it")
-    return count if order == ">" else data // frame if frame else None
+    return count if first == b"FORM" else data // frame if frame else None
 
 
-def _format(head: bytes) -> int:
+def _streamed(length: int) -> bool:
+    """Whether a size is what writers leave that did not know it."""
+    return length == 0 or length >= _STREAMED
+
+
+def _format(head: bytes, order: str) -> int:
     """Return the bytes a frame of a RIFF file; 0 for compressed ones."""
     if len(head) < 16:
         raise BadRecording("is truncated: its header is not whole")
-    code, channels, rate, per_second, frame, bits = struct.unpack("<HHIIHH", head)
+    code, channels, rate, per_second, frame, bits = struct.unpack(f"{order}HHIIHH", head)
     if code not in (_PCM, _FLOAT, _EXTENSIBLE):
         return 0
     if frame != channels * ((bits + 7) // 8) or per_second != rate * frame:
@@ -285,8 +338,13 @@ def _ogg(file: BinaryIO, size: int) -> None:
     page = tail[tail.rfind(b"OggS") :]
     parts = page[26] if len(page) > 26 else 0
     marked = len(page) > 26 and page[5] & 4
-    if not marked or len(page) < 27 + parts + sum(page[27 : 27 + parts]):
+    if len(page) < 27 or len(page) < 27 + parts + sum(page[27 : 27 + parts]):
         raise BadRecording("is truncated: its last page is missing or not whole")
+    if not marked:
+        raise BadRecording(
+            "has no end-of-stream mark: its last page is missing, or its writer left the mark out; "
+            "where it is whole, save it anew or convert it to WAV or FLAC"
+        )
 
 
 def _mpeg(file: BinaryIO, size: int) -> None:

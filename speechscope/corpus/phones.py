@@ -15,17 +15,21 @@ lower-case; those of the French set are SAMPA, where case matters. Each language
 because the same letter is another sound in the other.
 """
 
+import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from speechscope.corpus import notation
 from speechscope.corpus.files import numbered_lines, word
 from speechscope.errors import SpeechscopeError, UsageProblem
 from speechscope.registry import PHONE_SETS
+
+ENGLISH, FRENCH = notation.tables()["english"], notation.tables()["french"]
 
 TIMIT_61: tuple[str, ...] = (
     # vowels
@@ -120,7 +124,22 @@ _FRENCH_DROPPED = (
     "#", "sil", "sp", "_", "<p:>", "fp", "noise", "laugh", "laughter", "dummy", "spn", "N",
 )  # fmt: skip
 
-_SILENCES = ("h#", "#h", "sil", "sp", "pau", "#", "<p:>", "<sil>", "_")
+_SILENCES = (
+    "h#", "#h", "sil", "sp", "pau", "#", "<p:>", "<sil>", "_", "<eps>", "silence", "pause",
+)  # fmt: skip
+NOISES = (
+    "spn", "nsn", "noi", "noise", "lau", "laugh", "laughter", "fp", "dummy", "brth", "breath",
+    "vocnoise", "unknown", "iver", "oov", "garbage", "ns", "lg", "br", "cg", "ls",
+)  # fmt: skip
+"""Labels of what is no phone, in the output of aligners (MFA, FAVE, SPPAS) and in Buckeye."""
+# WebMAUS, Kaldi and Buckeye mark events by brackets: <usb>, <nib>, <unk>, {B_TRANS}.
+_EVENT = re.compile(r"<[^<>]+>|\{\w{2,}\}|\[[^\[\]]+\]")
+# Kaldi: the phone begins, is inside or ends a word, or is one.
+_IN_WORD = re.compile(r"(.+)_[BIES]")
+AS_IS = "as-is"
+"""The phone set whose classes are the labels of the corpus."""
+AUTO = "auto"
+"""The phone set that knows the labels of a corpus."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +161,8 @@ class PhoneSet:
         Index into `classes` of every label; None for a label that is dropped.
     any_case
         Whether case and ARPABET's stress digits are left out of labels.
+    signs
+        Labels one of which has to be there, for a set that is made for one language to be chosen.
     """
 
     classes: tuple[str, ...]
@@ -149,6 +170,7 @@ class PhoneSet:
     fold: tuple[int, ...]
     known: Mapping[str, int | None] = field(repr=False)
     any_case: bool = False
+    signs: frozenset[str] = frozenset()
 
     @classmethod
     def of(
@@ -159,6 +181,7 @@ class PhoneSet:
         folded: tuple[str, ...] = (),
         *,
         any_case: bool = False,
+        signs: frozenset[str] = frozenset(),
     ) -> "PhoneSet":
         """Make a set of class names, and the class of every label; None: it is dropped.
 
@@ -170,22 +193,39 @@ class PhoneSet:
         folding = folding or {label: label for label in classes}
         folded = folded or classes
         fold = tuple(folded.index(folding[label]) for label in classes)
-        return cls(classes, folded, fold, known, any_case)
+        return cls(classes, folded, fold, known, any_case, signs)
 
     def index(self, label: str) -> int | None:
         """Return the class of a label; None for a label that is dropped or unknown."""
         return self.known.get(self._key(label))
 
     def drops(self, label: str) -> bool:
-        """Whether a label is known and left out: `q` in Lee & Hon 1989, or no label at all."""
-        return self.known.get(self._key(label), 0) is None
+        """Whether a label is left out: `q` in Lee & Hon 1989, a noise, or no label at all."""
+        key = self._key(label)
+        return self.known.get(key, 0) is None or (key not in self.known and is_noise(key))
+
+    def knows(self, label: str) -> bool:
+        """Whether a label has a class, or is left out."""
+        return self.index(label) is not None or self.drops(label)
 
     def _key(self, label: str) -> str:
         key = _normal(label)
         if not self.any_case:
             return key
         key = key.lower()
-        return key if key in self.known else key.rstrip("012")
+        if key in self.known:
+            return key
+        part = _IN_WORD.fullmatch(_normal(label))
+        if part is not None:
+            return self._key(part[1])
+        # Stress is that of vowels: s0 and s2 are states of HTK's models.
+        vowel = key[:-1]
+        return vowel if key[-1:] in "012" and ENGLISH.get(vowel, "-")[0] == "vowel" else key
+
+
+def is_noise(label: str) -> bool:
+    """Whether a label is that of an event, not of a phone: one of `NOISES`, or in brackets."""
+    return label.lower() in NOISES or _EVENT.fullmatch(label) is not None
 
 
 def phone_set(name: str, mapping: Path | None = None, labels: Iterable[str] = ()) -> PhoneSet:
@@ -196,24 +236,33 @@ def phone_set(name: str, mapping: Path | None = None, labels: Iterable[str] = ()
     name
         One of `PHONE_SETS`.
     mapping
-        For ``ipa``: a table of lines ``label<TAB>class`` or ``label<TAB>class<TAB>folded`` (or
-        with commas); the class ``-`` drops a label.
+        In place of ``ipa``'s own: a table of lines ``label<TAB>class`` or
+        ``label<TAB>class<TAB>folded`` (or with commas); the class ``-`` drops a label.
     labels
-        For ``as-is``: the labels of the corpus, each of which becomes a class.
+        Those of the corpus, of which ``as-is``, ``ipa`` and ``x-sampa`` make classes.
 
     Raises
     ------
     UsageProblem
-        There is no such set, or it lacks the mapping or does not take one.
+        There is no such set, or it takes no mapping.
     SpeechscopeError
         The mapping is malformed, or nothing is found.
     """
     entry = PHONE_SETS[name]
-    if (name == "ipa") != (mapping is not None):
-        what = "needs a mapping file" if mapping is None else "takes no mapping file; ipa does"
-        raise UsageProblem(f"the phone set {name} {what}")
+    if name != "ipa" and mapping is not None:
+        raise UsageProblem(f"the phone set {name} takes no mapping file; ipa does")
     made: PhoneSet = entry if isinstance(entry, PhoneSet) else entry(mapping, labels)
     return made
+
+
+NEARLY_ALL = 0.9
+"""The share of labels that a set has to know to be named for them."""
+MOST, ALL = 0.8, 0.99
+"""That share for a set of one language to be taken, which leaves out what it does not know; and for
+one of any language, which should leave out nothing."""
+_IN_ORDER = ("timit-48", "sampa-fr", "ipa", "x-sampa")
+"""The sets that are chosen from, those of one language first."""
+_ANY_LANGUAGE = ("ipa", "x-sampa")
 
 
 def better_set(unknown: Mapping[str, int]) -> tuple[str, float] | None:
@@ -226,34 +275,102 @@ def better_set(unknown: Mapping[str, int]) -> tuple[str, float] | None:
 
     Returns
     -------
-    None where no set knows half of them.
+    None where no set knows nearly all of them.
     """
-    total = sum(unknown.values())
     shares = {
-        name: sum(
-            n
-            for label, n in unknown.items()
-            if phones.index(label) is not None or phones.drops(label)
-        )
-        / total
-        for name in PHONE_SETS.names()
-        if total and isinstance(phones := PHONE_SETS[name], PhoneSet)
+        name: share
+        for name in _named_sets()
+        if (share := share_known(name, unknown)) >= (ALL if name in _ANY_LANGUAGE else NEARLY_ALL)
     }
     best = max(shares, key=shares.__getitem__, default=None)
-    return None if best is None or shares[best] < 0.5 else (best, shares[best])
+    return None if best is None else (best, shares[best])
+
+
+def fitting(labels: Mapping[str, int]) -> str:
+    """Return the phone set to take for labels that occur so often: that which knows them.
+
+    One of one language has to know `MOST` of them, and of the different ones; one of any `ALL`.
+    Else it is ``as-is``.
+    """
+    distinct = dict.fromkeys(labels, 1)
+    for name in _IN_ORDER:
+        made = PHONE_SETS[name]
+        needed = ALL if name in _ANY_LANGUAGE else MOST
+        signs = made.signs if isinstance(made, PhoneSet) else frozenset()
+        if signs and not signs & labels.keys():
+            continue
+        if min(share_known(name, labels), share_known(name, distinct)) >= needed:
+            return name
+    return AS_IS
+
+
+def _named_sets() -> list[str]:
+    made = [name for name in PHONE_SETS.names() if isinstance(PHONE_SETS[name], PhoneSet)]
+    return [*made, *_ANY_LANGUAGE]
+
+
+def share_known(name: str, labels: Mapping[str, int]) -> float:
+    """Return the share of labels, counted, that a set knows; 0 of none."""
+    made = PHONE_SETS[name]
+    phones = made if isinstance(made, PhoneSet) else made(None, labels)
+    total = sum(count for label, count in labels.items() if label)
+    known = sum(count for label, count in labels.items() if label and phones.knows(label))
+    # A set that knows nothing but pauses and noises knows none.
+    return known / total if any(phones.index(label) is not None for label in labels) else 0.0
 
 
 @PHONE_SETS.register("as-is")
 def as_is(_: Path | None, names: Iterable[str]) -> PhoneSet:
     """Make a class of every label of the corpus."""
-    labels = {_normal(label): word(_normal(label)) for label in names if label.strip()}
-    if not labels:
+    events: dict[str, str | None] = {
+        label: None for label in map(_normal, names) if _is_event(label)
+    }
+    labels: dict[str, str | None] = {
+        _normal(label): word(_normal(label)) for label in names if label.strip()
+    }
+    if not labels.keys() - events.keys():
         raise SpeechscopeError("there is no label to make classes of")
-    return PhoneSet.of(tuple(sorted(set(labels.values()))), labels)
+    classes = {word(label) for label in labels if label not in events}
+    return PhoneSet.of(tuple(sorted(classes)), labels | events)
+
+
+def _is_event(label: str) -> bool:
+    """Whether a label is in the brackets of an event, and no pause."""
+    return label.startswith("<") and label.lower() not in _SILENCES and is_noise(label)
 
 
 @PHONE_SETS.register("ipa")
-def mapped(path: Path, _: Iterable[str]) -> PhoneSet:
+def ipa(path: Path | None, names: Iterable[str]) -> PhoneSet:
+    """Fold labels in the IPA (`speechscope.corpus.notation`), or as a mapping file says."""
+    return _folded(names, notation.ipa, ("\u0303", "ː")) if path is None else mapped(path)
+
+
+@PHONE_SETS.register("x-sampa")
+def xsampa(_: Path | None, names: Iterable[str]) -> PhoneSet:
+    """Fold labels in X-SAMPA, or in the SAMPA of a language (`speechscope.corpus.notation`)."""
+    return _folded(names, notation.xsampa, ("~", ":"))
+
+
+def _folded(
+    names: Iterable[str], parse: Callable[[str], notation.Phone | None], marks: tuple[str, str]
+) -> PhoneSet:
+    """Make classes of the phones that labels are, and of pauses; length is not scored."""
+    labels: dict[str, str | None] = {}
+    scored: dict[str, str] = {}
+    for label in {_normal(name) for name in names} - {""}:
+        if label.lower() in _SILENCES:
+            labels[label] = scored["sil"] = "sil"
+        elif not is_noise(label):
+            part = _IN_WORD.fullmatch(label)
+            phone = parse(part[1] if part is not None else label)
+            if phone is not None:
+                name = labels[label] = _normal(phone.name(*marks))
+                scored[name] = _normal(phone.name(marks[0], ""))
+    classes = tuple(sorted(scored))
+    return PhoneSet.of(classes, labels, scored, tuple(sorted(set(scored.values()))))
+
+
+def mapped(path: Path) -> PhoneSet:
     """Read a mapping file (`phone_set`)."""
     lines = numbered_lines(path)
     # No CSV quoting: SAMPA writes stress as a quotation mark.
@@ -286,8 +403,14 @@ def _normal(label: str) -> str:
     return unicodedata.normalize("NFC", label.strip())
 
 
-_SILENT: dict[str, str | None] = dict.fromkeys(_SILENCES, "sil") | {"spn": None}
-_TO_48 = _SILENT | {label: label for label in PHONES_48} | TO_48
+_SILENT: dict[str, str | None] = dict.fromkeys(_SILENCES, "sil")
+# Buckeye's labels (Pitt et al. 2007): nasalized vowels end in n, tq is a glottal stop.
+_BUCKEYE: dict[str, str | None] = {
+    f"{vowel}n": _ALLOPHONES.get(vowel, vowel)
+    for vowel in TIMIT_61[:20]
+    if f"{vowel}n" not in TIMIT_61
+} | {"tq": None}
+_TO_48 = _SILENT | {label: label for label in PHONES_48} | _BUCKEYE | TO_48
 # q, the glottal stop, is in no class of Lee & Hon's: 60 of the 61 labels are classes.
 _SIXTY = tuple(label for label in TIMIT_61 if TO_48[label] is not None)
 
@@ -295,7 +418,7 @@ PHONE_SETS.register("timit-48")(PhoneSet.of(PHONES_48, _TO_48, TO_39, PHONES_39,
 PHONE_SETS.register("timit-61")(
     PhoneSet.of(
         _SIXTY,
-        {"spn": None, "q": None, **dict.fromkeys(_SILENCES, "h#"), **{p: p for p in _SIXTY}},
+        {"q": None, **dict.fromkeys(_SILENCES, "h#"), **{p: p for p in _SIXTY}},
         {label: TO_39[str(TO_48[label])] for label in _SIXTY},
         PHONES_39,
         any_case=True,
@@ -315,6 +438,7 @@ PHONE_SETS.register("sampa-fr")(
     PhoneSet.of(
         SAMPA_FR,
         {**{p: p for p in SAMPA_FR}, **_FRENCH_SPELLINGS, **dict.fromkeys(_FRENCH_DROPPED)},
+        signs=frozenset(label for label in (*SAMPA_FR, *_FRENCH_SPELLINGS) if "~" in label),
     )
 )
 
@@ -325,18 +449,6 @@ rounding those of vowels, nasality again that of every phone."""
 
 NONE = "-"
 """The value of a feature that a phone does not have, such as the height of a plosive."""
-
-
-def _tables() -> dict[str, dict[str, tuple[str, ...]]]:
-    """Read ``phones.txt``, where the sources stand: the features of every phone, by language."""
-    tables: dict[str, dict[str, tuple[str, ...]]] = {}
-    for line in Path(__file__).with_suffix(".txt").read_text(encoding="utf-8").splitlines():
-        if line.startswith("["):
-            table = tables.setdefault(line.strip("[]"), {})
-        elif line and not line.startswith("#"):
-            values, _, phones = line.partition(":")
-            table |= {phone: tuple(values.split()) for phone in phones.split()}
-    return tables
 
 
 # Means [Hz] of 45 men, computed from the published measurements of Hillenbrand et al. 1995 (their
@@ -354,24 +466,46 @@ _FRENCH_FORMANTS = {
     "o": (383, 793), "u": (315, 764), "y": (300, 1750), "2": (381, 1417), "9": (517, 1391),
 }  # fmt: skip
 
-ENGLISH, FRENCH = _tables()["english"], _tables()["french"]
+
+def language_of(classes: Sequence[str]) -> str:
+    """Return whose table knows most of the class names: ``french``, ``english``, or a notation.
+
+    Labels that are no phones, such as silence, are in none of them.
+    """
+    known = {
+        "french": sum(name in FRENCH for name in classes),
+        "english": sum(_english(name) in ENGLISH for name in classes),
+        "x-sampa": sum(notation.xsampa(name) is not None for name in classes),
+        "ipa": sum(notation.ipa(name) is not None for name in classes),
+    }
+    return max(known, key=known.__getitem__)
 
 
-def is_french(classes: Sequence[str]) -> bool:
-    """Say whether class names are those of the French set: more of them are, or it is a tie."""
-    return sum(name in FRENCH for name in classes) >= sum(name in ENGLISH for name in classes)
+def _english(name: str) -> str:
+    """Return a label of ARPABET as TIMIT has it; class names may be labels as they are."""
+    return PHONE_SETS["timit-48"]._key(name) if name not in ENGLISH else name
 
 
 def features_of(classes: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Return the value of every feature for every class; `NONE` where a class has none.
 
-    Classes that are no phones of the two sets, such as silence, have none of them. The language
+    Classes that are no phones, such as silence, have none of them. The language, or the notation,
     is the one more of the classes belong to.
     """
-    table = FRENCH if is_french(classes) else ENGLISH
-    nothing = (NONE,) * len(FEATURES)
-    rows = [table.get(name, nothing) for name in classes]
+    language = language_of(classes)
+    rows = [_features(name, language) for name in classes]
     return {feature: tuple(row[n] for row in rows) for n, feature in enumerate(FEATURES)}
+
+
+def _features(name: str, language: str) -> tuple[str, ...]:
+    nothing = (NONE,) * len(FEATURES)
+    if language == "french":
+        return FRENCH.get(name, nothing)
+    if language == "english":
+        return ENGLISH.get(_english(name), nothing)
+    phone = notation.xsampa(name) if language == "x-sampa" else notation.ipa(name)
+    silent = phone is None or name.lower() in _SILENCES
+    return nothing if phone is None or silent else phone.features(notation.tables()["ipa"])
 
 
 def formants_of(classes: Sequence[str]) -> NDArray[np.float64]:
@@ -379,7 +513,8 @@ def formants_of(classes: Sequence[str]) -> NDArray[np.float64]:
 
     Source: Hillenbrand et al. 1995 for English, Calliope 1989 for French (men).
     """
-    table = _FRENCH_FORMANTS if is_french(classes) else _ENGLISH_FORMANTS
+    tables = {"french": _FRENCH_FORMANTS, "english": _ENGLISH_FORMANTS}
+    table = tables.get(language_of(classes), {})
     formants = np.full((len(classes), 2), np.nan)
     for row, name in enumerate(classes):
         if name in table:

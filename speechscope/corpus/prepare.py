@@ -6,14 +6,22 @@ while the next is worked on, so that no more than a few tasks are in memory.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from speechscope.corpus.arrays import CorpusArrays, put_losses
-from speechscope.corpus.layouts import layout_of
-from speechscope.corpus.phones import PhoneSet, better_set, phone_set
+from speechscope.corpus.layouts import Layout, layout_for
+from speechscope.corpus.phones import (
+    AS_IS,
+    AUTO,
+    PhoneSet,
+    better_set,
+    fitting,
+    phone_set,
+    share_known,
+)
 from speechscope.corpus.reading import Reader, Summary, Survey, Task
 from speechscope.corpus.splits import assign, rule_of, wanted_of
 from speechscope.corpus.units import Cut, Unit
@@ -27,8 +35,12 @@ from speechscope.work.local import Executor, Serial
 if TYPE_CHECKING:
     from speechscope.stages.prepare import Prepare
 
-AS_IS = "as-is"
-"""The phone set whose classes are the labels of the corpus."""
+FEW = 0.05
+"""Of the labels: so many that no set knows are errors, not another set."""
+LOOKED_AT = 64
+"""Tasks whose labels are looked at to choose a phone set."""
+KEPT_BY = {"SA sentences": "--keep-sa", "longer than": "--max-length none"}
+"""What keeps things that are left out, by what they are called."""
 BATCH = 16  # utterances a task: some hundred segments, about 10 MB of spectrograms
 BATCH_BYTES = 4_000_000  # of their files: a task of long recordings holds fewer
 
@@ -61,65 +73,209 @@ def prepare(
         Nothing usable is in the folder, or its training split is empty.
     """
     spread = partial((executor or Serial()).ordered_map, folder=writer.folder)
-    phones = None
-    if settings.marked and settings.phone_set != AS_IS:
-        phones = phone_set(settings.phone_set, settings.mapping)
-    layout = layout_of(root, settings.layout)
-    scan = layout.scan(root)
-    summary = Summary(skipped=list(scan.problems))
-    wanted = wanted_of(scan.utterances, layout.name, settings, summary.dropped)
-    rule = rule_of(wanted, settings, summary.notes)
-    split_of = assign(wanted, rule, dev=settings.dev, seed=settings.seed)
-    speakers = sorted({u.speaker for u in wanted})
-    tasks = list(_tasks(wanted, speakers, split_of))
-    mine = _part(shard, tasks)
-    if mine.start:  # the first shard names what is wrong with the whole
-        summary = Summary(notes=summary.notes)
-    phones, limit = _surveyed(Reader(layout, settings, phones), tasks, spread)
-    if settings.unit == "segment" and limit is not None:
-        settings = replace(settings, length=max(limit, settings.length))
-    writer.set_config(max_length=limit, samples=settings.length, layout=layout.name)
+    plan = Plan.of(root, settings, spread, shard)
+    settings, summary = plan.settings, plan.summary
+    writer.set_config(
+        max_length=plan.limit,
+        samples=settings.length,
+        layout=plan.layout.name,
+        phone_set=settings.phone_set,
+    )
     unit: Unit = UNITS[settings.unit](settings)
     arrays = CorpusArrays(
         writer,
         unit,
-        _classes(settings, phones, speakers),
-        speakers,
-        [u.key for u in wanted],
-        first=sum(map(len, tasks[: mine.start])),
-        shard=None if shard is None else shard.config(len(tasks), 1),
+        _classes(settings, plan.phones, plan.speakers),
+        plan.speakers,
+        [u.key for u in plan.wanted],
+        first=sum(map(len, plan.tasks[: plan.mine.start])),
+        shard=None if shard is None else shard.config(len(plan.tasks), 1),
     )
-    work = partial(_work, reader=Reader(layout, settings, phones, limit), unit=unit)
-    _write(arrays, tasks[mine], spread(work, tasks[mine]), summary, progress)
-    hint = _hint(summary, settings)
-    summary.notes += hint
-    if arrays.training_items == 0 and shard is None and (rule != "test" or summary.items == 0):
-        reasons = [f"{root} has no usable training {settings.unit}", *hint]
-        if summary.skipped:
-            count, first = len(summary.skipped), summary.skipped[0]
-            reasons.insert(1, f"the first of {count} problems: {first}")
-        raise SpeechscopeError("; ".join(reasons))
+    work = partial(_work, reader=plan.reader, unit=unit)
+    _write(arrays, plan.tasks[plan.mine], spread(work, plan.tasks[plan.mine]), summary, progress)
+    refuse_loss(root, settings, summary, whole=shard is None)
     put_losses(writer, summary.dropped, summary.skipped, summary.samples / settings.sample_rate)
     return summary
 
 
-def _surveyed(
-    reader: Reader, tasks: Sequence[Task], spread: Callable[..., Any]
-) -> tuple[PhoneSet | None, int | None]:
-    """Return the phone set, and the longest piece to keep; look at all labels where that needs it.
+@dataclass(frozen=True)
+class Plan:
+    """What is to be read of a folder, how, and what it is made into.
+
+    Parameters
+    ----------
+    layout, settings
+        How it is laid out; the settings with what was found out: the phone set, and the length.
+    wanted, speakers
+        The utterances, and who speaks.
+    tasks, mine
+        What is read at once, and which of that is to be done.
+    phones, limit
+        The phone set, and the longest piece to keep.
+    seen
+        What labels there are, as far as they were looked at.
+    summary
+        What is known before anything is read.
+    """
+
+    layout: Layout
+    settings: "Prepare"
+    wanted: list[Utterance]
+    speakers: list[str]
+    tasks: list[Task]
+    mine: slice
+    phones: PhoneSet | None
+    limit: int | None
+    seen: Survey
+    summary: Summary
+
+    @classmethod
+    def of(
+        cls,
+        root: Path,
+        settings: "Prepare",
+        spread: Callable[..., Any],
+        shard: Shard | None = None,
+        *,
+        look: bool = False,
+    ) -> "Plan":
+        """Look at a folder; with `look` at all its labels, else only where that is needed."""
+        summary = Summary()
+        if settings.mapping is not None and settings.phone_set not in (AUTO, "ipa"):
+            phone_set(settings.phone_set, settings.mapping)  # refuses it
+        layout = layout_for(root, settings, summary.notes)
+        try:
+            scan = layout.scan(root)
+        except SpeechscopeError as error:
+            raise SpeechscopeError("; ".join([str(error), *summary.notes])) from error
+        summary.notes += scan.notes
+        for problem in scan.problems:
+            summary.skip(problem)
+        wanted = wanted_of(scan.utterances, layout.name, settings, summary.dropped)
+        if not wanted:
+            raise _nothing(root, settings, summary)
+        rule = rule_of(wanted, settings, summary.notes)
+        split_of = assign(wanted, rule, dev=settings.dev, seed=settings.seed)
+        speakers = sorted({u.speaker for u in wanted})
+        tasks = list(_tasks(wanted, speakers, split_of))
+        mine = _part(shard, tasks)
+        if mine.start:  # the first shard names what is wrong with the whole
+            summary = Summary(notes=summary.notes)
+        reader = Reader(layout, settings)
+        seen = _survey(reader, tasks, spread, look=look)
+        settings, phones = _phones(root, settings, seen, summary)
+        limit = seen.longest_kept(phones, settings.longest)
+        if settings.unit == "segment" and limit is not None:
+            settings = replace(settings, length=max(limit, settings.length))
+        return cls(layout, settings, wanted, speakers, tasks, mine, phones, limit, seen, summary)
+
+    @property
+    def reader(self) -> Reader:
+        """What reads it."""
+        return Reader(self.layout, self.settings, self.phones, self.limit)
+
+
+def _survey(
+    reader: Reader, tasks: Sequence[Task], spread: Callable[..., Any], *, look: bool
+) -> Survey:
+    """Look at the labels, as far as the settings need it: at all, or at some of every part.
 
     Source: Churchman 2015, sec. 3.2: "the vectors above the 95th percentile in length".
     """
-    settings, phones = reader.settings, reader.phones
-    as_is = settings.marked and phones is None
-    seen = Survey()
-    if as_is or isinstance(settings.longest, str):
-        with spread(reader.survey, tasks) as surveys:
-            for some in surveys:
-                seen.add(some)
-    if as_is:
-        phones = phone_set(AS_IS, settings.mapping, seen.names)
-    return phones, seen.longest_kept(phones, settings.longest)
+    settings, seen = reader.settings, Survey()
+    choose = settings.marked and settings.phone_set == AUTO and settings.mapping is None
+    every = look or reader.measures or (settings.marked and settings.phone_set == AS_IS)
+    some = tasks if every else tasks[:: -(-len(tasks) // LOOKED_AT)] if choose else ()
+    if some:
+        with spread(reader.survey, some) as surveys:
+            for found in surveys:
+                seen.add(found)
+    if choose and not every and fitting(seen.names) == AS_IS:
+        return _survey(reader, tasks, spread, look=True)
+    return seen
+
+
+def _phones(
+    root: Path, settings: "Prepare", seen: Survey, summary: Summary
+) -> tuple["Prepare", PhoneSet | None]:
+    """Return the phone set, and the settings that name it where it was to be found out."""
+    if not settings.marked:
+        return settings, None
+    name = settings.phone_set
+    if name == AUTO:
+        name = fitting(seen.names) if settings.mapping is None else "ipa"
+        if settings.mapping is None and seen.names:
+            summary.notes.append(f"--phone-set {name}: {_why(name, seen)}")
+    if name == AS_IS and not seen.names:
+        if seen.problems:
+            summary.skip(seen.problems[0], count=seen.failed)
+        raise _nothing(root, settings, summary)
+    return replace(settings, phone_set=name), phone_set(name, settings.mapping, seen.names)
+
+
+def _why(name: str, seen: Survey) -> str:
+    if name == AS_IS:
+        return "no other set knows the labels"
+    return f"it knows {share_known(name, seen.names):.0%} of the labels"
+
+
+def refuse_loss(root: Path, settings: "Prepare", summary: Summary, *, whole: bool) -> None:
+    """Refuse a corpus that nothing can be trained on, or most labels of which would be lost.
+
+    Raises
+    ------
+    SpeechscopeError
+        It is one; the message says what was left out, and what to do.
+    """
+    unknown = sum(summary.unknown.values())
+    hint = _hint(summary, settings)
+    summary.notes += [*summary.remarked, *hint]
+    known = sum(summary.labels.values()) - unknown - summary.labels[""]
+    if whole and unknown > known and not settings.skip_bad:
+        first = next(
+            line
+            for why, line in zip(summary.lost, summary.skipped, strict=True)
+            if why.startswith("unknown phone")
+        )
+        raise SpeechscopeError(
+            "; ".join(
+                [
+                    f"{root}: {unknown} of {unknown + known} labels are not in --phone-set "
+                    f"{settings.phone_set}, so nothing is written: {first}",
+                    *hint,
+                ]
+            )
+        )
+    if not whole:
+        return
+    if summary.splits[0] == 0:
+        raise _nothing(root, settings, summary)
+    if summary.splits[SPLITS.index("test")] == 0:
+        summary.notes.append(
+            "no item to test on: train, score and report will miss them; "
+            "--split share:0.25 tests on a quarter of the speakers (or recordings of one)"
+        )
+
+
+def _nothing(root: Path, settings: "Prepare", summary: Summary) -> SpeechscopeError:
+    """Say that nothing is left to train on: what was left out, why, and what keeps it."""
+    reasons = [f"{root} has no usable training {settings.unit}"]
+    if summary.lost:
+        count, first = summary.skipped_items, summary.skipped[0]
+        reasons.append(f"the first of {count} problems: {first}")
+    reasons += [
+        f"{count} {why}{next((f': {flag}' for part, flag in KEPT_BY.items() if part in why), '')}"
+        for why, count in summary.dropped.items()
+        if count
+    ]
+    others = {SPLITS[n]: count for n, count in sorted(summary.splits.items()) if n and count}
+    if others:
+        shown = ", ".join(f"{count} are for {name}" for name, count in others.items())
+        reasons.append(f"{shown}: --split share:0.25")
+    hint = _hint(summary, settings)
+    if not any(line in reasons for line in hint):
+        reasons += hint
+    return SpeechscopeError("; ".join(reasons))
 
 
 def _write(
@@ -178,6 +334,8 @@ def _work(task: Task, *, reader: Reader, unit: Unit) -> tuple[Cut, Summary]:
     lost = Summary()
     read = [reader.read(u, speaker, split == 0, lost) for u, speaker, split in task]
     cut = unit.cut(read)
+    for count, (_, _, split) in zip(cut.counts, task, strict=True):
+        lost.splits[split] += count
     lost.items, lost.utterances = sum(cut.counts), sum(1 for count in cut.counts if count)
     lost.samples = sum(len(recording.samples) for recording in read if recording is not None)
     return cut, lost
@@ -193,13 +351,21 @@ def _classes(settings: "Prepare", phones: PhoneSet | None, speakers: Sequence[st
 
 
 def _hint(summary: Summary, settings: "Prepare") -> list[str]:
-    """Return what to tell of labels that another phone set knows."""
-    better = better_set(summary.unknown)
-    if better is None:
-        return []
-    name, share = better
+    """Return what to tell of labels that the phone set does not know."""
     count = sum(summary.unknown.values())
+    if not count:
+        return []
+    better = better_set(summary.labels)
+    knows = "takes every label as it is"
+    if better is not None:
+        name, share = better
+        if name == settings.phone_set:
+            return []
+        knows = f"knows {share:.0%} of all"
+    elif count < FEW * sum(summary.labels.values()):
+        return []
+    else:
+        name = AS_IS
     return [
-        f"{count} labels are not in --phone-set {settings.phone_set}; "
-        f"--phone-set {name} knows {share:.0%} of them"
+        f"{count} labels are not in --phone-set {settings.phone_set}; --phone-set {name} {knows}"
     ]

@@ -6,14 +6,19 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-import soundfile
 
-from speechscope.corpus.audio import read_audio
+from speechscope.corpus.audio import length_of, read_audio
 from speechscope.corpus.layouts import Layout
 from speechscope.corpus.letters import letters_of
 from speechscope.corpus.phones import PhoneSet
 from speechscope.corpus.units import Piece, Recording
-from speechscope.corpus.utterances import BadRecording, Segment, Utterance
+from speechscope.corpus.utterances import (
+    TOLERANCE_SECONDS,
+    BadRecording,
+    Marks,
+    Segment,
+    Utterance,
+)
 from speechscope.errors import SpeechscopeError
 from speechscope.features.stft import Float
 
@@ -23,34 +28,96 @@ if TYPE_CHECKING:
 # Read speech has a root mean square near a tenth or less of full scale: amplitudes stay near 1.
 GAIN_SCALE = 10.0
 
+COVERED = 0.5
+"""Of a recording: labels that end before are told of."""
+
 Task = Sequence[tuple[Utterance, int, int]]
 """Utterances, each with the index of its speaker and that of its split, 0 for training."""
+
+
+PLACES = 2
+"""Where one and the same thing was found: so many places are named, the others counted."""
+
+
+@dataclass
+class Lost:
+    """What cannot be used for one reason: how often, and the first places of it."""
+
+    count: int = 0
+    places: list[str] = field(default_factory=list)
+
+    def add(self, count: int, places: Sequence[str]) -> None:
+        """Add more of it."""
+        self.count += count
+        self.places += places[: PLACES - len(self.places)]
 
 
 @dataclass
 class Summary:
     """What became of recordings.
 
-    What was left out is counted (`dropped`) where the recipe asks for it, and named (`skipped`)
-    where something is wrong; `unknown` counts the labels that the phone set does not know.
+    What was left out is counted (`dropped`) where the recipe asks for it, and named (`lost`, by the
+    reason) where something is wrong; `unknown` counts the labels that the phone set does not know,
+    `labels` all labels there are; `remarks` what was read otherwise than it stands there.
     """
 
     items: int = 0
     utterances: int = 0
     samples: int = 0
+    splits: Counter[int] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
-    skipped: list[str] = field(default_factory=list)
+    lost: dict[str, Lost] = field(default_factory=dict)
     unknown: Counter[str] = field(default_factory=Counter)
+    labels: Counter[str] = field(default_factory=Counter)
+    remarks: dict[str, Lost] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+    def skip(self, reason: str, place: str = "", count: int = 1) -> None:
+        """Name what cannot be used; without a place the reason says it."""
+        self.lost.setdefault(reason, Lost()).add(count, [place] if place else [])
+
+    def remark(self, what: str, place: str) -> None:
+        """Name what was read otherwise than it stands there."""
+        self.remarks.setdefault(what, Lost()).add(1, [place])
+
+    @property
+    def skipped(self) -> list[str]:
+        """A line for each reason, with the first places of it."""
+        return [_line(reason, lost) for reason, lost in self.lost.items()]
+
+    @property
+    def skipped_items(self) -> int:
+        """How many items or files could not be used."""
+        return sum(lost.count for lost in self.lost.values())
+
+    @property
+    def remarked(self) -> list[str]:
+        """A line for each remark."""
+        return [
+            f"{what} ({lost.count} recordings): {', '.join(lost.places)}"
+            for what, lost in self.remarks.items()
+        ]
 
     def add(self, other: "Summary") -> None:
         """Add what became of others."""
         self.items += other.items
         self.utterances += other.utterances
         self.samples += other.samples
+        self.splits.update(other.splits)
         self.dropped.update(other.dropped)
-        self.skipped += other.skipped
         self.unknown.update(other.unknown)
+        self.labels.update(other.labels)
+        for mine, theirs in ((self.lost, other.lost), (self.remarks, other.remarks)):
+            for what, lost in theirs.items():
+                mine.setdefault(what, Lost()).add(lost.count, lost.places)
+
+
+def _line(reason: str, lost: Lost) -> str:
+    if not lost.places:
+        return reason
+    first, *others = lost.places
+    also = f", also {', '.join(others)}" if others else ""
+    return f"{first}: {reason}" + (f", {lost.count} times{also}" if lost.count > 1 else "")
 
 
 @dataclass
@@ -60,19 +127,25 @@ class Survey:
     Parameters
     ----------
     names
-        Labels of all splits.
+        How often each label occurs, in all splits.
     lengths
         How often a label of the training split has a length [samples]; the label of a whole
         recording is empty.
+    problems, failed
+        The first recording whose labels cannot be used, and why; and how many there are.
     """
 
-    names: set[str] = field(default_factory=set)
+    names: Counter[str] = field(default_factory=Counter)
     lengths: Counter[tuple[str, int]] = field(default_factory=Counter)
+    problems: list[str] = field(default_factory=list)
+    failed: int = 0
 
     def add(self, other: "Survey") -> None:
         """Add what was seen elsewhere."""
-        self.names |= other.names
+        self.names.update(other.names)
         self.lengths.update(other.lengths)
+        self.problems += other.problems[: 1 if not self.problems else 0]
+        self.failed += other.failed
 
     def longest_kept(self, phones: PhoneSet | None, longest: int | str | None) -> int | None:
         """Return the length [samples] above which pieces are discarded; None keeps all.
@@ -155,19 +228,34 @@ class Reader:
         rate, seen = self.settings.sample_rate, Survey()
         for utterance, _, split in task:
             try:
-                info = soundfile.info(utterance.audio)
-                if self.settings.marked:
-                    marks = self.layout.marks(utterance, self.settings.tier)
-                    stretches = marks.scaled(rate / info.samplerate, rate)
+                if not self.settings.marked:
+                    frames, source = length_of(utterance.audio)
+                    lengths = [("", round(frames * rate / source))]
+                elif self.measures:
+                    frames, source = length_of(utterance.audio)
+                    marks = self._marks(utterance).placed(frames / source, source)
+                    stretches = marks.scaled(rate / source, rate)
                     lengths = [(s.label, int(s.stop) - int(s.start)) for s in stretches]
                 else:
-                    lengths = [("", round(info.frames * rate / info.samplerate))]
-            except (BadRecording, soundfile.SoundFileError, OSError):
-                continue  # named when it is read for good
+                    lengths = [(s.label, 0) for s in self._marks(utterance).segments]
+            except BadRecording as error:  # named when it is read for good
+                seen.failed += 1
+                seen.problems = seen.problems or [f"{utterance.audio}: {error}"]
+                continue
             seen.names.update(label for label, _ in lengths if label)
-            if split == 0:
+            if split == 0 and self.measures:
                 seen.lengths.update(lengths)
         return seen
+
+    @property
+    def measures(self) -> bool:
+        """Whether the longest item kept depends on the lengths of all."""
+        return isinstance(self.settings.longest, str)
+
+    def _marks(self, utterance: Utterance) -> Marks:
+        marks = self.layout.marks(utterance, self.settings.tier)
+        rate = self.settings.label_rate
+        return marks if rate is None else marks.at_rate(rate)
 
     def read(
         self, utterance: Utterance, speaker: int, training: bool, summary: Summary
@@ -179,10 +267,11 @@ class Reader:
             if chosen.labels == "letter":
                 letters = letters_of(self.layout.text(utterance))
             if chosen.marked:
-                marks = self.layout.marks(utterance, chosen.tier)
+                marks = self._marks(utterance)
                 stretches = marks.fit(len(samples), scale, chosen.sample_rate)
+                self._remark(utterance, marks, stretches, len(samples), summary)
         except BadRecording as error:
-            summary.skipped.append(f"{utterance.audio}: {error}")
+            summary.skip(f"{utterance.audio}: {error}")
             return None
         if chosen.normalize == "gain":
             samples = samples / np.float32(GAIN_SCALE * root_mean_square(samples))
@@ -204,17 +293,49 @@ class Reader:
             if name not in self.known:
                 self.known[name] = self.phones.drops(name), self.phones.index(name)
             dropped, label = self.known[name]
+            summary.labels[name] += 1
             if dropped:
                 summary.dropped[f"label {name}" if name else "unlabelled"] += 1
             elif label is None or stop <= start:
-                why = f" {name}: holds no samples"
+                place = f"{utterance.labels or utterance.audio}: {self._span(stretch, utterance)}"
                 if label is None:
-                    why = f": unknown phone {name!r}"
                     summary.unknown[name] += 1
-                place = f"{utterance.labels or utterance.audio}: {start}-{stop}"
-                summary.skipped.append(place + why)
+                    summary.skip(f"unknown phone {name!r}", place)
+                else:
+                    summary.skip(f"{place} {name}: holds no samples")
             elif self._fits(stop - start, summary):
                 yield Piece(speaker if of_speaker else label, start, stop)
+
+    def _span(self, stretch: Segment, utterance: Utterance) -> str:
+        """Return where a stretch lies, in the unit that its label file has."""
+        rate = self.settings.sample_rate
+        if self.layout.in_samples or utterance.labels is None:
+            return f"{stretch.start}-{stretch.stop}"
+        return f"{stretch.start / rate:.3f}-{stretch.stop / rate:.3f} s"
+
+    def _remark(
+        self,
+        utterance: Utterance,
+        marks: Marks,
+        stretches: Sequence[Segment],
+        length: int,
+        summary: Summary,
+    ) -> None:
+        """Tell of labels whose unit was found out, that end early, or reach past the recording."""
+        rate = self.settings.sample_rate
+        place = str(utterance.labels or utterance.audio)
+        end = max((s.stop for s in stretches if s.label), default=0)
+        if marks.whole and end and abs(end / rate - marks.end) > TOLERANCE_SECONDS:
+            summary.remark(
+                "whole-numbered times end with the recording in another unit than 100 ns",
+                place,
+            )
+        if end < COVERED * length:
+            shown = f"{place} ({end / rate:.2f} of {length / rate:.2f} s)"
+            summary.remark(f"labels end before {COVERED:.0%} of the recording", shown)
+        last = max(s.stop for s in marks.segments)
+        if marks.per_second and not marks.whole and last * rate > length + TOLERANCE_SECONDS * rate:
+            summary.remark("the recording ends before the unlabelled rest of its labels", place)
 
     def _fits(self, length: int, summary: Summary) -> bool:
         if self.limit is None or length <= self.limit:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from speechscope.corpus.files import SPLIT_FOLDERS, numbered_lines
+from speechscope.corpus.files import numbered_lines
+from speechscope.corpus.pairing import SPLIT_FOLDERS
 from speechscope.corpus.utterances import Utterance
 from speechscope.errors import SpeechscopeError, UsageProblem
 
@@ -66,8 +67,16 @@ def rule_of(utterances: Sequence[Utterance], settings: "Prepare", notes: list[st
         rule = OF_SPEAKERS
     elif rule == "auto":
         rule = "folder" if all(u.split for u in utterances) else DEFAULT_SHARE
-        if rule != "folder":
-            notes.append(f"no folder says what to test on: --split {rule}, by speaker")
+        if rule != "folder" and len(utterances) > 1:
+            several = len({u.speaker for u in utterances}) > 1
+            notes.append(
+                f"no folder says what to test on: --split {rule}, "
+                + (
+                    "by speaker"
+                    if several
+                    else "by recording (of one speaker; or --speaker-pattern)"
+                )
+            )
     if of_speakers and rule.startswith(("folder", "share")):
         raise UsageProblem(
             f"--split {rule}: speakers to be recognized have to be in every split; "

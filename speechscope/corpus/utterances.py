@@ -13,6 +13,13 @@ SPLITS = ("train", "dev", "test")
 """In the order of their values in a corpus."""
 # Time marks on a 10 ms grid run a little past the last sample; further is a truncated recording.
 TOLERANCE_SECONDS = 0.02
+# Where labels that count in another unit end, by the length of the recording.
+TOLERANCE_SHARE = 0.01
+SHORTEST_SECONDS = 0.01
+LABEL_RATES = (
+    8000, 10000, 11025, 12500, 16000, 20000, 22050, 24000, 25000, 32000, 44100, 48000, 96000,
+)  # fmt: skip
+"""Rates [Hz] that speech is recorded at, and sample numbers in label files count."""
 _SA_SENTENCE = re.compile(r"sa\d+", re.IGNORECASE)
 
 
@@ -39,10 +46,13 @@ class Marks:
         At least one; stretches may leave gaps. An empty label is a stretch nobody labelled.
     per_second
         True: times are in seconds; False: in samples of the file, at the file's own rate.
+    whole
+        Seconds that a whole number in the file was taken for, where it could be a sample's, too.
     """
 
     segments: tuple[Segment, ...]
     per_second: bool
+    whole: float = 0.0
 
     def check(self, where: str) -> Marks:
         """Return the marks if they can be those of a recording.
@@ -73,6 +83,89 @@ class Marks:
             above = segment.start
         return self
 
+    @property
+    def end(self) -> float:
+        """Where the last stretch that has a label ends."""
+        return max((s.stop for s in self.segments if s.label), default=0.0)
+
+    def at_rate(self, label_rate: int) -> Marks:
+        """Return marks in seconds, of sample numbers that count at a rate [Hz].
+
+        Raises
+        ------
+        BadRecording
+            Its times are no sample numbers.
+        """
+        if self.per_second and not self.whole:
+            raise BadRecording("has labels in seconds: --label-rate is for sample numbers")
+        unit = 1 / label_rate / (self.whole if self.per_second else 1)
+        return Marks(
+            tuple(Segment(s.start * unit, s.stop * unit, s.label) for s in self.segments), True
+        )
+
+    def placed(self, seconds: float, file_rate: float) -> Marks:
+        """Return the marks in the unit that fits a recording.
+
+        Sample numbers that end with the recording at another usual rate than its own count at
+        that rate: they are refused. Whole numbers that end with the recording as sample numbers
+        are sample numbers, whatever the format says.
+
+        Parameters
+        ----------
+        seconds
+            How long the recording is.
+        file_rate
+            The rate of the recording's file [Hz].
+
+        Raises
+        ------
+        BadRecording
+            They count at another rate, or start where an excerpt was cut out.
+        """
+
+        def ends(at: float) -> bool:
+            return abs(at - seconds) <= min(TOLERANCE_SECONDS, TOLERANCE_SHARE * seconds)
+
+        last = max(segment.stop for segment in self.segments)
+        end = last if self.per_second else last / file_rate
+        if ends(end) or ends(self.end if self.per_second else self.end / file_rate):
+            return self
+        if self.whole and ends(last / self.whole / file_rate):
+            numbers = tuple(
+                Segment(round(s.start / self.whole), round(s.stop / self.whole), s.label)
+                for s in self.segments
+            )
+            return Marks(numbers, per_second=False)
+        number = last / self.whole if self.whole else last
+        rate = next((r for r in LABEL_RATES if ends(number / r) and r != file_rate), None)
+        if rate is not None and (self.whole or not self.per_second):
+            raise BadRecording(
+                f"has labels at another rate: they end at sample {number:.0f}, which is its end "
+                f"({seconds:.2f} s) at {rate} Hz, but it is at {file_rate:g} Hz; if they count at "
+                f"that rate, --label-rate {rate}"
+            )
+        for unit in (1e-3, 1e-6) if self.whole else ():
+            if ends(number * unit):
+                times = (
+                    Segment(s.start * unit / self.whole, s.stop * unit / self.whole, s.label)
+                    for s in self.segments
+                )
+                return Marks(tuple(times), per_second=True)
+        if self.whole and last < SHORTEST_SECONDS:
+            raise BadRecording(
+                f"has whole-numbered label times that end before {1000 * SHORTEST_SECONDS:g} ms by "
+                "HTK's unit of 100 ns; give seconds a decimal point, or --label-rate to sample "
+                "numbers"
+            )
+        first = self.segments[0].start
+        if self.per_second and first > 0 and last > seconds and ends(last - first):
+            raise BadRecording(
+                f"has labels that start at {first:g} s and end at {last:g} s, but it is "
+                f"{seconds:.2f} s long: an excerpt whose times were preserved; shift them to zero "
+                "(in Praat: Modify times, Shift to zero)"
+            )
+        return self
+
     def scaled(self, scale: float, rate: int) -> tuple[Segment, ...]:
         """Return the stretches in whole samples at `rate` [Hz], `scale` for each of the file."""
         factor = rate if self.per_second else scale
@@ -92,24 +185,28 @@ class Marks:
 
         Returns
         -------
-        Segments with whole-numbered times, none past `length`.
+        Segments with whole-numbered times, none past `length`: of those without a label that
+        begin later nothing is left.
 
         Raises
         ------
         BadRecording
-            The labels go on for more than `TOLERANCE_SECONDS` after the recording has ended.
+            The labels go on for more than `TOLERANCE_SECONDS` after the recording has ended, or
+            count at another rate (`placed`).
         """
-        factor = rate if self.per_second else scale
-        last = max(segment.stop for segment in self.segments) * factor
+        placed = self.placed(length / rate, rate / scale)
+        factor = rate if placed.per_second else scale
+        last = placed.end * factor
         if last > length + TOLERANCE_SECONDS * rate:
             raise BadRecording(
                 f"is truncated: {length} samples, but its labels reach {round(last)}"
             )
-        if factor == 1 and last <= length:
-            return self.segments  # samples of the file, whole and inside, as they stand
+        every = max(segment.stop for segment in placed.segments)
+        if factor == 1 and every <= length:
+            return placed.segments  # samples of the file, whole and inside, as they stand
         return tuple(
             Segment(min(s.start, length), min(s.stop, length), s.label)
-            for s in self.scaled(scale, rate)
+            for s in placed.scaled(scale, rate)
         )
 
 
@@ -130,6 +227,8 @@ class Utterance:
         File with time marks; file with the words.
     marks, transcript
         The same given directly (a manifest has no file for each recording).
+    voice
+        Whose tiers they are, in a label file of several speakers.
     """
 
     split: str
@@ -140,6 +239,7 @@ class Utterance:
     text: Path | None = None
     marks: Marks | None = None
     transcript: str | None = None
+    voice: str = ""
 
     @property
     def key(self) -> str:
@@ -159,7 +259,19 @@ class Utterance:
 
 @dataclass(frozen=True)
 class Scan:
-    """What a corpus folder holds: utterances in order, and files that cannot be used, with why."""
+    """What a corpus folder holds.
+
+    Parameters
+    ----------
+    utterances
+        In order.
+    problems
+        Files that cannot be used, with why.
+    notes
+        What was chosen where there was a choice: which of two files, who speaks, what goes with
+        what.
+    """
 
     utterances: tuple[Utterance, ...]
     problems: tuple[str, ...]
+    notes: tuple[str, ...] = ()

@@ -12,6 +12,8 @@ from speechscope.work.progress import Console
 
 GPUS = ("/dev/nvidiactl", "/dev/dxg")
 """What the drivers of GPUs are reached by: on Linux, and on Linux inside Windows."""
+AUTO = "auto"
+"""The phone set that is found out."""
 WAVEFORM = "waveform"
 """The features of windows: the samples themselves, no representation."""
 
@@ -32,20 +34,31 @@ class Prepare(FromRecipe, Sharded, Spread, OnDevice):
     layout: str | None = option(
         None, "How it is laid out, if not to be found out.", choices=LAYOUTS.names
     )
-    tier: str | None = option(None, "TextGrids: the tier with the phones.")
+    tier: str | None = option(None, "The tier with the phones, or a pattern such as *phone*.")
     unit: str = setting(
         "segment", "What an item is.", "sec. 3: phones are cut out", choices=UNITS.names
     )
     labels: str = setting(
         "phone", "What items are labelled with.", "sec. 3.1", choices=("phone", "letter", "speaker")
     )
-    phone_set: str = setting(
-        "timit-48",
-        "The phones.",
-        "sec. 3.1: Lee & Hon 1989, scored as 39",
-        choices=PHONE_SETS.names,
+    annotated: str = option(
+        "canonical",
+        "Of labels such as AA1,AO,s: what should have been said, or what was.",
+        choices=("canonical", "perceived"),
     )
-    mapping: Path | None = option(None, "For ipa: a table of label, class, folded.")
+    label_rate: int | None = option(
+        None, "Sample numbers in label files count at this rate [Hz].", low=1
+    )
+    speaker_pattern: str | None = option(
+        None, "Who speaks: what this finds in the path of a recording.", metavar="REGEX"
+    )
+    phone_set: str = setting(
+        AUTO,
+        "The phones; auto: the set that knows the labels.",
+        "chosen; of TIMIT's labels it makes sec. 3.1's 48 (Lee & Hon 1989), scored as 39",
+        choices=lambda: (AUTO, *PHONE_SETS.names()),
+    )
+    mapping: Path | None = option(None, "A table of label, class, folded in place of a phone set.")
     split: str = setting(
         "auto",
         "folder, speakers:FILE, share:test=0.2,dev=0.1, or recordings:0.1.",
@@ -115,7 +128,7 @@ class Prepare(FromRecipe, Sharded, Spread, OnDevice):
         True,
         "Leave out TIMIT's SA sentences, but where speakers are told apart.",
         "sec. 3.1: SA sentences are removed",
-        flags="",
+        flags="--drop-sa/--keep-sa",
     )
     dev: float = setting(
         0.0,
@@ -221,6 +234,9 @@ class Prepare(FromRecipe, Sharded, Spread, OnDevice):
             ),
             f"{room}: {unit} has no segments to which it applies": kind != "segment" and roomy,
             f"--context {self.context}: an odd number has a middle frame": self.context % 2 == 0,
+            f"--speaker-pattern {self.speaker_pattern}: is no regular expression": (
+                self.speaker_pattern is not None and not _is_pattern(self.speaker_pattern)
+            ),
             f"--mapping: --labels {self.labels} needs none": (
                 self.mapping is not None and not self.marked
             ),
@@ -228,6 +244,16 @@ class Prepare(FromRecipe, Sharded, Spread, OnDevice):
         for why, applies in refusals.items():
             if applies:
                 raise UsageProblem(why)
+
+
+def _is_pattern(text: str) -> bool:
+    import re
+
+    try:
+        re.compile(text)
+    except re.error:
+        return False
+    return True
 
 
 def run(settings: Prepare, console: Console) -> Written:
@@ -275,5 +301,6 @@ def run(settings: Prepare, console: Console) -> Written:
         "dropped": dict(lost),
         "skipped": skipped,
     }
-    problem = "" if settings.skip_bad else f"{len(skipped)} items were left out (exit 4)"
+    count = summary.skipped_items
+    problem = "" if settings.skip_bad else f"{count} items were left out (exit 4)"
     return Written(path, "corpus", facts, listed(skipped, path), problem)

@@ -88,7 +88,7 @@ def put(content: bytearray, position: int, form: str, value: int) -> bytes:
         (40, "<I", 0, "goes on for 25600 bytes after the 0"),
         (40, "<I", 1000, "goes on for 24600 bytes after the 1000"),
         (40, "<I", 26000, "is truncated: 12800 of the 13000 samples"),
-        (40, "<I", 0xFFFFFFFF, "is truncated"),
+        (40, "<I", 0x60000000, "is truncated"),
         (36, "<I", 0x41414141, "cannot be read|has no sound"),
     ],
 )

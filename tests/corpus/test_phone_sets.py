@@ -125,8 +125,6 @@ def test_a_malformed_mapping_is_named(tmp_path: Path, text: str, reason: str) ->
 def test_wrong_usage_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageProblem, match=r"choose from .*timit-48"):
         phone_set("timit")
-    with pytest.raises(UsageProblem, match="needs a mapping file"):
-        phone_set("ipa")
     with pytest.raises(UsageProblem, match="takes no mapping file"):
         phone_set("timit-48", tmp_path)
     with pytest.raises(SpeechscopeError, match="cannot be read"):
@@ -160,6 +158,9 @@ def test_no_label_of_a_recorded_corpus_is_unknown(
 def test_the_set_that_knows_most_of_unknown_labels_is_found() -> None:
     assert better_set({"h#": 3, "axr": 1, "R": 0}) == ("timit-48", 1.0)
     assert better_set({"a~": 3, "9": 1}) == ("sampa-fr", 1.0)
-    assert better_set({"aa": 2, "nonsense": 1, "more": 1}) == ("timit-48", 0.5)
-    assert better_set({"aa": 2, "nonsense": 3}) is None
+    assert better_set({"aa": 9, "nonsense": 1}) == ("timit-48", 0.9)
+    assert better_set({"aa": 2, "nonsense": 1}) is None
+    # A set of any language is named only where it knows them all.
+    assert better_set({"ɑː": 50, "tʃ": 50}) == ("ipa", 1.0)
+    assert better_set({"ɑː": 50, "tʃx": 50}) is None
     assert better_set({}) is None

@@ -85,11 +85,17 @@ def test_bad_items_are_named_and_the_rest_is_kept(tmp_path: Path) -> None:
 
 def test_a_phone_set_that_knows_the_labels_is_named(tmp_path: Path) -> None:
     root = corpora.timit(tmp_path / "timit", speakers=1)
-    _, summary = run(root, tmp_path / "c.zarr", replace(SETTINGS, phone_set="sampa-fr"))
-    assert "--phone-set sampa-fr; --phone-set timit-48 knows 100% of them" in summary.notes[-1]
-    assert summary.notes[-1].startswith(f"{len(summary.skipped)} labels")
+    wrong = replace(SETTINGS, phone_set="sampa-fr")
+    with pytest.raises(SpeechscopeError, match=r"48 of 64 labels are not in .*timit-48 knows 100%"):
+        run(root, tmp_path / "c.zarr", wrong)
+    assert not (tmp_path / "c.zarr").exists()
+    _, summary = run(root, tmp_path / "c.zarr", replace(wrong, skip_bad=True))
+    assert "--phone-set sampa-fr; --phone-set timit-48 knows 100% of all" in summary.notes[-1]
+    assert summary.notes[-1].startswith(f"{summary.skipped_items} labels")
     (root / "TRAIN/DR1/FAB00/SX1.PHN").write_text("0 1600 aa\n1600 3200 xyz\n")
-    assert run(root, tmp_path / "d.zarr")[1].notes == []
+    notes = run(root, tmp_path / "d.zarr")[1].notes
+    assert notes[0] == "--phone-set timit-48: it knows 98% of the labels"
+    assert not any("labels are not in" in note for note in notes)
 
 
 def test_sa_sentences_and_long_segments_are_dropped_and_counted(tmp_path: Path) -> None:
@@ -179,8 +185,8 @@ def test_what_is_left_out_is_listed_whole_in_the_artifact(
     folder = root.parent / "bad"
     corpora.timit(folder, speakers=1, sentences=4)
     for path in (folder / "TRAIN/DR1/FAB00").glob("*.PHN"):
-        path.write_text("0 1600 aa\n1600 3200 zz\n")
-    corpus, summary = run(folder, tmp_path / "c.zarr")
+        path.write_text(f"0 1600 aa\n1600 3200 z{path.stem}\n")
+    corpus, summary = run(folder, tmp_path / "c.zarr", replace(SETTINGS, phone_set="timit-48"))
     assert len(summary.skipped) == 4 and len(corpus.config["skipped"]) == 2
     text = corpus.artifact.read("skipped").tobytes().decode()
     assert text.split("\n") == summary.skipped

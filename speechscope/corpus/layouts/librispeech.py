@@ -1,8 +1,9 @@
 """LibriSpeech's layout: ``speaker/chapter/*.flac``, and the words in a ``.trans.txt`` a chapter."""
 
+from dataclasses import replace
 from pathlib import Path
 
-from speechscope.corpus import files
+from speechscope.corpus import files, pairing
 from speechscope.corpus.layouts import Layout
 from speechscope.corpus.utterances import BadRecording, Marks, Utterance
 from speechscope.registry import LAYOUTS
@@ -16,6 +17,7 @@ class LibriSpeech(Layout):
 
     rank = 3
     needs = f"recording with words in a {SUFFIX}"
+    timed = False
 
     def knows(self, name: str) -> bool:
         """See `Layout`."""
@@ -23,22 +25,15 @@ class LibriSpeech(Layout):
 
     def utterances(self, root: Path, problems: list[str]) -> list[Utterance]:
         """See `Layout`."""
-        heard: list[tuple[Path, Path]] = []
-        for sounds, named, _ in files.by_folder(root, (SUFFIX,), (), problems).values():
-            for path in named.values():
-                heard += _heard(path, sounds, problems)
-            problems += [f"{path}: has no words in a {SUFFIX}" for path in sounds.values()]
-        speaker = files.speakers(root, [audio.parent for audio, _ in heard])
-        return [
-            Utterance(
-                files.split_of(audio.parent.relative_to(root)),
-                _speaker(audio) or speaker[audio.parent],
-                files.word(audio.stem),
-                audio,
-                text=text,
-            )
-            for audio, text in heard
-        ]
+        heard: list[tuple[Path, Path | None, Path | None]] = []
+        for held in pairing.by_folder(root, (SUFFIX,), (), problems).values():
+            for path in held.labels.values():
+                heard += [(sound, None, path) for sound in _heard(path, held.sounds, problems)]
+            problems += [f"{path}: has no words in a {SUFFIX}" for path in held.sounds.values()]
+        every = self.sorting().utterances(root, heard, problems)
+        if self.speaker_pattern is not None:
+            return every
+        return [replace(u, speaker=_speaker(u.audio) or u.speaker) for u in every]
 
     def marks(self, utterance: Utterance, tier: str | None = None) -> Marks:
         """Refuse: the layout has no time marks."""
@@ -59,7 +54,7 @@ def words_of(path: Path, audio: Path) -> str:
     BadRecording
         The file cannot be read, has no line for it, or none that holds a word.
     """
-    words = _lines(path).get(files.stem_of(audio.name))
+    words = _lines(path).get(pairing.folded(pairing.stem_of(audio.name)))
     if not words:
         raise BadRecording(f"{path.name} has no words for it")
     return words
@@ -69,28 +64,29 @@ def _lines(path: Path) -> dict[str, str]:
     texts: dict[str, str] = {}
     for _, line in files.numbered_lines(path):
         name, *words = line.split()
-        if name.lower() in texts:
-            raise BadRecording(f"{path.name} has two lines for {name.lower()}")
-        texts[name.lower()] = " ".join(words)
+        name = pairing.folded(name)
+        if name in texts:
+            raise BadRecording(f"{path.name} has two lines for {name}")
+        texts[name] = " ".join(words)
     return texts
 
 
-def _heard(path: Path, sounds: files.Files, problems: list[str]) -> list[tuple[Path, Path]]:
+def _heard(path: Path, sounds: pairing.Files, problems: list[str]) -> list[Path]:
     """Return recordings with words in a file, and take them out of `sounds`."""
     try:
         lines = _lines(path)
     except BadRecording as error:
         problems.append(f"{path}: {error}")
         return []
-    pairs = []
+    heard = []
     for name, words in lines.items():
         if name not in sounds:
             problems.append(f"{path}: has words for {name}, but no recording is beside it")
         elif not words:
             problems.append(f"{path}: has no words for {sounds.pop(name).name}")
         else:
-            pairs.append((sounds.pop(name), path))
-    return pairs
+            heard.append(sounds.pop(name))
+    return heard
 
 
 def _speaker(audio: Path) -> str:

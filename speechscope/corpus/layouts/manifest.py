@@ -12,8 +12,9 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from speechscope.corpus.files import SPLIT_FOLDERS, check_folder, ordered, read_text, word
-from speechscope.corpus.layouts import MANIFESTS, Layout
+from speechscope.corpus.files import check_folder, read_text, word
+from speechscope.corpus.layouts import MANIFESTS, Layout, first_of
+from speechscope.corpus.pairing import SPLIT_FOLDERS, Problems, ordered
 from speechscope.corpus.utterances import BadRecording, Marks, Scan, Segment, Utterance
 from speechscope.errors import SpeechscopeError
 from speechscope.registry import LAYOUTS
@@ -29,8 +30,9 @@ class _Entry:
     split: str
     line: int
     text: str = ""
-    segments: list[Segment] = field(default_factory=list)
+    rows: dict[Segment, None] = field(default_factory=dict)
     problem: str = ""
+    twice: int = 0
 
 
 @LAYOUTS.register("manifest")
@@ -49,7 +51,7 @@ class Manifest(Layout):
             raise SpeechscopeError(f"{path}: {error}") from error
         header = _header(path, rows)
         entries: dict[str, _Entry] = {}
-        problems: list[str] = []
+        problems = Problems()
         for line, row in rows[1:]:
             cells = dict(zip(header, row, strict=False))
             audio = cells.get("audio", "")
@@ -62,8 +64,10 @@ class Manifest(Layout):
         utterances = [_utterance(path, audio, e) for audio, e in entries.items() if not e.problem]
         problems += [f"{path.parent / a}: {e.problem}" for a, e in entries.items() if e.problem]
         if not utterances:
-            why = f"; the first of {len(problems)} problems: {problems[0]}" if problems else ""
-            raise SpeechscopeError(f"{path} lists no usable recording{why}")
+            raise SpeechscopeError(f"{path} lists no usable recording{first_of(problems)}")
+        twice = sum(e.twice for e in entries.values())
+        if twice:
+            problems.notes.append(f"{twice} rows are there twice, and count once")
         return ordered(utterances, problems, path.parent)
 
     def marks(self, utterance: Utterance, tier: str | None = None) -> Marks:
@@ -92,8 +96,10 @@ def _table(root: Path) -> Path:
 def _rows(path: Path) -> list[tuple[int, list[str]]]:
     """Return the rows that hold anything, with the lines they end on."""
     text = read_text(path)
-    tab = "\t" in text.partition("\n")[0]
-    reader = csv.reader(io.StringIO(text), delimiter="\t" if tab else ",", strict=True)
+    head = text.partition("\n")[0]
+    # Spreadsheets of languages with decimal commas write semicolons.
+    separator = next((s for s in "\t;" if s in head and (s != ";" or "," not in head)), ",")
+    reader = csv.reader(io.StringIO(text), delimiter=separator, strict=True)
     # A message is one line, so that no cell may hold several.
     return [
         (reader.line_num, [cell.replace("\n", " ").strip() for cell in row])
@@ -126,6 +132,9 @@ def _add(entry: _Entry, cells: dict[str, str], excess: int, path: Path, line: in
     place = f"{path.name} line {line}"
     if excess:
         return f"{place} has {'more' if excess > 0 else 'fewer'} cells than the header"
+    audio = path.parent / cells["audio"]
+    if "\\" in cells["audio"] and not audio.exists():
+        return f"{place} names a file that is not there: write / and not \\ in its path"
     speaker, split = _who(path, cells)
     if speaker != entry.speaker:
         return f"{place} gives another speaker than line {entry.line}"
@@ -144,7 +153,10 @@ def _add(entry: _Entry, cells: dict[str, str], excess: int, path: Path, line: in
             return f"{place}: {', '.join(times)} are not two times in seconds"
         if not 0 <= start <= stop:
             return f"{place}: {times[0]} to {times[1]} is no stretch of time"
-        entry.segments.append(Segment(start, stop, cells.get("label", "")))
+        segment = Segment(start, stop, cells.get("label", ""))
+        if segment in entry.rows:
+            entry.twice += 1
+        entry.rows[segment] = None
     elif cells.get("label"):
         return f"{place} has a label without times"
     elif not text:
@@ -154,13 +166,13 @@ def _add(entry: _Entry, cells: dict[str, str], excess: int, path: Path, line: in
 
 def _seconds(cell: str) -> float:
     try:
-        return float(cell)
+        return float(cell.replace(",", "."))
     except ValueError:
         return math.nan
 
 
 def _utterance(path: Path, audio: str, entry: _Entry) -> Utterance:
-    marks = Marks(tuple(sorted(entry.segments)), per_second=True) if entry.segments else None
+    marks = Marks(tuple(sorted(entry.rows)), per_second=True) if entry.rows else None
     return Utterance(
         split=SPLIT_FOLDERS.get(entry.split.lower(), ""),
         speaker=entry.speaker,

@@ -1,8 +1,8 @@
 """Praat TextGrids, beside the recordings or in a tree like theirs.
 
-Long and short text files are read, in UTF-8, UTF-16 or ISO 8859-1, and held against the numbers of
-tiers and intervals they declare: a file that was cut short is refused. Tiers of points have no
-stretches to cut out, and are refused as well.
+Long, short and chronological text files and collections are read, in UTF-8, UTF-16 or ISO 8859-1,
+and held against the numbers of tiers and intervals they declare: a file that was cut short is
+refused. Tiers of points have no stretches to cut out, and are refused as well.
 
 An interval without a label is kept with an empty label: nobody labelled it, so phone sets drop it.
 Only in what the Montreal Forced Aligner wrote (tiers ``phones`` and ``words``, or ``speaker -
@@ -10,84 +10,55 @@ phones``) such an interval is a pause, and gets the label ``sil``.
 """
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import islice, pairwise
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import chain, islice, pairwise, takewhile
 from pathlib import Path
 from typing import Any
 
-from speechscope.corpus.files import paired, read_text
-from speechscope.corpus.layouts import Layout
-from speechscope.corpus.layouts.librispeech import SUFFIX as TRANS_SUFFIX
-from speechscope.corpus.layouts.librispeech import words_of
-from speechscope.corpus.utterances import BadRecording, Marks, Segment, Utterance
+from speechscope.corpus.files import read_text
+from speechscope.corpus.layouts.tiers import Tier, TierFiles
+from speechscope.corpus.utterances import BadRecording, Segment
 from speechscope.registry import LAYOUTS
 
-PHONE_TIERS = (
-    "phones", "phone", "phonetic", "phonalign", "mau", "segments", "segment", "phonemes", "phoneme",
-)  # fmt: skip
-"""Usual names of the phone tier, in the order they are looked for; case does not count."""
-
-WORD_TIERS = ("words", "word", "ort-mau", "ort", "tokensalign", "tokens", "orthography", "text")
-SILENCES = frozenset({"", "sil", "sp", "#", "<p:>", "<eps>", "<sil>", "_", "pau"})
 # Praat writes 17 digits, other programs fewer: boundaries may overlap by rounding, not by more.
 OVERLAP_SECONDS = 1e-3
 
-_OF_SPEAKER = " - "
 # Of what stands in a file Praat reads texts in quotes, flags, and numbers that stand alone; the
 # rest ("intervals [2]:", "xmin =") is for people.
 _TOKEN = re.compile(r'"((?:[^"]|"")*)"|\[[^]"\n]*\]|<exists>|(?<![^\s=])([-+.\d]\S*)')
-_HEAD = re.compile(r'\s*[^"]*"ooTextFile(?: short)?"[^"]*"TextGrid"')
+_HEAD = re.compile(r'\s*[^"]*"ooTextFile(?: short)?"[^"]*"(TextGrid|Collection)"')
+_CHRONOLOGICAL = re.compile(r'\s*"Praat chronological TextGrid text file"')
+# Numbers that rounding made a little less than zero.
+_NOTHING = -1e-9
+_KINDS = ("IntervalTier", "TextTier")
+_SPEAKERS = re.compile(r'"[^"\n]+ - [^"\n]+"')
 _NUMBER = re.compile(r"[-+]?(?:\d{1,18}\.?\d{0,30}|\.\d{1,30})(?:[eE][-+]?\d{1,2})?", re.ASCII)
 
 
-@dataclass(frozen=True)
-class Tier:
-    """One tier of a TextGrid; of a tier of points only the name is read."""
-
-    name: str
-    points: bool
-    segments: tuple[Segment, ...]
-
-
 @LAYOUTS.register("textgrid")
-class TextGrids(Layout):
+class TextGrids(TierFiles):
     """See the module; TextGrids lie beside the recordings or mirrored, see `paired`."""
 
     rank = 2
     needs = "recording that a .TextGrid goes with"
+    suffixes = (".textgrid",)
+    texts = (".txt", ".lab")
 
-    def knows(self, name: str) -> bool:
-        """See `Layout`."""
-        return name.endswith(".textgrid")
+    def tiers(self, path: Path) -> Sequence[Tier]:
+        """See `TierFiles`."""
+        return read(path)
 
-    def utterances(self, root: Path, problems: list[str]) -> list[Utterance]:
-        """See `Layout`."""
-        return paired(root, (".textgrid",), (".txt", ".lab"), problems)
+    def voices(self, path: Path) -> Sequence[str]:
+        """See `TierFiles`; a file without a name such as ``speaker - phones`` is not read twice."""
+        try:
+            text = read_text(path, latin=True)
+        except BadRecording:
+            return []
+        return super().voices(path) if _SPEAKERS.search(text) else []
 
-    def marks(self, utterance: Utterance, tier: str | None = None) -> Marks:
-        """See `Layout`: one tier, in seconds; without a name the phone tier, see `PHONE_TIERS`.
 
-        Refuses a file that is malformed or cut short, has no such tier or two, or one of points.
-        """
-        path = _grid(utterance)
-        chosen = _choose(read(path), (tier,) if tier else PHONE_TIERS, utterance.speaker, path)
-        return Marks(chosen.segments, per_second=True).check(path.name)
-
-    def text(self, utterance: Utterance) -> str:
-        """See `Layout`: of the file beside the recording, or else of the tier of words."""
-        path = _grid(utterance)
-        if utterance.text is not None:
-            words = read_text(utterance.text).split()
-        elif (transcripts := sorted(utterance.audio.parent.glob(f"*{TRANS_SUFFIX}"))) != []:
-            return words_of(transcripts[0], utterance.audio)
-        else:
-            tier = _choose(read(path), WORD_TIERS, utterance.speaker, path)
-            labels = [s.label for s in tier.segments if s.label.lower() not in SILENCES]
-            words = " ".join(labels).split()
-        if not words:
-            raise BadRecording(f"{path.name} has no words")
-        return " ".join(words)
+Tokens = Iterator[str | float]
 
 
 class _Ended(Exception):
@@ -95,7 +66,7 @@ class _Ended(Exception):
 
 
 def read(path: Path) -> tuple[Tier, ...]:
-    """Read all tiers of a TextGrid.
+    """Read all tiers of a TextGrid; of a collection, those of the grid with the file's name.
 
     Raises
     ------
@@ -106,21 +77,70 @@ def read(path: Path) -> tuple[Tier, ...]:
     text, name = read_text(path, latin=True), path.name
     if text.lstrip().startswith("ooBinaryFile"):
         raise BadRecording(f"{name} is a binary TextGrid: save it as text in Praat")
-    if _HEAD.match(text) is None:
+    chronological, head = _CHRONOLOGICAL.match(text), _HEAD.match(text)
+    if head is None and chronological is None:
         raise BadRecording(f"{name} has no TextGrid's header")
     tokens, tiers, count = _tokens(text, name), [], 0
     try:
-        *_, count = _take(tokens, "ttnnn", name)
-        tiers += [_tier(tokens, number, name) for number in range(1, int(count) + 1)]
+        if chronological is not None:
+            *_, count = _take(tokens, "tnnn", name)
+            tiers = _in_time(tokens, int(count), name)
+        elif head is not None and head[1] == "Collection":
+            tiers, count, tokens = _collected(tokens, path)
+        else:
+            *_, count = _take(tokens, "ttnnn", name)
+            tiers, tokens = _tiers(tokens, int(count), name)
     except _Ended as ended:
         raise BadRecording(f"{name} is cut short: it holds {ended} of {count:g} tiers") from None
     if next(tokens, None) is not None:
         raise BadRecording(f"{name} is malformed: it goes on after its {count:g} tiers")
-    aligner = {tier.name.split(_OF_SPEAKER)[-1] for tier in tiers} >= {"phones", "words"}
-    return tuple(_pauses(tier) if aligner else tier for tier in tiers)
+    found = [tier.renamed() for tier in tiers]
+    aligner = {tier.name for tier in found} >= {"phones", "words"}
+    return tuple(_pauses(tier) if aligner else tier for tier in found)
 
 
-def _tokens(text: str, name: str) -> Iterator[str | float]:
+def _in_time(tokens: Tokens, count: int, name: str) -> list[Tier]:
+    """Read the tiers of a chronological TextGrid: stretches in the order they begin in."""
+    kinds = [_take(tokens, "ttnn", name) for _ in range(count)]
+    held: list[list[Segment]] = [[] for _ in kinds]
+    try:
+        for token in tokens:
+            if not isinstance(token, float) or not 1 <= token <= count:
+                raise BadRecording(f"{name} is malformed: {token!r} is the number of no tier")
+            points = kinds[int(token) - 1][0] != "IntervalTier"
+            *times, label = _take(tokens, "nt" if points else "nnt", name)
+            held[int(token) - 1].append(Segment(times[0], times[-1], label.strip()))
+    except _Ended:
+        raise BadRecording(f"{name} is cut short: its last interval is not whole") from None
+    return [
+        _checked(
+            Tier(" ".join(kind[1].split()), kind[0] != "IntervalTier", ()), inside, kind[3], name
+        )
+        for kind, inside in zip(kinds, held, strict=True)
+    ]
+
+
+def _collected(tokens: Tokens, path: Path) -> tuple[list[Tier], int, Tokens]:
+    """Read a collection; return the tiers of the grid of the file's name, or else of its only."""
+    grids: dict[str, tuple[list[Tier], int]] = {}
+    *_, several = _take(tokens, "ttn", path.name)
+    for _ in range(int(several)):
+        kind, title = _take(tokens, "tt", path.name)
+        if kind != "TextGrid":
+            raise BadRecording(f"{path.name} is a collection with a {kind}: save the grids alone")
+        *_, count = _take(tokens, "nnn", path.name)
+        tiers, tokens = _tiers(tokens, int(count), path.name)
+        grids[title.lower()] = tiers, int(count)
+    own = grids.get(path.stem.lower().replace(" ", "_"))
+    if own is None and len(grids) != 1:
+        raise BadRecording(
+            f"{path.name} is a collection of {', '.join(grids) or 'nothing'}: none has the name of "
+            "the recording; save each as a TextGrid of its own"
+        )
+    return *(own or next(iter(grids.values()))), tokens
+
+
+def _tokens(text: str, name: str) -> Tokens:
     """Yield the texts and numbers of a file, one after another."""
     for match in _TOKEN.finditer(text):
         if match[1] is not None:
@@ -128,12 +148,13 @@ def _tokens(text: str, name: str) -> Iterator[str | float]:
         elif match[2] is not None:
             if _NUMBER.fullmatch(match[2]) is None:
                 raise BadRecording(f"{name} is malformed: {match[2]} is no number")
-            if match[2].startswith("-") and float(match[2]):
+            value = float(match[2])
+            if value < _NOTHING:
                 raise BadRecording(f"{name} has a negative time")
-            yield float(match[2])
+            yield max(value, 0.0)
 
 
-def _take(tokens: Iterator[str | float], form: str, name: str) -> list[Any]:
+def _take(tokens: Tokens, form: str, name: str) -> list[Any]:
     """Return the next tokens: a text for each ``t`` of a form, a number for each ``n``."""
     values = list(islice(tokens, len(form)))
     for value, kind in zip(values, form, strict=False):
@@ -144,13 +165,26 @@ def _take(tokens: Iterator[str | float], form: str, name: str) -> list[Any]:
     return values
 
 
-def _grid(utterance: Utterance) -> Path:
-    if utterance.labels is None:
-        raise BadRecording("has no .TextGrid that goes with it")
-    return utterance.labels
+def _tiers(tokens: Tokens, count: int, name: str) -> tuple[list[Tier], Tokens]:
+    """Read so many tiers; return them, and what follows."""
+    tiers: list[Tier] = []
+    for number in range(1, count + 1):
+        tiers.append(_tier(tokens, number, name))
+        following = next(tokens, None)
+        if isinstance(following, float):
+            rest = takewhile(lambda token: token not in _KINDS, tokens)
+            size = len(tiers[-1].segments)
+            held = size + sum(isinstance(token, str) for token in rest)
+            raise BadRecording(
+                f"{name}: tier {tiers[-1].name} declares {size} intervals but holds {held}; "
+                "MFA 3.0.0 wrote such files: update it, and align again"
+            )
+        if following is not None:
+            tokens = chain([following], tokens)
+    return tiers, tokens
 
 
-def _tier(tokens: Iterator[str | float], number: int, name: str) -> Tier:
+def _tier(tokens: Tokens, number: int, name: str) -> Tier:
     try:
         kind, title, _, end, size = _take(tokens, "ttnnn", name)
     except _Ended:
@@ -165,42 +199,24 @@ def _tier(tokens: Iterator[str | float], number: int, name: str) -> Tier:
         raise BadRecording(
             f"{name} is cut short: tier {number} holds {len(segments)} of {size:g} intervals"
         ) from None
-    if points:
-        return Tier(title, points=True, segments=())
+    return _checked(Tier(title, points, ()), segments, end, name)
+
+
+def _checked(tier: Tier, segments: list[Segment], end: float, name: str) -> Tier:
+    """Return a tier with its stretches; they follow one another up to its end."""
+    if tier.points:
+        return tier
     for place, (above, segment) in enumerate(pairwise(segments), start=2):
         if segment.start < above.stop - OVERLAP_SECONDS:
-            raise BadRecording(f"{name}: interval {place} of tier {title} overlaps the one above")
-    if segments and segments[-1].stop > end + OVERLAP_SECONDS:
-        raise BadRecording(f"{name}: tier {title} has intervals after its end")
-    return Tier(title, points=False, segments=tuple(segments))
-
-
-def _choose(tiers: tuple[Tier, ...], names: tuple[str, ...], speaker: str, path: Path) -> Tier:
-    """Return the tier of the first of the names that the file has.
-
-    ``speaker - phones`` counts as ``phones``; of several speakers' tiers it is that of `speaker`.
-    """
-    for name in names:
-        wanted = name.lower()
-        exact = [t for t in tiers if t.name.lower() == wanted]
-        last = [t for t in tiers if t.name.lower().split(_OF_SPEAKER)[-1] == wanted]
-        own = [t for t in last if t.name.lower().split(_OF_SPEAKER)[0] == speaker.lower()]
-        chosen = exact or (own if len(last) > 1 and own else last)
-        if len(chosen) > 1:
             raise BadRecording(
-                f"{path.name} has several such tiers: {', '.join(t.name for t in chosen)}"
+                f"{name}: interval {place} of tier {tier.name} overlaps the one above"
             )
-        if chosen:
-            if chosen[0].points:
-                raise BadRecording(f"{path.name}: tier {chosen[0].name} is one of points")
-            return chosen[0]
-    there = ", ".join(tier.name for tier in tiers) or "none"
-    what = f"no tier {names[0]}" if len(names) == 1 else "no tier of a usual name"
-    raise BadRecording(f"{path.name} has {what}; its tiers are: {there}")
+    if segments and segments[-1].stop > end + OVERLAP_SECONDS:
+        raise BadRecording(f"{name}: tier {tier.name} has intervals after its end")
+    return replace(tier, segments=tuple(segments))
 
 
 def _pauses(tier: Tier) -> Tier:
-    if tier.name.split(_OF_SPEAKER)[-1] != "phones":
+    if tier.name != "phones":
         return tier
-    named = tuple(Segment(s.start, s.stop, s.label or "sil") for s in tier.segments)
-    return Tier(tier.name, tier.points, named)
+    return replace(tier, segments=tuple(replace(s, label=s.label or "sil") for s in tier.segments))

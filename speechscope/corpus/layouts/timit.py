@@ -7,10 +7,12 @@ read. Words are in a ``.TXT`` beside the recording: ``start stop text``.
 """
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
-from speechscope.corpus.files import by_folder, numbered_lines, read_text, split_of, word
+from speechscope.corpus.files import numbered_lines, read_text
 from speechscope.corpus.layouts import Layout
+from speechscope.corpus.pairing import Sorting, by_folder
 from speechscope.corpus.utterances import BadRecording, Marks, Segment, Utterance
 from speechscope.registry import LAYOUTS
 
@@ -23,6 +25,8 @@ class Timit(Layout):
     """See the module."""
 
     rank = 1
+    in_samples = True
+    texts = (".txt",)
     needs = (
         "recording with a .PHN beside it; name a corpus in TIMIT layout, or make one with "
         "`speechscope synth`"
@@ -34,27 +38,20 @@ class Timit(Layout):
 
     def utterances(self, root: Path, problems: list[str]) -> list[Utterance]:
         """See `Layout`; folders outside of TRAIN and TEST are passed over, unless all are."""
-        folders = by_folder(root, (".phn",), (".txt",), problems)
-        splits = {folder: split_of(folder.relative_to(root)) for folder in folders}
-        divided = any(splits[folder] for folder, (_, labels, _) in folders.items() if labels)
-        utterances: list[Utterance] = []
-        for folder, (sounds, labels, texts) in folders.items():
-            if divided and not splits[folder]:
-                continue
-            speaker = word(folder.name)
-            for stem in sorted(sounds.keys() | labels.keys()):
-                if stem not in labels:
-                    problems.append(f"{sounds[stem]}: has no .PHN beside it")
-                elif stem not in sounds:
-                    problems.append(f"{labels[stem]}: has no recording beside it")
+        found: list[tuple[Path, Path | None, Path | None]] = []
+        for held in by_folder(root, (".phn",), (".txt",), problems).values():
+            for stem in sorted(held.sounds.keys() | held.labels.keys()):
+                if stem not in held.labels:
+                    problems.append(f"{held.sounds[stem]}: has no .PHN beside it")
+                elif stem not in held.sounds:
+                    problems.append(f"{held.labels[stem]}: has no recording beside it")
                 else:
-                    path, name = labels[stem], word(labels[stem].stem)
-                    utterances.append(
-                        Utterance(
-                            splits[folder], speaker, name, sounds[stem], path, texts.get(stem)
-                        )
-                    )
-        return utterances
+                    found.append((held.sounds[stem], held.labels[stem], held.texts.get(stem)))
+        return self.sorting().utterances(root, found, problems)
+
+    def sorting(self) -> Sorting:
+        """See `Layout`: a speaker has a folder."""
+        return replace(super().sorting(), strict=True, nearest=True)
 
     def marks(self, utterance: Utterance, tier: str | None = None) -> Marks:
         """See `Layout`: ``start stop label`` a line, in samples."""
