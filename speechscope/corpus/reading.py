@@ -129,8 +129,8 @@ class Survey:
     names
         How often each label occurs, in all splits.
     lengths
-        How often a label of the training split has a length [samples]; the label of a whole
-        recording is empty.
+        How often a label of the training split (of all, where the longest counts) has a length
+        [samples]; the label of a whole recording is empty.
     problems, failed
         The first recording whose labels cannot be used, and why; and how many there are.
     """
@@ -243,7 +243,8 @@ class Reader:
                 seen.problems = seen.problems or [f"{utterance.audio}: {error}"]
                 continue
             seen.names.update(label for label, _ in lengths if label)
-            if split == 0 and self.measures:
+            # Where all are kept, those that are tested on are no longer than the longest, too.
+            if self.measures and (split == 0 or self.settings.max_length == "none"):
                 seen.lengths.update(lengths)
         return seen
 
@@ -330,9 +331,11 @@ class Reader:
                 "whole-numbered times end with the recording in another unit than 100 ns",
                 place,
             )
-        if end < COVERED * length:
+        if end <= COVERED * length:
             shown = f"{place} ({end / rate:.2f} of {length / rate:.2f} s)"
-            summary.remark(f"labels end before {COVERED:.0%} of the recording", shown)
+            summary.remark(
+                f"labels end before {COVERED:.0%} of the recording, or count in another unit", shown
+            )
         last = max(s.stop for s in marks.segments)
         if marks.per_second and not marks.whole and last * rate > length + TOLERANCE_SECONDS * rate:
             summary.remark("the recording ends before the unlabelled rest of its labels", place)

@@ -20,6 +20,8 @@ LABEL_RATES = (
     8000, 10000, 11025, 12500, 16000, 20000, 22050, 24000, 25000, 32000, 44100, 48000, 96000,
 )  # fmt: skip
 """Rates [Hz] that speech is recorded at, and sample numbers in label files count."""
+LOWEST_RATE = 16000
+"""Of labels beside a recording at a higher rate: labels at less are more likely of a part of it."""
 _SA_SENTENCE = re.compile(r"sa\d+", re.IGNORECASE)
 
 
@@ -137,7 +139,8 @@ class Marks:
             )
             return Marks(numbers, per_second=False)
         number = last / self.whole if self.whole else last
-        rate = next((r for r in LABEL_RATES if ends(number / r) and r != file_rate), None)
+        usual = [r for r in LABEL_RATES if r > file_rate or LOWEST_RATE <= r < file_rate]
+        rate = next((r for r in usual if ends(number / r)), None)
         if rate is not None and (self.whole or not self.per_second):
             raise BadRecording(
                 f"has labels at another rate: they end at sample {number:.0f}, which is its end "

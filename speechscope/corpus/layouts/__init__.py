@@ -160,6 +160,7 @@ def layout_of(root: Path, name: str | None = None, notes: list[str] | None = Non
     layouts = sorted((LAYOUTS[n](n) for n in LAYOUTS.names()), key=lambda a: (a.rank, a.name))
     kinds: Counter[str] = Counter()
     marked: dict[str, Counter[str]] = defaultdict(Counter)
+    first: dict[tuple[str, str], Path] = {}
     for folder, files in walk(root, lambda _: True, [], lambda _: False):
         for file in files:
             name = file.lower()
@@ -170,11 +171,12 @@ def layout_of(root: Path, name: str | None = None, notes: list[str] | None = Non
                     layout.rank < WORDS_RANK or layout.recognises(folder / file)
                 ):
                     marked[layout.name][kind] += 1
+                    first.setdefault((layout.name, kind), folder / file)
                     break
     for layout in layouts:
         if layout.name in marked:
             if notes is not None:
-                _tell_left(layout, layouts, marked, notes)
+                _tell_left(layout, layouts, marked, first, notes)
             return layout
     raise SpeechscopeError(
         f"{root} holds no labels speechscope knows (.PHN, .TextGrid, .lab, .eaf, … as "
@@ -184,19 +186,27 @@ def layout_of(root: Path, name: str | None = None, notes: list[str] | None = Non
 
 
 def _tell_left(
-    taken: Layout, layouts: Sequence[Layout], marked: dict[str, Counter[str]], notes: list[str]
+    taken: Layout,
+    layouts: Sequence[Layout],
+    marked: dict[str, Counter[str]],
+    first: dict[tuple[str, str], Path],
+    notes: list[str],
 ) -> None:
     """Say which label files are left out, and how they are read instead."""
-    left = {
-        o.name: Counter({k: n for k, n in marked[o.name].items() if k not in taken.texts})
-        for o in layouts
-        if o is not taken and o.name in marked and o.rank < WORDS_RANK and o.timed
-    }
-    others = ", ".join(
-        f"{_counted(kinds)} (--layout {name})" for name, kinds in left.items() if kinds
-    )
-    if others:
-        notes.append(f"read as {taken.name}: {_counted(marked[taken.name])}; left out: {others}")
+    left = []
+    for other in layouts:
+        if other is not taken and other.rank < WORDS_RANK and other.timed:
+            kinds = marked.get(other.name, Counter())
+            # What lies beside its label files may be the words.
+            labels = [
+                k for k in kinds if k not in taken.texts or other.recognises(first[other.name, k])
+            ]
+            if labels:
+                counted = _counted(Counter({k: kinds[k] for k in labels}))
+                left.append(f"{counted} (--layout {other.name})")
+    if left:
+        there = _counted(marked[taken.name])
+        notes.append(f"read as {taken.name}: {there}; left out: {', '.join(left)}")
 
 
 def _counted(kinds: Counter[str]) -> str:

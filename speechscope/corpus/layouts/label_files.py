@@ -48,6 +48,13 @@ class LabelFiles(Layout):
         """See `Layout`."""
         return name.endswith(self.suffixes)
 
+    def recognises(self, path: Path) -> bool:
+        """See `Layout`: it can be read."""
+        try:
+            return bool(marks_of(numbered_lines(path), path.name).segments)
+        except BadRecording:
+            return False
+
     def utterances(self, root: Path, problems: list[str]) -> list[Utterance]:
         """See `Layout`."""
         found = paired(root, self.suffixes, self.texts, problems, self.needs)
