@@ -11,8 +11,9 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from speechscope.corpus.files import AUDIO_SUFFIXES, walk
+from speechscope.corpus.files import walk
 from speechscope.corpus.layouts import MANIFESTS, layout_of
+from speechscope.corpus.pairing import AUDIO_SUFFIXES
 from speechscope.corpus.phones import phone_set
 from speechscope.corpus.store import Corpus
 from speechscope.corpus.units import stretches
