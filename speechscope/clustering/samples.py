@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from speechscope.corpus.store import Corpus
-from speechscope.errors import UsageProblem
+from speechscope.errors import SpeechscopeError, UsageProblem
 from speechscope.networks.subject import Subject
 
 if TYPE_CHECKING:
@@ -104,13 +104,25 @@ def activations(subject: Subject, samples: Samples, layer: str) -> Tensor:
     """Return what a layer holds of each sample, (sample, …) float32 on the CPU.
 
     Read and run in batches of `BATCH` items; the activations of a sample's items are averaged.
+
+    Raises
+    ------
+    SpeechscopeError
+        They are not numbers.
     """
 
     def held(x: Tensor) -> Tensor:
         with torch.no_grad():
             return x if layer == INPUT else subject.network.activation(x, layer)
 
-    return _averaged(subject, samples, held)
+    held_by = _averaged(subject, samples, held)
+    bad = (~held_by.flatten(1).isfinite().all(1)).nonzero().flatten().tolist()
+    if bad:
+        raise SpeechscopeError(
+            f"layer {layer}: {len(bad)} of {len(samples)} samples give what is not a number, the "
+            f"first is item {samples.first[bad[0]]}; choose other layers by --layer"
+        )
+    return held_by
 
 
 def _averaged(subject: Subject, samples: Samples, of: Callable[[Tensor], Tensor]) -> Tensor:

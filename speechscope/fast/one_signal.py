@@ -26,7 +26,9 @@ def convolve(
     groups: int,
 ) -> Tensor:
     """See `speechscope.networks.maps.convolve`."""
-    if x.device.type != "cpu" or weight.shape[1] > 1 or weight.requires_grad or not x.requires_grad:
+    if x.shape[1] > 1 or groups > 1:
+        raise Unsupported("there is more than one signal")
+    if x.device.type != "cpu" or weight.requires_grad or not x.requires_grad:
         raise Unsupported("only the way back of one signal has a fast form")
     # The axis of time, among those of which the others have one value.
     axes = [

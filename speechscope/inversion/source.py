@@ -50,6 +50,8 @@ class Source:
         Trained decoders by layer, where they were asked for.
     config
         What the record says of the network.
+    notes
+        What is to be said of it.
     """
 
     path: Path
@@ -58,6 +60,7 @@ class Source:
     corpus: Corpus
     decoders: Mapping[int, Restorer] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def open_source(settings: "Invert", device: torch.device) -> Source:
@@ -77,9 +80,13 @@ def open_source(settings: "Invert", device: torch.device) -> Source:
                 f"--model {settings.model}: decode needs decode-train, which takes our own models; "
                 f"choose from {', '.join(name for name in INVERSION.names() if name != 'decode')}"
             )
-        subject = elsewhere(settings.model, settings.weights, path, device)
+        subject = elsewhere(
+            settings.model, settings.weights, path, device, settings.axes, settings.scores
+        )
         corpus = subject.corpus
-        return Source(corpus.path, "corpus", subject.of_centred, corpus, config=subject.config)
+        return Source(
+            corpus.path, "corpus", subject.of_centred, corpus, {}, subject.config, subject.notes
+        )
     record = record_at(path)
     if decodes and record["kind"] != "decoder":
         raise UsageProblem(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from speechscope.corpus.store import Corpus
+from speechscope.errors import SpeechscopeError
 from speechscope.inversion.chains import invert, longest
 from speechscope.inversion.problem import Restorer
 from speechscope.inversion.sound import audible, sound_of
@@ -90,7 +91,8 @@ class Inverter:
                 trip = sound_of(self.corpus, inputs + mean, seeds)
                 yield Values("waveform_round_trip", (), trip)
 
-        return Results(values())
+        finite = inversion.mismatch.isfinite().flatten(0, 1).all(0).numpy()
+        return Results(values(), {"finite": finite})
 
 
 def write_inversion(
@@ -101,7 +103,7 @@ def write_inversion(
     part: slice = slice(None),
     executor: Executor | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> None:
+) -> list[int]:
     """Reconstruct items and write the inversion arrays of docs/artifacts.md.
 
     Spectrograms are stored with the mean restored, waveforms by the inverse transform, which for
@@ -115,6 +117,15 @@ def write_inversion(
         Which of the examples.
     executor
         What does the work; None: this process. The arrays do not depend on it.
+
+    Returns
+    -------
+    The items whose activations, of the reconstruction or the original, are not all numbers.
+
+    Raises
+    ------
+    SpeechscopeError
+        None has.
     """
     layers = work.layers
     index = np.asarray(work.examples.index, dtype=np.int64)[part]
@@ -126,8 +137,16 @@ def write_inversion(
         replace(task, part=order[task.part]) for task in tasks_of(index, step, parts=len(layers))
     )
     total = len(index) * len(layers)
-    for _ in carry_out(writer, work, tasks, executor or Serial(), total=total, progress=progress):
-        pass
+    finite = np.ones(len(index), dtype=bool)
+    executor = executor or Serial()
+    for done in carry_out(writer, work, tasks, executor, total=total, progress=progress):
+        finite[done.task.start : done.task.stop] &= done.returned["finite"]
+    if len(finite) and not finite.any():
+        raise SpeechscopeError(
+            "no item has a reconstruction whose activations are numbers: a layer gives "
+            "not-a-number (a root or a logarithm of what is negative)"
+        )
+    return [int(i) for i in index[~finite]]
 
 
 def _create(writer: ArtifactWriter, work: Inverter, count: int, step: int) -> None:
@@ -168,7 +187,7 @@ def _coordinates(
     writer.put("label", labels.astype(np.int16), ("item",), classes)
     numbers = np.arange(len(methods), dtype=np.int16)
     writer.put("method", numbers, ("method",), flag_attributes(methods))
-    names = " ".join(work.network.names[layer - 1] for layer in layers)
+    names = " ".join(work.network.named(layer) for layer in layers)
     flags = {"flag_values": list(layers), "units": "1", "flag_meanings": names}
     writer.put("layer", np.asarray(layers, dtype=np.int16), ("layer",), flags)
     for name in ("frequency", "time"):

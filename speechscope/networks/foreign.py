@@ -1,110 +1,84 @@
-"""A network that is not ours: any ``torch.nn.Module``, by the name of what makes it.
+"""A network that is not ours, brought to inputs of one shape and to scores (B, classes, …).
 
-`load_module` makes it and gives it its weights; `fitted` brings it to inputs of one shape, with
-layers that can be named, counted and read as those of our own networks.
+`speechscope.networks.loading` makes it; `fitted` finds the order of its axes and what of its
+outputs are scores, and refuses where more than one answer is possible. Layers can be named, counted
+and read as those of our own networks.
 """
 
-import importlib
-import operator
-import pickle
-import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from functools import cached_property, partial
-from pathlib import Path
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from speechscope.errors import ArtifactError, SpeechscopeError, UsageProblem
+from speechscope.errors import SpeechscopeError, UsageProblem
+from speechscope.networks.axes import FORMS, OTHER, OWN, check, ordered, parsed
+from speechscope.networks.endings import Endings, endings
 from speechscope.networks.graph import Graph
 from speechscope.networks.layers import Layered, Shape
+from speechscope.networks.loading import load_module
 from speechscope.networks.tracing import module_graph
+from speechscope.networks.watching import Enough, Keep, Source, Without, first_tensor
+
+__all__ = ["ForeignNetwork", "Taking", "as_foreign", "fitted", "load_module"]
 
 
-def load_module(factory: str, weights: Path | None = None) -> nn.Module:
-    """Return a network in evaluation mode.
+@dataclass(frozen=True)
+class Taking:
+    """How a network is given inputs, and what of its outputs are scores.
 
     Parameters
     ----------
-    factory
-        ``package.module:name``: a module, or a function or class that gives one when called without
-        arguments. The working directory is searched first.
-    weights
-        A file of tensors by name (``torch.save(network.state_dict(), file)``), or a dictionary with
-        those under ``state_dict``. Nothing but tensors and plain types is loaded from it.
-
-    Raises
-    ------
-    UsageProblem
-        There is no such factory, or it gives something else.
-    ArtifactError
-        The weights cannot be read or do not fit the network.
+    form
+        A name of `FORMS`, or an order of axes; "": as they are.
+    scores
+        Which output: the key or attribute of a dictionary or object, the number of one of several,
+        or the name of a layer; "": the only one there is.
+    order
+        Of scores: ``bv``, ``b``, ``bvt`` or ``btv`` (times before symbols); "": bv….
+    alone
+        Whether items are given one at a time, because what is given for one depends on the others.
+    ending
+        Softmax or sigmoid behind the last weights.
+    times
+        The places along time whose scores are taken; None: all.
+    text, blank
+        Symbols whose score by CTC is the only one, and the symbol between repeated ones.
+    also
+        Other orders of axes in which it takes inputs, with other answers.
     """
-    network = _made(factory)
-    if weights is not None:
-        _fill(network, weights)
-    return network.eval().requires_grad_(False)
 
-
-def _made(factory: str) -> nn.Module:
-    place, _, name = factory.partition(":")
-    if not place or not name:
-        raise UsageProblem(f"--model {factory}: give package.module:factory")
-    here = str(Path.cwd())
-    sys.path.insert(0, here)
-    try:
-        made: Any = operator.attrgetter(name)(importlib.import_module(place))
-        if not isinstance(made, nn.Module):
-            made = made()
-    except Exception as error:
-        reason = " ".join(str(error).split())[:160]
-        raise UsageProblem(f"--model {factory}: {type(error).__name__}: {reason}") from error
-    finally:
-        sys.path.remove(here)
-    if not isinstance(made, nn.Module):
-        raise UsageProblem(
-            f"--model {factory}: expected a torch.nn.Module, found a {type(made).__name__}"
-        )
-    return made
-
-
-def _fill(network: nn.Module, path: Path) -> None:
-    try:
-        values = torch.load(path, map_location="cpu", weights_only=True)
-        if isinstance(values, dict) and isinstance(values.get("state_dict"), dict):
-            values = values["state_dict"]
-        network.load_state_dict(values)
-    except OSError as error:
-        raise ArtifactError(f"--weights {path}: {error.strerror or error}") from error
-    except (RuntimeError, TypeError, AttributeError, pickle.UnpicklingError, EOFError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ArtifactError(
-            f"--weights {path}: not the weights of {type(network).__name__} ({reason})"
-        ) from error
-
-
-FORMS = ("maps", "rows", "values")
+    form: str
+    scores: str = ""
+    order: str = ""
+    alone: bool = False
+    ending: Endings = field(default_factory=Endings)
+    times: tuple[int, int] | None = None
+    text: tuple[int, ...] = ()
+    blank: int = 0
+    also: tuple[str, ...] = ()
 
 
 class ForeignNetwork(Layered):
-    """A network whose input is (B, C, F, T), whatever the shape its own layers take.
+    """A network whose input is (B, C, F, T) and whose scores are (B, classes, …), in single.
 
-    Its layers are named as the module holds them, functions as tracing names them (relu, relu_1,
+    Its layers are named as the module holds them, functions by their names (relu, relu_1,
     max_pool2d), and counted in the order they run: convolutions, fully connected layers,
     normalisations, activations and pooling each count, as in our own networks; reshapes and
-    padding do not. Where a module cannot be traced, its layers are the modules within it.
+    padding do not. Modules with others in them (encoder.layers.5) have a name and no number.
 
     Parameters
     ----------
     network
         The network, in evaluation mode.
-    form
-        ``maps``: as it is; ``rows``: (B, C × F, T), bins as channels, or a waveform as one channel;
-        ``values``: (B, C × F × T).
-    input_shape
-        (C, F, T).
+    taking
+        How it takes inputs and gives scores; a name of `FORMS` stands for the form alone.
+    example
+        Inputs (B, C, F, T), by which layers are found, or the shape (C, F, T) of one.
     shift
         Added to inputs first, (C, F, T): the mean of inputs that are centred; None adds nothing.
     """
@@ -112,143 +86,505 @@ class ForeignNetwork(Layered):
     shift: Tensor | None
 
     def __init__(
-        self, network: nn.Module, form: str, input_shape: Shape, shift: Tensor | None = None
+        self,
+        network: nn.Module,
+        taking: Taking | str,
+        example: Tensor | Shape,
+        shift: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.network = network
-        self.form = form
-        self.input_shape = tuple(input_shape)
+        self.taking = Taking(taking) if isinstance(taking, str) else taking
+        self.example = example if isinstance(example, Tensor) else _drawn(example)
+        self.input_shape = tuple(self.example.shape[1:])
         self.register_buffer("shift", shift)
+        weights = [p for p in network.parameters() if p.is_floating_point()]
+        self._kind = weights[0].dtype if weights else torch.float32
+        self._recurrent = any(isinstance(m, nn.RNNBase) for m in network.modules())
+
+    @property
+    def form(self) -> str:
+        """How it takes inputs."""
+        return self.taking.form
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return what the network makes of inputs (B, C, F, T)."""
+        """Return the scores (B, classes, …) of inputs (B, C, F, T)."""
+        if self.taking.alone and len(x) > 1:
+            return torch.cat([self._scores(part) for part in x.chunk(len(x))])
+        return self._scores(x)
+
+    def outputs(self, x: Tensor) -> Any:
+        """Return all that the network gives for inputs, as it gives it."""
         if self.shift is not None:
             x = x + self.shift
-        if self.form == "rows":
-            x = x.flatten(1, 2)
-        elif self.form == "values":
-            x = x.flatten(1)
-        scores: Tensor = self.network(x)
-        return scores
+        if self.form:
+            x = ordered(x, parsed(self.form))
+        if x.dtype != self._kind:
+            x = x.to(self._kind)
+        skipped = self.taking.ending.skipped
+        # cuDNN goes back through recurrent layers in training only.
+        plain = x.is_cuda and self._recurrent
+        with torch.backends.cudnn.flags(enabled=False) if plain else nullcontext():
+            with Without(skipped) if skipped else nullcontext(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of code that is not ours, about itself
+                return self.network(x)
+
+    def _scores(self, x: Tensor) -> Tensor:
+        name = self.taking.scores
+        if name and name in _modules(self.network):
+            watch = Keep(self.network, {name: 1})
+            _run(watch, lambda: self.outputs(x))
+            out = watch.outputs[name]
+        else:
+            out = picked(self.outputs(x), name)
+        return normal(out, self.taking)
 
     def shifted(self, shift: Tensor) -> "ForeignNetwork":
         """Return the same network for inputs that lack `shift` (C, F, T)."""
-        return ForeignNetwork(self.network, self.form, self.input_shape, shift).eval()
+        moved = ForeignNetwork(self.network, self.taking, self.example - shift, shift)
+        return moved.eval()
+
+    def ended(self) -> Taking:
+        """Return how it is used with what stands behind its last weights found."""
+        return replace(self.taking, ending=endings(self, self.example[:1]))
+
+    def at(self, start: int, stop: int) -> "ForeignNetwork":
+        """Return the same network with the scores of some places along time alone."""
+        taking = replace(self.taking, times=(start, stop))
+        return ForeignNetwork(self.network, taking, self.example, self.shift).eval()
+
+    def of_text(self, symbols: tuple[int, ...], blank: int) -> "ForeignNetwork":
+        """Return the same network with log P(symbols) by CTC as its only score."""
+        taking = replace(self.taking, text=symbols, blank=blank)
+        return ForeignNetwork(self.network, taking, self.example, self.shift).eval()
 
     def trace(self, example: Tensor) -> Graph:
-        """Return its steps, layers named as in the network itself.
+        """Return its steps for inputs like an example, layers named as in the network itself.
 
         Raises
         ------
         SpeechscopeError
-            See `module_graph.module_graph`.
+            See `tracing.module_graph`.
         """
-        graph = module_graph(self, example)
-        steps = (replace(step, name=step.name.removeprefix("network.")) for step in graph.steps)
-        return Graph(tuple(steps))
+        return module_graph(self, example, self.network)
 
     @property
     def names(self) -> Sequence[str]:  # type: ignore[override]
-        """Names of the layers, first layer first."""
+        """Names of the layers that are counted, first layer first."""
         return tuple(self._layers)
 
     @property
     def shapes(self) -> Sequence[Shape]:  # type: ignore[override]
-        """The output shape of one item at every layer."""
+        """The output shape of one item at every layer that is counted."""
         return tuple(self._layers.values())
+
+    def name(self, layer: int | str) -> str:
+        """Return the name of a layer or function given by number or name, counted or not.
+
+        Raises UsageProblem when the network has no such layer.
+        """
+        if layer in self._kept:
+            return str(layer)
+        return self.names[self.resolve(layer) - 1]
+
+    def resolve(self, layer: int | str) -> int:
+        """See `Layered`; modules with others in them come after those that are counted."""
+        names = list(self._every)
+        if not names:
+            raise UsageProblem(
+                f"layer {layer}: a network of TorchScript cannot be looked into; the module it was "
+                "made from, or torch.export's, can"
+            )
+        if layer in names:  # a name may be a number, as in nn.Sequential
+            return names.index(str(layer)) + 1
+        return super().resolve(layer)
+
+    @cached_property
+    def _every(self) -> tuple[str, ...]:
+        """Names of the layers that are counted, then of all other modules that give tensors."""
+        counted, modules = self.names, _modules(self.network)
+        return (*counted, *(n for n in self._kept if n in modules and n not in counted))
+
+    def named(self, number: int) -> str:
+        """Return the name of the layer of a number."""
+        return self._every[number - 1]
 
     def activations(self, x: Tensor, layers: Iterable[int | str]) -> dict[int, Tensor]:
         """Return the outputs (B, …) of several layers in one pass, by layer number.
 
-        Of a layer that runs more than once, that of its last run.
+        Of a layer that runs more than once, that of its last run; of one that gives several
+        tensors, the first. Complex values are pairs of real ones.
         """
-        names = self.names
         numbers = sorted({self.resolve(layer) for layer in layers})
-        if self.shift is not None:
-            x = x + self.shift
-        if self._graph is not None:
-            found = self._graph.outputs(x, [names[number - 1] for number in numbers])
-        else:
-            found = _recorded(self._unshifted, x)
-        return {number: found[names[number - 1]] for number in numbers}
+        names = [self.named(n) for n in numbers]
+        alone = self.taking.alone or not all(self._kept[name][2] for name in names)
+        if alone and len(x) > 1:
+            parts = [self.activations(part, numbers) for part in x.chunk(len(x))]
+            return {n: torch.cat([part[n] for part in parts]) for n in numbers}
+        watch = Keep(self.network, {name: self._kept[name][1] for name in names})
+        _run(watch, lambda: self.outputs(x))
+        missing = set(names) - set(watch.outputs)
+        if missing:
+            raise SpeechscopeError(f"layer {', '.join(missing)}: does not run for every input")
+        found = {n: _real(watch.outputs[name]) for n, name in zip(numbers, names, strict=True)}
+        return {n: v if self._kept[self.named(n)][2] else v[None] for n, v in found.items()}
 
-    @property
-    def _unshifted(self) -> "ForeignNetwork":
-        return ForeignNetwork(self.network, self.form, self.input_shape).eval()
+    def entry(
+        self, layer: int | str
+    ) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
+        """Return what enters a layer's first call, of inputs, and the scores, of what enters it.
+
+        Raises
+        ------
+        UsageProblem
+            There is no such layer, or something goes around it.
+        """
+        enter, number = self.entering(layer)
+        if number == 0:
+            return enter, self
+        name, example = self.name(layer), self.example[:1]
+        rows = self._rows(enter(example))
+
+        def after(z: Tensor) -> Tensor:
+            if len(z) > 1 and (self.taking.alone or not rows):
+                return torch.cat([after(part) for part in z.chunk(len(z))])
+            given = Source(self.network, name, z, number, z if rows else z[0])
+            many = carrier.expand(len(z), *carrier.shape[1:])  # a call that is not to be counted
+            with given.over():
+                return self._scores(many)
+
+        carrier = example
+        with torch.no_grad():
+            z, wanted = enter(example), self(example)
+            carrier = example.flip(-1) / 2
+            apart = (after(z) - wanted).abs().max()
+            if bool(apart > 1e-4 * wanted.abs().max()):
+                raise UsageProblem(f"layer {layer}: other connections go around it")
+            carrier = example
+        return enter, after
+
+    def entering(self, layer: int | str) -> tuple[Callable[[Tensor], Tensor], int]:
+        """Return what enters a layer's first call, as a function of inputs, and the call it is of.
+
+        Rows are items; of values that have no axis of items, each item's are a row. The number is 0
+        where the inputs themselves enter.
+
+        Raises
+        ------
+        UsageProblem
+            There is no such layer, or nothing of the input enters it.
+        """
+        name, example = self.name(layer), self.example[:1].clone()
+        watch = Source(self.network, name, example)
+        with torch.no_grad():
+            _run(watch, lambda: self._scores(example))
+        if watch.number < 0:
+            raise UsageProblem(f"layer {layer}: nothing that comes from the input enters it")
+        number = watch.number
+
+        def run(x: Tensor) -> Tensor:
+            source = Source(self.network, name, x, number)
+            _run(source, lambda: self._scores(x))
+            return source.value
+
+        if number == 0:
+            return lambda x: x, 0
+        with torch.no_grad():
+            value = run(example)
+        if value.is_complex():
+            raise UsageProblem(f"layer {layer}: what enters it is complex")
+        rows = self._rows(value)
+
+        def enter(x: Tensor) -> Tensor:
+            if rows and not (self.taking.alone and len(x) > 1):
+                return run(x).float()
+            parts = [run(part).float() for part in x.chunk(len(x))]
+            return torch.cat(parts) if rows else torch.stack(parts)
+
+        return enter, number
+
+    def _rows(self, value: Tensor) -> bool:
+        """Say whether the first axis of what one item gives is that of items."""
+        return value.dim() > 1 and len(value) == 1
 
     @cached_property
-    def _graph(self) -> Graph | None:
-        try:
-            return self._unshifted.trace(self._example)
-        except SpeechscopeError:
-            return None
+    def _kept(self) -> dict[str, tuple[Shape, int, bool]]:
+        """Of all layers, what one item gives: its shape, the calls, and whether rows are items."""
+        found = []
+        for x in (self.example[:1], self.example[:1].expand(2, *self.input_shape)):
+            watch = Keep(self.network)
+            with torch.no_grad():
+                _run(watch, lambda x=x: self.outputs(x))  # type: ignore[misc]
+            found.append(watch)
+            if self.taking.alone:
+                found = [watch, watch]
+                break
+        one, two = found
+        kept = {}
+        for name, value in one.outputs.items():
+            count = len(two.outputs[name]) if two.outputs[name].dim() else 0
+            rows = value.dim() > 1 and len(value) == 1 and (count == 2 or one is two)
+            shape = tuple(_real(value).shape)
+            kept[name] = (shape[1:] if rows else shape, one.counts[name], rows)
+        return kept
 
     @cached_property
     def _layers(self) -> dict[str, Shape]:
-        with torch.no_grad():
-            if self._graph is None:
-                found = _recorded(self._unshifted, self._example)
-            else:
-                found = self._graph.outputs(self._example, self._graph.layers())
-        return {name: tuple(values.shape[1:]) for name, values in found.items()}
+        try:
+            found: Iterable[str] = self.trace(self.example[:1]).layers()
+        except SpeechscopeError:
+            modules = self.network.named_modules()
+            found = {n for n, m in modules if n and not list(m.children())}
+        # In the order of their last calls.
+        return {name: kept[0] for name, kept in self._kept.items() if name in found}
 
-    @property
-    def _example(self) -> Tensor:
-        """Three inputs that no layer maps to a constant."""
-        first = next(self.network.parameters(), torch.empty(0))
-        drawn = torch.randn(3, *self.input_shape, generator=torch.Generator().manual_seed(0))
-        return drawn.to(first)
+    def said(self) -> dict[str, Any]:
+        """Return what a record says of how it is used."""
+        ending = self.taking.ending
+        said: dict[str, Any] = {"form": self.form, "axes": FORMS.get(self.form, self.form)}
+        order = self.taking.order
+        said["scores"] = f"{self.taking.scores}:{order}" if order else self.taking.scores
+        if ending.names:
+            said["before"] = ", ".join(ending.names)
+        if ending.kept:
+            said["behind"] = ending.kept
+        if self.taking.alone:
+            said["alone"] = True
+        return said
 
 
-def _recorded(network: ForeignNetwork, x: Tensor) -> dict[str, Tensor]:
-    """Return the outputs of all modules without modules in them, in the order they run."""
-    outputs: dict[str, Tensor] = {}
-
-    def keep(name: str, _: nn.Module, __: object, out: object) -> None:
-        if isinstance(out, Tensor) and len(out) == len(x):
-            outputs.pop(name, None)
-            outputs[name] = out
-
-    leaves = [(n, m) for n, m in network.network.named_modules() if n and not list(m.children())]
-    handles = [module.register_forward_hook(partial(keep, name)) for name, module in leaves]
+def _run(watch: Keep | Source, run: Callable[[], Any]) -> None:
+    """Run a network while it is watched, as far as the watch wants."""
     try:
-        network(x)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return outputs
+        with watch.over():
+            run()
+    except Enough:
+        pass
 
 
-def fitted(network: nn.Module, shape: Shape) -> tuple[ForeignNetwork, int]:
+def _modules(network: nn.Module) -> set[str]:
+    return {name for name, _ in network.named_modules() if name}
+
+
+def _real(values: Tensor) -> Tensor:
+    values = torch.view_as_real(values) if values.is_complex() else values
+    return values if values.dtype == torch.float32 else values.to(torch.float32)
+
+
+def picked(out: Any, name: str) -> Tensor:
+    """Return the scores among what a network gives.
+
+    Raises
+    ------
+    UsageProblem
+        There are several outputs and none is named, or not the one that is.
+    """
+    several = list(out) if isinstance(out, tuple | list) else []
+    held: Mapping[str, Any] = {str(n): value for n, value in enumerate(several)}
+    if isinstance(out, Mapping):
+        held = {str(key): value for key, value in out.items()}
+    elif hasattr(out, "_fields"):
+        held = {**held, **out._asdict()}
+    elif not several and hasattr(out, "__dict__") and not isinstance(out, Tensor):
+        held = vars(out)
+    if not held and isinstance(out, Tensor) and not name:
+        return out
+    tensors = {key: value for key, value in held.items() if first_tensor(value) is not None}
+    if not name and len({id(value) for value in tensors.values()}) == 1:
+        name = next(iter(tensors))
+    found = first_tensor(tensors.get(name))
+    if found is None:
+        listed = ", ".join(f"{key} {tuple(first_tensor(v).shape)}" for key, v in tensors.items())  # type: ignore[union-attr]
+        raise UsageProblem(
+            f"--scores {name}: the network gives {listed or type(out).__name__}"
+            if name
+            else f"it gives several outputs ({listed}): choose by --scores"
+        )
+    return found
+
+
+def normal(out: Tensor, taking: Taking) -> Tensor:
+    """Return scores as (B, classes, …), in single precision."""
+    if out.is_complex():
+        raise UsageProblem("its scores are complex: name a layer with real ones by --scores")
+    if out.dim() == 1:
+        out = out[:, None]
+    if taking.order == "btv":
+        out = out.transpose(1, 2)
+    if taking.times is not None:
+        out = out[..., slice(*taking.times)]
+    if taking.text:
+        out = _ctc(out.float(), taking)
+    return out if out.dtype == torch.float32 else out.to(torch.float32)
+
+
+def _ctc(scores: Tensor, taking: Taking) -> Tensor:
+    """Return log P(text), (B, 1), of scores (B, symbols, T) before softmax."""
+    count, _, frames = scores.shape
+    text = torch.tensor(taking.text, device=scores.device).expand(count, -1)
+    sizes = [torch.full((count,), size) for size in (frames, len(taking.text))]
+    steps = scores.permute(2, 0, 1).log_softmax(2)
+    loss = torch.nn.functional.ctc_loss(
+        steps, text, sizes[0], sizes[1], taking.blank, reduction="none"
+    )
+    return -loss[:, None]
+
+
+def _drawn(shape: Shape) -> Tensor:
+    """Return three inputs that no layer maps to a constant."""
+    return torch.randn(3, *shape, generator=torch.Generator().manual_seed(0))
+
+
+def fitted(
+    network: nn.Module, example: Tensor | Shape, axes: str | None = None, scores: str | None = None
+) -> tuple[ForeignNetwork, int]:
     """Return a network for inputs of a shape, and how many scores it gives each.
-
-    The first of `FORMS` is taken in which three inputs give three rows of scores.
 
     Parameters
     ----------
     network
         In evaluation mode.
-    shape
-        (C, F, T).
+    example
+        Some inputs (B, C, F, T), on its device, or the shape (C, F, T) of one.
+    axes
+        The order it takes them in; None: one as the corpus has them, C, F, T, where it takes that,
+        else time before frequency.
+    scores
+        Which of its outputs, and the order of their axes: NAME, :btv or NAME:btv; see `Taking`.
 
     Raises
     ------
     UsageProblem
-        No form fits.
+        No order fits, or several do and differ; which outputs are scores is not clear.
     """
-    reasons = []
-    for form in FORMS:
-        candidate = ForeignNetwork(network, form, shape).eval()
+    if not isinstance(example, Tensor):
+        device = next((p.device for p in network.parameters()), torch.device("cpu"))
+        example = _drawn(example).to(device)
+    name, _, order = (scores or "").partition(":")
+    if order not in ("", "b", "bv", "bvt", "btv"):
+        raise UsageProblem(f"--scores {scores}: after the colon give bv, bvt or btv")
+    tried = (*OWN, *OTHER) if axes is None else (_known(axes),)
+    reasons: list[str] = []
+    fits: dict[str, Fit] = {}
+    for form in tried:
+        if axes is not None:
+            check(parsed(form), tuple(example.shape[1:]), axes)
+        candidate, reason = _tried(network, Taking(form, name, order), example)
+        if candidate is None:
+            reasons.append(f"{FORMS.get(form, form)}: {reason}")
+        elif not any(_same(candidate[1], other[1]) for other in fits.values()):
+            fits[form] = candidate
+    own = [form for form in fits if form in OWN] or list(fits)
+    if not own:
+        shape = tuple(example.shape[1:])
+        raise UsageProblem(
+            f"--model: {type(network).__name__} takes no inputs of shape {shape} "
+            f"({'; '.join(reasons)})"
+        )
+    if len(own) > 1:
+        orders = " and ".join(FORMS[form] for form in own)
+        raise UsageProblem(
+            f"--model: {type(network).__name__} takes inputs as {orders}, with other answers: say "
+            f"which by --axes {FORMS[own[0]]}"
+        )
+    also = tuple(FORMS[form] for form in fits if form != own[0])
+    return _finished(network, replace(fits[own[0]][0], also=also), example)
+
+
+def as_foreign(network: nn.Module, example: Tensor) -> ForeignNetwork:
+    """Return any module that takes inputs as an example (B, …) is, its softmax at the end found."""
+    if isinstance(network, ForeignNetwork):
+        return network
+    found = ForeignNetwork(network, "", example)
+    return ForeignNetwork(network, found.ended(), example).eval()
+
+
+def _known(axes: str) -> str:
+    """Return the name of an order that has one, else the order."""
+    wanted = parsed(axes)
+    return next((name for name, order in FORMS.items() if parsed(order) == wanted), axes)
+
+
+Fit = tuple[Taking, Tensor]
+
+
+def _tried(network: nn.Module, taking: Taking, example: Tensor) -> tuple[Fit | None, str]:
+    """Return how a network takes inputs and the scores it gives, or why it does not."""
+    reason = ""
+    for way in (taking, replace(taking, alone=True)):
+        candidate = ForeignNetwork(network, way, example).eval()
         try:
             with torch.no_grad():
-                scores = candidate(candidate._example)
+                scores, again = candidate(example), candidate(example)
+        except UsageProblem:
+            raise
         except Exception as error:
-            reasons.append(f"{form}: {' '.join(str(error).split())[:100]}")
+            # An explanation of our own is better than what an item alone meets.
+            reason = reason or " ".join(str(error).split())[:160]
             continue
-        if isinstance(scores, Tensor) and scores.dim() >= 2 and len(scores) == 3:
-            return candidate, int(scores.shape[1])
-        found = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
-        reasons.append(f"{form}: gives {found}, not a row of scores an input")
+        if len(scores) != len(example) or scores.dim() < 2:
+            reason = f"gives {tuple(scores.shape)}, not a row of scores an input"
+            continue
+        if not _same(scores, again):
+            raise UsageProblem(
+                f"--model: {type(network).__name__} gives another answer every time: something in "
+                "it draws at random (a dropout that is always on?)"
+            )
+        if not way.alone:
+            alone = ForeignNetwork(network, replace(way, alone=True), example).eval()
+            try:
+                with torch.no_grad():
+                    depends = not _same(scores, alone(example), 1e-3)
+            except Exception:
+                depends = False
+            if depends:
+                continue
+        return (way, scores), ""
+    return None, reason
+
+
+def _same(one: Tensor, other: Tensor, close: float = 1e-5) -> bool:
+    """Say whether scores are the same but for rounding; not a number is itself."""
+    if one.shape != other.shape:
+        return False
+    scale = float(one[one.isfinite()].abs().max()) if bool(one.isfinite().any()) else 1.0
+    return torch.allclose(one, other, rtol=close, atol=close * scale, equal_nan=True)
+
+
+def _finished(network: nn.Module, taking: Taking, example: Tensor) -> tuple[ForeignNetwork, int]:
+    """Return a network with the order of its scores, and what stands behind its last weights."""
+    candidate = ForeignNetwork(network, taking, example).eval()
+    with torch.no_grad():
+        scores = candidate(example)
+    if scores.dim() == 3 and not taking.order:
+        taking = replace(taking, order=_order(candidate, scores))
+        candidate = ForeignNetwork(network, taking, example).eval()
+    candidate = ForeignNetwork(network, candidate.ended(), example).eval()
+    with torch.no_grad():
+        return candidate, int(candidate(example).shape[1])
+
+
+def _order(network: ForeignNetwork, scores: Tensor) -> str:
+    """Return which axis of scores (B, …, …) is time: the one that grows with the input.
+
+    Raises
+    ------
+    UsageProblem
+        Neither does, or both, or the network takes no longer inputs.
+    """
+    example = network.example
+    for longer in (torch.cat([example, example], -1), example[..., : example.shape[-1] // 2]):
+        try:
+            with torch.no_grad():
+                found = ForeignNetwork(network.network, network.taking, longer).eval()(longer)
+        except Exception:
+            continue
+        changed = [a != b for a, b in zip(scores.shape[1:], found.shape[1:], strict=True)]
+        if changed == [True, False]:
+            return "btv"
+        if changed == [False, True]:
+            return "bvt"
     raise UsageProblem(
-        f"--model: {type(network).__name__} takes no inputs of shape {shape} ({'; '.join(reasons)})"
+        f"--model: which axis of scores {tuple(scores.shape)} is time cannot be told: say "
+        "--scores :btv or --scores :bvt (items, times, symbols)"
     )

@@ -6,7 +6,7 @@ Nothing is attached to the network, which stays as it is.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from typing import Any, Literal, TypeAlias
@@ -17,14 +17,27 @@ from speechscope.errors import SpeechscopeError, UsageProblem
 from speechscope.networks.maps import LinearMap, output
 
 Kind: TypeAlias = Literal[
-    "linear", "relu", "activation", "plain", "sum", "normalisation", "value", "unknown"
+    "linear",
+    "relu",
+    "activation",
+    "plain",
+    "sum",
+    "normalisation",
+    "product",
+    "softmax",
+    "gated",
+    "gate",
+    "value",
+    "unknown",
 ]
 """What a step is to the rules.
 
-linear: a map with weights and a bias, or an average; relu; activation: another one that is 0 at 0
-and grows; plain: moves, copies or leaves out values (reshapes, zero padding, max-pooling), whose
-derivative takes relevance where it belongs; sum: adds several; normalisation: by statistics of the
-input itself; value: not a tensor of the input (a size, a parameter); unknown: anything else.
+linear: a map with weights and a bias, or an average; relu; activation: another one that is 0 at 0;
+plain: moves, copies or leaves out values (reshapes, zero padding, max-pooling), whose derivative
+takes relevance where it belongs; sum: adds several; normalisation: by statistics of the input
+itself; product: of two that both come from the input; softmax; gated: recurrent cells and gated
+linear units; gate: a sigmoid; value: not a tensor of the input, or nothing that a slope leads
+through (a size, a parameter, a mask); unknown: anything else.
 """
 
 Part: TypeAlias = Literal["conv", "dense", "norm", "pool", "other"]
@@ -57,6 +70,11 @@ class Step:
         max-pooling from what moves or copies values.
     apart
         Of a linear step that the batch normalisation after it was folded into: the two maps.
+    held
+        The step with what its rule takes as constant held so (a deviation, a gate), and without
+        its bias: relevance is handed down in proportion to what each input adds to this.
+    passes
+        Which of the inputs relevance is handed to; None: all.
     """
 
     name: str
@@ -67,6 +85,13 @@ class Step:
     map: LinearMap | None = None
     part: Part = "other"
     apart: tuple[LinearMap, LinearMap] | None = None
+    held: Callable[..., Tensor] | None = None
+    passes: tuple[int, ...] | None = None
+
+    @property
+    def relevant(self) -> tuple[int, ...]:
+        """The numbers of the steps that relevance is handed to."""
+        return self.inputs if self.passes is None else tuple(self.inputs[n] for n in self.passes)
 
 
 def linear_step(
@@ -86,9 +111,24 @@ Handler: TypeAlias = Callable[..., Tensor]
 
 @dataclass(frozen=True)
 class Graph:
-    """The steps of a network from its input, number 0, to its scores, the last."""
+    """The steps of a network from its input, number 0, to its scores, the last.
+
+    Parameters
+    ----------
+    places
+        Of modules with several steps in them: the numbers of the steps whose output enters the
+        first call, and which the last one gives.
+    again
+        Reads the steps anew for given inputs, where they hold for inputs of one size alone.
+    """
 
     steps: tuple[Step, ...]
+    places: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    again: Callable[[Tensor], "Graph"] | None = None
+
+    def fitting(self, x: Tensor) -> "Graph":
+        """Return the steps as they are for inputs x."""
+        return self if self.again is None else self.again(x)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the scores of inputs, as the network computes them."""
@@ -143,7 +183,9 @@ class Graph:
     def layers(self) -> list[str]:
         """Return the names of all that is more than a reshape or padding, in order, each once."""
         counted = (
-            s.name for s in self.steps if s.kind not in ("plain", "value") or s.part == "pool"
+            s.name
+            for s in self.steps
+            if s.name and (s.kind not in ("plain", "value") or s.part == "pool")
         )
         return list(dict.fromkeys(counted))
 
@@ -155,7 +197,10 @@ class Graph:
         UsageProblem
             There is no such layer, or something goes around it.
         """
-        source = self.steps[self._calls(layer)[0] - 1].inputs[0]
+        if layer in self.places:
+            source = self.places[layer][0]
+        else:
+            source = self.steps[self._calls(layer)[0] - 1].inputs[0]
         before = _renumbered(self.steps, _needed(self.steps, source), {0: 0})
         later = _needed(self.steps, len(self.steps), stop=source)
         if 0 in later and source != 0:
@@ -171,7 +216,7 @@ class Graph:
         UsageProblem
             There is no such layer.
         """
-        last = self._calls(layer)[-1]
+        last = self.places[layer][1] if layer in self.places else self._calls(layer)[-1]
         if self.steps[last - 1].kind == "relu" and self.steps[last - 1].inputs[0]:
             last = self.steps[last - 1].inputs[0]
         return Graph(_renumbered(self.steps, _needed(self.steps, last), {0: 0}))
@@ -184,15 +229,24 @@ class Graph:
             raise UsageProblem(f"layer {layer}: choose from {', '.join(names)}")
         return numbers
 
-    def refuse(self, kinds: Mapping[Kind, str]) -> None:
-        """Raise Untreatable, with the reason given, if a step is of one of these kinds."""
-        for step in self.steps:
-            if step.kind in kinds:
+    def refuse(self, kinds: Mapping[Kind, str], *, relevant: bool = False) -> None:
+        """Raise Untreatable, with the reason given, if a step is of one of these kinds.
+
+        With `relevant` only steps that relevance is handed to count.
+        """
+        reached = _needed(self.steps, len(self.steps), relevant=relevant)
+        for number, step in enumerate(self.steps, 1):
+            if step.kind in kinds and number in reached:
                 raise Untreatable(f"layer {step.name} ({step.what}): {kinds[step.kind]}")
 
 
-def _needed(steps: Sequence[Step], last: int, stop: int | None = None) -> set[int]:
-    """Return the numbers of all that a step needs; what `stop` needs is left out, 0 included."""
+def _needed(
+    steps: Sequence[Step], last: int, stop: int | None = None, *, relevant: bool = False
+) -> set[int]:
+    """Return the numbers of all that a step needs; what `stop` needs is left out, 0 included.
+
+    With `relevant`, of all that relevance is handed to from it.
+    """
     found: set[int] = set()
     waiting = [last]
     while waiting:
@@ -201,7 +255,8 @@ def _needed(steps: Sequence[Step], last: int, stop: int | None = None) -> set[in
             continue
         found.add(number)
         if number:
-            waiting.extend(steps[number - 1].inputs)
+            step = steps[number - 1]
+            waiting.extend(step.relevant if relevant else step.inputs)
     return found
 
 

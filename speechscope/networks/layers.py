@@ -128,6 +128,10 @@ class Layered(nn.Module):
             )
         return number
 
+    def named(self, number: int) -> str:
+        """Return the name of the layer of a number."""
+        return self.names[number - 1]
+
     def activation(self, x: Tensor, layer: int | str) -> Tensor:
         """Return the output (B, …) of one layer."""
         number = self.resolve(layer)

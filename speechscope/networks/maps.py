@@ -136,6 +136,36 @@ class Average:
         return self.function(x)
 
 
+@dataclass(frozen=True)
+class Affine:
+    """Any affine function, its bias taken away: a transposed convolution, a product with a matrix.
+
+    y = f(x), f(x) − f(0) being linear; `bias` is f(0), None where that is 0.
+    """
+
+    function: Callable[[Tensor], Tensor]
+    bias: Tensor | None
+
+    @classmethod
+    def of(cls, function: Callable[[Tensor], Tensor], x: Tensor) -> "Affine":
+        """Return a function of inputs like x."""
+        return cls(function, function(torch.zeros_like(x)).detach())
+
+    @property
+    def weight(self) -> None:
+        """See `LinearMap`."""
+        return None
+
+    def bias_at(self, x: Tensor) -> Tensor | None:
+        """See `LinearMap`."""
+        return self.bias
+
+    def apply(self, x: Tensor, weight: Tensor | None) -> Tensor:
+        """See `LinearMap`."""
+        y = self.function(x)
+        return y if self.bias is None else y - self.bias
+
+
 def output(layer: LinearMap, x: Tensor) -> Tensor:
     """Return W x + b."""
     y, bias = layer.apply(x, layer.weight), layer.bias_at(x)

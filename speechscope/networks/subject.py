@@ -15,8 +15,9 @@ from speechscope.corpus.letters import NAMES, SPOKEN
 from speechscope.corpus.store import Corpus
 from speechscope.corpus.utterances import SPLITS
 from speechscope.errors import UsageProblem
-from speechscope.networks.foreign import ForeignNetwork, fitted, load_module
+from speechscope.networks.foreign import ForeignNetwork, fitted
 from speechscope.networks.layers import Network, receptive_field, unpadded
+from speechscope.networks.loading import RANDOM, load
 from speechscope.networks.saved import load_model
 from speechscope.networks.wav2letter import Wav2Letter
 from speechscope.store.lineage import ancestor
@@ -43,6 +44,8 @@ class Subject:
         What the record says of it.
     trained
         The corpus it was trained with, where the items are of another.
+    notes
+        What is to be said of it.
     """
 
     network: Network | ForeignNetwork
@@ -52,6 +55,7 @@ class Subject:
     parent: tuple[Path, str]
     config: Mapping[str, Any]
     trained: Corpus | None = None
+    notes: tuple[str, ...] = ()
 
     def looking_at(self, corpus: Corpus) -> "Subject":
         """Return the network with other items; see `speechscope.corpus.seen.Seen`."""
@@ -97,6 +101,8 @@ def subject_of(
     weights: Path | None,
     corpus: Path | None,
     device: torch.device,
+    axes: str | None = None,
+    scores: str | None = None,
 ) -> Subject:
     """Return what a command line asks for: a model of ours, or, with a factory, any network.
 
@@ -105,7 +111,9 @@ def subject_of(
     model
         None: ``model.pt``.
     factory, weights
-        See `foreign.load_module`.
+        See `loading.load`.
+    axes, scores
+        See `foreign.fitted`.
     corpus
         None: the model's own, or ``corpus.zarr``.
 
@@ -117,12 +125,10 @@ def subject_of(
         A file is missing, damaged or another.
     """
     if factory is None:
-        if weights is not None:
-            raise UsageProblem("--weights goes with --model package.module:factory")
         return _trained_here(model or Path("model.pt"), corpus, device)
     if model is not None:
         raise UsageProblem(f"{model} and --model {factory} exclude each other")
-    return elsewhere(factory, weights, corpus or Path("corpus.zarr"), device)
+    return elsewhere(factory, weights, corpus or Path("corpus.zarr"), device, axes, scores)
 
 
 def _trained_here(model: Path, corpus: Path | None, device: torch.device) -> Subject:
@@ -141,27 +147,62 @@ def _trained_here(model: Path, corpus: Path | None, device: torch.device) -> Sub
     return Subject(network, trained.classes, Corpus(path), True, (model, "model"), {})
 
 
-def elsewhere(factory: str, weights: Path | None, corpus: Path, device: torch.device) -> Subject:
+def elsewhere(
+    factory: str,
+    weights: Path | None,
+    corpus: Path,
+    device: torch.device,
+    axes: str | None = None,
+    scores: str | None = None,
+) -> Subject:
     """Return any network with the corpus it is to be looked into with.
 
     It is given inputs as the corpus holds them, mean included. Its scores have the names of the
-    corpus's classes where there are as many, and numbers otherwise.
+    corpus's classes where there are as many, else those it comes with, and numbers otherwise.
 
     Raises
     ------
     UsageProblem, ArtifactError
-        See `foreign.load_module`, `foreign.fitted` and `Corpus`.
+        See `loading.load`, `foreign.fitted` and `Corpus`.
     """
     data = Corpus(corpus)
-    network, scores = fitted(load_module(factory, weights).to(device), data.input_shape)
-    same = scores == len(data.classes)
-    classes = data.classes if same else tuple(str(number) for number in range(scores))
+    loaded = load(factory, weights)
+    some = next(found for split in ("test", "train") if len(found := _some(data, split)))
+    example = torch.from_numpy(data.centred(some) + data.mean).to(device)
+    network, count = fitted(loaded.network.to(device), example, axes, scores)
+    classes = tuple(loaded.classes) or data.classes
+    if count != len(classes):
+        classes = tuple(str(number) for number in range(count))
+    digest = None if weights is None else file_digest(weights)
     config = {
         "model": factory,
-        "weights": None if weights is None else file_digest(weights),
-        "form": network.form,
+        "weights": RANDOM if loaded.random else digest,
+        **network.said(),
     }
-    return Subject(network, classes, data, False, (corpus, "corpus"), config)
+    notes = [f"{factory} has {RANDOM}"] if loaded.random else []
+    ending = network.taking.ending
+    if network.taking.also:
+        orders = " and ".join(network.taking.also)
+        notes.append(
+            f"inputs are given as {config['axes']}; {orders} would do with another answer: --axes"
+        )
+    if ending.names:
+        notes.append(f"scores are explained before {', '.join(ending.names)}")
+    if ending.kept:
+        notes.append(
+            f"scores stand behind {ending.kept}, and are explained as they are; --scores LAYER "
+            "takes those of a layer before"
+        )
+    if network.taking.alone:
+        notes.append("items are given alone: what the network gives one depends on the others")
+    return Subject(network, classes, data, False, (corpus, "corpus"), config, tuple(notes))
+
+
+def _some(data: Corpus, split: str) -> NDArray[np.int64]:
+    """Return up to three items of a split, from all over it."""
+    items = data.items(split)
+    places = np.unique(np.linspace(0, len(items) - 1, 3).astype(np.int64))
+    return items[places] if len(items) else items
 
 
 class LetterWindows(Corpus):

@@ -1,86 +1,43 @@
-"""How a network becomes the list of its steps: any module by tracing, ours by their tables.
+"""How a network becomes the list of its steps: any module by watching it run, ours by their tables.
 
-`module_graph` follows ``torch.fx`` through a module that is not ours; `table_graph` reads the table
-of one that is. The lists say what each layer and function of PyTorch is to the rules of relevance.
+`module_graph` watches a module that is not ours take an example; `table_graph` reads the table of
+one that is. `speechscope.networks.kinds` says what each layer and function is to the rules.
 """
 
-import inspect
-import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from speechscope.errors import SpeechscopeError
+from speechscope.networks.endings import endings
 from speechscope.networks.graph import Graph, Kind, Part, Step, linear_step
+from speechscope.networks.kinds import FLAT, Reading, border, told
 from speechscope.networks.layers import BatchNorm, Conv, Linear, MaxPool, Network
-from speechscope.networks.maps import (
-    Average,
-    Convolution,
-    Dense,
-    LinearMap,
-    Scale,
-    along_channels,
-    norm_map,
-)
+from speechscope.networks.maps import Convolution, Dense, LinearMap, along_channels, norm_map
+from speechscope.networks.recurrent import packed
+from speechscope.networks.watching import Call, Watch, Without, tensors_in
+
+CLOSE = 1e-4
+"""How near steps come to what the network itself gives, as a share of its largest score."""
 
 
-def _each(home: Any, *names: str) -> tuple[Any, ...]:
-    """Return what `home` has under each name over one, two and three axes."""
-    return tuple(getattr(home, name.format(axes)) for name in names for axes in (1, 2, 3))
+class _Slot(NamedTuple):
+    """The place of an argument that comes from the input."""
+
+    number: int
 
 
-POOLS = _each(nn, "MaxPool{}d", "AdaptiveMaxPool{}d")
-AVERAGES = _each(nn, "AvgPool{}d", "AdaptiveAvgPool{}d")
-ENDINGS = (nn.Softmax, nn.LogSoftmax, nn.Sigmoid)
-MODULES: dict[Kind, tuple[type[nn.Module], ...]] = {
-    "relu": (nn.ReLU,),
-    "activation": (nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.Tanh, nn.Hardtanh),
-    "plain": (
-        *(*POOLS, *_each(nn, "Dropout{}d", "ZeroPad{}d")),
-        *(nn.Flatten, nn.Unflatten, nn.Identity, nn.Dropout),
-    ),
-    "normalisation": (nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d),
-}
-POOL_CALLS = (
-    # PyTorch's pooling functions choose between two forms when called.
-    *_each(functional, "max_pool{}d", "adaptive_max_pool{}d"),
-    *_each(torch, "max_pool{}d"),
-)
-AVERAGE_CALLS = (*_each(functional, "avg_pool{}d", "adaptive_avg_pool{}d"), torch.mean, "mean")
-ENDING_CALLS = (
-    *(functional.softmax, functional.log_softmax, torch.softmax, torch.log_softmax),
-    *(torch.sigmoid, functional.sigmoid, "softmax", "log_softmax", "sigmoid"),
-)
-CALLS: dict[Kind, tuple[Any, ...]] = {
-    "relu": (functional.relu, functional.relu_, torch.relu, torch.relu_, "relu", "relu_"),
-    "activation": (
-        *(functional.leaky_relu, functional.relu6, functional.hardtanh),
-        *(torch.tanh, functional.tanh, "tanh"),
-    ),
-    "plain": (
-        *(*POOL_CALLS, functional.dropout, functional.pad, operator.getitem),
-        *(torch.flatten, torch.reshape, torch.permute, torch.transpose),
-        *(torch.squeeze, torch.unsqueeze, torch.cat, torch.concat),
-        *("flatten", "reshape", "view", "permute", "transpose", "squeeze", "unsqueeze"),
-        *("contiguous", "clone", "swapaxes", "unflatten", "to", "float", "double"),
-    ),
-    "normalisation": (functional.layer_norm, functional.group_norm, functional.instance_norm),
-}
-
-Found: TypeAlias = tuple[Kind, LinearMap | None, Part]
-
-
-def module_graph(module: nn.Module, example: Tensor) -> Graph:
-    """Return the steps of a module in evaluation mode.
+def module_graph(module: nn.Module, example: Tensor, root: nn.Module | None = None) -> Graph:
+    """Return the steps of a module in evaluation mode, as it takes inputs of one size.
 
     Functional calls are found as well as layers; a layer that is called twice gives two steps. A
-    softmax or sigmoid at the very end is left out: scores are explained as they stand before it
-    (Muckenhirn 2019, sec. 3.2). Layers that no method knows are kept, as `unknown`, for the method
-    to refuse by name.
+    softmax or sigmoid behind the last weights is left out: scores are explained as they stand
+    before it (Muckenhirn 2019, sec. 3.2). Layers that no method knows are kept, as `unknown`, for
+    the method to refuse by name.
 
     Parameters
     ----------
@@ -88,253 +45,244 @@ def module_graph(module: nn.Module, example: Tensor) -> Graph:
         In evaluation mode; it is left as it is.
     example
         An input (B, …).
+    root
+        The module within it whose layers have names; None: the module itself.
 
     Raises
     ------
     SpeechscopeError
-        What the module computes depends on values of its input, so that it cannot be traced, or it
-        is not the sum of its layers.
+        It is not the sum of its layers, or no slope leads from its scores to its input.
     """
-    try:
-        trace = fx.Tracer().trace(module, _defaults(module))
-    except Exception as error:
-        reason = " ".join(str(error).split())[:160]
+    left_out = endings(module, example).skipped if root is None else ()
+    reader = _Reader(module if root is None else root, example)
+    values: Callable[[Tensor], Any] = module
+    if left_out:
+
+        def values(x: Tensor) -> Any:
+            with Without(left_out):
+                return module(x)
+
+    with torch.no_grad(), reader.over():
+        wanted = values(reader.example)
+    graph = reader.graph(wanted)
+    with torch.no_grad():
+        found = graph(example)
+    apart = (found - wanted).abs().amax() if found.shape == wanted.shape else torch.inf
+    if bool(apart > CLOSE * wanted.abs().amax()):
+        name = type(module if root is None else root).__name__
         raise SpeechscopeError(
-            f"{type(module).__name__} cannot be traced ({reason}); methods that change how a layer "
-            "flows back need a forward() without decisions on values"
-        ) from error
-    return _Reader(module, trace, example).graph()
+            f"{name}: its layers by themselves give something else than the whole (is a part of "
+            "what works in place used again, or drawn at random?); gradient, integrated, "
+            "smoothgrad and occlusion do without them"
+        )
+    return Graph(graph.steps, graph.places, partial(_again, module, root))
 
 
-def _defaults(module: nn.Module) -> dict[str, Any]:
-    """Return the values of the arguments beside the input, which keep their defaults."""
-    _, *others = inspect.signature(module.forward).parameters.values()
-    return {p.name: p.default for p in others if p.default is not p.empty}
+def _again(module: nn.Module, root: nn.Module | None, x: Tensor) -> Graph:
+    return module_graph(module, x, root)
 
 
-class _Reader:
-    """Reads a trace node by node, computing an example along."""
+class _Reader(Watch):
+    """Notes every step of a network while it runs."""
 
-    def __init__(self, module: nn.Module, trace: fx.Graph, example: Tensor) -> None:
-        self._module, self._trace, self._example = module, trace, example
-        self._numbers: dict[fx.Node, int] = {}
-        self._values: dict[fx.Node, Any] = {}
-        self._of_input: set[fx.Node] = set()
+    def __init__(self, network: nn.Module, example: Tensor) -> None:
+        super().__init__(network)
+        self.example = example.clone()
+        self._numbers = {id(self.example): 0}
+        self._alive: list[Any] = [self.example]
+        self._slopes = {0}
         self._steps: list[Step] = []
-        self._scores = 0
+        self._places: dict[str, tuple[int, int]] = {}
+        self._begun: dict[str, int] = {}
 
-    def graph(self) -> Graph:
-        with torch.no_grad():
-            for node in self._trace.nodes:
-                self._read(node)
-            self._compare(Graph(tuple(self._steps)))
-        return Graph(tuple(self._steps[: self._scores]))
-
-    def _compare(self, graph: Graph) -> None:
-        """Make sure that the steps compute what the module does."""
-        wanted, found = self._module(self._example.clone()), graph(self._example)
-        if not torch.allclose(found, wanted, rtol=1e-3, atol=1e-4 * float(wanted.abs().max())):
+    def graph(self, scores: Any) -> Graph:
+        """Return the steps to the scores."""
+        number = self._numbers.get(id(scores), -1) if isinstance(scores, Tensor) else -1
+        if number < 0:
             raise SpeechscopeError(
-                f"{type(self._module).__name__}: its layers by themselves give something else than "
-                "the whole (is the input of a layer that works in place used again?)"
+                f"{type(self._network).__name__} cannot be looked into: what it computes is not "
+                "said to Python (TorchScript), or leaves PyTorch; gradient, integrated, smoothgrad "
+                "and occlusion do without"
             )
+        if number not in self._slopes:
+            raise SpeechscopeError(
+                f"{type(self._network).__name__}: no slope leads from its scores to its input "
+                "(a detach, a threshold or a rounding is on the way); occlusion needs none"
+            )
+        return Graph(tuple(self._steps[:number]), self._places)
 
-    def _read(self, node: fx.Node) -> None:
-        if node.op == "placeholder":
-            if self._numbers:
-                if not node.args:
-                    raise SpeechscopeError(
-                        f"{type(self._module).__name__} takes more than one input; one is given"
-                    )
-                self._add_constant(node, node.args[0])
-                return
-            self._numbers[node] = 0
-            self._values[node] = self._example.clone()
-            self._of_input.add(node)
-        elif node.op == "get_attr":
-            self._add_constant(node, operator.attrgetter(str(node.target))(self._module))
-        elif node.op == "output":
-            whole = node.args[0]
-            if not isinstance(whole, fx.Node):
-                raise SpeechscopeError(
-                    f"{type(self._module).__name__} returns more than one tensor"
-                )
-            self._scores = self._numbers[_before_softmax(whole, self._module)]
-            del self._steps[self._numbers[whole] :]
-        else:
-            self._call(node)
+    def entered(self, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """See `Watch`."""
+        known = [t for t in tensors_in([args, dict(kwargs)]) if id(t) in self._numbers]
+        if known:
+            self._begun.setdefault(name, self._numbers[id(known[0])])
 
-    def _add_constant(self, node: fx.Node, value: Any) -> None:
-        self._values[node] = value
-        self._append(node, Step(node.name, "value", (), lambda: value, "a value"))
+    def left(self, name: str, out: Any) -> Any:
+        """See `Watch`."""
+        number = next((self._numbers.get(id(t), -1) for t in tensors_in(out)), -1)
+        if name in self._begun and number >= 0:
+            self._places[name] = (self._begun[name], number)
+        return out
 
-    def _append(self, node: fx.Node, step: Step) -> None:
-        self._steps.append(step)
-        self._numbers[node] = len(self._steps)
-
-    def _call(self, node: fx.Node) -> None:
-        refer = list(node.all_input_nodes)
-        function = _callable(node, self._module)
+    def called(self, call: Call, out: Any) -> Any:
+        """See `Watch`."""
+        refer = list({id(t): t for t in tensors_in([call.args, dict(call.kwargs)])}.values())
+        refer = [t for t in refer if id(t) in self._numbers]
+        if not refer or (isinstance(call.module, nn.Softmax | nn.LogSoftmax | nn.Sigmoid)
+                         and out is call.args[0]):  # fmt: skip
+            return out
+        places = {id(t): _Slot(number) for number, t in enumerate(refer)}
+        args, kwargs = _swapped(call.args, places), _swapped(dict(call.kwargs), places)
+        function = call.function
+        numbers = tuple(self._numbers[id(t)] for t in refer)
 
         def run(*values: Any) -> Any:
-            held = dict(zip(refer, values, strict=True))
-            args = fx.map_arg(node.args, held.__getitem__)
-            kwargs = fx.map_arg(node.kwargs, held.__getitem__)
-            return function(*args, **kwargs)
+            held = dict(enumerate(values))
+            return function(*_filled(args, held), **_filled(kwargs, held))
 
-        # A step that works in place must not touch what another step still needs.
-        example = [_copied(self._values[n]) for n in refer]
-        value = run(*example)
-        self._values[node] = value
-        flows = [n for n in refer if n in self._of_input]
-        if isinstance(value, Tensor | tuple | list) and flows and not _is_size(node):
-            self._of_input.add(node)
-            kind, layer, part = self._kind(node, flows)
-        else:
-            kind, layer, part = "value", None, "other"
-        name, what = _described(node, self._module)
-        numbers = tuple(self._numbers[n] for n in refer)
-        if kind == "linear" and layer is not None:
-            number = self._numbers[flows[0]]
-            before = _border(node, self._module)
+        flows = [n for n, t in enumerate(refer) if self._numbers[id(t)] in self._slopes]
+        parts = list(tensors_in(out))
+        smooth = any(part.is_floating_point() or part.is_complex() for part in parts)
+        kept = {n: t for n, t in enumerate(refer) if n not in flows}
+        if not flows or not smooth or call.stem in FLAT or call.stem.startswith("new_"):
+            self._note(Step(call.name, "value", numbers, _safe(run, call), call.what), out)
+            return out
+
+        def of_flows(*values: Any) -> Any:
+            return run(
+                *(kept[n] if n in kept else values[flows.index(n)] for n in range(len(refer)))
+            )
+
+        stem = call.stem or type(call.module).__name__.removeprefix("Parametrized")
+        kinds = [self._kind(numbers[n]) for n in flows]
+        examples = [refer[n] for n in flows]
+        reading = Reading(stem, call.args, call.kwargs, examples, of_flows, kinds, call.module)
+        self._add(call, reading, [numbers[n] for n in flows], (numbers, run), out)
+        return out
+
+    def _add(
+        self,
+        call: Call,
+        reading: Reading,
+        flows: Sequence[int],
+        whole: tuple[tuple[int, ...], Callable[..., Any]],
+        out: Any,
+    ) -> None:
+        """Note a step that a slope leads through."""
+        found, name, what = told(reading), call.name, call.what
+        numbers, run = whole
+        if found.kind == "linear" and found.map is not None:
+            before = border(call.module)
+            number = flows[0]
             if before is not None:
                 self._steps.append(Step(name, "plain", (number,), before, what))
                 number = len(self._steps)
-            step = linear_step(name, (number,), layer, what, part)
-        elif kind == "relu":
-            step = Step(name, kind, (self._numbers[flows[0]],), functional.relu, what)
-        elif kind == "sum":
-            step = Step(name, kind, numbers, torch.add, what)
+            step = linear_step(name, (number,), found.map, what, found.part)
+        elif found.kind == "relu":
+            step = Step(name, "relu", (flows[0],), functional.relu, what)
+        elif found.kind == "sum" and found.held is None:
+            step = Step(name, "sum", tuple(flows), torch.add, what)
+        elif found.kind == "gated" and isinstance(call.module, nn.RNNBase):
+            step = Step(name, "gated", (flows[0],), lambda x: packed(run(x)), what, held=found.held)
+            self._unpack(step, out)
+            return
+        elif found.held is not None:
+            step = Step(
+                name, found.kind, tuple(flows), _safe(reading.run, call), what,
+                held=found.held, passes=found.passes,
+            )  # fmt: skip
         else:
-            in_place = kind in ("activation", "unknown")
-            safe = (lambda *values: run(*map(_copied, values))) if in_place else run
-            step = Step(name, kind, numbers, safe, what, part=part)
-        self._append(node, step)
+            step = Step(name, found.kind, numbers, _safe(run, call), what, part=found.part)
+        self._note(step, out, slope=True)
 
-    def _kind(self, node: fx.Node, flows: list[fx.Node]) -> Found:
-        if node.op == "call_module":
-            layer = self._module.get_submodule(str(node.target))
-            return module_kind(layer, self._values[flows[0]].dim() - 2)
-        target = node.target
-        for kind, targets in CALLS.items():
-            if target in targets:
-                if target is functional.pad and not _pads_zeros(node):
-                    return "unknown", None, "other"
-                if target is functional.dropout and node.kwargs.get("training", True):
-                    return "unknown", None, "other"
-                return kind, None, "pool" if target in POOL_CALLS else "other"
-        if target in AVERAGE_CALLS and len(flows) == 1:
-            return "linear", Average(self._of_first(node)), "pool"
-        return self._arithmetic(node, flows)
+    def _unpack(self, step: Step, out: Any) -> None:
+        """Note what a recurrent layer gives, of one packed step."""
+        self._steps.append(step)
+        number, begin = len(self._steps), 0
+        self._slopes.add(number)
+        for place, part in enumerate(tensors_in(out)):
+            taken = slice(begin, begin + part.numel())
+            take = partial(_taken, where=taken, shape=tuple(part.shape))
+            self._note(
+                Step(f"{step.name}[{place}]", "plain", (number,), take, step.what), part, True
+            )
+            begin = taken.stop
 
-    def _arithmetic(self, node: fx.Node, flows: list[fx.Node]) -> Found:
-        target, args = node.target, [self._value(a) for a in node.args]
-        if target in (operator.add, operator.iadd, torch.add, "add", "add_"):
-            if len(flows) == 2 and not node.kwargs:
-                return "sum", None, "other"
-        alone = len(flows) == 1 and node.args[0] is flows[0] and node.args[1:] != (flows[0],)
-        if alone and len(args) == 2 and not node.kwargs:
-            other = args[1]
-            constant = other if isinstance(other, Tensor) else torch.tensor(other).to(self._example)
-            if target in (operator.add, operator.iadd, torch.add, "add"):
-                return "linear", Scale(torch.ones_like(constant), constant), "norm"
-            if target in (operator.sub, operator.isub, torch.sub, "sub"):
-                return "linear", Scale(torch.ones_like(constant), -constant), "norm"
-            if target in (operator.mul, operator.imul, torch.mul, "mul"):
-                return "linear", Scale(constant, None), "norm"
-            if target in (operator.truediv, torch.div, "div"):
-                return "linear", Scale(1 / constant, None), "norm"
-        return "unknown", None, "other"
+    def _note(self, step: Step, out: Any, slope: bool = False) -> None:
+        """Note a step; of a tuple, every part of what it gives."""
+        self._steps.append(step)
+        number = len(self._steps)
+        if isinstance(out, Tensor):
+            self._known(out, number, slope)
+            return
+        for place, part in enumerate(tensors_in(out)):
+            pick = Step(
+                f"{step.name}[{place}]", "plain", (number,), partial(_part, place), step.what
+            )
+            self._steps.append(pick)
+            self._known(part, len(self._steps), slope and part.is_floating_point())
+        if slope:
+            self._slopes.add(number)
 
-    def _value(self, argument: Any) -> Any:
-        return self._values[argument] if isinstance(argument, fx.Node) else argument
+    def _known(self, tensor: Tensor, number: int, slope: bool) -> None:
+        self._numbers[id(tensor)] = number
+        self._alive.append(tensor)
+        if slope:
+            self._slopes.add(number)
 
-    def _of_first(self, node: fx.Node) -> Callable[[Tensor], Tensor]:
-        """Return a call as a function of its first argument, the others being constants."""
-        function = _callable(node, self._module)
-        rest = [self._value(a) for a in node.args[1:]]
-        kwargs = {k: self._value(v) for k, v in node.kwargs.items()}
-        return lambda x: function(x, *rest, **kwargs)
+    def _kind(self, number: int) -> Kind:
+        """Return what gave a value, seen through what only moves it."""
+        while number and self._steps[number - 1].kind == "plain" and self._steps[number - 1].inputs:
+            number = self._steps[number - 1].inputs[0]
+        return self._steps[number - 1].kind if number else "value"
 
 
-def _border(node: fx.Node, module: nn.Module) -> Callable[[Tensor], Tensor] | None:
-    """Return the padding of a convolution that its map does without, if any."""
-    layer = module.get_submodule(str(node.target)) if node.op == "call_module" else None
-    if not isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d):
-        return None
-    if layer.padding_mode == "zeros" and not isinstance(layer.padding, str):
-        return None
-    amounts = list(layer._reversed_padding_repeated_twice)
-    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
-    return lambda x: functional.pad(x, amounts, mode)
+def _taken(packed_values: Tensor, where: slice, shape: tuple[int, ...]) -> Tensor:
+    return packed_values[where].view(shape)
 
 
-def _callable(node: fx.Node, module: nn.Module) -> Callable[..., Any]:
-    if node.op == "call_module":
-        return module.get_submodule(str(node.target))
-    if node.op == "call_method":
-        name = str(node.target)
-        return lambda x, *args, **kwargs: getattr(x, name)(*args, **kwargs)
-    assert callable(node.target)
-    return node.target
+def _part(place: int, value: Any) -> Tensor:
+    return list(tensors_in(value))[place]
 
 
-def _described(node: fx.Node, module: nn.Module) -> tuple[str, str]:
-    if node.op == "call_module":
-        return str(node.target), type(module.get_submodule(str(node.target))).__name__
-    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "?")
-    return node.name, f"the function {name}"
+def _safe(run: Callable[..., Any], call: Call) -> Callable[..., Any]:
+    """Return a call that changes nothing that it is given, where it works in place."""
+    if call.stem == "setitem":
+
+        def filled(*values: Any) -> Any:
+            copies = [v.clone() if isinstance(v, Tensor) else v for v in values]
+            run(*copies)
+            return copies[0]
+
+        return filled
+    name = str(getattr(call.function, "__name__", ""))
+    in_place = getattr(call.module, "inplace", False) or call.kwargs.get("inplace", False)
+    if in_place or (name.endswith("_") and not name.endswith("__")) or name.startswith("__i"):
+        return lambda *values: run(*(v.clone() if isinstance(v, Tensor) else v for v in values))
+    return run
 
 
-def _before_softmax(node: fx.Node, module: nn.Module) -> fx.Node:
-    last = node.target in ENDING_CALLS if node.op != "call_module" else False
-    if node.op == "call_module":
-        last = isinstance(module.get_submodule(str(node.target)), ENDINGS)
-    return node.all_input_nodes[0] if last else node
+def _swapped(value: Any, places: Mapping[int, Any]) -> Any:
+    """Return a value with tensors exchanged for what stands for them, by identity."""
+    return _mapped(value, lambda v: places.get(id(v), v) if isinstance(v, Tensor) else v)
 
 
-def _is_size(node: fx.Node) -> bool:
-    return node.target in (getattr, "size", "dim", len)
+def _filled(value: Any, held: Mapping[int, Any]) -> Any:
+    return _mapped(value, lambda v: held[v.number] if isinstance(v, _Slot) else v)
 
 
-def _pads_zeros(node: fx.Node) -> bool:
-    mode = node.kwargs.get("mode", node.args[2] if len(node.args) > 2 else "constant")
-    value = node.kwargs.get("value", node.args[3] if len(node.args) > 3 else None)
-    return mode != "constant" or not value
-
-
-def _copied(value: Any) -> Any:
-    return value.clone() if isinstance(value, Tensor) else value
-
-
-def module_kind(layer: nn.Module, axes: int) -> Found:
-    """Return what a module is, its map and its part, for inputs of so many axes beside (B, C)."""
-    for kind, types in MODULES.items():
-        if isinstance(layer, types):
-            if isinstance(layer, nn.modules.pooling._MaxPoolNd) and layer.return_indices:
-                return "unknown", None, "other"
-            return kind, None, "pool" if isinstance(layer, POOLS) else "other"
-    if isinstance(layer, AVERAGES):
-        return "linear", Average(layer), "pool"
-    if isinstance(layer, nn.Linear):
-        dense = Dense(layer.weight.detach(), None if layer.bias is None else layer.bias.detach())
-        return "linear", dense, "dense"
-    if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d):
-        bordered = layer.padding_mode != "zeros" or isinstance(layer.padding, str)
-        padding = (0,) * axes if bordered else tuple(int(p) for p in layer.padding)
-        bias = None if layer.bias is None else along_channels(layer.bias.detach(), axes)
-        return (
-            "linear",
-            Convolution(
-                layer.weight.detach(), bias, layer.stride, padding, layer.dilation, layer.groups
-            ),
-            "conv",
-        )
-    if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
-        if layer.running_mean is None:
-            return "normalisation", None, "other"
-        return "linear", norm_map(layer, axes), "norm"
-    return "unknown", None, "other"
+def _mapped(value: Any, of: Callable[[Any], Any]) -> Any:
+    if isinstance(value, _Slot):
+        return of(value)
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(_mapped(part, of) for part in value))
+    if isinstance(value, tuple | list):
+        return type(value)(_mapped(part, of) for part in value)
+    if isinstance(value, dict):
+        return {key: _mapped(part, of) for key, part in value.items()}
+    if isinstance(value, slice):
+        return slice(*(_mapped(part, of) for part in (value.start, value.stop, value.step)))
+    return of(value)
 
 
 def table_graph(network: Network) -> Graph:

@@ -6,7 +6,7 @@ seed an item, and returns relevance shaped as the inputs.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from speechscope.errors import UsageProblem
-from speechscope.networks.foreign import ForeignNetwork
-from speechscope.networks.graph import Graph
+from speechscope.networks.foreign import ForeignNetwork, as_foreign
+from speechscope.networks.graph import Graph, Untreatable
 from speechscope.networks.layers import Network
 from speechscope.networks.tracing import module_graph, table_graph
 from speechscope.registry import RELEVANCE
@@ -36,11 +36,14 @@ class Explained:
         Gives what enters the layer, of inputs of the network.
     steps
         The steps from there, asked for only by methods that need them; may raise.
+    alone
+        Whether the steps hold for one item at a time.
     """
 
     scores: Callable[[Tensor], Tensor]
     enter: Callable[[Tensor], Tensor]
     steps: Callable[[], Graph]
+    alone: bool = False
 
 
 def explained(network: nn.Module, example: Tensor, layer: str | int | None = None) -> Explained:
@@ -60,23 +63,43 @@ def explained(network: nn.Module, example: Tensor, layer: str | int | None = Non
     UsageProblem
         There is no such layer, or something goes around it.
     """
+    if not isinstance(network, Network):
+        return _of_another(network, example, layer)
     # Of a waveform the steps are faster: they go back through the first layer in one product.
-    if layer is None and isinstance(network, Network) and network.input_shape[1] > 1:
-        return Explained(network, lambda x: x, lambda: graph_of(network, example))
-    counted = isinstance(network, Network | ForeignNetwork) and str(layer).isdigit()
-    if layer is not None and (isinstance(network, Network) or counted):
-        assert isinstance(network, Network | ForeignNetwork)
-        layer = network.names[network.resolve(layer) - 1]
-    graph = graph_of(network, example)
+    if layer is None and network.input_shape[1] > 1:
+        return Explained(network, lambda x: x, lambda: table_graph(network))
+    graph = table_graph(network)
     if layer is None:
         return Explained(graph, lambda x: x, lambda: graph)
-    before, after = graph.split(str(layer))
+    before, after = graph.split(network.names[network.resolve(layer) - 1])
 
     def enter(x: Tensor) -> Tensor:
         with torch.no_grad():
             return before(x)
 
     return Explained(after, enter, lambda: after)
+
+
+def _of_another(network: nn.Module, example: Tensor, layer: str | int | None) -> Explained:
+    """Return what is to be explained of a network that is not ours: itself, not its steps.
+
+    Its steps are read for each batch, and only where a method asks for them.
+    """
+    foreign = as_foreign(network, example)
+    if layer is None:
+
+        def steps(x: Tensor) -> Graph:
+            return replace(foreign.trace(x), again=steps)
+
+        return Explained(foreign, lambda x: x, lambda: steps(example), foreign.taking.alone)
+    name = foreign.name(layer)
+    enter, after = foreign.entry(name)
+
+    def inner(z: Tensor) -> Graph:
+        carrier = foreign.example[:1].expand(len(z), *foreign.input_shape)
+        return replace(foreign.trace(carrier).split(name)[1], again=inner)
+
+    return Explained(after, enter, lambda: inner(enter(example)), foreign.taking.alone)
 
 
 def graph_of(network: nn.Module, example: Tensor) -> Graph:
@@ -135,6 +158,12 @@ def relevance_by(
     """
     explain = RELEVANCE[method]
     check_shifts(settings, x.shape[1:])
+    if of.alone and len(x) > 1:
+        parts = [slice(n, n + 1) for n in range(len(x))]
+        one = replace(of, alone=False)
+        return torch.cat(
+            [relevance_by(method, one, x[p], target[p], settings, seeds[p]) for p in parts]
+        )
     total: Tensor = explain(of, x, target, settings, seeds)
     for count in range(1, settings.shifts):
         moved = functional.pad(x, (count, -count))
@@ -182,5 +211,11 @@ def derivative(scores: Callable[[Tensor], Tensor], x: Tensor, target: Tensor) ->
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         # The copy lets a network change its input in place.
-        (gradient,) = torch.autograd.grad(score(scores(x.clone()), target).sum(), x)
+        total = score(scores(x.clone()), target).sum()
+        (gradient,) = torch.autograd.grad(total, x, allow_unused=True) if total.grad_fn else (None,)
+    if gradient is None:
+        raise Untreatable(
+            "no slope leads from the scores to what is explained: the network stops it (a detach, "
+            "a threshold, a rounding, no_grad); occlusion needs none"
+        )
     return gradient

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from speechscope.networks.graph import Graph, Untreatable
+from speechscope.errors import UsageProblem
+from speechscope.networks.graph import Graph, Step, Untreatable
 from speechscope.registry import RELEVANCE
 from speechscope.relevance.explain import Explained, derivative
 
@@ -79,7 +80,7 @@ def grad_cam(of: Explained, x: Tensor, target: Tensor, *_: object) -> Tensor:
 
     See `class_activation`.
     """
-    graph = of.steps()
+    graph = of.steps().fitting(x)
     return class_activation(graph, x, target, _after_last_convolution(graph))
 
 
@@ -87,9 +88,20 @@ def _after_last_convolution(graph: Graph) -> str:
     """Return the layer that takes what the last convolution and its activation give."""
     steps = graph.steps
     number = max((n for n, step in enumerate(steps, 1) if step.part == "conv"), default=1)
-    while steps[number].kind in ("relu", "activation") or steps[number].part == "norm":
+    while number < len(steps) - 1 and _belongs(graph, steps[number]):
         number += 1
     return steps[number].name
+
+
+def _belongs(graph: Graph, step: Step) -> bool:
+    """Say whether a step behind a convolution still is of its block: skips around it end later."""
+    if step.kind in ("relu", "activation") or step.part == "norm" or not step.name:
+        return True
+    try:
+        graph.split(step.name)
+    except UsageProblem:
+        return True
+    return False
 
 
 def class_activation(graph: Graph, x: Tensor, target: Tensor, layer: str) -> Tensor:
@@ -103,21 +115,20 @@ def class_activation(graph: Graph, x: Tensor, target: Tensor, layer: str) -> Ten
     Raises
     ------
     Untreatable
-        The layer's input is not a stack of two-dimensional maps of more than one position, or the
+        The layer's input is not a stack of maps of more than one position, or the
         maps have lost the frequency axis of the input, so that the result could not tell
         frequencies apart (Krug 2018, sec. 3.4).
     """
     before, after = graph.split(layer)
     with torch.no_grad():
         maps = before(x)
-    if x.dim() != 4 or maps.dim() != 4 or maps[0, 0].numel() < 2:
-        raise Untreatable(
-            f"layer {layer}: Grad-CAM needs two-dimensional maps, found {tuple(maps.shape[1:])}"
-        )
-    if maps.shape[2] == 1 and x.shape[2] > 1:
+    if x.dim() != 4 or maps.dim() not in (3, 4) or maps[0, 0].numel() < 2:
+        raise Untreatable(f"layer {layer}: Grad-CAM needs maps, found {tuple(maps.shape[1:])}")
+    if (maps.dim() == 3 or maps.shape[2] == 1) and x.shape[2] > 1:
         raise Untreatable(f"layer {layer}: Grad-CAM needs maps over frequency; these have one bin")
-    weights = derivative(after, maps, target).mean((2, 3), keepdim=True)
-    activation = (weights * maps).sum(1, keepdim=True).clamp(min=0)
+    weights = derivative(after, maps, target).flatten(2).mean(2)
+    maps = maps if maps.dim() == 4 else maps.unsqueeze(2)
+    activation = (weights[:, :, None, None] * maps).sum(1, keepdim=True).clamp(min=0)
     size = (int(x.shape[2]), int(x.shape[3]))
     stretched = functional.interpolate(activation, size, mode="bilinear", align_corners=False)
     return stretched.expand_as(x).contiguous()

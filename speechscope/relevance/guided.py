@@ -12,6 +12,8 @@ from speechscope.relevance.explain import Explained, derivative
 
 _REFUSED: dict[Kind, str] = {
     "activation": "guided backpropagation is defined for ReLU only",
+    "gate": "guided backpropagation is defined for ReLU only",
+    "gated": "guided backpropagation is defined for ReLU only",
     "unknown": "guided backpropagation cannot tell whether it holds a ReLU",
 }
 
@@ -30,7 +32,7 @@ def guided_backpropagation(of: Explained, x: Tensor, target: Tensor, *_: object)
     Untreatable
         The network has another activation, or a layer that may hide one.
     """
-    graph = of.steps()
+    graph = of.steps().fitting(x)
     graph.refuse(_REFUSED)
     return derivative(lambda values: graph.run(values, {"relu": _guided}), x, target)
 

@@ -140,10 +140,19 @@ def _without(steps: Sequence[Step], gone: dict[int, int]) -> tuple[Step, ...]:
     return tuple(out)
 
 
-_REFUSED: dict[Kind, str] = {
-    "unknown": "no rule of relevance propagation is known for it",
-    "normalisation": "no rule of relevance propagation is known for it",
+_REFUSED: dict[Kind, str] = dict.fromkeys(
+    ("unknown", "gate"), "no rule of relevance propagation is known for it"
+)
+_RULE: dict[Kind, str] = {
+    "activation": "unchanged",
+    "relu": "unchanged",
+    "sum": "in proportion",
+    "normalisation": "deviation held",
+    "product": "half each",
+    "gated": "gates held",
+    "softmax": "softmax",
 }
+"""What the rules of other layers than linear ones are called in a record."""
 
 
 @RELEVANCE.register("lrp")
@@ -153,6 +162,10 @@ def lrp(of: Explained, x: Tensor, target: Tensor, settings: Settings, *_: object
     From the score down, every layer hands its relevance to its inputs by its rule (`rules`);
     activations and reshapes hand it on unchanged, a max-pooling to the maximum, a sum in
     proportion. Without biases and ε the relevances of an item add up to its score.
+
+    A normalisation is linear with its deviation held, a recurrent layer or a gated unit with its
+    gates held (Arras et al. 2017); a product of two hands half to each, and a softmax x_i (R_i −
+    s_i Σ_j R_j) (AttnLRP: Achtibat et al. 2024, sec. 3.3, propositions 3.1, 3.3 and 3.4).
 
     Batch normalisation is folded into the layer beside it, but under Krug's rule, where the
     relevance of the target score starts as 1 and each step is divided by its largest magnitude
@@ -165,7 +178,7 @@ def lrp(of: Explained, x: Tensor, target: Tensor, settings: Settings, *_: object
     Untreatable
         The network has a layer for which there is no rule.
     """
-    return _propagate(of.steps(), x, target, composite(settings), ())[0]
+    return _propagate(of.steps().fitting(x), x, target, composite(settings), ())[0]
 
 
 def lrp_with_sums(
@@ -180,7 +193,14 @@ def lrp_with_sums(
     -------
     The relevance, shaped as x, and by layer the sums (B,); parameters and errors as `lrp`.
     """
-    graph = of.steps()
+    if of.alone and len(x) > 1:
+        one = replace(of, alone=False)
+        parts = [
+            lrp_with_sums(one, x[n : n + 1], target[n : n + 1], settings) for n in range(len(x))
+        ]
+        named = {name: torch.cat([sums[name] for _, sums in parts]) for name in parts[0][1]}
+        return torch.cat([relevance for relevance, _ in parts]), named
+    graph = of.steps().fitting(x)
     layers = layers_with_weights(graph)
     relevance, *entering = _propagate(graph, x, target, composite(settings), layers)
     sums = [part.flatten(1).sum(1) for part in entering]
@@ -189,25 +209,48 @@ def lrp_with_sums(
 
 def layers_with_weights(graph: Graph) -> tuple[str, ...]:
     """Return the names of the layers that relevance is handed down by, first layer first."""
-    names = [step.name for step in folded(graph).steps if step.kind == "linear"]
+    names = [step.name for step in folded(graph).steps if step.kind == "linear" and step.name]
     return tuple(dict.fromkeys(names))
+
+
+def rules_of(graph: Graph, settings: Settings) -> dict[str, str]:
+    """Return the rule by which each layer hands relevance down, by name, first layer first."""
+    rules = composite(settings)
+    found: dict[str, str] = {}
+    for step in folded(graph).steps:
+        if step.name and step.kind == "linear":
+            found.setdefault(step.name, type(rules(step.part)).__name__.lower())
+        elif step.name and step.kind in _RULE:
+            found.setdefault(step.name, _RULE[step.kind])
+    return found
 
 
 def _propagate(
     graph: Graph, x: Tensor, target: Tensor, rules: Composite, layers: tuple[str, ...]
 ) -> tuple[Tensor, ...]:
-    graph.refuse(_REFUSED)
+    graph.refuse(_REFUSED, relevant=True)
     krug = isinstance(rules.conv, Krug)
     plan = folded(graph)
-    linear, unchanged, shared = (
+    linear, unchanged, shared, proportional, soft = (
         cast("Callable[..., Tensor]", function.apply)
-        for function in (_LinearRelevance, _Unchanged, _Shared)
+        for function in (_LinearRelevance, _Unchanged, _Shared, _Proportional, _Softmax)
     )
+
+    def held(step: Step, *values: Tensor) -> Tensor:
+        return proportional(step, *values)
+
+    def added(step: Step, *values: Tensor) -> Tensor:
+        return shared(*values, step) if step.held is None else proportional(step, *values)
+
     handlers: dict[Kind, Callable[..., Tensor]] = {
         "linear": lambda step, values: linear(values, step, rules(step.part)),
         "relu": lambda step, values: unchanged(values, step),
         "activation": lambda step, values: unchanged(values, step),
-        "sum": lambda step, first, second: shared(first, second, step),
+        "sum": added,
+        "normalisation": held,
+        "product": held,
+        "gated": held,
+        "softmax": lambda step, values, *rest: soft(values, step, *rest),
     }
     kept: dict[str, Tensor] = {}
     with torch.enable_grad():
@@ -342,3 +385,58 @@ class _Shared(torch.autograd.Function):
         first, second = ctx.saved_tensors
         factor = grads[0] / stabilised(first + second, _Shared.EPSILON)
         return first * factor, second * factor, None
+
+
+class _Proportional(torch.autograd.Function):
+    """A step whose relevance its inputs share as they add to it: R_i = x_i Σ_j ∂h_j/∂x_i R_j / y_j.
+
+    h is the step with what its rule takes as constant held so; of a product, which is linear in
+    each of two, both have half.
+    """
+
+    EPSILON = 1e-9
+
+    @staticmethod
+    def forward(ctx: Any, step: Step, *values: Tensor) -> Tensor:
+        ctx.step = step
+        out: Tensor = step.run(*values)
+        ctx.save_for_backward(out.detach(), *values)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        step: Step = ctx.step
+        out, *values = ctx.saved_tensors
+        relevant = range(len(values)) if step.passes is None else step.passes
+        share = 1 / len(relevant) if step.kind == "product" else 1.0
+        factor = grads[0] * share / stabilised(out, _Proportional.EPSILON)
+        assert step.held is not None
+        with torch.enable_grad():
+            held = [v.detach().requires_grad_(n in relevant) for n, v in enumerate(values)]
+            # The copies may be changed in place.
+            y = step.held(*(v.clone() for v in held))
+            backs = _back(y, factor, [held[n] for n in relevant])
+        found: list[Tensor | None] = [None] * len(values)
+        for n, back in zip(relevant, backs, strict=True):
+            found[n] = values[n] * back
+        return (None, *found)
+
+
+class _Softmax(torch.autograd.Function):
+    """A softmax s of x: R_i = x_i (R_i − s_i Σ_j R_j), 0 where s is 0 (AttnLRP, prop. 3.1)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, step: Step, *rest: Any) -> Tensor:
+        out: Tensor = step.run(x, *rest)
+        ctx.save_for_backward(x, out)
+        with torch.enable_grad():
+            ctx.x = x.detach().requires_grad_()
+            ctx.out = step.run(ctx.x, *rest)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        x, out = ctx.saved_tensors
+        ratio = torch.where(out > 0, grads[0] / torch.where(out > 0, out, 1), 0)
+        (back,) = _back(ctx.out, ratio, [ctx.x])
+        return torch.where(out > 0, x * back, 0), *(None,) * (len(ctx.needs_input_grad) - 1)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from speechscope.errors import UsageProblem
+from speechscope.errors import SpeechscopeError, UsageProblem
+from speechscope.networks.foreign import as_foreign
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Shape, Table, unpadded
 from speechscope.networks.subject import Subject
-from speechscope.relevance.explain import graph_of
 from speechscope.store.artifact import Artifact
 from speechscope.store.wav import write_folder
 from speechscope.store.writer import ArtifactWriter, flag_attributes
@@ -109,6 +110,11 @@ def maximize(
     for step in range(settings.steps):
         with torch.enable_grad():
             reached = excitation()
+            if not reached.requires_grad:
+                raise SpeechscopeError(
+                    "no slope leads from the units to the input: the network stops it (a detach, "
+                    "a threshold, a rounding, no_grad)"
+                )
             (gradient,) = torch.autograd.grad(_penalty(x, settings) - reached.sum(), x)
         activation[:, step] = reached.detach()
         # PyTorch's own Adam brings its compiler along, which takes longer than many climbs.
@@ -196,7 +202,7 @@ def layer_of_units(
     classes
         Of the network.
     example
-        An input (B, …), by which a network that is not ours is traced.
+        An input (B, …) of a network that is not ours.
 
     Raises
     ------
@@ -231,8 +237,8 @@ def on_its_window(network: Network, layer: int) -> Layer:
     return Layer(name, part, (channels, *window), part.shapes[-1])
 
 
-def on_whole_inputs(network: nn.Module, example: Tensor, layer: str) -> Layer:
-    """Return a layer of any module as a function of whole inputs; ``last``: its scores.
+def on_whole_inputs(module: nn.Module, example: Tensor, layer: str) -> Layer:
+    """Return a layer of any network as a function of whole inputs; ``last``: its scores.
 
     As in `on_its_window`, a unit of a ReLU is excited by what enters it, and scores are taken
     before a softmax.
@@ -246,14 +252,19 @@ def on_whole_inputs(network: nn.Module, example: Tensor, layer: str) -> Layer:
     ------
     UsageProblem
         There is no such layer.
-    SpeechscopeError
-        The module cannot be traced.
     """
-    graph = graph_of(network, example)
-    part = graph if layer == "last" else graph.until(layer)
+    network = as_foreign(module, example)
+    run: Callable[[Tensor], Tensor] = network
+    if layer != "last":
+        layer = network.name(layer)
+        kind = dict(network.network.named_modules()).get(layer)
+        if isinstance(kind, nn.ReLU) or (kind is None and layer.split("_")[0] == "relu"):
+            run = network.entering(layer)[0]
+        else:
+            run = partial(network.activation, layer=layer)
     with torch.no_grad():
-        out = part(example)
-    return Layer(layer, part, tuple(example.shape[1:]), tuple(out.shape[1:]))
+        out = run(example)
+    return Layer(layer, run, network.input_shape, tuple(out.shape[1:]))
 
 
 def parse_units(
@@ -311,7 +322,7 @@ def write_maximum(
     units: Mapping[str, Unit],
     settings: "Maximize",
     progress: Callable[[int, int], None] | None = None,
-) -> bool:
+) -> tuple[bool, list[str]]:
     """Maximize units of a layer and write the arrays of `maximum.zarr`, a block at a time.
 
     ``optimum [unit, channel, frequency, time]``, centred if the network's inputs are;
@@ -321,7 +332,12 @@ def write_maximum(
 
     Returns
     -------
-    Whether there are waveforms.
+    Whether there are waveforms, and the names of units whose activation is not a number.
+
+    Raises
+    ------
+    SpeechscopeError
+        No unit has an activation that is a number.
     """
     corpus, shape, count = subject.corpus, layer.seen, len(units)
     step, length = min(UNITS, count), settings.steps + 1
@@ -343,7 +359,7 @@ def write_maximum(
     maps = np.array([unit.number for unit in units.values()], dtype=np.int32)
     writer.put("map", maps, ("unit",), {"units": "1"})
 
-    climbing = list(units.values())
+    climbing, bad = list(units.values()), np.zeros(count, dtype=bool)
     for start in range(0, count, step):
         block = slice(start, min(count, start + step))
         seeds = [mixed(settings.seed, number) for number in range(start, block.stop)]
@@ -353,11 +369,18 @@ def write_maximum(
         )
         optima = done.x.cpu().numpy()
         optimum[block], activation[block] = optima, done.activation.numpy()
+        bad[block] = ~np.isfinite(optima.reshape(len(optima), -1)).all(1)
+        bad[block] |= ~np.isfinite(done.activation.numpy()).all(1)
         if waveform is not None and of_windows:
             waveform[block] = optima.reshape(len(optima), -1)
         elif waveform is not None:
             waveform[block] = corpus.sound_of(subject.whole(done.x))
-    return waveform is not None
+    if bad.all():
+        raise SpeechscopeError(
+            f"layer {layer.name}: no unit has an activation that is a number (a root or a "
+            "logarithm of what is negative)"
+        )
+    return waveform is not None, [name for name, lost in zip(units, bad, strict=True) if lost]
 
 
 def write_optima(path: Path, folder: Path, *, force: bool) -> int:

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from speechscope.corpus.store import Corpus
-from speechscope.errors import UsageProblem
+from speechscope.errors import SpeechscopeError
 from speechscope.networks.layers import Network
-from speechscope.networks.subject import LetterWindows, Subject
+from speechscope.networks.subject import Subject
 from speechscope.relevance.explain import (
     Explained,
     check_shifts,
@@ -25,8 +25,9 @@ from speechscope.relevance.explain import (
     relevance_by,
     score,
 )
-from speechscope.relevance.lrp import layers_with_weights, lrp_with_sums
+from speechscope.relevance.lrp import layers_with_weights, lrp_with_sums, rules_of
 from speechscope.relevance.occlusion import area
+from speechscope.relevance.targets import target_of
 from speechscope.relevance.waveforms import FirstLayer, Frames, first_layer, spectra
 from speechscope.store.artifact import Artifact
 from speechscope.store.wav import write_folder
@@ -67,30 +68,17 @@ class Explainer:
     settings: "Relevance"
 
     def __post_init__(self) -> None:
-        settings, classes = self.settings, self.subject.classes
+        settings = self.settings
         for name in ("patch", "stride"):
             area(name, getattr(settings, name))
-        if settings.target not in ("predicted", "label", *classes):
-            raise UsageProblem(
-                f"--target {settings.target}: choose predicted, label or one of "
-                f"{', '.join(classes)}"
-            )
+        found = target_of(settings.target, self.subject)
+        self.name, self.subject = found.name, found.subject
         corpus = self.subject.corpus
-        if settings.target == "label" and isinstance(corpus, LetterWindows):
-            raise UsageProblem(
-                "--target label: the letters of an utterance have no times; predicted explains "
-                "each letter where it is answered"
-            )
-        if settings.target == "label" and classes != corpus.classes:
-            raise UsageProblem(
-                f"--target label: the network gives {len(classes)} scores, the corpus has "
-                f"{len(corpus.classes)} classes"
-            )
         shape = corpus.input_shape
         check_shifts(settings, shape if settings.layer is None else ())
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = {field.name for field in fields(self)}
+        kept = {"name", *(field.name for field in fields(self))}
         return {name: value for name, value in self.__dict__.items() if name in kept}
 
     @cached_property
@@ -106,12 +94,22 @@ class Explainer:
         asked = "lrp" in self.settings.method
         return layers_with_weights(self.explained[0].steps()) if asked else ()
 
+    @property
+    def rules(self) -> list[str]:
+        """The rule of every layer of LRP, in words."""
+        found = rules_of(self.explained[0].steps(), self.settings)
+        return [f"{name}: {rule}" for name, rule in found.items()]
+
     @cached_property
     def first_layer(self) -> FirstLayer | None:
         """What filters the waveforms that are explained, if any are, by a convolution."""
         if self.frames is None:
             return None
-        return first_layer(self.explained[0].steps(), self.settings.frame)
+        try:
+            graph = self.explained[0].steps()
+        except SpeechscopeError:
+            return None  # of a network without steps nothing is known of its filters
+        return first_layer(graph, self.settings.frame)
 
     @property
     def frames(self) -> Frames | None:
@@ -154,10 +152,9 @@ class Explainer:
 
     def target(self, guess: Tensor, labels: Tensor) -> Tensor:
         """Return the class of each item that is explained, given those predicted and labelled."""
-        name = self.settings.target
-        if name in ("predicted", "label"):
-            return guess if name == "predicted" else labels
-        return torch.full_like(guess, self.subject.classes.index(name))
+        if self.name in ("predicted", "label"):
+            return guess if self.name == "predicted" else labels
+        return torch.full_like(guess, self.subject.classes.index(self.name))
 
     def __call__(self, task: Task, progress: Callable[[int, int], None] | None) -> Results:
         """See `speechscope.work.tasks.Work`.
@@ -180,20 +177,25 @@ class Explainer:
         seeds = [mixed(self.settings.seed, int(item)) for item in task.items]
         whole = self.subject.whole(inputs).reshape(len(inputs), *self.stored)
 
-        def values() -> Iterator[Values]:
+        def values(finite: NDArray[np.bool_]) -> Iterator[Values]:
             yield Values("input", (), whole)
             if self.first_layer is not None:
                 responses = self.first_layer.responses(x)
                 yield Values("dictionary_response", (), responses.cpu().numpy())
             for number, name in enumerate(self.settings.method):
-                yield from self._explain(number, name, x, target, seeds)
+                for found in self._explain(number, name, x, target, seeds):
+                    if found.array == "relevance":
+                        finite &= np.isfinite(found.values.reshape(len(x), -1)).all(1)
+                    yield found
                 if progress is not None:
                     done, methods = (number + 1) * len(x), len(self.settings.method)
                     progress(done, len(x) * methods)
 
         scores = score(per_class(out), target).cpu().numpy()
-        small = {"score": scores, "probability": probability.cpu().numpy()}
-        return Results(values(), {**small, "target": classes[0], "predicted": classes[1]})
+        returned = {"score": scores, "probability": probability.cpu().numpy()}
+        returned |= {"target": classes[0], "predicted": classes[1]}
+        finite = returned["finite"] = np.isfinite(scores)
+        return Results(values(finite), returned)
 
     def _explain(
         self, number: int, method: str, x: Tensor, target: Tensor, seeds: Sequence[int]
@@ -220,8 +222,10 @@ def write_relevance(
     step: int | None = None,
     executor: Executor | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> None:
+) -> list[int]:
     """Explain items and write the relevance arrays of DESIGN sec. 2, a block at a time.
+
+    Items with a score or relevance that is not a number are returned, and listed in ``finite``.
 
     Parameters
     ----------
@@ -247,6 +251,7 @@ def write_relevance(
         "probability": np.empty(count, dtype=np.float32),
         "target": np.empty(count, dtype=np.int16),
         "predicted": np.empty(count, dtype=np.int16),
+        "finite": np.empty(count, dtype=np.int8),
     }
     executor = executor or work.alone(-(-count // step))
     tasks = tasks_of(items, step)
@@ -254,9 +259,29 @@ def write_relevance(
         for name, values in done.returned.items():
             small[name][done.task.start : done.task.stop] = values
     classes = flag_attributes(work.subject.classes)
+    finite = small.pop("finite")
+    if not finite.any():
+        raise SpeechscopeError(
+            "no item has relevance that is a number: the network gives not-a-number, or its slope "
+            "is (a root or a logarithm of 0, or of what is negative)"
+        )
+    if not finite.all():
+        said = {"units": "1", "long_name": "1 where score and relevance are numbers"}
+        writer.put("finite", finite, ("item",), said)
     for name, values in small.items():
         number = values.dtype == np.float32
         writer.put(name, values, ("item",), {"units": "1"} if number else classes)
+    return np.flatnonzero(finite == 0).tolist()
+
+
+def called(corpus: Corpus, index: int) -> str:
+    """Return where an item of a corpus is, in words."""
+    if corpus.unit == "utterance":
+        return f"window {index}"
+    rate, artifact = float(corpus.config["rate"]), corpus.artifact
+    start, stop = (float(artifact.read(name)[index]) / rate for name in ("start", "stop"))
+    utterance = corpus.names("utterance")[int(artifact.read("utterance")[index])]
+    return f"item {index} ({utterance}, {start:.3f} to {stop:.3f} s)"
 
 
 def _create(writer: ArtifactWriter, work: Explainer, count: int, step: int) -> None:
@@ -269,17 +294,20 @@ def _create(writer: ArtifactWriter, work: Explainer, count: int, step: int) -> N
             (step, *shape),
         )  # fmt: skip
 
-    def create_by_method(name: str, shape: tuple[int, ...], axes: tuple[str, ...]) -> None:
+    def create_by_method(
+        name: str, shape: tuple[int, ...], axes: tuple[str, ...], **more: str
+    ) -> None:
         writer.create(
             name, (len(methods), count, *shape), np.float32, ("method", "item", *axes),
-            {"units": "1"}, (1, step, *shape),
+            {"units": "1", **more}, (1, step, *shape),
         )  # fmt: skip
 
     axes: tuple[str, ...] = ("sample",) if work.waveform else ("channel", "frequency", "time")
     create("input", work.stored, axes)
     if work.settings.layer is not None:
         axes = ("map", "map_frequency", "map_time")[: len(work.inside)]
-    create_by_method("relevance", work.inside, axes)
+    rules = {"rules": "; ".join(work.rules)} if work.layers else {}
+    create_by_method("relevance", work.inside, axes, **rules)
     _name(writer, "method", methods)
     if work.layers:
         _name(writer, "propagated_layer", work.layers)

@@ -181,7 +181,7 @@ def first_layer(graph: Graph, points: int) -> FirstLayer | None:
     if not isinstance(layer, Convolution) or layer.weight[0].numel() != max(layer.weight.shape[1:]):
         return None
     axis = layer.weight[0, 0].shape.index(max(layer.weight.shape[2:]))
-    kernels = layer.weight.flatten(1)
+    kernels = layer.weight.flatten(1).float()
     return FirstLayer(kernels, layer.stride[axis], max(points, kernels.shape[1]))
 
 

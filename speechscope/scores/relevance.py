@@ -15,9 +15,11 @@ from torch import Tensor, nn
 from speechscope.corpus.seen import of_network, seen_by
 from speechscope.errors import ArtifactError, UsageProblem
 from speechscope.networks.layers import Network
+from speechscope.networks.loading import RANDOM
 from speechscope.networks.subject import Subject, elsewhere, subject_of
 from speechscope.registry import SCORES
 from speechscope.relevance.explain import explained, per_class, relevance_by, score
+from speechscope.relevance.targets import target_of
 from speechscope.relevance.waveforms import DEVIATIONS, QUANTITIES, available, measured, shared
 from speechscope.scores.tables import Row, interval
 from speechscope.store.artifact import Artifact
@@ -101,11 +103,14 @@ def _explained(artifact: Artifact, settings: "Score") -> Subject:
     if settings.model != name:
         raise UsageProblem(f"{path} explains {name}: name it by --model, and --weights")
     digest = None if settings.weights is None else file_digest(settings.weights)
-    if digest != config["weights"]:
+    if digest != (None if config["weights"] == RANDOM else config["weights"]):
         raise ArtifactError(f"--weights: not those that {path} was made with")
     record = of_network(artifact.record) if "looked_at" in config else artifact.record
     corpus = ancestor(path, record, "corpus", moved)
-    return _seen(elsewhere(name, settings.weights, corpus, device), artifact, moved)
+    taken = settings.axes or config.get("axes"), settings.scores or config.get("scores") or None
+    subject = elsewhere(name, settings.weights, corpus, device, *taken)
+    subject = target_of(config.get("target", "predicted"), subject).subject
+    return _seen(subject, artifact, moved)
 
 
 def _seen(subject: Subject, artifact: Artifact, moved: Mapping[str, Path]) -> Subject:

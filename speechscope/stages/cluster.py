@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from speechscope.errors import UsageProblem
 from speechscope.registry import CLUSTERING, REDUCTIONS
@@ -10,6 +11,9 @@ from speechscope.settings import option, record_of, setting
 from speechscope.stages.seeing import Seeing, looked_into
 from speechscope.stages.shared import Computing, Looking, Spread, Writing, Written, listed
 from speechscope.work.progress import Console
+
+if TYPE_CHECKING:
+    from speechscope.networks.layers import Layered
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +109,7 @@ def run(settings: Cluster, console: Console) -> Written:
 
     device = choose_device(settings.device)
     subject, left_out = looked_into(settings, device, path, console)
-    layers = _layers((INPUT, *subject.network.names), settings.layer)
+    layers = _layers(subject.network, settings.layer)
     parents = [entry(*parent, path) for parent in subject.parents]
     other = None
     if against is not None:
@@ -138,23 +142,29 @@ def run(settings: Cluster, console: Console) -> Written:
     return Written(path, "clusters", facts, listed(left_out, path), problem)
 
 
-def _layers(names: Sequence[str], wanted: Sequence[str]) -> tuple[str, ...]:
-    """Return layers by name or number, in order; of ``all`` or nothing, all.
+def _layers(network: "Layered", wanted: Sequence[str]) -> tuple[str, ...]:
+    """Return layers by name or number, in order; of ``all`` or nothing, all that are counted.
 
     Raises
     ------
     UsageProblem
         There is no such layer.
     """
+    from speechscope.clustering.samples import INPUT
+
     if list(wanted) in ([], ["all"]):
-        return tuple(names)
-    numbers = {text: str(number) for number, text in enumerate(names)}
-    for text in wanted:
-        if text not in (*names, *numbers.values()):
-            raise UsageProblem(
-                f"--layer {text}: expected 0 to {len(names) - 1} or one of {', '.join(names)}"
-            )
-    return tuple(name for name in names if name in wanted or numbers[name] in wanted)
+        return (INPUT, *network.names)
+    try:
+        numbers = {network.resolve(text) for text in wanted if not _is_input(text, network)}
+    except UsageProblem as error:
+        raise UsageProblem(f"--{error}".replace("expected 1 to", "expected 0 to", 1)) from error
+    first = (INPUT,) if any(_is_input(text, network) for text in wanted) else ()
+    return (*first, *(network.named(number) for number in sorted(numbers)))
+
+
+def _is_input(text: str, network: "Layered") -> bool:
+    """Say whether a layer is the input: a name that a layer may have, where layers have numbers."""
+    return text in ("0", "input") and text not in network.names
 
 
 def _count(text: str, names: Sequence[str], flag: str) -> int | str:

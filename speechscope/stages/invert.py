@@ -193,13 +193,14 @@ def run(settings: Invert, console: Console) -> Written:
     settings.exclusive("items", "per_class", "all")
     settings.exclusive("audio", "input")
     settings.exclusive("source", "model")
-    if settings.weights is not None and settings.model is None:
-        raise UsageProblem("--weights goes with --model package.module:factory")
+    settings.check_model()
     if settings.model is not None and "method" not in settings.given:
         settings = replace(settings, method=("bp",))  # there are no decoders to start from
     path, shard = settings.path("inversion.zarr"), settings.part()
     device = choose(settings.device)
     opened = source.open_source(settings, device)
+    for note in opened.notes:
+        console.note(note)
     layers = [opened.network.resolve(layer) for layer in settings.layer]
     settings, left_out = _with_speech(settings, opened.corpus, path, console)
     examples = source.examples_of(settings, opened.corpus)
@@ -232,15 +233,17 @@ def run(settings: Invert, console: Console) -> Written:
     ):
         work = _inverter(settings, opened, examples, layers, device, console)
         with console.bar("invert") as progress:
-            writing.write_inversion(
+            bad = writing.write_inversion(
                 writer, work, step=step, part=part, executor=workers, progress=progress
             )
     if settings.wav is not None:
         writing.write_wavs(path, settings.wav, force=settings.force)
     items = part.stop - part.start
     console.note(f"{items} items, layers {','.join(settings.layer)}, {','.join(settings.method)}")
-    problem = f"{len(left_out)} parts of {settings.input} were left out"
-    return Written(path, "inversion", {"items": items}, listed(left_out, path), problem)
+    skipped = [f"item {index}: what a layer makes of it is not a number" for index in bad]
+    skipped = [*left_out, *skipped]
+    problem = f"{len(skipped)} items or parts of {settings.input or 'the corpus'} were left out"
+    return Written(path, "inversion", {"items": items}, listed(skipped, path), problem)
 
 
 def _with_speech(

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from speechscope.errors import UsageProblem
 from speechscope.settings import record_of, setting
-from speechscope.stages.shared import Computing, Looking, Sounding, Writing, Written
+from speechscope.stages.shared import Computing, Looking, Sounding, Writing, Written, listed
 from speechscope.work.progress import Console
 
 
@@ -55,6 +55,8 @@ def run(settings: Maximize, console: Console) -> Written:
 
     path = settings.path("maximum.zarr")
     subject = settings.subject(choose(settings.device))
+    for note in subject.notes:
+        console.note(note)
     example = subject.inputs(subject.corpus.items("test")[:1]) if settings.model else None
     layer = layer_of_units(subject.network, settings.layer, subject.classes, example)
     units = parse_units(settings.unit, layer.out, layer.classes)
@@ -71,7 +73,7 @@ def run(settings: Maximize, console: Console) -> Written:
         create_artifact(path, "Optimal inputs", new, force=settings.force) as writer,
         console.bar("maximize") as progress,
     ):
-        sound = write_maximum(writer, subject, layer, units, settings, progress)
+        sound, bad = write_maximum(writer, subject, layer, units, settings, progress)
         if settings.wav is not None and not sound:
             raise UsageProblem(
                 f"--wav: optima of {layer.name} for {subject.corpus.features} have no sound"
@@ -79,4 +81,6 @@ def run(settings: Maximize, console: Console) -> Written:
     if settings.wav is not None:
         write_optima(path, settings.wav, force=settings.force)
     console.note(f"{len(units)} units of {layer.name}")
-    return Written(path, "maximum", {"units": len(units)})
+    skipped = [f"unit {name}: its activation is not a number" for name in bad]
+    problem = f"{len(bad)} units could not be maximized (exit 4)"
+    return Written(path, "maximum", {"units": len(units)}, listed(skipped, path), problem)

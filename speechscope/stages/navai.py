@@ -216,8 +216,7 @@ def _examples(
             raise UsageProblem(f"{path} is a {record['kind']}; navai takes a model or relevance")
         network = load_model(path).network
         if isinstance(network, Wav2Letter):
-            if settings.weights is not None:
-                raise UsageProblem("--weights goes with --model package.module:factory")
+            settings.check_model()
             trained = Corpus(ancestor(path, record, "corpus", moved))
             corpus, left_out = seen(settings, settings.input, trained, output, console)
             letters = LetterExamples(network.to(device), corpus, items_of(corpus), settings)

@@ -49,7 +49,7 @@ class Relevance(Seeing, Choosing, Propagating, Sounding, Looking, Sharded, Compu
     )
     target: str = setting(
         "predicted",
-        "predicted, label or a class.",
+        "predicted, label or a class; @TIME or @START-STOP [s]; text:HELLO by CTC.",
         "Krug 2018, sec. 3.4, and Muckenhirn 2019, sec. 3.1",
         choices=("predicted", "label"),
         others=True,
@@ -108,7 +108,7 @@ class Relevance(Seeing, Choosing, Propagating, Sounding, Looking, Sharded, Compu
 def run(settings: Relevance, console: Console) -> Written:
     """Write ``relevance.zarr``."""
     from speechscope.corpus import store
-    from speechscope.relevance.store import Explainer, write_relevance, write_sounds
+    from speechscope.relevance.store import Explainer, called, write_relevance, write_sounds
     from speechscope.relevance.timeline import write_recordings
     from speechscope.store.lineage import entry
     from speechscope.store.record import new_record
@@ -153,14 +153,16 @@ def run(settings: Relevance, console: Console) -> Written:
         create_artifact(path, "Relevance of inputs", record, force=settings.force) as writer,
         console.bar("relevance") as progress,
     ):
-        write_relevance(writer, work, items, step=step, executor=workers, progress=progress)
+        bad = write_relevance(writer, work, items, step=step, executor=workers, progress=progress)
     if settings.textgrid is not None:
         write_recordings(path, settings.textgrid, subject.corpus, force=settings.force)
     if settings.wav is not None:
         write_sounds(path, settings.wav, subject.corpus, force=settings.force)
     console.note(f"{len(items)} items, {','.join(settings.method)}")
-    problem = f"{len(left_out)} parts of {settings.input} were left out"
-    return Written(path, "relevance", {"items": len(items)}, listed(left_out, path), problem)
+    lost = [f"{called(subject.corpus, int(items[n]))}: relevance is not a number" for n in bad]
+    skipped = [*left_out, *lost]
+    problem = f"{len(skipped)} items or parts of {settings.input or 'the corpus'} were left out"
+    return Written(path, "relevance", {"items": len(items)}, listed(skipped, path), problem)
 
 
 def _check_sounds(settings: Relevance, corpus: "Corpus") -> None:

@@ -51,8 +51,7 @@ def run(settings: Score, console: Console) -> Table:
     """Return the scores of every artifact."""
     from speechscope.store.lineage import record_at
 
-    if settings.weights is not None and settings.model is None:
-        raise UsageProblem("--weights goes with --model package.module:factory")
+    settings.check_model()
     rows: list[Row] = []
     for path in settings.artifacts:
         kind = record_at(path)["kind"]

@@ -40,6 +40,8 @@ def looked_into(
         See `seen`, and `speechscope.networks.subject.subject_of`.
     """
     subject: Subject = settings.subject(device)
+    for note in subject.notes:
+        console.note(note)
     corpus, left_out = seen(settings, settings.input, subject.corpus, output, console)
     return (subject if corpus is subject.corpus else subject.looking_at(corpus)), left_out
 

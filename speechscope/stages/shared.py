@@ -127,9 +127,27 @@ class Foreign(Settings):
     """Stages that take a network that is not ours."""
 
     model: str | None = common(
-        None, "A network that is not ours, with --corpus.", metavar="PACKAGE.MODULE:FACTORY"
+        None,
+        "A network that is not ours, with --corpus: a factory, a file, hf:NAME.",
+        metavar="PACKAGE.MODULE:FACTORY",
     )
     weights: Path | None = common(None, "Its weights.")
+    axes: str | None = common(None, "The order of its inputs: B,C,F,T.", metavar="ORDER")
+    scores: str | None = common(
+        None, "Which of its outputs, or a layer; :btv is their order.", metavar="NAME|INDEX"
+    )
+
+    def check_model(self) -> None:
+        """Refuse what goes with ``--model`` alone.
+
+        Raises
+        ------
+        UsageProblem
+            There is no such option.
+        """
+        for name in () if self.model else ("weights", "axes", "scores"):
+            if getattr(self, name) is not None:
+                raise UsageProblem(f"--{name} goes with --model package.module:factory")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +173,9 @@ class Looking(FromRecipe, Foreign):
         """
         from speechscope.networks.subject import subject_of
 
-        return subject_of(self.checkpoint, self.model, self.weights, self.corpus, device)
+        self.check_model()
+        model = self.model, self.weights
+        return subject_of(self.checkpoint, *model, self.corpus, device, self.axes, self.scores)
 
 
 @dataclass(frozen=True, kw_only=True)
