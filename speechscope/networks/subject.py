@@ -195,7 +195,7 @@ def elsewhere(
         )
     if network.taking.alone:
         notes.append("items are given alone: what the network gives one depends on the others")
-    return Subject(network, classes, data, False, (corpus, "corpus"), config, tuple(notes))
+    return Subject(network, classes, data, False, (corpus, "corpus"), config, notes=tuple(notes))
 
 
 def _some(data: Corpus, split: str) -> NDArray[np.int64]:
