@@ -56,7 +56,10 @@ class Train(FromRecipe, Writing, Computing):
     Segments, frames and windows train a classifier, the recipe naming the network; utterances with
     letters train the letter network of Krug (2018), whose step size may fall (--schedule).
 
-    The model keeps the weights of the best epoch and of the last one. After every epoch the state
+    A share of the training speakers is held out (--dev), and the model keeps the weights of the
+    epoch that is best for them; nothing is chosen on the test split. A corpus with a dev split of
+    its own keeps that. With --dev 0 all are trained on and the last epoch is kept, as in the
+    papers. After every epoch the state
     is kept beside the output, and --resume goes on from it with the same result as without the
     stop. Started by torchrun, several processes share the batches and the first one writes.
 
@@ -115,6 +118,13 @@ class Train(FromRecipe, Writing, Computing):
         "Use torch.compile on a CUDA device.",
         "chosen: compiling takes a minute, and few trainings so long",
         flags="--compile/--no-compile",
+    )
+    dev: float = setting(
+        0.1,
+        "Share of the training speakers held out, to keep the best epoch by; 0: the last epoch.",
+        "chosen: nothing is chosen on the test split; the papers train on all (--dev 0)",
+        low=0,
+        high=0.9,
     )
     augment: str = setting(
         "none",
@@ -328,14 +338,16 @@ def _training(
     from speechscope.networks.wav2letter import Wav2Letter
     from speechscope.training.classifier import ClassifierTraining
     from speechscope.training.letters import LetterTraining
-    from speechscope.training.source import CorpusSource, CorpusUtterances
+    from speechscope.training.source import CorpusSource, CorpusUtterances, held_out
 
+    splits = held_out(data, settings.dev, settings.seed)
     if settings.network == LETTERS:
         channels, bins = data.mean.shape
         letters = Wav2Letter(bins, settings.width, channels=channels).to(device)
-        return LetterTraining(letters, CorpusUtterances(data), settings, start=start)
+        utterances = CorpusUtterances(data, assigned=splits)
+        return LetterTraining(letters, utterances, settings, start=start)
     network = build(settings.network, data.input_shape, len(data.classes)).to(device)
-    source = CorpusSource(data, ("train", "dev", "test"), device)
+    source = CorpusSource(data, ("train", "dev", "test"), device, assigned=splits)
     return ClassifierTraining(network, source, settings, start=start, group=group)
 
 
@@ -375,7 +387,8 @@ def _values(
 def _told(settings: Train, values: dict[str, Any], console: Console) -> dict[str, Any]:
     """Say how the training went; return what a program is told."""
     best, last = values["history"][values["best_epoch"] - 1], values["history"][-1]
-    chosen = f"best epoch {values['best_epoch']} (chosen on {values['selected_on']}): "
+    way = "the last" if values["selected_on"] is None else "chosen on dev"
+    chosen = f"epoch {values['best_epoch']} ({way}), on test: "
     facts = {
         "network": settings.network,
         "best_epoch": values["best_epoch"],

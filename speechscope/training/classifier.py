@@ -40,7 +40,7 @@ class ClassifierTraining(NetworkTraining):
     row has `loss` and `train_accuracy`, means over the batches as they were trained on, with
     dropout; `test_loss`, `accuracy` and `accuracy_folded` over the resampled test set, as in the
     paper; and `balanced_folded`, the mean recall over the folded classes of all test items. The
-    best epoch has the highest of these on dev, where there is one, else on test.
+    best epoch has the highest of these on dev; without a dev split it is the last one.
 
     Parameters
     ----------
@@ -71,8 +71,8 @@ class ClassifierTraining(NetworkTraining):
         start: Mapping[str, Tensor] | None = None,
         group: Group = ALONE,
     ) -> None:
-        selected_on = "dev" if len(source.labels("dev")) else "test"
-        super().__init__(network, settings, start, selected_on, score=-1.0)
+        chosen = bool(len(source.labels("dev")))
+        super().__init__(network, settings, start, chosen=chosen, score=-1.0)
         self.source, self.group = source, group
         frozen = tuple(start or ()) if settings.freeze_encoder else ()
         self.step = fastest(Step)(network, settings, frozen, group)
@@ -160,7 +160,7 @@ class ClassifierTraining(NetworkTraining):
             wanted = fold[self.source.labels("dev")]
             _, predicted = answers(self.network, self.source, "dev", self.group)
             score = balanced_accuracy(wanted, fold[predicted])
-        if score > self.best["score"]:
+        if self.selected_on is None or score > self.best["score"]:
             self.keep(score=score)
 
 

@@ -38,7 +38,7 @@ class LetterTraining(NetworkTraining):
     Minimises −log p of the texts (`ctc.ctc_loss`) over the letters of a batch, by Adam. An epoch's
     row has `loss`, the mean over the batches as they were trained on, and `test_loss`, that of the
     test utterances after it [nats a letter]; `error` is the letter error rate on them. The best
-    epoch has the lowest on dev, where there is one, else on test.
+    epoch has the lowest on dev; without a dev split it is the last one.
 
     Parameters
     ----------
@@ -72,8 +72,8 @@ class LetterTraining(NetworkTraining):
         *,
         start: Mapping[str, Tensor] | None = None,
     ) -> None:
-        selected_on = "dev" if len(source.utterances("dev")) else "test"
-        super().__init__(network, settings, start, selected_on, error=np.inf)
+        chosen = bool(len(source.utterances("dev")))
+        super().__init__(network, settings, start, chosen=chosen, error=np.inf)
         self.source = source
         self._logits = compiled(network, settings)
         weights = list(network.parameters())
@@ -164,7 +164,7 @@ class LetterTraining(NetworkTraining):
             }
         )
         # Where there is nothing to choose by, the score is NaN and the last epoch is taken.
-        if not score >= self.best["error"]:
+        if self.selected_on is None or not score >= self.best["error"]:
             self.keep(error=score)
 
 

@@ -123,13 +123,15 @@ class NetworkTraining(Training):
         Epochs, patience and seed of the training.
     start
         First weights by their names, in place of drawn ones.
-    selected_on
-        The split the best epoch is chosen on.
+    chosen
+        Whether the best epoch is chosen, on the dev split; else it is the last.
     best
         The worst score.
 
     Attributes
     ----------
+    selected_on
+        ``dev``, or None: the last epoch is taken.
     best
         The number of the best epoch, from 1, its score, and its ``weights``.
     """
@@ -139,10 +141,14 @@ class NetworkTraining(Training):
         network: Network,
         settings: "Train",
         start: Mapping[str, Tensor] | None,
-        selected_on: str,
+        *,
+        chosen: bool,
         **best: float,
     ) -> None:
-        self.network, self.settings, self.selected_on = network, settings, selected_on
+        if settings.patience and not chosen:
+            raise UsageProblem("--patience: without a dev split (--dev) no epoch is better")
+        self.network, self.settings = network, settings
+        self.selected_on = "dev" if chosen else None
         self.planned, self.made, self.history = settings.epochs, 0, []
         self.device = next(network.parameters()).device
         network.cpu().reset_parameters(torch.Generator().manual_seed(settings.seed))

@@ -25,6 +25,43 @@ READ_BYTES = 100_000_000
 """Inputs that are put together at once on the way there."""
 
 
+FEW_SPEAKERS = 5
+"""Training speakers below which recordings are held out in place of speakers (chosen)."""
+
+
+def held_out(corpus: Corpus, share: float, seed: int) -> NDArray[np.int8]:
+    """Return the split of every item (item,), a share of the training speakers moved to dev.
+
+    Of speakers to be recognized, and of fewer than `FEW_SPEAKERS`, recordings are moved. A corpus
+    that has a dev split keeps it.
+
+    Parameters
+    ----------
+    share
+        Of the training speakers; 0 moves none, and leaves no dev split.
+    seed
+        Draws them.
+    """
+    train, dev, test = (SPLITS.index(name) for name in ("train", "dev", "test"))
+    splits = np.array(corpus.splits)
+    if not share:
+        splits[splits == dev] = len(SPLITS)
+        return splits
+    if (splits == dev).any():
+        return splits
+    training = splits == train
+    groups = corpus.artifact.read("speaker")
+    of_speakers = corpus.config.get("labels") == "speaker"
+    if of_speakers or len(np.unique(groups[training])) < FEW_SPEAKERS:
+        groups = corpus.artifact.read("utterance")
+    names = np.unique(groups[training])
+    if len(names) < 2:
+        return splits
+    drawn = np.random.default_rng([seed, 0xDE7]).permutation(names)
+    splits[training & np.isin(groups, drawn[: max(1, round(share * len(names)))])] = dev
+    return splits
+
+
 class CorpusSource:
     """The items of a corpus as training asks for them.
 
@@ -38,6 +75,8 @@ class CorpusSource:
         Where the inputs are wanted.
     hold
         Whether inputs may be kept in memory; a single pass over them has no use for it.
+    assigned
+        The split of every item, where it is not that of the corpus; see `held_out`.
 
     Attributes
     ----------
@@ -48,12 +87,19 @@ class CorpusSource:
     """
 
     def __init__(
-        self, corpus: Corpus, splits: Sequence[str], device: torch.device, *, hold: bool = True
+        self,
+        corpus: Corpus,
+        splits: Sequence[str],
+        device: torch.device,
+        *,
+        hold: bool = True,
+        assigned: NDArray[np.int8] | None = None,
     ) -> None:
+        assigned = corpus.splits if assigned is None else assigned
         self._corpus = corpus
         self._device = device
         self._items = {
-            split: np.flatnonzero(corpus.splits == index)
+            split: np.flatnonzero(assigned == index)
             for index, split in enumerate(SPLITS)
             if split in splits
         }
@@ -103,6 +149,8 @@ class CorpusUtterances:
         A corpus of utterances with letters.
     hold
         Whether inputs may be kept in memory; a single pass over them has no use for it.
+    assigned
+        See `CorpusSource`.
 
     Attributes
     ----------
@@ -110,8 +158,11 @@ class CorpusUtterances:
         Frames of every item, (items,).
     """
 
-    def __init__(self, corpus: Corpus, *, hold: bool = True) -> None:
+    def __init__(
+        self, corpus: Corpus, *, hold: bool = True, assigned: NDArray[np.int8] | None = None
+    ) -> None:
         self._corpus = corpus
+        self._splits = corpus.splits if assigned is None else assigned
         self.lengths = np.diff(corpus.artifact.read("input_offset"))
         size = 4 * int(np.prod(corpus.mean.shape)) * int(self.lengths.sum())
         self._held = hold and size <= HELD_BYTES
@@ -119,7 +170,7 @@ class CorpusUtterances:
 
     def utterances(self, split: str) -> NDArray[np.int64]:
         """Return the items of a split, (n,)."""
-        return np.flatnonzero(self._corpus.splits == SPLITS.index(split))
+        return np.flatnonzero(self._splits == SPLITS.index(split))
 
     def fetch(self, items: NDArray[np.int64]) -> list[Tensor]:
         """Return the centred inputs (C, F, T) of items."""

@@ -138,11 +138,11 @@ def test_it_learns_and_measures_what_it_learned() -> None:
     assert [epoch["epoch"] for epoch in result.history] == list(range(1, 13))
 
 
-def test_the_best_epoch_is_chosen_on_dev_where_there_is_one() -> None:
-    on_test = train(Blobs(), SETTINGS)
-    assert on_test.selected_on == "test"
-    scores = [epoch["balanced_folded"] for epoch in on_test.history]
-    assert on_test.best["epoch"] == 1 + scores.index(max(scores))
+def test_the_best_epoch_is_chosen_on_dev_and_without_it_the_last_is_taken() -> None:
+    last = train(Blobs(), SETTINGS)
+    assert last.selected_on is None and last.best["epoch"] == SETTINGS.epochs
+    for name, value in last.best["weights"].items():
+        assert torch.equal(last.state()["weights"][name], value), name
     source = Blobs(dev=True)
     on_dev = train(source, SETTINGS)
     assert on_dev.selected_on == "dev"
@@ -179,9 +179,11 @@ def test_every_epoch_leaves_out_its_own_units() -> None:
 
 def test_training_stops_when_the_score_stalls_and_stays_stopped() -> None:
     patient = dataclasses.replace(SETTINGS, epochs=40, patience=3)
-    done = train(Blobs(), patient)
+    with pytest.raises(UsageProblem, match="--patience: without a dev split"):
+        train(Blobs(), patient)
+    done = train(Blobs(dev=True), patient)
     assert len(done.history) == done.best["epoch"] + 3 < 40
-    again = train(Blobs(), patient, state=done.state())
+    again = train(Blobs(dev=True), patient, state=done.state())
     assert len(again.history) == len(done.history)
 
 

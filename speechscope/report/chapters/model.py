@@ -61,7 +61,7 @@ def chapter(path: Path, settings: "Report") -> fig.Chapter:
     facts = {
         "network": f"{model.name}, {weights:,} weights, {len(model.classes)} classes",
         "training": f"{len(history)} epochs; the best, {best}, chosen on "
-        f"{values.get('selected_on', 'test')}",
+        f"{values.get('selected_on') or 'nothing, it is the last'}",
         **{f"test, {name}": _short(score) for name, score in values.get("test", {}).items()},
     }
     left_out: list[str] = []
