@@ -95,7 +95,8 @@ def test_what_is_said_of_a_letter_network(
     assert run([*plain, "-o", "new.pt", "-f", "-v"]) == 0
     captured = capsys.readouterr()
     assert captured.out == "new.pt\n"
-    assert "epoch 1: loss" in captured.err and "(chosen on dev), on test: letter error rate" in captured.err
+    said = "(chosen on dev), on test: letter error rate"
+    assert "epoch 1: loss" in captured.err and said in captured.err
     assert run(["score", "letters.pt", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert [row["measure"] for row in rows] == [
