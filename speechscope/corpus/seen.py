@@ -4,6 +4,7 @@ import csv
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -161,21 +162,21 @@ class Seen(Corpus):
         plain = {name.lower() for name in self._names}
         cased = len(plain) < len(self._names)
         known = {name: number for number, name in enumerate(self.trained.classes)}
-        named, phones = str(config.get("phone_set")), None
+        named, sets = str(config.get("phone_set")), []
         if named in PHONE_SETS.names() and config.get("labels", "phone") == "phone":
             mapping = config.get("mapping")
-            phones = phone_set(named, mapping and Path(mapping), self.trained.classes)
+            own = phone_set(named, mapping and Path(mapping), self.trained.classes)
+            sets = [own, phone_set("timit-39")]  # what Lee & Hon count as one, last
         folded, fold = self.names("label_folded"), self.artifact.read("fold")
 
         def class_of(*texts: str) -> int:
             for text in texts:
                 if text in known:
                     return known[text]
-                if phones is None or (cased and text != text.lower()):
-                    continue
-                number = phones.index(text)
-                if number is not None:
-                    return known.get(phones.classes[number], -1)
+            for phones, text in product(sets, texts):
+                number = None if cased and text != text.lower() else phones.index(text)
+                if number is not None and phones.classes[number] in known:
+                    return known[phones.classes[number]]
             return -1
 
         pairs = [(name, folded[fold[number]]) for number, name in enumerate(self._names)]

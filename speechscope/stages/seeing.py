@@ -128,12 +128,12 @@ def _prepared(
         return path, list(open_record(path)["config"]["skipped"])
     with TemporaryDirectory() as folder:
         root, labelled = readable(source, Path(folder), trained, every)
-        chosen = _as_trained(root, trained, labelled)
+        chosen = _as_trained(root, trained, labelled, settings.device)
         record = new_record(
             "corpus",
             config={**_recorded(chosen), **made},
             seed=int(trained.artifact.record["seed"]),
-            device="cpu",
+            device=chosen.device,
         )
         with (
             executor(getattr(settings, "workers", 1), None, threads=True) as tasks,
@@ -146,7 +146,7 @@ def _prepared(
     return path, list(summary.skipped)
 
 
-def _as_trained(root: Path, trained: "Corpus", labelled: bool) -> Prepare:
+def _as_trained(root: Path, trained: "Corpus", labelled: bool, device: str) -> Prepare:
     """Return the settings of a corpus for other speech: all to test with, labels as they are."""
     from speechscope.settings import declared
 
@@ -159,6 +159,7 @@ def _as_trained(root: Path, trained: "Corpus", labelled: bool) -> Prepare:
     longest = config["max_length"]
     values |= {
         "folder": root,
+        "device": device,
         "split": "test",
         "dev": 0.0,
         "max_length": "none" if longest is None else str(longest),
@@ -169,7 +170,7 @@ def _as_trained(root: Path, trained: "Corpus", labelled: bool) -> Prepare:
         values["phone_set"] = "as-is"
     if not labelled:
         values["max_length"] = "none" if trained.unit != "segment" else str(config["samples"])
-    return make(Prepare, "prepare", values, str(config["recipe"]))
+    return make(Prepare, "prepare", values, str(config["recipe"])).resolved()
 
 
 def _recorded(chosen: Prepare) -> dict[str, Any]:
