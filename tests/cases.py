@@ -4,6 +4,7 @@ import io
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import corpora
 import numpy as np
@@ -17,7 +18,7 @@ SPELT = dict.fromkeys(PHONES, 1)
 FULL = "x^x-{}+y=z@1_2/A:0_0_0/B:1-1-3@1-2&1-9#1-5$1-3!1-2;1-2|ax/C:1+1+3"
 
 
-def sound(path: Path, rate: int = 16000, seconds: float = 1.0, form: str = "", **more: str) -> None:
+def sound(path: Path, rate: int = 16000, seconds: float = 1.0, form: str = "", **more: Any) -> None:
     """Write a recording in the format of its suffix, or another."""
     path.parent.mkdir(parents=True, exist_ok=True)
     samples = corpora.recording(seconds * rate / corpora.RATE, seed=len(path.name))
@@ -90,7 +91,7 @@ def timed(form: str, rows: Sequence[Row] = FIVE) -> str:
     )  # fmt: skip
 
 
-def audio(suffix: str, form: str = "", **more: str) -> Callable[[Path], Path]:
+def audio(suffix: str, form: str = "", **more: Any) -> Callable[[Path], Path]:
     """Make a corpus whose recordings have a suffix."""
 
     def build(root: Path) -> Path:

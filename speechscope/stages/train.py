@@ -233,7 +233,7 @@ def run(settings: Train, console: Console) -> Written | None:
 
     def on_epoch(now: dict[str, Any]) -> None:
         unfinished.save_meanwhile(now)
-        console.detail(_line(now["history"][-1]))
+        console.epoch(_line(now["history"][-1]))
 
     with joined(device) as group:
         training = _training(settings, data, device, start, group)

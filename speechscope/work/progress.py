@@ -1,11 +1,14 @@
 """Progress on standard error, and only when a person is looking."""
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
+EVERY = 60.0
+"""Seconds between two lines of a log (chosen)."""
 Report = Callable[[int, int], None]  # (done, total)
 
 
@@ -48,19 +51,23 @@ class Console:
             lines = [printable(line) for line in text.split("\n")]
             sys.stderr.write("\n".join(lines) + "\n")
 
-    def detail(self, text: str) -> None:
-        """Print what is only asked for with ``--verbose``."""
-        if self.verbose:
+    def epoch(self, text: str) -> None:
+        """Print what stands in a log, and on a terminal, which has a bar, with ``--verbose``."""
+        if self.verbose or not sys.stderr.isatty():
             self.note(text)
 
     @contextmanager
     def bar(self, description: str) -> Iterator[Report]:
         """Show a bar while the block runs; call what it gives with (done, total).
 
-        Nothing is shown when standard error is not a terminal, or where the console is quiet.
+        Where standard error is not a terminal, as in the log of a job, a line every `EVERY`
+        seconds stands for it; a quiet console shows nothing.
         """
-        if self.quiet or not sys.stderr.isatty():
+        if self.quiet:
             yield lambda done, total: None
+            return
+        if not sys.stderr.isatty():
+            yield self._lines(description)
             return
         from rich.console import Console
         from rich.progress import (
@@ -100,6 +107,22 @@ class Console:
                 progress.update(task, completed=done, total=total)
 
             yield report
+
+    def _lines(self, description: str) -> Report:
+        """Return what prints a line every `EVERY` seconds: ``prepare: 40 of 300, 0:02:10 left``."""
+        begun = last = time.monotonic()
+        left = TimeLeft()
+
+        def report(done: int, total: int) -> None:
+            nonlocal last
+            now = time.monotonic()
+            seconds = left(now - begun, done, total)
+            if now - last >= EVERY and done < total:
+                last = now
+                rest = "" if seconds is None else f", {timedelta(seconds=seconds)} left"
+                self.note(f"{description}: {done:,} of {total:,}{rest}")
+
+        return report
 
 
 SILENT = Console(quiet=True)
