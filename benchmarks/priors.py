@@ -29,7 +29,7 @@ from speechscope.inversion.sound import griffin_lim, inverse_real, stft_of, tran
 from speechscope.inversion.source import training_segments
 from speechscope.networks.layers import Network
 from speechscope.networks.saved import load_classifier
-from speechscope.scores.tables import bootstrap
+from speechscope.scores.statistics import Sums
 from speechscope.stages.invert import Invert
 from speechscope.store.lineage import ancestor
 
@@ -86,7 +86,7 @@ class Bench:
         """Print the scores of one idea."""
         true, found = self.waveforms.numpy(), waveforms.detach().numpy()
         values = distances.max_cross_correlation(true, found)
-        low, high = bootstrap(values)
+        low, high = Sums(values, np.ones(len(values))).interval()
         apart = float(self.mismatch(real_part(self.stft, waveforms.detach()) - self.mean).mean())
         print(
             f"{self.layer:>3} {name:<52} {values.mean():.3f} ({low:.3f}-{high:.3f}) "

@@ -25,30 +25,33 @@ COLOURS = {
 
 def draw(rows: list[dict[str, Any]], output: Path) -> None:
     """Write the picture of some rows of the score table."""
+    sizes = [row for row in rows if row["measure"] == "size over the original's"]
+    rows = [row for row in rows if row["measure"] == "waveform (mxcorr)"]
     figure = Figure(figsize=(9.5, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     kinds = list(dict.fromkeys(row["input"] for row in rows))
     for kind in kinds:
         style = "-" if kind == "corpus" else "--"
         word = "" if kind == "corpus" else f", {kind}"
-        for method in dict.fromkeys(row["method"] for row in rows if row["layer"] is not None):
+        for method in dict.fromkeys(row["method"] for row in rows):
             some = [row for row in rows if (row["method"], row["input"]) == (method, kind)]
             if not some:
                 continue
             some.sort(key=lambda row: row["layer"])
             layers = [row["layer"] for row in some]
-            mean = [row["mxcorr"] for row in some]
+            mean = [row["value"] for row in some]
             spans = [
-                [row["mxcorr"] - row["mxcorr_low"] for row in some],
-                [row["mxcorr_high"] - row["mxcorr"] for row in some],
+                [row["value"] - row["low"] for row in some],
+                [row["high"] - row["value"] for row in some],
             ]
             look = {"color": COLOURS.get(method), "linestyle": style, "marker": "."}
             left.errorbar(layers, mean, spans, label=method + word, capsize=2, **look)
             if kind == "corpus":
-                right.plot(layers, [row["intensity"] for row in some], label=method, **look)
-        limits = [row["threshold"] for row in rows if row["input"] == kind and row["threshold"]]
-        left.axhline(limits[0], color="black", linestyle=style, linewidth=0.7)
-    left.set_ylabel("waveform mxcorr (black: the average waveform)")
+                size = {row["layer"]: row["value"] for row in sizes if row["method"] == method}
+                right.plot(layers, [size[layer] for layer in layers], label=method, **look)
+        chance = [row["chance"] for row in rows if row["input"] == kind]
+        left.axhline(max(chance), color="black", linestyle=style, linewidth=0.7)
+    left.set_ylabel("waveform mxcorr (black: chance)")
     right.set_ylabel("size of the reconstruction over the original's")
     right.set_yscale("log")
     for axes in (left, right):

@@ -96,27 +96,39 @@ def log_spectral_distance(first: Array, second: Array) -> NDArray[np.float64]:
     ----------
     first, second : (N, samples)
     """
-    levels = [_levels(_rows(waveforms)) for waveforms in (first, second)]
-    sounding = (levels[0] > levels[0].min(axis=(1, 2), keepdims=True) + 1e-9).any(axis=2)
-    weight = sounding / np.maximum(1, sounding.sum(axis=1, keepdims=True))
-    means = [np.einsum("nt,ntk->n", weight, level) / level.shape[2] for level in levels]
-    apart = (levels[0] - means[0][:, None, None]) - (levels[1] - means[1][:, None, None])
-    distance: NDArray[np.float64] = np.sum(
-        weight * np.sqrt(np.mean(np.square(apart), axis=2)), axis=1
-    )
-    return distance
+    return level_distance(*(levels(powers(_rows(waveforms))) for waveforms in (first, second)))
 
 
-def _levels(waveforms: Array) -> NDArray[np.float64]:
-    """Return power spectra [dB] (N, frames, bins) with their floor."""
+def powers(waveforms: Array) -> Array:
+    """Return short-time power spectra (N, frames, bins) of waveforms (N, samples)."""
     if waveforms.shape[1] < LSD_FRAME:
         waveforms = np.pad(waveforms, ((0, 0), (0, LSD_FRAME - waveforms.shape[1])))
     frames = np.lib.stride_tricks.sliding_window_view(waveforms, LSD_FRAME, axis=1)[:, ::LSD_HOP]
-    power = np.abs(fft.rfft(frames * np.hanning(LSD_FRAME), axis=2)) ** 2
+    spectra = fft.rfft(frames * np.hanning(LSD_FRAME).astype(waveforms.dtype), axis=2)
+    return np.asarray(np.square(spectra.real) + np.square(spectra.imag))
+
+
+def levels(power: Array) -> NDArray[np.float64]:
+    """Return power (N, frames, bins) in dB of its loudest point, with a floor at `LSD_RANGE`."""
     loudest = power.max(axis=(1, 2), keepdims=True)
     scaled = power / np.where(loudest > 0, loudest, 1.0)
     level: NDArray[np.float64] = 10 * np.log10(np.maximum(scaled, 10 ** (-LSD_RANGE / 10)))
     return level
+
+
+def level_distance(first: Array, second: Array) -> NDArray[np.float64]:
+    """Return the distance of `levels` (N, frames, bins) after the best level, (N,) [dB].
+
+    Only frames in which the first sounds count; see `log_spectral_distance`.
+    """
+    sounding = (first > first.min(axis=(1, 2), keepdims=True) + 1e-9).any(axis=2)
+    weight = sounding / np.maximum(1, sounding.sum(axis=1, keepdims=True))
+    means = [np.einsum("nt,ntk->n", weight, level) / level.shape[2] for level in (first, second)]
+    apart = (first - means[0][:, None, None]) - (second - means[1][:, None, None])
+    distance: NDArray[np.float64] = np.sum(
+        weight * np.sqrt(np.mean(np.square(apart), axis=2)), axis=1
+    )
+    return distance
 
 
 STOI_SECONDS = 0.4

@@ -1,35 +1,41 @@
 """The scores of `clusters.zarr`: clusters against classes, and what layers hold."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
+from speechscope.clustering.measures import (
+    composition,
+    grouping,
+    mutual_information,
+    precision_recall,
+    purity,
+)
 from speechscope.corpus.phones import FEATURES
 from speechscope.registry import SCORES
-from speechscope.scores.tables import Row
+from speechscope.scores.statistics import Row, Whole
 from speechscope.store.artifact import Artifact
 
 if TYPE_CHECKING:
-    from speechscope.stages.score import Score
+    from speechscope.stages.score import Score as Settings
 
-AGREEMENT = {
-    "precision": "precision",
-    "recall": "recall",
-    "f_measure": "f_measure",
-    "ami": "mutual_information",
-}
-"""Columns, and the arrays they are from."""
+DRAWS = 50
+"""Random labels, random groups of phones, and draws of samples (chosen: a normal distribution is
+fitted to what they give)."""
+AGREEMENT = ("precision", "recall", "f_measure")
 
 
 @SCORES.register("clusters")
-def cluster_rows(path: Path, settings: "Score") -> Iterator[Row]:
-    """Yield the tables of `clusters.zarr`, one after the other.
+def cluster_scores(path: Path, settings: "Settings") -> Iterator[Whole | Row]:
+    """Yield the scores of `clusters.zarr`, and what linear probes and likeness say of its layers.
 
-    Clusters against classes by layer, reduction and algorithm; the purity of clusters in each
-    phonological feature, beside that for phones grouped at random; what linear probes read of each
-    feature, beside their control; and the likeness of layers.
+    Clusters against classes by layer, reduction and algorithm, by chance: the classes of other
+    samples. The purity of clusters in each phonological feature, by chance: that for phones grouped
+    at random. What linear probes read of each feature, beside their control; likeness of layers.
 
     Raises
     ------
@@ -38,36 +44,66 @@ def cluster_rows(path: Path, settings: "Score") -> Iterator[Row]:
     """
     artifact = Artifact(path, "clusters")
     axes = {key: artifact.flags(key) for key in ("layer", "reduction", "algorithm")}
-    ways = {
-        way: {key: names[at] for (key, names), at in zip(axes.items(), way, strict=True)}
-        for way in np.ndindex(*map(len, axes.values()))
+    labels, dimensions = artifact.read("label"), artifact.read("dimensions")
+    features = {
+        feature: np.array(artifact.flags(f"class_{feature}"))[artifact.read(f"class_{feature}")]
+        for feature in FEATURES
     }
-    values = {column: artifact.read(name) for column, name in AGREEMENT.items()}
-    clusters, dimensions = artifact.read("n_clusters"), artifact.read("dimensions")
-    items = len(artifact.read("label"))
-    for way, names in ways.items():
-        yield {
-            "artifact": path.name,
-            **names,
-            "items": items,
-            "dimensions": int(dimensions[way[:2]]),
-            "clusters": int(clusters[way]),
-            **{column: float(scores[way]) for column, scores in values.items()},
-        }
-    purity = artifact.read("purity")
-    for way, names in ways.items():
-        yield {
-            "artifact": path.name,
-            **names,
-            "clusters": int(clusters[way]),
-            **{
-                f"{feature}{suffix}": _number(purity[way][f, column])
-                for f, feature in enumerate(FEATURES)
-                for column, suffix in enumerate(("", "_chance"))
-            },
-        }
+    for way in np.ndindex(*map(len, axes.values())):
+        names = {key: names[at] for (key, names), at in zip(axes.items(), way, strict=True)}
+        clusters = artifact.read("cluster", way).astype(np.int64)
+        beside = {"dimensions": int(dimensions[way[:2]]), "clusters": int(clusters.max()) + 1}
+        for score in (*_agreement(clusters, labels), *_purity(clusters, labels, features)):
+            every = {"artifact": path.name, **names, **score.names}
+            yield replace(score, names=every, beside=beside)
     yield from _probes(artifact)
     yield from _likeness(artifact)
+
+
+def _agreement(clusters: NDArray[np.int64], labels: NDArray[np.integer]) -> Iterator[Whole]:
+    """Yield how well clusters are the classes."""
+    count, shape = len(labels), (int(clusters.max()) + 1, int(labels.max()) + 1)
+
+    def measured(samples: NDArray[np.int64], classes: NDArray[np.integer]) -> tuple[float, ...]:
+        found = precision_recall(composition(samples, classes, shape))
+        return (*found, mutual_information(samples, classes))
+
+    rng = np.random.default_rng(0)
+    chance = np.array([measured(clusters, rng.permutation(labels)) for _ in range(DRAWS)])
+    drawn = [rng.integers(0, count, count) for _ in range(DRAWS)]
+    resampled = np.array([measured(clusters[rows], labels[rows]) for rows in drawn])
+    null = "the classes of other samples"
+    for column, value in enumerate(measured(clusters, labels)):
+        names = {"measure": (*AGREEMENT, "ami")[column]}
+        yield Whole(names, value, chance[:, column], null, resampled[:, column], count)
+
+
+def _purity(
+    clusters: NDArray[np.int64],
+    labels: NDArray[np.integer],
+    features: Mapping[str, NDArray[np.str_]],
+) -> Iterator[Whole]:
+    """Yield how pure clusters are in each phonological feature of their phones."""
+    shape = (int(clusters.max()) + 1, len(next(iter(features.values()))))
+    counts = composition(clusters, labels, shape)
+    for row, (feature, values) in enumerate(features.items()):
+        groups = grouping(values.tolist())
+        have = np.flatnonzero(groups.any(1) & (counts.sum(0) > 0))
+        if groups.shape[-1] < 2 or not len(have):
+            continue
+        rng = np.random.default_rng([0, row])
+        chance = np.full(DRAWS, np.nan)
+        for draw in range(DRAWS):
+            other = np.zeros_like(groups)
+            other[have] = groups[rng.permutation(have)]
+            chance[draw] = purity(counts, other)
+        share = counts.ravel() / counts.sum()
+        drawn = rng.multinomial(counts.sum(), share, DRAWS).reshape(DRAWS, *counts.shape)
+        resampled = np.array([purity(sample, groups) for sample in drawn])
+        items = int(counts[:, have].sum())
+        names = {"measure": f"purity in {feature}"}
+        null = "phones grouped at random"
+        yield Whole(names, purity(counts, groups), chance, null, resampled, items)
 
 
 def _probes(artifact: Artifact) -> Iterator[Row]:

@@ -12,10 +12,10 @@ from speechscope.corpus.store import Corpus
 from speechscope.features.distances import max_cross_correlation
 from speechscope.features.stft import Float, Stft, Transform
 from speechscope.registry import SCORES
-from speechscope.scores.tables import Row
+from speechscope.scores.statistics import Score, lost, partners
 
 if TYPE_CHECKING:
-    from speechscope.stages.score import Score
+    from speechscope.stages.score import Score as Settings
 
 SEGMENTS = 2000
 """Of a corpus, at most, whose round trip is scored (chosen: the mean is then known to 0.01)."""
@@ -39,8 +39,8 @@ ITEMS = 128  # worked out at once: about 20 MB of spectra at 301 bins
 
 
 @SCORES.register("corpus")
-def corpus_rows(path: Path, settings: "Score") -> Iterator[Row]:
-    """Yield the rows of `round_trip` for a sample of the test split.
+def corpus_scores(path: Path, settings: "Settings") -> Iterator[Score]:
+    """Yield the scores of `round_trip` for a sample of the test split.
 
     Raises
     ------
@@ -50,17 +50,22 @@ def corpus_rows(path: Path, settings: "Score") -> Iterator[Row]:
     corpus = Corpus(path)
     rng = np.random.default_rng(0)
     chosen = np.sort(rng.permutation(corpus.items("test"))[:SEGMENTS])
+    speakers = corpus.artifact.read("speaker")[chosen]
     blocks = (
-        corpus.waveforms(chosen[start : start + READ]) for start in range(0, len(chosen), READ)
+        (corpus.waveforms(chosen[start : start + READ]), speakers[start : start + READ])
+        for start in range(0, len(chosen), READ)
     )
-    for row in round_trip(blocks, corpus.representation.transform):
-        yield {"artifact": path.name, **row}
+    for score in round_trip(blocks, corpus.representation.transform):
+        yield replace(score, names={"artifact": path.name, **score.names})
+
+
+Block = tuple[Float, NDArray[np.integer]]
 
 
 def round_trip(
-    blocks: Iterable[Float], transform: Transform, bins: Iterable[int] = BINS
-) -> list[Row]:
-    """Return the mean cross-correlation of waveforms with what comes back of them.
+    blocks: Iterable[Block], transform: Transform, bins: Iterable[int] = BINS
+) -> list[Score]:
+    """Return the cross-correlation of waveforms with what comes back of them.
 
     By number of frequency bins, and for the complex transform (phase kept), its magnitude put back
     with phase zero (phase dropped) and its real part; each inverted by weighted overlap-add.
@@ -68,7 +73,7 @@ def round_trip(
     Parameters
     ----------
     blocks
-        Padded segments, (N, samples) each. Silent ones are left out.
+        Padded segments (N, samples) and their speakers (N,). Silent ones are left out.
     transform
         Window, overlap and rate; its own bins do not count.
     bins
@@ -76,7 +81,8 @@ def round_trip(
 
     Returns
     -------
-    One row for each number of bins and each way, with the published figure beside it.
+    One score for each number of bins and each way, with the published figure beside it. By chance:
+    what comes back of other segments.
 
     Notes
     -----
@@ -86,14 +92,22 @@ def round_trip(
     values: dict[tuple[int, str], list[NDArray[np.float64]]] = {
         (stft.bins, way): [] for stft in transforms for way in (KEPT, DROPPED, REAL)
     }
-    for block in blocks:
-        sounding = block[block.any(axis=1)]
-        for start in range(0, len(sounding), ITEMS):
-            waveforms = sounding[start : start + ITEMS]
+    speakers: list[NDArray[np.integer]] = []
+    for block, spoken in blocks:
+        there = block.any(axis=1)
+        for start in range(0, int(there.sum()), ITEMS):
+            part = slice(start, start + ITEMS)
+            waveforms = block[there][part]
+            speakers.append(spoken[there][part])
+            pairs = partners(len(waveforms), start)
             for stft in transforms:
                 for way, back in _back(stft, waveforms):
-                    values[stft.bins, way].append(max_cross_correlation(waveforms, back))
-    return [_row(count, way, parts) for (count, way), parts in values.items()]
+                    others = [max_cross_correlation(waveforms, back[pair]) for pair in pairs]
+                    chance = lost(np.array(others), pairs)
+                    own = max_cross_correlation(waveforms, back)
+                    values[stft.bins, way].append(np.stack([own, chance]))
+    who = np.concatenate(speakers) if speakers else None
+    return [_score(count, way, parts, who) for (count, way), parts in values.items()]
 
 
 def _back(stft: Stft, waveforms: Float) -> Iterator[tuple[str, Float]]:
@@ -103,14 +117,19 @@ def _back(stft: Stft, waveforms: Float) -> Iterator[tuple[str, Float]]:
     yield REAL, stft.inverse(spectrum.real)
 
 
-def _row(bins: int, way: str, values: list[NDArray[np.float64]]) -> Row:
-    items = np.concatenate(values) if values else np.empty(0)
+def _score(
+    bins: int,
+    way: str,
+    parts: list[NDArray[np.float64]],
+    speakers: NDArray[np.integer] | None,
+) -> Score:
+    own, chance = np.concatenate(parts, axis=1) if parts else np.empty((2, 0))
     published, source = PUBLISHED.get((bins, way), (None, None))
-    return {
-        "bins": bins,
-        "kept": way,
-        "items": len(items),
-        "mxcorr": float(items.mean()) if len(items) else None,
-        "published": published,
-        "source": source,
-    }
+    return Score(
+        {"bins": bins, "kept": way, "measure": "mxcorr"},
+        own,
+        {"what comes back of another segment": chance},
+        1.0,
+        speakers=speakers,
+        beside={"published": published, "source": source},
+    )

@@ -1,32 +1,56 @@
-"""The scores of `inversion.zarr`: how far reconstructions are from their originals."""
+"""The scores of `inversion.zarr`: what reconstructions have of their originals, beside chance.
+
+By chance is what the same reconstructions get when pairs are lost, each held against the originals
+of other items; of cross-correlations also what other items, the average, and noise with the average
+spectrum get, none of which has seen the item.
+"""
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import signal
 
+from speechscope.corpus.phones import NONE, features_of
+from speechscope.corpus.store import Corpus
+from speechscope.errors import ArtifactError, UsageProblem
 from speechscope.features import distances
 from speechscope.registry import SCORES
-from speechscope.scores.tables import Row, bootstrap, threshold
+from speechscope.scores.attributes import available
+from speechscope.scores.heard import LOST, SEX, Heard, Judges, Listener, sexes, truths
+from speechscope.scores.statistics import Row, Score, lost, partners
 from speechscope.store.artifact import Artifact
+from speechscope.store.lineage import ancestor
 
 if TYPE_CHECKING:
-    from speechscope.stages.score import Score
+    from speechscope.stages.score import Score as Settings
 
-BLOCK = 256  # items read at a time: about 3 MB of spectrograms
-Place = tuple[int, int]
-"""Of reconstructions: the method and the layer."""
+Array = NDArray[np.floating[Any]]
+Values = NDArray[np.float64]
+Place = tuple[int, int] | None
+"""Of reconstructions: the method and the layer; None: the round trip."""
+
+BLOCK = 256  # items compared at a time: about 3 MB of spectrograms
+OTHER, NOISE, AVERAGE = "another item", "noise with the average spectrum", "the average"
+FRAME = 256
+"""Samples of a frame of noise (chosen)."""
+WAVEFORM, SPECTROGRAM = "waveform (mxcorr)", "spectrogram (mxcorr2)"
+EUCLIDEAN, SIZE = "Euclidean distance", "size over the original's"
+HIGHER = (WAVEFORM, SPECTROGRAM, "waveform without delay")
+"""Measures of which more is better."""
+MISMATCHES = {"mismatch": "mismatch", "mismatch of the waveform": "mismatch_waveform"}
+"""Measures, and the arrays they are in."""
 
 
 @SCORES.register("inversion")
-def inversion_rows(path: Path, settings: "Score") -> Iterator[Row]:
-    """Yield a row for each method and layer, means over items (Churchman 2015, sec. 7.1).
+def inversion_scores(path: Path, settings: "Settings") -> Iterator[Score | Row]:
+    """Yield scores by method, layer and measure (Churchman 2015, sec. 7.1, and phonetic terms).
 
-    Before them, where there are waveforms, the round trip of the representation itself, the
-    ceiling; each row has the threshold of the average waveform, which says nothing of an item.
+    The ceiling is what the round trip of the representation itself gets.
 
     Raises
     ------
@@ -34,94 +58,195 @@ def inversion_rows(path: Path, settings: "Score") -> Iterator[Row]:
         The inversion is missing or damaged.
     """
     artifact = Artifact(path, "inversion")
-    limit = _threshold(artifact) if "waveform" in artifact else None
-    if limit is not None:
-        yield _row(artifact, "round trip", None, limit, None)
-    for m, method in enumerate(artifact.flags("method")):
-        for index, layer in enumerate(artifact.read("layer").tolist()):
-            yield _row(artifact, method, int(layer), limit, (m, index))
-
-
-def _row(
-    artifact: Artifact, method: str, layer: int | None, limit: float | None, place: Place | None
-) -> Row:
-    values = _compare(artifact, place)
-    waveform = values.get("mxcorr")
-    low, high = (None, None) if waveform is None else bootstrap(waveform)
-    mean = {name: float(items.mean()) for name, items in values.items()}
-    # Inversions from before there were other inputs do not say.
-    given = str(artifact.record["config"].get("input", "corpus"))
-    restored = place is not None and "mismatch" in artifact
-    return {
-        "artifact": artifact.path.name,
-        "method": method,
-        "layer": layer,
-        "items": len(values["euclidean"]),
-        "euclidean": mean["euclidean"],
-        "mxcorr2": mean["mxcorr2"],
-        "mxcorr": mean.get("mxcorr"),
-        "mxcorr_low": low,
-        "mxcorr_high": high,
-        "mxcorr_median": None if waveform is None else float(np.median(waveform)),
-        "threshold": limit,
-        "correlation": mean.get("correlation"),
-        "lsd": mean.get("lsd"),
-        "stoi": _stoi(artifact, place) if given == "audio" else None,
-        "intensity": mean["intensity"],
-        "mismatch": float(artifact.read("mismatch", place).mean()) if restored else None,
-        "input": given,
+    inversion = Inversion(artifact, _corpus(artifact, settings.moved()))
+    best = {
+        str(score.names["measure"]): score.mean
+        for score in (inversion.scores(None) if inversion.sounds else ())
     }
+    best |= {EUCLIDEAN: 0.0, SPECTROGRAM: 1.0, **dict.fromkeys(MISMATCHES, 0.0)}
+    for m, method in enumerate(artifact.flags("method")):
+        for at, layer in enumerate(artifact.read("layer").tolist()):
+            names: Row = {"artifact": path.name, "method": method, "layer": int(layer)}
+            for score in inversion.scores((m, at)):
+                yield replace(
+                    score,
+                    names={**names, **score.names},
+                    ceiling=best.get(str(score.names["measure"])),
+                    beside={"input": inversion.given},
+                )
 
 
-def _compare(artifact: Artifact, place: Place | None) -> dict[str, NDArray[Any]]:
-    """Compare reconstructions with originals, item by item; `place` None is the round trip."""
-    parts: list[dict[str, NDArray[Any]]] = []
-    count = artifact.array("original").shape[0]
-    for start in range(0, count, BLOCK):
-        items = slice(start, min(count, start + BLOCK))
-        original = artifact.read("original", items)
+def _corpus(artifact: Artifact, moved: Mapping[str, Path]) -> Corpus | None:
+    """Return the corpus of the network, where it still is; without it, less can be scored."""
+    try:
+        return Corpus(ancestor(artifact.path, artifact.record, "corpus", moved))
+    except ArtifactError:
+        return None
+
+
+class Inversion:
+    """Items of an inversion, and what is measured of them.
+
+    Parameters
+    ----------
+    artifact
+        The inversion.
+    corpus
+        What its network was trained on, if that is still there: judges are trained on it.
+    """
+
+    def __init__(self, artifact: Artifact, corpus: Corpus | None) -> None:
+        self.artifact = artifact
+        self.sounds = "waveform" in artifact
+        # Inversions from before there were other inputs do not say.
+        self.given = str(artifact.record["config"].get("input", "corpus"))
+        self._count = int(artifact.array("original").shape[0])
+        self._blocks = [
+            slice(start, min(start + BLOCK, self._count)) for start in range(0, self._count, BLOCK)
+        ]
+        labels, classes = artifact.read("label").astype(np.int64), artifact.flags("label")
+        wanted = truths(classes, labels)
+        self._speakers, names = _speakers(artifact, corpus if self.given == "corpus" else None)
+        if self._speakers is not None and (known := sexes(names, self._speakers)) is not None:
+            wanted[SEX] = known
+        if not self.sounds:
+            return
+        self._rate = int(artifact.attributes("waveform")["sampling_frequency"])
+        self._vowels = (np.array(features_of(classes)["height"]) != NONE)[labels]
+        original = self._heard("waveform_original", ())
+        self._listener = Listener(original, labels, wanted, _judges(corpus))
+
+    def _heard(self, name: str, place: tuple[int, ...]) -> Heard:
+        blocks = (
+            (self.artifact.read(name, (*place, items)), self._vowels[items])
+            for items in self._blocks
+        )
+        return Heard.of(blocks, self._rate, praat=available())
+
+    def scores(self, place: Place) -> Iterator[Score]:
+        """Yield what is scored of one method and layer, or of the round trip."""
+        parts = [self._compared(place, items) for items in self._blocks]
+        for name, first in parts[0].items():
+            values = np.concatenate([part[name][0] for part in parts])
+            chance = {
+                null: np.concatenate([part[name][1][null] for part in parts]) for null in first[1]
+            }
+            higher = name in HIGHER
+            yield Score({"measure": name}, values, chance, None, higher, self._speakers)
+        if self.sounds:
+            name, at = ("waveform_round_trip", ()) if place is None else ("waveform", place)
+            for score in self._listener.scores(self._heard(name, at)):
+                yield replace(score, speakers=self._speakers)
+        if place is None:
+            return
+        for name, array in MISMATCHES.items():
+            if array in self.artifact:
+                values, other = self.artifact.read(array, place), f"{array}_other"
+                chance = {LOST: self.artifact.read(other, place)} if other in self.artifact else {}
+                yield Score({"measure": name}, values, chance, None, False, self._speakers)
+        if self.given == "audio" and (stoi := self._stoi(place)) is not None:
+            yield Score({"measure": "stoi of the recording"}, np.array([stoi]))
+
+    def _compared(self, place: Place, items: slice) -> dict[str, tuple[Values, dict[str, Values]]]:
+        """Compare reconstructions with originals, item by item: values, and chance by null."""
+        pairs = partners(items.stop - items.start, items.start)
+        original = self.artifact.read("original", items)
         restored = original
         if place is not None:
-            restored = artifact.read("reconstruction", (*place, items))
-        part = {
-            "euclidean": distances.euclidean(original, restored),
-            "mxcorr2": distances.max_cross_correlation(original, restored),
-            "intensity": distances.intensity(original, restored),
+            restored = self.artifact.read("reconstruction", (*place, items))
+        noise = np.random.default_rng(items.start).normal(size=original.shape) * original.std(0)
+        others = max(1, len(original) - 1)
+        average = (original.sum(0) - original) / others  # without the item itself
+        found = {
+            EUCLIDEAN: _held(distances.euclidean, original, restored, pairs),
+            SPECTROGRAM: _correlated(original, restored, pairs, noise + average, average),
+            # How large it is, against nothing: a description.
+            SIZE: (distances.intensity(original, restored), {}),
         }
-        if "waveform" in artifact:
-            waveforms = _waveforms(artifact, place, items)
-            part["mxcorr"] = distances.max_cross_correlation(*waveforms)
-            part["correlation"] = distances.correlation(*waveforms)
-            part["lsd"] = distances.log_spectral_distance(*waveforms)
-        parts.append(part)
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        if self.sounds:
+            first = self.artifact.read("waveform_original", items)
+            name, at = ("waveform_round_trip", ()) if place is None else ("waveform", place)
+            second = self.artifact.read(name, (*at, items))
+            noise = shaped_noise(first, items.start)
+            average = np.broadcast_to(self.artifact.read("waveform_average"), first.shape)
+            found[WAVEFORM] = _correlated(first, second, pairs, noise, average)
+            found["waveform without delay"] = _held(distances.correlation, first, second, pairs)
+            found["log-spectral distance [dB]"] = _held(
+                distances.level_distance,
+                distances.levels(distances.powers(first)),
+                distances.levels(distances.powers(second)),
+                pairs,
+            )
+        return found
+
+    def _stoi(self, place: tuple[int, int]) -> float | None:
+        """Return the STOI of a recording whose segments follow each other, if pystoi is there."""
+        if not self.sounds or importlib.util.find_spec("pystoi") is None:
+            return None
+        original, restored = (
+            self.artifact.read(name, (*at, slice(None))).ravel()
+            for name, at in (("waveform_original", ()), ("waveform", place))
+        )
+        return distances.stoi(original, restored, self._rate)
 
 
-def _waveforms(
-    artifact: Artifact, place: Place | None, items: slice
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return waveforms of items: the originals, and what was restored of them."""
-    original = artifact.read("waveform_original", items)
-    if place is None:
-        return original, artifact.read("waveform_round_trip", items)
-    return original, artifact.read("waveform", (*place, items))
+def _speakers(
+    artifact: Artifact, corpus: Corpus | None
+) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
+    """Return who speaks each item, and their names; older inversions leave it to their corpus."""
+    if "speaker" in artifact:
+        return artifact.read("speaker").astype(np.int64), artifact.flags("speaker")
+    if corpus is None:
+        return None, ()
+    speakers = corpus.artifact.read("speaker").astype(np.int64)
+    return speakers[artifact.read("item_index")], corpus.names("speaker")
 
 
-def _stoi(artifact: Artifact, place: Place | None) -> float | None:
-    """Return the STOI of a recording whose segments follow each other, if pystoi is there."""
-    if "waveform" not in artifact or importlib.util.find_spec("pystoi") is None:
-        return None
-    original, restored = _waveforms(artifact, place, slice(None))
-    rate = int(artifact.attributes("waveform")["sampling_frequency"])
-    return distances.stoi(original.ravel(), restored.ravel(), rate)
+def _judges(corpus: Corpus | None) -> Judges | None:
+    try:
+        return None if corpus is None else Judges(corpus)
+    except UsageProblem:
+        return None  # its items are no segments, or are no phones
 
 
-def _threshold(artifact: Artifact) -> float:
-    count = artifact.array("waveform_original").shape[0]
-    average = artifact.read("waveform_average")
-    totals = [
-        len(waveforms) * threshold(average, waveforms)
-        for start in range(0, count, BLOCK)
-        for waveforms in [artifact.read("waveform_original", slice(start, start + BLOCK))]
-    ]
-    return float(sum(totals) / count)
+Held = tuple[Values, dict[str, Values]]
+
+
+def _held(
+    measure: Callable[[Array, Array], Values],
+    original: Array,
+    restored: Array,
+    pairs: NDArray[np.int64],
+) -> Held:
+    """Return a measure of items, and what they get when pairs are lost."""
+    others = np.array([measure(original, restored[pair]) for pair in pairs])
+    return measure(original, restored), {LOST: lost(others, pairs)}
+
+
+def _correlated(
+    original: Array, restored: Array, pairs: NDArray[np.int64], noise: Array, average: Array
+) -> Held:
+    measure = distances.max_cross_correlation
+    values, chance = _held(measure, original, restored, pairs)
+    _, others = _held(measure, original, original, pairs)
+    chance |= {
+        OTHER: others[LOST],
+        NOISE: measure(original, noise),
+        AVERAGE: measure(original, average),
+    }
+    return values, chance
+
+
+def shaped_noise(waveforms: Array, seed: int) -> Array:
+    """Return noise with the average short-time power spectrum of waveforms (N, samples).
+
+    Gaussian, with the mean power of all of them in each frame and bin, (N, samples).
+    """
+    samples = waveforms.shape[1]
+    settings = {"nperseg": FRAME, "noverlap": FRAME // 2}
+    _, _, spectra = signal.stft(waveforms, **settings)
+    size = np.sqrt(np.mean(np.abs(spectra) ** 2, axis=0))
+    rng = np.random.default_rng(seed)
+    drawn = rng.normal(size=(2, *spectra.shape))
+    _, noise = signal.istft(size * (drawn[0] + 1j * drawn[1]), **settings)
+    return np.asarray(noise[:, :samples])

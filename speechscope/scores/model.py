@@ -1,42 +1,45 @@
 """The scores of `model.pt`: accuracy on the test split, or the letter error rate."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from speechscope.corpus.seen import Seen
 from speechscope.corpus.store import Corpus
 from speechscope.networks.saved import load_model
 from speechscope.networks.wav2letter import Wav2Letter
 from speechscope.registry import SCORES
-from speechscope.scores.tables import Row
+from speechscope.scores.statistics import Row, Score, shuffled
 from speechscope.store.checkpoint import Checkpoint
 from speechscope.store.lineage import ancestor
 from speechscope.training.evaluation import (
-    accuracy,
+    CONSTANT_TEXTS,
     answers,
-    balanced_accuracy,
-    constant_error,
+    constant_answer,
+    edit_distance,
     letter_answers,
 )
 from speechscope.training.source import CorpusSource, CorpusUtterances
 from speechscope.work.device import choose
 
 if TYPE_CHECKING:
-    from speechscope.stages.score import Score
+    from speechscope.stages.score import Score as Settings
 
 
 UTTERANCES = 16  # answered at once: a third of a GB at full width, if all are long
 
 
 @SCORES.register("model")
-def model_rows(path: Path, settings: "Score") -> Iterator[Row]:
+def model_scores(path: Path, settings: "Settings") -> Iterator[Score]:
     """Yield accuracies on the test split, over all classes and over the folded ones.
 
-    Of a letter network: its error rate, beside that of a constant answer. Each row says of which
-    epoch the weights are, and on which split that epoch was chosen.
+    By chance: the same answers given to other items. Of a letter network: its error rate, beside
+    that of a constant answer. Each row says of which epoch the weights are, and on which split that
+    epoch was chosen.
 
     Raises
     ------
@@ -52,46 +55,50 @@ def model_rows(path: Path, settings: "Score") -> Iterator[Row]:
     # Whoever reads a score is to know whether the test items helped to choose the weights.
     chosen = {"epoch": values.get("best_epoch"), "chosen_on": values.get("selected_on")}
     if isinstance(model.network, Wav2Letter):
-        for row in _letters(path, model.network.to(device), corpus):
-            yield {**row, **chosen}
+        score = _letters(path, model.network.to(device), corpus)
+        yield replace(score, beside={**score.beside, **chosen})
         return
     source = CorpusSource(corpus, ("test",), device, hold=False)
     _, predicted = answers(model.network.to(device), source, "test")
-    labels = corpus.labels[corpus.items("test")]
+    items = corpus.items("test")
+    labels, speakers = corpus.labels[items], corpus.artifact.read("speaker")[items]
     folded = (model.fold[predicted], model.fold[labels], len(model.classes_folded))
-    for measure, score in (
-        ("accuracy", accuracy),
-        ("class-balanced accuracy", balanced_accuracy),
-    ):
+    for measure in ("accuracy", "class-balanced accuracy"):
         for answered, wanted, classes in ((predicted, labels, len(model.classes)), folded):
-            yield {
-                "artifact": path.name,
-                "network": model.name,
-                "split": "test",
-                "measure": measure,
-                "classes": classes,
-                "occurring": len(np.unique(wanted)),
-                "items": len(labels),
-                "value": score(wanted, answered),
-                **chosen,
-            }
+            names = {"artifact": path.name, "network": model.name, "split": "test"}
+            occurring, of, counts = np.unique(wanted, return_inverse=True, return_counts=True)
+            yield Score(
+                {**names, "measure": measure, "classes": classes, "occurring": len(occurring)},
+                (answered == wanted).astype(np.float64),
+                {"the answers to other items": shuffled(answered, wanted)},
+                1.0,
+                speakers=speakers,
+                # Every class counts the same, however often it occurs.
+                weights=None if measure == "accuracy" else 1.0 / counts[of],
+                beside=chosen,
+            )
 
 
-def _letters(path: Path, network: Wav2Letter, corpus: Corpus) -> Iterator[Row]:
+def _letters(path: Path, network: Wav2Letter, corpus: Corpus) -> Score:
     written = letter_answers(network, CorpusUtterances(corpus, hold=False), "test", UTTERANCES)
-    for measure, value in (
-        ("letter error rate", written.error),
-        ("letter error rate of a constant answer", constant_error(written.texts)),
-    ):
-        yield {
-            "artifact": path.name,
-            "network": "wav2letter",
-            "split": "test",
-            "measure": measure,
-            "items": len(written.items),
-            "letters": sum(map(len, written.texts)),
-            "value": value,
-        }
+    constant = constant_answer(written.texts[:CONSTANT_TEXTS])
+    letters = np.array([len(text) for text in written.texts], dtype=np.float64)
+
+    def errors(answers: Sequence[str]) -> NDArray[np.float64]:
+        edits = [edit_distance(*pair) for pair in zip(written.texts, answers, strict=True)]
+        return np.where(letters > 0, edits / np.maximum(letters, 1), np.nan)
+
+    return Score(
+        {"artifact": path.name, "network": "wav2letter", "split": "test"}
+        | {"measure": "letter error rate"},
+        errors(written.answers),
+        {"a constant answer": errors([constant] * len(letters))},
+        0.0,
+        higher=False,
+        speakers=corpus.artifact.read("speaker")[written.items],
+        weights=letters,
+        beside={"letters": int(letters.sum())},
+    )
 
 
 SHOWN = ("encoder", "decoder", "unpool", "stack", "relu")
@@ -99,7 +106,7 @@ SHOWN = ("encoder", "decoder", "unpool", "stack", "relu")
 
 
 @SCORES.register("decoder")
-def decoder_rows(path: Path, settings: "Score") -> Iterator[Row]:
+def decoder_rows(path: Path, settings: "Settings") -> Iterator[Row]:
     """Yield a row a layer: see `speechscope.training.decoders.measure`.
 
     Raises

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from speechscope.corpus.letters import NAMES
 from speechscope.registry import SCORES
 from speechscope.relevance.waveforms import DEVIATIONS
-from speechscope.scores.tables import Row, bootstrap
+from speechscope.scores.statistics import Row, Score, Sums
 from speechscope.store.artifact import Artifact
 
 if TYPE_CHECKING:
-    from speechscope.stages.score import Score
+    from speechscope.stages.score import Score as Settings
 
 
 Patterns = NDArray[np.float32]
@@ -24,13 +24,13 @@ Values = NDArray[np.float64]
 
 
 @SCORES.register("navai")
-def navai_rows(path: Path, settings: "Score") -> Iterator[Row]:
-    """Yield a row for each alignment and measure: means over classes, with bootstrap intervals.
+def navai_scores(path: Path, settings: "Settings") -> Iterator[Score | Row]:
+    """Yield a score for each alignment and measure, a value a class.
 
     formant energy: of vowels, how much denser the positive energy of their pattern is where men's
     and women's formants lie (Hillenbrand et al. 1995) than between 200 and 4000 Hz at large; in
     others' bands: the same where the other vowels have theirs. burst: of plosives. width [ms] and
-    strength: of all. ``shuffled`` is the same measure of patterns whose inputs have changed classes
+    strength: of all. By chance: the same measure of patterns whose inputs have changed classes
     with each other; ``gain`` the difference from no alignment, class by class; ``beyond`` that from
     inputs that have changed their shifts with each other: cropped as much, but not to where it
     matters, since cropping alone makes a pattern narrow.
@@ -62,24 +62,24 @@ def navai_rows(path: Path, settings: "Score") -> Iterator[Row]:
         for a, alignment in enumerate(alignments):
             value, chance, cropped = (over(a, p, of, rows) for p in (patterns, shuffled, moved))
             still = alignment == "none"
-            yield {
-                "artifact": path.name,
-                "alignment": alignment,
-                "measure": measure,
-                "classes": len(value),
-                **_mean("", value),
-                "shuffled": float(chance.mean()),
-                **_mean("gain", None if still or plain is None else value - plain),
-                **_mean("beyond", None if still else value - cropped),
-            }
+            yield Score(
+                {"artifact": path.name, "alignment": alignment, "measure": measure},
+                value,
+                {"shuffled classes": chance},
+                higher=not measure.startswith("width"),
+                beside={
+                    **_mean("gain", None if still or plain is None else value - plain),
+                    **_mean("beyond", None if still else value - cropped),
+                },
+            )
 
 
 def _mean(name: str, values: Values | None) -> dict[str, float | None]:
     """Return a mean over classes with its interval; of one class there is none."""
-    first, joint = (name, f"{name}_") if name else ("value", "")
-    low, high = (None, None) if values is None or len(values) < 2 else bootstrap(values)
-    mean = None if values is None else float(values.mean())
-    return {first: mean, f"{joint}low": low, f"{joint}high": high}
+    kept = np.empty(0) if values is None else values[np.isfinite(values)]
+    over = Sums(kept, np.ones(len(kept)))
+    low, high = over.interval() if len(kept) > 1 else (None, None)
+    return {name: over.mean if len(kept) else None, f"{name}_low": low, f"{name}_high": high}
 
 
 def _measures(
@@ -125,7 +125,7 @@ def _profiles(artifact: Artifact) -> Iterator[Row]:
         size = np.sqrt(np.square(profile.reshape(len(profile), -1)).mean(1))
         whole = float(np.sqrt(np.square(over).mean()))
         share = size / whole if whole > 0 else np.full(len(size), np.nan)
-        low, high = bootstrap(share)
+        low, high = Sums(share, np.ones(len(share))).interval()
         yield {
             "artifact": artifact.path.name,
             "layer": layer,

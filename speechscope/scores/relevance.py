@@ -21,7 +21,8 @@ from speechscope.registry import SCORES
 from speechscope.relevance.explain import explained, per_class, relevance_by, score
 from speechscope.relevance.targets import target_of
 from speechscope.relevance.waveforms import DEVIATIONS, QUANTITIES, available, measured, shared
-from speechscope.scores.tables import Row, interval
+from speechscope.scores.statistics import Score as Items
+from speechscope.scores.statistics import lost, partners
 from speechscope.store.artifact import Artifact
 from speechscope.store.lineage import ancestor
 from speechscope.store.record import file_digest
@@ -40,21 +41,27 @@ STEPS = 20
 SHARE, SETS = 0.1, 50
 """Of sensitivity-n (chosen): a tenth of the values, 50 random sets."""
 
+RANDOM, OTHER = "random weights", "another item"
+
+CEILINGS = {"deletion": 0.0, "insertion": 1.0, "sensitivity-n": 1.0}
 Values = dict[tuple[str, str], list[NDArray[np.float64]]]
+"""By method and measure: of each block what items get, and what they get by chance, (2, N)."""
 
 
 @SCORES.register("relevance")
-def relevance_rows(path: Path, settings: "Score") -> Iterator[Row]:
-    """Yield a row for each method and measure, with the mean over items and its interval.
+def relevance_scores(path: Path, settings: "Score") -> Iterator[Items]:
+    """Yield a score for each method and measure.
 
     deletion (low is good) and insertion (high): mean probability of the target as the most
-    relevant values are taken away, or given; sensitivity-n; agreement with every other method; and
-    agreement with itself for the same network with random weights, which ought to be near 0. Of
-    waveforms, where Praat is installed: the share of vowels, by vowel and group, whose F0, F1 and
-    F2 are those of the relevance signal (Muckenhirn 2019, table 2), beside the same for random
-    weights; of speakers, whose vowels are not labelled, the share of voiced windows. Of LRP: the
-    relevance at every layer over the score, 1 where no bias took any. Of a first layer for
-    waveforms: where its filters together are strongest (eq. 1).
+    relevant values are taken away, or given; sensitivity-n; by chance, the relevance that the same
+    method finds in the same network with random weights. Agreement with every other method, and
+    with itself for random weights, which ought to be at chance: the agreement with the relevance
+    of another item. Of waveforms, where Praat is installed: the share of vowels, by vowel and
+    group, whose F0, F1 and F2 are those of the relevance signal (Muckenhirn 2019, table 2), by
+    chance that for random weights; of speakers, whose vowels are not labelled, the share of voiced
+    windows. Of LRP: the relevance at every layer over the score, 1 where no bias took any. Of a
+    first layer for waveforms: where its filters together are strongest (eq. 1). The last two are
+    descriptions, and have no chance.
 
     Raises
     ------
@@ -72,19 +79,20 @@ def relevance_rows(path: Path, settings: "Score") -> Iterator[Row]:
     _conserved(artifact, values)
     if "cumulative_response" in artifact:
         peak = artifact.read("filter_frequency")[artifact.read("cumulative_response").argmax()]
-        values["first layer", "strongest frequency [Hz]"] = [np.array([peak])]
+        values["first layer", "strongest frequency [Hz]"] = [np.array([[peak]])]
+    items = artifact.read("item_index")
+    speakers = subject.corpus.artifact.read("speaker")[items]
     for (method, measure), parts in values.items():
-        items = np.concatenate(parts)
-        mean, low, high = interval(items)
-        yield {
-            "artifact": path.name,
-            "method": method,
-            "measure": measure,
-            "items": len(items),
-            "value": mean,
-            "low": low,
-            "high": high,
-        }
+        found = np.concatenate(parts, axis=1)
+        null = OTHER if measure.startswith("agreement") else RANDOM
+        yield Items(
+            {"artifact": path.name, "method": method, "measure": measure},
+            found[0],
+            {null: found[1]} if len(found) == 2 else {},
+            CEILINGS.get(measure),
+            higher=measure != "deletion",
+            speakers=speakers if found.shape[1] == len(speakers) else None,
+        )
 
 
 def _explained(artifact: Artifact, settings: "Score") -> Subject:
@@ -128,7 +136,7 @@ def _conserved(artifact: Artifact, values: Values) -> None:
     score, sums = artifact.read("score").astype(np.float64), artifact.read("relevance_sum")
     clear = np.abs(score) > 1e-6 * np.abs(score).max()
     for layer, total in zip(artifact.flags("propagated_layer"), sums.T, strict=True):
-        values["lrp", f"at {layer} over score"] = [total[clear] / score[clear]]
+        values["lrp", f"at {layer} over score"] = [(total[clear] / score[clear])[None]]
 
 
 def _measure(
@@ -147,31 +155,44 @@ def _measure(
     stored = artifact.read("relevance", (slice(None), block))
     relevance = [torch.from_numpy(part).to(x.device).view_as(x) for part in stored]
 
-    def add(method: str, measure: str, items: NDArray[np.float64]) -> None:
-        values.setdefault((method, measure), []).append(items)
+    def add(method: str, measure: str, *items: NDArray[np.float64]) -> None:
+        """Add a measure of items, and what they get by chance."""
+        values.setdefault((method, measure), []).append(np.stack(items))
+
+    def faithful(relevance: Tensor) -> Iterator[tuple[str, NDArray[np.float64]]]:
+        deletion, insertion = removal_curves(network.scores, x, target, relevance, steps=STEPS)
+        yield "deletion", area(deletion)
+        yield "insertion", area(insertion)
+        sums = sensitivity_n(
+            network.scores, x, target, relevance, share=SHARE, samples=SETS, seeds=seeds
+        )
+        yield "sensitivity-n", sums
+
+    pairs = partners(len(x))
+
+    def agreeing(first: Tensor, second: Tensor) -> tuple[NDArray[np.float64], ...]:
+        others = [agreement(first, second[torch.from_numpy(pair)]) for pair in pairs]
+        return agreement(first, second), lost(np.array(others), pairs)
 
     signals = {}
     for name, own in zip(methods, relevance, strict=True):
-        deletion, insertion = removal_curves(network.scores, x, target, own, steps=STEPS)
-        add(name, "deletion", area(deletion))
-        add(name, "insertion", area(insertion))
-        sums = sensitivity_n(network.scores, x, target, own, share=SHARE, samples=SETS, seeds=seeds)
-        add(name, "sensitivity-n", sums)
         random: Tensor = relevance_by(name, twin, shuffled, target, settings, seeds)
-        add(name, "agreement with random weights", agreement(own, random))
-        signals[name], signals[f"{name}, random weights"] = own, random
+        for (measure, items), (_, chance) in zip(faithful(own), faithful(random), strict=True):
+            add(name, measure, items, chance)
+        add(name, "agreement with random weights", *agreeing(own, random))
+        signals[name] = own, random
     if subject.corpus.unit == "window" and config["layer"] is None and available():
         _voices(artifact, subject, block, signals, add)
     for (first, a), (second, b) in combinations(zip(methods, relevance, strict=True), 2):
-        add(first, f"agreement with {second}", agreement(a, b))
+        add(first, f"agreement with {second}", *agreeing(a, b))
 
 
 def _voices(
     artifact: Artifact,
     subject: Subject,
     block: slice,
-    signals: Mapping[str, Tensor],
-    add: Callable[[str, str, NDArray[np.float64]], None],
+    signals: Mapping[str, tuple[Tensor, Tensor]],
+    add: Callable[..., None],
 ) -> None:
     """Compare pitch and formants of the vowels among some waveforms with those of relevance."""
     rate = int(subject.corpus.config["rate"])
@@ -185,11 +206,15 @@ def _voices(
         if not np.isfinite(original[0]):
             continue  # not voiced
         for method, relevance in signals.items():
-            heard = measured(relevance[row].flatten().cpu().numpy(), rate)
-            group, right = shared(original, heard, vowel)
-            for quantity, same in zip(QUANTITIES, right, strict=True):
+            right = []
+            for signal in relevance:
+                heard = measured(signal[row].flatten().cpu().numpy(), rate)
+                group, same = shared(original, heard, vowel)
+                right.append(same)
+            for quantity, *both in zip(QUANTITIES, *right, strict=True):
                 for part in ("voiced",) if vowel is None else ("all vowels", vowel):
-                    add(method, f"{quantity} of {part}, {group}", np.array([same]))
+                    items = (np.array([same]) for same in both)
+                    add(method, f"{quantity} of {part}, {group}", *items)
 
 
 Scores = Callable[[Tensor], Tensor]

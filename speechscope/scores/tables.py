@@ -1,21 +1,129 @@
-"""A table as text for people, as CSV or as JSON."""
+"""Scores as text for people, with a sentence before them, as CSV or as JSON."""
 
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
-import numpy as np
-from numpy.typing import NDArray
+from speechscope.scores.statistics import ABOVE, AT, FEW, Cell, Row
 
-from speechscope.features.distances import max_cross_correlation
-
-Cell = str | int | float | None
-Row = Mapping[str, Cell]
+STATISTICS = ("items", "value", "low", "high", "chance", "ceiling", "null", "p", "verdict")
+"""The columns that follow the names of what was scored."""
+UNSEEN = {"null", "p"}
+"""Columns that people find in the CSV."""
+PARTS = ("method", "layer", "reduction", "algorithm", "alignment", "bins", "kept")
+"""Columns that say what was scored, beside its measure."""
+UNJUDGED = "agreement"
+"""Of methods, and with random weights: whether it is above chance is not better or worse."""
+LEGEND = "In brackets what chance gives; * above chance, ? too few items to tell.\n"
+MARKS = {ABOVE: "*", FEW: "?"}
+ACROSS = 5
+"""Methods and layers side by side."""
+NAMED = 4
+"""Methods and layers a sentence names."""
 
 
 def as_text(rows: Sequence[Row]) -> str:
+    """Return rows of one kind as text: scores of several methods and layers side by side."""
+    tables = side_by_side(rows)
+    if tables:
+        return "\n".join(map(aligned, tables)) + LEGEND
+    same = {
+        name
+        for name in ("artifact", "input", *PARTS)
+        if len(rows) > 1 and len({row.get(name) for row in rows}) == 1
+    }
+    return aligned([{k: v for k, v in row.items() if k not in same | UNSEEN} for row in rows])
+
+
+def side_by_side(rows: Sequence[Row]) -> list[list[Row]]:
+    """Return scores as tables of a row a measure and a column a method and layer.
+
+    None where they have no layers, or are all of one.
+    """
+    parts = list(dict.fromkeys(map(_part, rows)))
+    if len(parts) < 2 or not all({"measure", "verdict", "layer"} <= set(row) for row in rows):
+        return []
+    measures = list(dict.fromkeys(str(row["measure"]) for row in rows))
+    cells = {(_part(row), str(row["measure"])): row for row in rows}
+    return [
+        [
+            {"measure": name}
+            | {part: _cell(cells.get((part, name))) for part in parts[start : start + ACROSS]}
+            for name in measures
+        ]
+        for start in range(0, len(parts), ACROSS)
+    ]
+
+
+def _part(row: Row) -> str:
+    """Return what a score is of, as words."""
+    names = [
+        (f"layer {value}" if name == "layer" and isinstance(value, int) else str(value))
+        for name, value in row.items()
+        if name in PARTS
+    ]
+    return ", ".join(names)
+
+
+def _cell(row: Row | None) -> str | None:
+    if row is None or row["value"] is None:
+        return None
+    chance = "" if row["chance"] is None else f" ({_shown(row['chance'])})"
+    return f"{_shown(row['value'])}{MARKS.get(str(row['verdict']), '')}{chance}"
+
+
+def sentences(rows: Sequence[Row]) -> Iterator[str]:
+    """Yield a sentence an artifact: what of it is better than chance, and what is not."""
+    for name in dict.fromkeys(row.get("artifact") for row in rows):
+        judged = [
+            row
+            for row in rows
+            if row.get("artifact") == name
+            and row.get("verdict")
+            and not str(row["measure"]).startswith(UNJUDGED)
+        ]
+        if not judged:
+            yield f"{name}: nothing here is held against chance."
+            continue
+        parts = list(dict.fromkeys(map(_part, judged)))
+        of = f"{name}, {parts[0]}" if parts[0] else str(name)
+        if len(parts) == 1:
+            yield f"{of}: {_lists(judged)}."
+            continue
+        each = max(sum(_part(row) == part for row in judged) for part in parts)
+        if each == 1:
+            yield f"{name}: {_lists([{**row, 'measure': _part(row)} for row in judged])}."
+            continue
+        counts = {
+            part: sum(_part(row) == part and row["verdict"] == ABOVE for row in judged)
+            for part in parts
+        }
+        most = sorted(parts, key=lambda part: -counts[part])[:NAMED]
+        found = "; ".join(f"{part}: {counts[part]}" for part in most)
+        rest = "" if len(parts) <= NAMED else f"; {len(parts) - NAMED} others have no more"
+        yield f"{name}: scores better than chance, of {each}: {found}{rest}."
+
+
+def _lists(rows: Sequence[Row]) -> str:
+    """Return the measures by verdict, with their figures where there are few."""
+    few = len(rows) <= NAMED
+    words = {ABOVE: "better than chance", AT: "no better than chance", FEW: FEW}
+    parts = []
+    for verdict, said in words.items():
+        names = [
+            f"{row['measure']} {_shown(row['value'])} (chance {_shown(row['chance'])})"
+            if few and row["value"] is not None
+            else str(row["measure"])
+            for row in rows
+            if row["verdict"] == verdict
+        ]
+        if names:
+            parts.append(f"{said}: {', '.join(names)}")
+    return "; ".join(parts)
+
+
+def aligned(rows: Sequence[Row]) -> str:
     """Align columns under their names; numbers to the right, absent values as a dash."""
     names = list(rows[0]) if rows else []
     cells = [[_shown(row[name]) for name in names] for row in rows]
@@ -48,50 +156,4 @@ def as_json(rows: Sequence[Row]) -> str:
 def _shown(value: Cell) -> str:
     if value is None:
         return "-"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-Array = NDArray[np.floating[Any]]
-
-
-def threshold(average: Array, waveforms: Array) -> float:
-    """Return the waveform mxcorr that says nothing about an item.
-
-    The mean, over items, of the mxcorr between each waveform and the one average waveform: below
-    it the average is a better reconstruction (Churchman 2015, sec. 7.1.1).
-
-    Parameters
-    ----------
-    average : (samples,), the inverse of the average spectrogram.
-    waveforms : (N, samples)
-    """
-    repeated = np.broadcast_to(average, waveforms.shape)
-    return float(max_cross_correlation(waveforms, repeated).mean())
-
-
-def bootstrap(
-    values: Array, seed: int = 0, resamples: int = 2000, level: float = 0.95
-) -> tuple[float, float]:
-    """Return the percentile bootstrap interval of a mean over items.
-
-    Items are drawn with replacement `resamples` times; the interval holds the middle `level` of the
-    means. Source: Efron & Tibshirani 1993, sec. 13.3.
-
-    Parameters
-    ----------
-    values : (N,)
-    """
-    rng = np.random.default_rng(seed)
-    means = [
-        float(values[rng.integers(0, len(values), len(values))].mean()) for _ in range(resamples)
-    ]
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
-
-
-def interval(values: Array) -> tuple[float, float, float]:
-    """Return the mean over items and its 95 % interval (`bootstrap`); NaN items are left out."""
-    kept = values[np.isfinite(values)]
-    if len(kept) == 0:
-        return np.nan, np.nan, np.nan
-    return float(kept.mean()), *bootstrap(kept, resamples=1000)
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -14,7 +14,7 @@ from speechscope.stages.shared import Foreign, Moved, OnDevice, Table
 from speechscope.work.progress import Console
 
 if TYPE_CHECKING:
-    from speechscope.scores.tables import Row
+    from speechscope.scores.statistics import Row
 
 PRESENTATION = ("json", "csv")
 
@@ -49,21 +49,21 @@ class Score(Seeing, Moved, Foreign, OnDevice):
 
 def run(settings: Score, console: Console) -> Table:
     """Return the scores of every artifact."""
+    from speechscope.scores.statistics import scored
     from speechscope.store.lineage import record_at
 
     settings.check_model()
     rows: list[Row] = []
     for path in settings.artifacts:
         kind = record_at(path)["kind"]
-        tables = SCORES.of(kind)
-        if not tables:
+        if not SCORES.of(kind):
             raise UsageProblem(f"{path} is a {kind}; score takes {', '.join(SCORES.names())}")
         if settings.model is not None and kind != "relevance":
             raise UsageProblem(f"{path} is a {kind}; --model goes with relevance")
         if settings.input is not None and kind != "model":
             raise UsageProblem(f"{path} is a {kind}; --input goes with models")
         chosen = _with_speech(settings, path, console)
-        rows += [row for table in tables for row in table(path, chosen)]
+        rows += scored(kind, path, chosen)
     return Table(rows)
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import torch
 
     from speechscope.networks.subject import Subject
-    from speechscope.scores.tables import Row
+    from speechscope.scores.statistics import Row
     from speechscope.store.shards import Shard
 
 
@@ -249,7 +249,10 @@ class Written:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows to be shown; those that follow each other with other columns are another table."""
+    """Rows to be shown; those that follow each other with other columns are another table.
+
+    As text they follow a sentence an artifact.
+    """
 
     rows: Sequence["Row"]
 
@@ -265,8 +268,10 @@ class Table:
                 groups[-1].append(row)
             else:
                 groups.append([row])
-        text = tables.as_csv if form == "csv" else tables.as_text
-        return "\n".join(text(group) for group in groups)
+        if form == "csv":
+            return "\n".join(map(tables.as_csv, groups))
+        said = "".join(f"{sentence}\n" for sentence in tables.sentences(self.rows))
+        return "\n".join([said, *map(tables.as_text, groups)])
 
 
 def listed(lines: Iterable[str], where: Path, most: int = 20) -> list[str]:

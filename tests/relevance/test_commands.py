@@ -470,6 +470,7 @@ def test_relevance_is_scored(here: Path, capsys: pytest.CaptureFixture[str]) -> 
     held = {f"at {layer} over score" for layer in layers}
     assert {m for _, m in rows} == {*measures, "agreement with lrp", *held}
     assert all(row["low"] <= row["value"] <= row["high"] for row in rows.values())
+    assert all((row["chance"] is None) == (m in held) for (_, m), row in rows.items())
     # The biases of one epoch are small; nothing else takes relevance from the score.
     assert rows["lrp", "at fc4 over score"]["value"] == pytest.approx(1, abs=0.05)
     assert all(

@@ -15,7 +15,9 @@ from speechscope.corpus.seen import seen_by
 from speechscope.corpus.store import Corpus
 from speechscope.errors import ArtifactError, UsageProblem
 from speechscope.registry import CHAPTERS
-from speechscope.report.figures import Chapter
+from speechscope.report.figures import Chapter, Table
+from speechscope.scores.statistics import Row
+from speechscope.scores.tables import LEGEND, sentences, side_by_side
 from speechscope.store.lineage import record_at
 from speechscope.store.record import Record
 
@@ -99,3 +101,25 @@ def corpus_of(
     except ArtifactError as error:
         left_out.append(f"{what}: {error}")
         return None
+
+
+def score_tables(rows: Sequence[Row]) -> list[Table]:
+    """Return what ``speechscope score`` prints: a table for those of each kind, closed."""
+    tables: list[Table] = []
+    judged = [row for row in rows if "verdict" in row]
+    for number, part in enumerate(side_by_side(judged)):
+        title = "Scores" if number == 0 else "Scores, continued"
+        cells = [list(row.values()) for row in part]
+        name = "scores-table" if number == 0 else f"scores-table-{number + 1}"
+        note = " ".join(sentences(judged)) if number == 0 else ""
+        tables.append(Table(name, title, f"{note} {LEGEND}", list(part[0]), cells))
+    if judged:
+        kept = [
+            column
+            for column in judged[0]
+            if column != "artifact" and any(row.get(column) is not None for row in judged)
+        ]
+        figures = [[row.get(column) for column in kept] for row in judged]
+        note = "" if tables else " ".join(sentences(judged))
+        tables.append(Table("figures-table", "Scores in full", note, kept, figures, closed=True))
+    return tables

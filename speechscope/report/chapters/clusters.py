@@ -9,8 +9,9 @@ import numpy as np
 from speechscope.corpus.store import Corpus
 from speechscope.registry import CHAPTERS
 from speechscope.report import figures as fig
-from speechscope.report.chapters import corpus_of
+from speechscope.report.chapters import corpus_of, score_tables
 from speechscope.report.pictures import sounds, spread
+from speechscope.scores.statistics import scored
 from speechscope.store.artifact import Artifact
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def chapter(path: Path, settings: "Report") -> fig.Chapter:
     if "composition" in artifact:
         figures += drawn.compositions()
     figures += _planes(artifact)
-    figures.append(drawn.table())
+    figures += score_tables(scored("clusters", path, settings))
     return fig.Chapter(str(path), "clusters", facts, figures, left_out)
 
 
@@ -208,21 +209,6 @@ class _Clusters:
             figure = f"composition-{name}"
             tables.append(fig.Table(figure, title, note, COMPOSITION, rows, closed=closed))
         return tables
-
-    def table(self) -> fig.Table:
-        """Return every score."""
-        headings = ("layer", "reduction", "algorithm", "clusters", *MEASURES.values())
-        rows: list[list[fig.Entry]] = [
-            [
-                self.layers[at[0]],
-                self.reductions[at[1]],
-                self.algorithms[at[2]],
-                int(self.count[at]),
-                *(float(values[at]) for values in self.scores.values()),
-            ]
-            for at in np.ndindex(self.count.shape)
-        ]
-        return fig.Table("scores-table", "Scores in figures", "", headings, rows, closed=True)
 
 
 def _planes(artifact: Artifact) -> list[fig.Figure]:

@@ -7,9 +7,11 @@ import numpy as np
 
 from speechscope.corpus.store import Corpus
 from speechscope.corpus.utterances import SPLITS
-from speechscope.registry import CHAPTERS, SCORES
+from speechscope.registry import CHAPTERS
 from speechscope.report import figures as fig
+from speechscope.report.chapters import score_tables
 from speechscope.report.pictures import example_items, names_of, pictures
+from speechscope.scores.statistics import scored
 
 if TYPE_CHECKING:
     from speechscope.stages.report import Report
@@ -72,7 +74,7 @@ def _examples(corpus: Corpus, most: int) -> fig.Gallery:
 
 
 def _round_trip(path: Path, settings: "Report") -> list[fig.Figure]:
-    rows = list(SCORES["corpus"](path, settings))
+    rows = scored("corpus", path, settings)
     note = (
         "Mean largest cross-correlation of waveforms with what comes back of them, by frequency "
         f"bins and by what is kept of the transform; {rows[0]['items']:,} items at most of the "
@@ -82,13 +84,8 @@ def _round_trip(path: Path, settings: "Report") -> list[fig.Figure]:
     for way in dict.fromkeys(row["kept"] for row in rows):
         bins, values = (
             np.array([row[name] for row in rows if row["kept"] == way], dtype=np.float64)
-            for name in ("bins", "mxcorr")
+            for name in ("bins", "value")
         )
-        lines.append(fig.Line(way, bins, values, points=True))
+        lines.append(fig.Line(str(way), bins, values, points=True))
     chart = fig.Chart(lines, "frequency bins", "cross-correlation", alt="round trip by bins")
-    headings = ("bins", "kept", "items", "mxcorr", "published", "source")
-    cells = [[row[name] for name in headings] for row in rows]
-    return [
-        fig.Plot("round-trip", "Round trip", note, [chart]),
-        fig.Table("round-trip-table", "Round trip in figures", "", headings, cells, closed=True),
-    ]
+    return [fig.Plot("round-trip", "Round trip", note, [chart]), *score_tables(rows)]

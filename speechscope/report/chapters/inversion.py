@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from speechscope.registry import CHAPTERS, SCORES
+from speechscope.registry import CHAPTERS
 from speechscope.report import figures as fig
-from speechscope.report.chapters import corpus_of, shown_items
+from speechscope.report.chapters import corpus_of, score_tables, shown_items
 from speechscope.report.pictures import sound_in, style_of
-from speechscope.scores.tables import Row as Scores
+from speechscope.scores.inversion import EUCLIDEAN, SIZE, SPECTROGRAM, WAVEFORM
+from speechscope.scores.statistics import Row as Scores
+from speechscope.scores.statistics import scored
 from speechscope.store.artifact import Artifact
 
 if TYPE_CHECKING:
@@ -23,10 +25,12 @@ CELLS = 400
 BINS = 41
 """Edges of the intensity histograms, as in `speechscope` 0.1's pictures (chosen)."""
 MEASURES = {
-    "mxcorr": "cross-correlation of waveforms (mxcorr)",
-    "mxcorr2": "cross-correlation of spectrograms (mxcorr2)",
-    "euclidean": "Euclidean distance of spectrograms",
-    "intensity": "intensity over that of the original",
+    WAVEFORM: "cross-correlation of waveforms (mxcorr)",
+    SPECTROGRAM: "cross-correlation of spectrograms (mxcorr2)",
+    EUCLIDEAN: "Euclidean distance of spectrograms",
+    SIZE: "size over that of the original",
+    "log-mel distance [dB]": "log-mel distance after the best level [dB]",
+    "manner of the phone": "share of phones heard with the right manner",
 }
 
 
@@ -42,7 +46,7 @@ def chapter(path: Path, settings: "Report") -> fig.Chapter:
         An item asked for is not in it.
     """
     drawn = _Inversion(path, settings)
-    scores = list(SCORES["inversion"](path, settings))
+    scores = scored("inversion", path, settings)
     methods, layers, count = drawn.methods, drawn.layers, drawn.count
     given = drawn.artifact.record["config"].get("input", "corpus")
     facts = {
@@ -58,7 +62,7 @@ def chapter(path: Path, settings: "Report") -> fig.Chapter:
         drawn.by_layer(shown[: max(1, CELLS // width)], _best(scores, methods)),
         _score_curves(scores, methods),
         drawn.intensities(shown[0]),
-        _score_table(scores),
+        *score_tables(scores),
     ]
     return fig.Chapter(str(path), "inversion", facts, figures)
 
@@ -157,41 +161,43 @@ def _histogram(values: fig.Values, edges: fig.Values) -> fig.Chart:
 
 def _best(scores: Sequence[Scores], methods: Sequence[str]) -> int:
     """Return the method with the highest mean score over the layers."""
-    measure = "mxcorr" if np.isfinite(_column(scores, "mxcorr")).any() else "mxcorr2"
-    means = [
-        np.mean(_column([row for row in scores if row["method"] == method], measure))
-        for method in methods
-    ]
+    known = {row["measure"] for row in scores}
+    measure = WAVEFORM if WAVEFORM in known else SPECTROGRAM
+    means = [np.mean(_column(_of(scores, measure, method), "value")) for method in methods]
     return int(np.nanargmax(means)) if np.isfinite(means).any() else 0
+
+
+def _of(scores: Sequence[Scores], measure: str, method: str | None = None) -> list[Scores]:
+    return [
+        row for row in scores if row.get("measure") == measure and method in (None, row["method"])
+    ]
 
 
 def _score_curves(scores: Sequence[Scores], methods: Sequence[str]) -> fig.Plot:
     """Return curves of each measure over the layers, one a method (Churchman 2015, fig. 9)."""
     charts = []
-    ceiling = [row for row in scores if row["method"] == "round trip"]
     for measure, label in MEASURES.items():
-        if np.isnan(_column(scores, measure)).all():
+        every = _of(scores, measure)
+        if not np.isfinite(_column(every, "value")).any():
             continue
         lines = []
         for method in methods:
-            rows = [row for row in scores if row["method"] == method]
-            low, high = (
-                _column(rows, f"mxcorr_{end}") if measure == "mxcorr" else None
-                for end in ("low", "high")
+            rows = _of(scores, measure, method)
+            layer, mean, low, high = (
+                _column(rows, name) for name in ("layer", "value", "low", "high")
             )
-            layer, mean = _column(rows, "layer"), _column(rows, measure)
             lines.append(fig.Line(method, layer, mean, low, high, points=True))
-        rules = {}
-        if measure == "mxcorr" and ceiling:
-            rules = {
-                "average waveform": float(_column(ceiling, "threshold")[0]),
-                "round trip": float(_column(ceiling, measure)[0]),
-            }
+        levels = {"chance": _column(every, "chance"), "at best": _column(every, "ceiling")}
+        rules = {
+            name: float(np.nanmedian(column))
+            for name, column in levels.items()
+            if np.isfinite(column).any()
+        }
         charts.append(fig.Chart(lines, "layer", label, rules, alt=f"{label} by layer"))
     note = (
-        "Means over all items (Churchman 2015, fig. 9 and sec. 7.1); of mxcorr with its 95 % "
-        "bootstrap interval, the threshold of the average waveform, and the round trip of the "
-        "representation itself."
+        "Means over all items with their 95 % bootstrap intervals (Churchman 2015, fig. 9 and sec. "
+        "7.1). Lines: what chance gives, the median over methods and layers, and what the round "
+        "trip of the representation itself gives."
     )
     return fig.Plot("scores", "Scores by layer", note, charts)
 
@@ -199,14 +205,3 @@ def _score_curves(scores: Sequence[Scores], methods: Sequence[str]) -> fig.Plot:
 def _column(rows: Sequence[Scores], name: str) -> fig.Values:
     """Return a column of numbers, NaN where there is none."""
     return np.array([row.get(name) for row in rows], dtype=np.float64)
-
-
-def _score_table(scores: Sequence[Scores]) -> fig.Table:
-    kept = [
-        name
-        for name in scores[0]
-        if name not in ("artifact", "input") and any(row[name] is not None for row in scores)
-    ]
-    rows = [[row[name] for name in kept] for row in scores]
-    note = "What `speechscope score` prints."
-    return fig.Table("scores-table", "Scores in figures", note, kept, rows, closed=True)

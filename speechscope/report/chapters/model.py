@@ -17,8 +17,9 @@ from speechscope.networks.wav2letter import Wav2Letter
 from speechscope.registry import CHAPTERS
 from speechscope.relevance.waveforms import cumulative_response
 from speechscope.report import figures as fig
-from speechscope.report.chapters import corpus_of
+from speechscope.report.chapters import corpus_of, score_tables
 from speechscope.report.pictures import example_items, hop, names_of
+from speechscope.scores.statistics import scored
 from speechscope.training import evaluation
 from speechscope.training.source import CorpusSource, CorpusUtterances
 from speechscope.work.device import choose
@@ -70,6 +71,8 @@ def chapter(path: Path, settings: "Report") -> fig.Chapter:
     figures: list[fig.Figure] = [_curves(history, best)] if history else []
     if corpus is not None:
         figures += confusions(model, corpus, settings)
+        if (corpus.splits == SPLITS.index("test")).any():
+            figures += score_tables(scored("model", path, settings))
     figures += filter_figures(model, corpus)
     return fig.Chapter(str(path), "model", facts, figures, left_out)
 

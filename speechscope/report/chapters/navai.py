@@ -8,7 +8,9 @@ import numpy as np
 
 from speechscope.registry import CHAPTERS
 from speechscope.report import figures as fig
+from speechscope.report.chapters import score_tables
 from speechscope.report.pictures import axes_of
+from speechscope.scores.statistics import scored
 from speechscope.store.artifact import Artifact
 
 if TYPE_CHECKING:
@@ -76,6 +78,7 @@ def chapter(path: Path, settings: "Report") -> fig.Chapter:
     averaged, names = "Inputs of each class that went into its mean.", [classes[k] for k in shown]
     inputs = {"inputs": [float(np.max(count[..., k])) for k in shown]}
     figures.append(fig.Bars("counts", "Inputs averaged", averaged, names, inputs, "inputs"))
+    figures += score_tables(scored("navai", path, settings))
     facts = {"alignments": ", ".join(alignments), "classes": str(len(classes))}
     return fig.Chapter(str(path), "navai", facts, figures)
 

@@ -1,0 +1,352 @@
+"""The one model of statistics: a score is a function of items, with what they get by chance.
+
+Whatever is scored gives one value an item, what the same item gets by chance, and what it could get
+at best; from these alone come the mean, its interval and a verdict in words.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from speechscope.registry import SCORES
+
+Cell = str | int | float | None
+Row = Mapping[str, Cell]
+Array = NDArray[np.floating[Any]]
+
+ABOVE, AT, FEW = "above chance", "at chance", "too few items to tell"
+ENOUGH = 12
+"""Items below which nothing is said (chosen: a t-test of fewer skewed values is not to be
+trusted)."""
+SPEAKERS = 6
+"""Speakers from which on intervals and tests are over speakers (chosen: of fewer, the spread
+between speakers is not known)."""
+RESAMPLES = 1000
+LEVEL = 0.05
+HALF = 0.5
+"""Share of the way from chance to the ceiling: where so much may be hidden in the spread, there
+were too few items (chosen)."""
+ROUNDING = 1e-9
+PAIRINGS = 4
+"""Other items that every item is held against."""
+
+
+@dataclass(frozen=True, eq=False)
+class Score:
+    """A score of items.
+
+    Parameters
+    ----------
+    names
+        What was scored, and by which measure: the first columns of its row.
+    values
+        One an item, (N,); NaN is left out.
+    chance
+        What each item gets by chance, (N,), by the name of what knows nothing of it. The score is
+        held against all of them, and shown beside the one that is nearest.
+    ceiling
+        The mean at best: of the original itself, or of the round trip.
+    higher
+        Whether more is better.
+    speakers
+        Who speaks each item, (N,).
+    weights
+        Of the items in the mean, (N,).
+    beside
+        Further columns.
+    """
+
+    names: Row
+    values: Array
+    chance: Mapping[str, Array] = field(default_factory=dict)
+    ceiling: float | None = None
+    higher: bool = True
+    speakers: NDArray[np.integer[Any]] | None = None
+    weights: Array | None = None
+    beside: Row = field(default_factory=dict)
+
+    @property
+    def mean(self) -> float | None:
+        """The mean over items; None where there are none."""
+        return sums(self, self.values).mean if np.isfinite(self.values).any() else None
+
+
+@dataclass(frozen=True, eq=False)
+class Whole:
+    """A score that items have only together, as clusters have.
+
+    Parameters
+    ----------
+    names, ceiling, beside
+        See `Score`; more is better.
+    value
+        The score.
+    chance
+        What it is when what belongs together is drawn at random, once a draw.
+    null
+        What was drawn.
+    resampled
+        What it is of items drawn with replacement, once a draw.
+    items
+        Of how many items.
+    """
+
+    names: Row
+    value: float
+    chance: Array
+    null: str
+    resampled: Array
+    items: int
+    ceiling: float | None = 1.0
+    beside: Row = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Sums:
+    """A mean as sums over groups of items, which are independent of each other."""
+
+    values: NDArray[np.float64]
+    weights: NDArray[np.float64]
+
+    @property
+    def mean(self) -> float:
+        """The mean."""
+        return float(self.values.sum() / self.weights.sum())
+
+    def interval(self, seed: int = 0, resamples: int = RESAMPLES) -> tuple[float, float]:
+        """Return the 95 % percentile bootstrap interval of the mean.
+
+        Groups are drawn with replacement. Source: Efron & Tibshirani 1993, sec. 13.3.
+        """
+        rng, count = np.random.default_rng(seed), len(self.values)
+        means: list[NDArray[np.float64]] = []
+        for part in np.array_split(np.arange(resamples), 1 + resamples * count // 2**21):
+            drawn = rng.integers(0, count, (len(part), count))
+            means.append(self.values[drawn].sum(1) / self.weights[drawn].sum(1))
+        low, high = np.quantile(np.concatenate(means), (LEVEL / 2, 1 - LEVEL / 2))
+        return float(low), float(high)
+
+    def test(self) -> tuple[float, float]:
+        """Return the probability, by chance, of a mean so far above 0, and its upper 95 % limit.
+
+        One-sided t-test of a mean over groups of unequal size; Cameron & Miller 2015, sec. II.B.
+        """
+        groups = len(self.values)
+        apart = self.values - self.mean * self.weights
+        error = float(np.sqrt((apart**2).sum() * groups / (groups - 1)) / self.weights.sum())
+        if error == 0:
+            return (0.0 if self.mean > 0 else 1.0), self.mean
+        t = stats.t(groups - 1)
+        return float(t.sf(self.mean / error)), self.mean + error * float(t.ppf(1 - LEVEL))
+
+
+def sums(score: Score, values: Array) -> Sums:
+    """Return the sums of values (N,) of a score's items, by speaker where there are enough."""
+    weights = np.ones(len(values)) if score.weights is None else score.weights
+    kept = np.isfinite(values)
+    values, weights = np.asarray(values, dtype=np.float64)[kept], weights[kept]
+    if score.speakers is not None:
+        names, of = np.unique(score.speakers[kept], return_inverse=True)
+        if SPEAKERS <= len(names) < len(values):
+            return Sums(
+                *(
+                    np.bincount(of, summed, len(names)).astype(np.float64)
+                    for summed in (values * weights, weights)
+                )
+            )
+    return Sums(values * weights, np.asarray(weights, dtype=np.float64))
+
+
+def rows_of(found: Iterable[Score | Whole | Row]) -> Iterator[Row]:
+    """Yield a row a score: mean, interval, chance, ceiling and verdict; other rows as they are.
+
+    Verdicts are corrected for the number of scores that are found together (Holm 1979).
+    """
+    every = list(found)
+    tests = [
+        _test(score)
+        if isinstance(score, Score)
+        else _drawn(score)
+        if isinstance(score, Whole)
+        else (np.nan, np.nan)
+        for score in every
+    ]
+    corrected = holm([p for p, _ in tests])
+    for score, p, (_, limit) in zip(every, corrected, tests, strict=True):
+        if isinstance(score, Score):
+            yield _row(score, p, limit)
+        elif isinstance(score, Whole):
+            yield _row_of_whole(score, p, limit)
+        else:
+            yield score
+
+
+def scored(kind: str, path: Path, settings: Any) -> list[Row]:
+    """Return the rows of all scores of an artifact of a kind, corrected together."""
+    return list(rows_of(found for of in SCORES.of(kind) for found in of(path, settings)))
+
+
+def _test(score: Score) -> tuple[float, float]:
+    """Return the largest probability over what knows nothing, and the lowest upper limit."""
+    tests = []
+    for chance in score.chance.values():
+        apart = _apart(score, chance)
+        if np.isfinite(apart).sum() >= 2:
+            tests.append(sums(score, apart).test())
+    if not tests:
+        return np.nan, np.nan
+    return max(p for p, _ in tests), min(limit for _, limit in tests)
+
+
+def _drawn(score: Whole) -> tuple[float, float]:
+    """Return what `Sums.test` does: how far the score is beyond its draws by chance, as normal."""
+    spread = float(np.std(score.chance, ddof=1)) if len(score.chance) > 1 else np.nan
+    if not np.isfinite(score.value) or not np.isfinite(spread):
+        return np.nan, np.nan
+    apart = score.value - float(np.mean(score.chance))
+    if spread <= ROUNDING * abs(score.value):
+        return (0.0 if apart > ROUNDING * abs(score.value) else 1.0), apart
+    limit = apart + spread * float(stats.norm.ppf(1 - LEVEL))
+    return float(stats.norm.sf(apart / spread)), limit
+
+
+def _apart(score: Score, chance: Array) -> NDArray[np.float64]:
+    """Return by how much every item is better than chance; what is only rounding counts as 0."""
+    apart = np.asarray(score.values - chance, dtype=np.float64)
+    finite = np.abs(score.values[np.isfinite(score.values)])
+    apart[np.abs(apart) <= ROUNDING * finite.max(initial=0.0)] = 0.0
+    return apart if score.higher else -apart
+
+
+def _row(score: Score, p: float, limit: float) -> Row:
+    there = np.isfinite(score.values)
+    count = int(there.sum())
+    means = {
+        name: sums(score, np.where(there, chance, np.nan)).mean
+        for name, chance in score.chance.items()
+        if (there & np.isfinite(chance)).any()
+    }
+    best = (max if score.higher else min)(means, key=means.__getitem__) if means else None
+    whole = sums(score, score.values) if count else None
+    low, high = (None, None) if whole is None or len(whole.values) < 2 else whole.interval()
+    chance = None if best is None else means[best]
+    room = None if score.ceiling is None or chance is None else abs(score.ceiling - chance)
+    return {
+        **score.names,
+        "items": count,
+        "value": None if whole is None else whole.mean,
+        "low": low,
+        "high": high,
+        "chance": chance,
+        "ceiling": score.ceiling,
+        "null": best,
+        "p": None if np.isnan(p) else p,
+        "verdict": verdict(count, p, limit, room) if score.chance else None,
+        **score.beside,
+    }
+
+
+def _row_of_whole(score: Whole, p: float, limit: float) -> Row:
+    chance = float(np.mean(score.chance)) if np.isfinite(score.chance).any() else None
+    there = score.resampled[np.isfinite(score.resampled)]
+    low, high = np.quantile(there, (LEVEL / 2, 1 - LEVEL / 2)) if len(there) else (np.nan, np.nan)
+    room = None if score.ceiling is None or chance is None else abs(score.ceiling - chance)
+    return {
+        **score.names,
+        "items": score.items,
+        "value": score.value if np.isfinite(score.value) else None,
+        "low": float(low) if len(there) else None,
+        "high": float(high) if len(there) else None,
+        "chance": chance,
+        "ceiling": score.ceiling,
+        "null": score.null,
+        "p": None if np.isnan(p) else p,
+        "verdict": verdict(score.items, p, limit, room),
+        **score.beside,
+    }
+
+
+def verdict(count: int, p: float, limit: float, room: float | None) -> str:
+    """Say in words what a score is worth.
+
+    Parameters
+    ----------
+    count
+        Its items.
+    p
+        The probability of the score by chance, corrected; NaN where it cannot be told.
+    limit
+        How far above chance it may be, for all these items say.
+    room
+        From chance to the ceiling.
+    """
+    if count < ENOUGH or np.isnan(p):
+        return FEW
+    if p < LEVEL:
+        return ABOVE
+    return FEW if room is not None and limit > HALF * room else AT
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Return probabilities corrected for their number; NaN are none of them.
+
+    The least is multiplied by their number n, the next by n − 1, and so on, and none is below the
+    one before: any one false verdict among all of them has the stated probability.
+    Source: Holm 1979, "A simple sequentially rejective multiple test procedure".
+    """
+    values = np.asarray(p, dtype=np.float64)
+    order = [int(i) for i in np.argsort(values) if np.isfinite(values[i])]
+    out = np.full(len(values), np.nan)
+    reached = 0.0
+    for rank, place in enumerate(order):
+        reached = max(reached, min(1.0, float(values[place]) * (len(order) - rank)))
+        out[place] = reached
+    return [float(value) for value in out]
+
+
+def partners(count: int, seed: int = 0) -> NDArray[np.int64]:
+    """Return other items of each item, (pairings, count); each is as often one as it has some.
+
+    What belongs together, were pairs lost: a random order, moved along by several distances, each
+    with its opposite.
+    """
+    order = np.random.default_rng(seed).permutation(count)
+    steps = np.unique(np.round(count * np.arange(1, PAIRINGS + 1) / (PAIRINGS + 1)).astype(int))
+    steps = np.unique([step for step in (*steps, *(count - steps)) if 0 < step < count])
+    out = np.empty((len(steps), count), dtype=np.int64)
+    for row, step in zip(out, steps, strict=True):
+        row[order] = np.roll(order, -int(step))
+    return out
+
+
+def lost(others: NDArray[np.floating[Any]], pairs: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return what every item gets by chance when pairs are lost, (N,).
+
+    The mean over its partners, plus that of those whose partner it is, less the mean of all: what
+    is particular to an original or to a reconstruction, as being loud, is not its resemblance.
+
+    Parameters
+    ----------
+    others
+        The score of each item's original with its partners' reconstructions, (pairings, N).
+    pairs
+        From `partners`.
+    """
+    if not len(pairs):
+        return np.full(pairs.shape[1], np.nan)
+    theirs = np.empty_like(others, dtype=np.float64)
+    for row, values, pair in zip(theirs, others, pairs, strict=True):
+        row[pair] = values
+    return np.asarray(others.mean(0) + theirs.mean(0) - others.mean())
+
+
+def shuffled(answers: NDArray[Any], labels: NDArray[Any]) -> NDArray[np.float64]:
+    """Return how often each label would be answered if answers were given to other items, (N,)."""
+    kinds, of = np.unique(np.concatenate([labels, answers]), return_inverse=True)
+    given = np.bincount(of[len(labels) :], minlength=len(kinds)) / len(answers)
+    return np.asarray(given[of[: len(labels)]])
