@@ -1,6 +1,7 @@
 """How far a reconstruction is from its original: spectrograms and waveforms, item by item."""
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -31,16 +32,30 @@ def max_cross_correlation(first: Array, second: Array) -> NDArray[np.float64]:
     -----
     Churchman 2015, sec. 7: mxcorr on waveforms, and mxcorr2 on spectrograms written as vectors.
     """
+    return np.asarray(cross_correlations(first, second, [slice(None)])[0])
+
+
+def cross_correlations(
+    first: Array, second: Array, orders: Sequence[slice | NDArray[np.int64]]
+) -> NDArray[np.float64]:
+    """Return `max_cross_correlation` of the first with the second in several orders, (orders, N).
+
+    Parameters
+    ----------
+    orders
+        Which of the second each of the first is held against.
+    """
     first, second = _rows(first), _rows(second)
     length = fft.next_fast_len(first.shape[1] + second.shape[1] - 1, real=True)
-    spectrum = fft.rfft(first, length, axis=1)
-    np.conjugate(spectrum, out=spectrum)
-    spectrum *= fft.rfft(second, length, axis=1)
-    peak = fft.irfft(spectrum, length, axis=1).max(axis=1)
-    norms = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
-    correlation: NDArray[np.float64] = np.zeros(len(peak))
-    np.divide(peak, norms, out=correlation, where=norms > 0)
-    return correlation
+    conjugate = np.conjugate(fft.rfft(first, length, axis=1))
+    spectrum = fft.rfft(second, length, axis=1)
+    norms = [np.linalg.norm(values, axis=1) for values in (first, second)]
+    out = np.zeros((len(orders), len(first)))
+    for row, order in zip(out, orders, strict=True):
+        peak = fft.irfft(conjugate * spectrum[order], length, axis=1).max(axis=1)
+        size = norms[0] * norms[1][order]
+        np.divide(peak, size, out=row, where=size > 0)
+    return out
 
 
 def euclidean(first: Array, second: Array) -> NDArray[np.float64]:
@@ -169,3 +184,43 @@ def stoi(original: Array, restored: Array, rate: int) -> float | None:
 
 def _rows(values: Array) -> NDArray[np.float64]:
     return np.asarray(values, dtype=np.float64).reshape(len(values), -1)
+
+
+PAIRINGS = 4
+"""Other items that every item is held against (chosen)."""
+
+
+def partners(count: int, seed: int = 0) -> NDArray[np.int64]:
+    """Return other items of each item, (pairings, count); each is as often one as it has some.
+
+    What belongs together, were pairs lost: a random order, moved along by several distances, each
+    with its opposite.
+    """
+    order = np.random.default_rng(seed).permutation(count)
+    steps = np.unique(np.round(count * np.arange(1, PAIRINGS + 1) / (PAIRINGS + 1)).astype(int))
+    steps = np.unique([step for step in (*steps, *(count - steps)) if 0 < step < count])
+    out = np.empty((len(steps), count), dtype=np.int64)
+    for row, step in zip(out, steps, strict=True):
+        row[order] = np.roll(order, -int(step))
+    return out
+
+
+def lost(others: Array, pairs: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return what every item gets by chance when pairs are lost, (N,).
+
+    The mean over its partners, plus that of those whose partner it is, less the mean of all: what
+    is particular to an original or to a reconstruction, as being loud, is not its resemblance.
+
+    Parameters
+    ----------
+    others
+        The score of each item's original with its partners' reconstructions, (pairings, N).
+    pairs
+        From `partners`.
+    """
+    if not len(pairs):
+        return np.full(pairs.shape[1], np.nan)
+    theirs = np.empty_like(others, dtype=np.float64)
+    for row, values, pair in zip(theirs, others, pairs, strict=True):
+        row[pair] = values
+    return np.asarray(others.mean(0) + theirs.mean(0) - others.mean())

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from speechscope.inversion.problem import Problem, Reconstruction, Restorer
+from speechscope.inversion.problem import Known, Problem, Reconstruction, Restorer
 from speechscope.networks.layers import Conv, Layered, Linear, Network
 from speechscope.registry import INVERSION
 from speechscope.work.device import threads
@@ -73,6 +73,7 @@ def invert(
     *,
     restorers: Mapping[str, Mapping[int, Restorer]] | None = None,
     derived: Tensor | None = None,
+    known: Known | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Inversion:
     """Reconstruct inputs (N, C, F, T) from what each layer, a number, makes of them.
@@ -83,7 +84,7 @@ def invert(
         One an item; the same seed gives the same random start at every layer.
     restorers
         What ``decode`` and ``align`` restore inputs with, by method and layer number.
-    derived
+    derived, known
         See `Problem`.
     progress
         Called with (reconstructions done, reconstructions in all).
@@ -116,6 +117,7 @@ def invert(
                 {name: by[layer] for name, by in (restorers or {}).items() if layer in by},
                 derived,
                 settings.noise if settings.average > 1 else 0.0,
+                None if known is None else known.at(block),
             )
             for method, answer in enumerate(_answers(problem, settings)):
                 at = method, place, block

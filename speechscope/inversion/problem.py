@@ -5,9 +5,11 @@ Churchman 2015, sec. 6.4: E = ½ ‖Y* − Y‖² + λ/2 ‖X‖², one E for ea
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from speechscope.networks.layers import Layered
@@ -19,6 +21,58 @@ if TYPE_CHECKING:
 
 Restorer = Callable[[Tensor], Tensor]
 """A trained inverse of the network up to a layer: inputs (B, C, F, T) of activations (B, …)."""
+
+
+class Pool(Protocol):
+    """Training items that controls choose from.
+
+    Attributes
+    ----------
+    labels, speakers
+        Of each item, (n,).
+    mean
+        What inputs are centred by (C, F, T).
+    deviation
+        Standard deviation of every value of the inputs (C, F, T).
+    signed
+        Whether inputs are real parts, whose signs can be drawn.
+    """
+
+    labels: NDArray[np.int64]
+    speakers: NDArray[np.int64]
+    mean: Tensor
+    signed: bool
+
+    @property
+    def deviation(self) -> Tensor:
+        """See above."""
+
+    def inputs(self, places: NDArray[np.int64]) -> Tensor:
+        """Return centred inputs (N, C, F, T) of items by their places."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """What controls are told, and no other method is.
+
+    Parameters
+    ----------
+    inputs
+        What is to be reconstructed, (B, C, F, T).
+    labels, speakers
+        Class and speaker of each item (B,), in the training corpus' numbers; -1 for others.
+    pool
+        Training items.
+    """
+
+    inputs: Tensor
+    labels: NDArray[np.int64]
+    speakers: NDArray[np.int64]
+    pool: Pool
+
+    def at(self, block: slice) -> "Known":
+        """Return what is known of some of the items."""
+        return Known(self.inputs[block], self.labels[block], self.speakers[block], self.pool)
 
 
 @dataclass(frozen=True)
@@ -45,6 +99,8 @@ class Problem:
     noise
         Noise σ added to the activations by methods that are deterministic without it, as a share
         of their root mean square; 0 for none.
+    known
+        For controls alone.
     """
 
     network: Layered
@@ -55,6 +111,7 @@ class Problem:
     restorers: Mapping[str, Restorer] = field(default_factory=dict)
     derived: Tensor | None = None
     noise: float = 0.0
+    known: Known | None = None
 
     def objective(self) -> "Objective":
         """Return E of the items, as a function of the static channels where others follow."""

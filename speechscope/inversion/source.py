@@ -5,6 +5,7 @@ Inputs are items of that corpus or of another one, a recording, or sounds that a
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -119,18 +120,25 @@ class Examples(Protocol):
         Names of the labels.
     labels, index
         Label and place of every segment, (N,); seeds depend on the place.
+    speakers, speaker_names
+        Who speaks each, (N,), and the names; None, () where nobody does.
     """
 
     kind: str
     classes: tuple[str, ...]
     labels: Items
     index: Items
+    speakers: Items | None = None
+    speaker_names: tuple[str, ...] = ()
 
     def inputs(self, index: Items) -> Float:
         """Return inputs (N, C, F, T), less the mean of the network's training items."""
 
     def waveforms(self, index: Items) -> Float:
         """Return segments (N, samples)."""
+
+    def told(self, index: Items) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return class and speaker of segments, as the training corpus numbers them; -1: others."""
 
 
 class CorpusExamples(Examples):
@@ -140,7 +148,10 @@ class CorpusExamples(Examples):
     """
 
     def __init__(self, corpus: Corpus, items: Items, trained: Corpus | None = None) -> None:
-        self._corpus, self._mean = corpus, corpus.mean if trained is None else trained.mean
+        self._corpus, self._trained = corpus, corpus if trained is None else trained
+        self._mean = self._trained.mean
+        self.speakers = corpus.artifact.read("speaker")[items].astype(np.int64)
+        self.speaker_names = corpus.names("speaker")
         self.kind = "corpus" if trained is None else corpus.path.stem
         self.classes, self.index = corpus.classes, items
         self.labels = corpus.labels[items]
@@ -153,7 +164,7 @@ class CorpusExamples(Examples):
     def __getstate__(self) -> dict[str, Any]:
         # Other processes are told which items they are to read.
         none: Items = np.empty(0, dtype=np.int64)
-        return {**self.__dict__, "index": none, "labels": none}
+        return {**self.__dict__, "index": none, "labels": none, "speakers": none}
 
     def inputs(self, index: Items) -> Float:
         """See `Examples`."""
@@ -165,6 +176,16 @@ class CorpusExamples(Examples):
         if self._corpus.unit == "window":
             return self._corpus.view.read(index)[:, 0, 0]
         return self._corpus.waveforms(index)
+
+    def told(self, index: Items) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """See `Examples`."""
+        labels = self._corpus.labels[index]
+        speakers = self._corpus.artifact.read("speaker")[index].astype(np.int64)
+        if self._corpus is self._trained:
+            return labels, speakers
+        known = {name: number for number, name in enumerate(self._trained.classes)}
+        numbers = np.array([known.get(name, -1) for name in self._corpus.classes])
+        return numbers[labels], np.full(len(index), -1)
 
 
 def _preparation(corpus: Corpus) -> tuple[object, ...]:
@@ -204,6 +225,11 @@ class SoundExamples(Examples):
     def waveforms(self, index: Items) -> Float:
         """See `Examples`."""
         return self._waveforms[index]
+
+    def told(self, index: Items) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """See `Examples`."""
+        unknown = np.full(len(index), -1)
+        return unknown, unknown
 
 
 def examples_of(settings: "Invert", trained: Corpus) -> Examples:
@@ -279,6 +305,40 @@ def training_segments(corpus: Corpus, most: int, seed: int) -> tuple[Tensor, Ten
     rng = np.random.default_rng([seed, 0xA116])
     items = np.sort(rng.permutation(corpus.items("train"))[:most])
     return torch.from_numpy(corpus.centred(items)), torch.from_numpy(corpus.waveforms(items))
+
+
+SAMPLED = 2048
+"""Training items whose deviation stands for all (chosen)."""
+
+
+class TrainingPool:
+    """Items of the training split that controls choose from; read when they are asked for.
+
+    Parameters
+    ----------
+    corpus
+        The corpus.
+    most, seed
+        How many items at most, and which then.
+    """
+
+    def __init__(self, corpus: Corpus, most: int, seed: int) -> None:
+        rng = np.random.default_rng([seed, 0xA116])
+        self._corpus, self._items = corpus, np.sort(rng.permutation(corpus.items("train"))[:most])
+        self.labels = corpus.labels[self._items]
+        self.speakers = corpus.artifact.read("speaker")[self._items].astype(np.int64)
+        self.mean, self.signed = torch.from_numpy(corpus.mean), corpus.features == "real"
+
+    @cached_property
+    def deviation(self) -> Tensor:
+        """See `Pool`."""
+        rng = np.random.default_rng(0)
+        places = np.sort(rng.permutation(len(self._items))[:SAMPLED])
+        return self.inputs(places).square().mean(0).sqrt()
+
+    def inputs(self, places: NDArray[np.int64]) -> Tensor:
+        """See `Pool`."""
+        return torch.from_numpy(self._corpus.centred(self._items[places]))
 
 
 def derivation(corpus: Corpus) -> Tensor | None:

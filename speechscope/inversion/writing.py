@@ -12,10 +12,11 @@ from torch import Tensor
 
 from speechscope.corpus.store import Corpus
 from speechscope.errors import SpeechscopeError
+from speechscope.features.distances import lost, partners
 from speechscope.inversion.chains import invert, longest
-from speechscope.inversion.problem import Restorer
+from speechscope.inversion.problem import Known, Restorer
 from speechscope.inversion.sound import audible, sound_of
-from speechscope.inversion.source import Examples, Items
+from speechscope.inversion.source import Examples, TrainingPool
 from speechscope.networks.layers import Layered
 from speechscope.store.artifact import Artifact
 from speechscope.store.wav import write_folder
@@ -63,17 +64,22 @@ class Inverter:
         seeds = [mixed(self.settings.seed, int(item)) for item in task.items]
         device = next(self.network.parameters()).device
         methods = len(self.settings.method)
+        x, layer = torch.from_numpy(inputs).to(device), self.layers[task.part]
+        pool = TrainingPool(self.corpus, self.settings.align_items, self.settings.seed)
         inversion = invert(
             self.network,
-            torch.from_numpy(inputs).to(device),
-            [self.layers[task.part]],
+            x,
+            [layer],
             self.settings,
             seeds,
             restorers=self.restorers,
             derived=None if self.derived is None else self.derived.to(device),
+            known=Known(x, *self.examples.told(task.items), pool),
             progress=None if progress is None else lambda n, _: progress(n // methods, len(inputs)),
         )
         mean, sound = self.corpus.mean, audible(self.corpus)
+
+        target = self._activations(x, layer)
 
         def values() -> Iterator[Values]:
             for number in range(methods):
@@ -82,8 +88,18 @@ class Inverter:
                 yield Values("reconstruction", place, restored)
                 for name in ("objective", "steps", "mismatch"):
                     yield Values(name, place, getattr(inversion, name)[number, 0].numpy())
-                if sound:
-                    yield Values("waveform", place, sound_of(self.corpus, restored, seeds))
+                found = self._activations(inversion.reconstruction[number, 0].to(device), layer)
+                yield Values("mismatch_other", place, mismatched(target, found)[1])
+                if not sound:
+                    continue
+                waveforms = sound_of(self.corpus, restored, seeds)
+                yield Values("waveform", place, waveforms)
+                if analysed(self.corpus):
+                    again = self.corpus.representation.segments(waveforms) - mean
+                    found = self._activations(torch.from_numpy(again).to(device), layer)
+                    own, other = mismatched(target, found)
+                    yield Values("mismatch_waveform", place, own)
+                    yield Values("mismatch_waveform_other", place, other)
             if task.part == 0:
                 yield Values("original", (), inputs + mean)
             if task.part == 0 and sound:
@@ -93,6 +109,41 @@ class Inverter:
 
         finite = inversion.mismatch.isfinite().flatten(0, 1).all(0).numpy()
         return Results(values(), {"finite": finite})
+
+    def _activations(self, x: Tensor, layer: int) -> NDArray[np.float64]:
+        """Return the activations (N, units) of inputs (N, C, F, T)."""
+        with torch.no_grad():
+            parts = [
+                self.network.activation(part, layer).flatten(1).double().cpu()
+                for part in torch.split(x, self.settings.block)
+            ]
+        return torch.cat(parts).numpy()
+
+
+def analysed(corpus: Corpus) -> bool:
+    """Whether what a network sees is made from a segment's sound alone, and can be made again."""
+    config = corpus.config
+    return corpus.unit == "segment" and not config.get("duration") and audible(corpus)
+
+
+def mismatched(
+    target: NDArray[np.float64], found: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return ‖Y* − Y‖ / ‖Y*‖ of items, and the same when pairs are lost, (N,) each.
+
+    Parameters
+    ----------
+    target, found
+        Activations (N, units).
+    """
+    size = np.linalg.norm(target, axis=1)
+    size[size == 0] = 1.0
+
+    def apart(other: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(np.linalg.norm(target - other, axis=1) / size)
+
+    pairs = partners(len(target))
+    return apart(found), lost(np.array([apart(found[pair]) for pair in pairs]), pairs)
 
 
 def write_inversion(
@@ -130,7 +181,7 @@ def write_inversion(
     layers = work.layers
     index = np.asarray(work.examples.index, dtype=np.int64)[part]
     _create(writer, work, len(index), step)
-    _coordinates(writer, work, index, work.examples.labels[part])
+    _coordinates(writer, work, index, part)
     # Deep layers take longest: begun first, they leave none to be waited for at the end.
     order = sorted(range(len(layers)), key=lambda part: -layers[part])
     tasks = (
@@ -157,12 +208,14 @@ def _create(writer: ArtifactWriter, work: Inverter, count: int, step: int) -> No
     units: dict[str, Any] = {"units": "1"}
     history = {"long_name": "objective before each step; NaN after an item's last", **units}
     apart = {"long_name": "distance of the activations over their norm", **units}
+    other = {"long_name": "the same for reconstructions of other items", **units}
     arrays: list[tuple[str, dict[str, int], dict[str, int], dict[str, Any], Any]] = [
         ("original", {}, volume, units, np.float32),
         ("reconstruction", grid, volume, units, np.float32),
         ("objective", grid, {"step": longest(work.settings) + 1}, history, np.float32),
         ("steps", grid, {}, units, np.int32),
         ("mismatch", grid, {}, apart, np.float32),
+        ("mismatch_other", grid, {}, other, np.float32),
     ]
     if sound:
         rate = {**units, "sampling_frequency": int(corpus.config["rate"])}
@@ -170,6 +223,10 @@ def _create(writer: ArtifactWriter, work: Inverter, count: int, step: int) -> No
         for name in ("waveform_original", "waveform_round_trip"):
             arrays.append((name, {}, samples, rate, np.float32))
         arrays.append(("waveform", grid, samples, rate, np.float32))
+        if analysed(corpus):
+            again = {"long_name": "mismatch of the waveform analysed again", **units}
+            arrays.append(("mismatch_waveform", grid, {}, again, np.float32))
+            arrays.append(("mismatch_waveform_other", grid, {}, other, np.float32))
         average = sound_of(corpus, corpus.mean[None], [work.settings.seed])[0]
         writer.put("waveform_average", average, ("sample",), rate)
     for name, before, each, attributes, kind in arrays:
@@ -179,12 +236,16 @@ def _create(writer: ArtifactWriter, work: Inverter, count: int, step: int) -> No
 
 
 def _coordinates(
-    writer: ArtifactWriter, work: Inverter, index: NDArray[np.int64], labels: Items
+    writer: ArtifactWriter, work: Inverter, index: NDArray[np.int64], part: slice
 ) -> None:
+    examples = work.examples
     methods, layers, artifact = work.settings.method, work.layers, work.corpus.artifact
-    classes = flag_attributes(work.examples.classes)
+    classes = flag_attributes(examples.classes)
     writer.put("item_index", index, ("item",), {"units": "1"})
-    writer.put("label", labels.astype(np.int16), ("item",), classes)
+    writer.put("label", examples.labels[part].astype(np.int16), ("item",), classes)
+    if examples.speakers is not None:
+        spoken = flag_attributes(examples.speaker_names)
+        writer.put("speaker", examples.speakers[part].astype(np.int32), ("item",), spoken)
     numbers = np.arange(len(methods), dtype=np.int16)
     writer.put("method", numbers, ("method",), flag_attributes(methods))
     names = " ".join(work.network.named(layer) for layer in layers)

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechscope.corpus.store import Corpus
-from speechscope.features.distances import max_cross_correlation
+from speechscope.features.distances import lost, max_cross_correlation, partners
 from speechscope.features.stft import Float, Stft, Transform
 from speechscope.registry import SCORES
-from speechscope.scores.statistics import Score, lost, partners
+from speechscope.scores.statistics import Score
 
 if TYPE_CHECKING:
     from speechscope.stages.score import Score as Settings

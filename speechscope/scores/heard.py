@@ -16,10 +16,10 @@ from scipy.stats import rankdata
 
 from speechscope.corpus.phones import NONE, features_of
 from speechscope.corpus.store import Corpus, per_class
-from speechscope.features.distances import level_distance, levels, powers
+from speechscope.features.distances import level_distance, levels, lost, partners, powers
 from speechscope.features.filterbanks import filters
 from speechscope.scores.attributes import attributes
-from speechscope.scores.statistics import Score, lost, partners, shuffled
+from speechscope.scores.statistics import Score, shuffled
 
 Points = NDArray[np.floating[Any]]
 Names = NDArray[np.str_]

@@ -7,7 +7,7 @@ spectrum get, none of which has seen the item.
 
 import importlib.util
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +19,11 @@ from speechscope.corpus.phones import NONE, features_of
 from speechscope.corpus.store import Corpus
 from speechscope.errors import ArtifactError, UsageProblem
 from speechscope.features import distances
+from speechscope.features.distances import lost, partners
 from speechscope.registry import SCORES
 from speechscope.scores.attributes import available
 from speechscope.scores.heard import LOST, SEX, Heard, Judges, Listener, sexes, truths
-from speechscope.scores.statistics import Row, Score, lost, partners
+from speechscope.scores.statistics import Row, Score
 from speechscope.store.artifact import Artifact
 from speechscope.store.lineage import ancestor
 
@@ -35,12 +36,14 @@ Place = tuple[int, int] | None
 """Of reconstructions: the method and the layer; None: the round trip."""
 
 BLOCK = 256  # items compared at a time: about 3 MB of spectrograms
+KEPT = 8  # blocks of originals that are remembered: about 100 MB
 OTHER, NOISE, AVERAGE = "another item", "noise with the average spectrum", "the average"
 FRAME = 256
 """Samples of a frame of noise (chosen)."""
 WAVEFORM, SPECTROGRAM = "waveform (mxcorr)", "spectrogram (mxcorr2)"
 EUCLIDEAN, SIZE = "Euclidean distance", "size over the original's"
-HIGHER = (WAVEFORM, SPECTROGRAM, "waveform without delay")
+PLAIN, SPECTRAL = "waveform without delay", "log-spectral distance [dB]"
+HIGHER = (WAVEFORM, SPECTROGRAM, PLAIN)
 """Measures of which more is better."""
 MISMATCHES = {"mismatch": "mismatch", "mismatch of the waveform": "mismatch_waveform"}
 """Measures, and the arrays they are in."""
@@ -104,6 +107,7 @@ class Inversion:
         self._blocks = [
             slice(start, min(start + BLOCK, self._count)) for start in range(0, self._count, BLOCK)
         ]
+        self._cache: dict[int, Given] = {}
         labels, classes = artifact.read("label").astype(np.int64), artifact.flags("label")
         wanted = truths(classes, labels)
         self._speakers, names = _speakers(artifact, corpus if self.given == "corpus" else None)
@@ -147,36 +151,36 @@ class Inversion:
         if self.given == "audio" and (stoi := self._stoi(place)) is not None:
             yield Score({"measure": "stoi of the recording"}, np.array([stoi]))
 
+    def _given(self, items: slice) -> "Given":
+        """Return what is compared with, of the originals of a block."""
+        if items.start not in self._cache:
+            if len(self._cache) >= KEPT:
+                self._cache.clear()
+            average = self.artifact.read("waveform_average") if self.sounds else None
+            waveforms = self.artifact.read("waveform_original", items) if self.sounds else None
+            spectra = self.artifact.read("original", items)
+            self._cache[items.start] = Given.of(spectra, waveforms, average, items.start)
+        return self._cache[items.start]
+
     def _compared(self, place: Place, items: slice) -> dict[str, tuple[Values, dict[str, Values]]]:
         """Compare reconstructions with originals, item by item: values, and chance by null."""
-        pairs = partners(items.stop - items.start, items.start)
-        original = self.artifact.read("original", items)
-        restored = original
+        given = self._given(items)
+        restored = given.spectra
         if place is not None:
             restored = self.artifact.read("reconstruction", (*place, items))
-        noise = np.random.default_rng(items.start).normal(size=original.shape) * original.std(0)
-        others = max(1, len(original) - 1)
-        average = (original.sum(0) - original) / others  # without the item itself
         found = {
-            EUCLIDEAN: _held(distances.euclidean, original, restored, pairs),
-            SPECTROGRAM: _correlated(original, restored, pairs, noise + average, average),
+            EUCLIDEAN: _held(distances.euclidean, given.spectra, restored, given.pairs),
+            SPECTROGRAM: _correlated(given.spectra, restored, given.pairs, given.of_spectra),
             # How large it is, against nothing: a description.
-            SIZE: (distances.intensity(original, restored), {}),
+            SIZE: (distances.intensity(given.spectra, restored), {}),
         }
-        if self.sounds:
-            first = self.artifact.read("waveform_original", items)
+        if given.waveforms is not None and given.levels is not None:
             name, at = ("waveform_round_trip", ()) if place is None else ("waveform", place)
             second = self.artifact.read(name, (*at, items))
-            noise = shaped_noise(first, items.start)
-            average = np.broadcast_to(self.artifact.read("waveform_average"), first.shape)
-            found[WAVEFORM] = _correlated(first, second, pairs, noise, average)
-            found["waveform without delay"] = _held(distances.correlation, first, second, pairs)
-            found["log-spectral distance [dB]"] = _held(
-                distances.level_distance,
-                distances.levels(distances.powers(first)),
-                distances.levels(distances.powers(second)),
-                pairs,
-            )
+            first, levels = given.waveforms, distances.levels(distances.powers(second))
+            found[WAVEFORM] = _correlated(first, second, given.pairs, given.of_waveforms)
+            found[PLAIN] = _held(distances.correlation, first, second, given.pairs)
+            found[SPECTRAL] = _held(distances.level_distance, given.levels, levels, given.pairs)
         return found
 
     def _stoi(self, place: tuple[int, int]) -> float | None:
@@ -212,6 +216,55 @@ def _judges(corpus: Corpus | None) -> Judges | None:
 Held = tuple[Values, dict[str, Values]]
 
 
+@dataclass(frozen=True, eq=False)
+class Given:
+    """Originals of a block, and what those get that have not seen an item.
+
+    Parameters
+    ----------
+    spectra, waveforms, levels
+        (N, C, F, T), (N, samples), and from `distances.levels`; None: they cannot be heard.
+    pairs
+        Their `partners`.
+    of_spectra, of_waveforms
+        What other items, noise and the average have of each, (N,), by name.
+    """
+
+    spectra: Array
+    waveforms: Array | None
+    levels: Array | None
+    pairs: NDArray[np.int64]
+    of_spectra: Mapping[str, Values]
+    of_waveforms: Mapping[str, Values]
+
+    @classmethod
+    def of(
+        cls, spectra: Array, waveforms: Array | None, average: Array | None, seed: int
+    ) -> "Given":
+        """Work them out; `average` is that of the training waveforms (samples,)."""
+        pairs = partners(len(spectra), seed)
+        mean = (spectra.sum(0) - spectra) / max(1, len(spectra) - 1)  # without the item itself
+        noise = mean + np.random.default_rng(seed).normal(size=spectra.shape) * spectra.std(0)
+        levels, of_waveforms = None, {}
+        if waveforms is not None and average is not None:
+            levels = distances.levels(distances.powers(waveforms))
+            sounds = (shaped_noise(waveforms, seed), np.broadcast_to(average, waveforms.shape))
+            of_waveforms = _unseen(waveforms, pairs, *sounds)
+        unseen = _unseen(spectra, pairs, noise, mean)
+        return cls(spectra, waveforms, levels, pairs, unseen, of_waveforms)
+
+
+def _unseen(
+    original: Array, pairs: NDArray[np.int64], noise: Array, average: Array
+) -> dict[str, Values]:
+    measure = distances.max_cross_correlation
+    return {
+        OTHER: lost(distances.cross_correlations(original, original, list(pairs)), pairs),
+        NOISE: measure(original, noise),
+        AVERAGE: measure(original, average),
+    }
+
+
 def _held(
     measure: Callable[[Array, Array], Values],
     original: Array,
@@ -224,17 +277,10 @@ def _held(
 
 
 def _correlated(
-    original: Array, restored: Array, pairs: NDArray[np.int64], noise: Array, average: Array
+    original: Array, restored: Array, pairs: NDArray[np.int64], unseen: Mapping[str, Values]
 ) -> Held:
-    measure = distances.max_cross_correlation
-    values, chance = _held(measure, original, restored, pairs)
-    _, others = _held(measure, original, original, pairs)
-    chance |= {
-        OTHER: others[LOST],
-        NOISE: measure(original, noise),
-        AVERAGE: measure(original, average),
-    }
-    return values, chance
+    own, *others = distances.cross_correlations(original, restored, [slice(None), *pairs])
+    return own, {LOST: lost(np.array(others), pairs), **unseen}
 
 
 def shaped_noise(waveforms: Array, seed: int) -> Array:

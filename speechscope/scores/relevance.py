@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from speechscope.corpus.seen import of_network, seen_by
 from speechscope.errors import ArtifactError, UsageProblem
+from speechscope.features.distances import lost, partners
 from speechscope.networks.layers import Network
 from speechscope.networks.loading import RANDOM
 from speechscope.networks.subject import Subject, elsewhere, subject_of
@@ -22,7 +23,6 @@ from speechscope.relevance.explain import explained, per_class, relevance_by, sc
 from speechscope.relevance.targets import target_of
 from speechscope.relevance.waveforms import DEVIATIONS, QUANTITIES, available, measured, shared
 from speechscope.scores.statistics import Score as Items
-from speechscope.scores.statistics import lost, partners
 from speechscope.store.artifact import Artifact
 from speechscope.store.lineage import ancestor
 from speechscope.store.record import file_digest
@@ -80,8 +80,9 @@ def relevance_scores(path: Path, settings: "Score") -> Iterator[Items]:
     if "cumulative_response" in artifact:
         peak = artifact.read("filter_frequency")[artifact.read("cumulative_response").argmax()]
         values["first layer", "strongest frequency [Hz]"] = [np.array([[peak]])]
-    items = artifact.read("item_index")
-    speakers = subject.corpus.artifact.read("speaker")[items]
+    speakers = None
+    if subject.corpus.unit != "utterance":  # of those, windows are explained
+        speakers = subject.corpus.artifact.read("speaker")[artifact.read("item_index")]
     for (method, measure), parts in values.items():
         found = np.concatenate(parts, axis=1)
         null = OTHER if measure.startswith("agreement") else RANDOM
@@ -91,7 +92,8 @@ def relevance_scores(path: Path, settings: "Score") -> Iterator[Items]:
             {null: found[1]} if len(found) == 2 else {},
             CEILINGS.get(measure),
             higher=measure != "deletion",
-            speakers=speakers if found.shape[1] == len(speakers) else None,
+            # Of voices there are fewer: those of vowels.
+            speakers=speakers if speakers is not None and len(speakers) == len(found[0]) else None,
         )
 
 

@@ -32,8 +32,6 @@ HALF = 0.5
 """Share of the way from chance to the ceiling: where so much may be hidden in the spread, there
 were too few items (chosen)."""
 ROUNDING = 1e-9
-PAIRINGS = 4
-"""Other items that every item is held against."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -307,42 +305,6 @@ def holm(p: Sequence[float]) -> list[float]:
         reached = max(reached, min(1.0, float(values[place]) * (len(order) - rank)))
         out[place] = reached
     return [float(value) for value in out]
-
-
-def partners(count: int, seed: int = 0) -> NDArray[np.int64]:
-    """Return other items of each item, (pairings, count); each is as often one as it has some.
-
-    What belongs together, were pairs lost: a random order, moved along by several distances, each
-    with its opposite.
-    """
-    order = np.random.default_rng(seed).permutation(count)
-    steps = np.unique(np.round(count * np.arange(1, PAIRINGS + 1) / (PAIRINGS + 1)).astype(int))
-    steps = np.unique([step for step in (*steps, *(count - steps)) if 0 < step < count])
-    out = np.empty((len(steps), count), dtype=np.int64)
-    for row, step in zip(out, steps, strict=True):
-        row[order] = np.roll(order, -int(step))
-    return out
-
-
-def lost(others: NDArray[np.floating[Any]], pairs: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return what every item gets by chance when pairs are lost, (N,).
-
-    The mean over its partners, plus that of those whose partner it is, less the mean of all: what
-    is particular to an original or to a reconstruction, as being loud, is not its resemblance.
-
-    Parameters
-    ----------
-    others
-        The score of each item's original with its partners' reconstructions, (pairings, N).
-    pairs
-        From `partners`.
-    """
-    if not len(pairs):
-        return np.full(pairs.shape[1], np.nan)
-    theirs = np.empty_like(others, dtype=np.float64)
-    for row, values, pair in zip(theirs, others, pairs, strict=True):
-        row[pair] = values
-    return np.asarray(others.mean(0) + theirs.mean(0) - others.mean())
 
 
 def shuffled(answers: NDArray[Any], labels: NDArray[Any]) -> NDArray[np.float64]:

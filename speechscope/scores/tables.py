@@ -87,9 +87,8 @@ def sentences(rows: Sequence[Row]) -> Iterator[str]:
             yield f"{name}: nothing here is held against chance."
             continue
         parts = list(dict.fromkeys(map(_part, judged)))
-        of = f"{name}, {parts[0]}" if parts[0] else str(name)
         if len(parts) == 1:
-            yield f"{of}: {_lists(judged)}."
+            yield f"{_subject(judged[0])}{_lists(judged)}."
             continue
         each = max(sum(_part(row) == part for row in judged) for part in parts)
         if each == 1:
@@ -105,10 +104,22 @@ def sentences(rows: Sequence[Row]) -> Iterator[str]:
         yield f"{name}: scores better than chance, of {each}: {found}{rest}."
 
 
+def _subject(row: Row) -> str:
+    """Return the beginning of a sentence on an artifact of which one thing was scored."""
+    if {"method", "layer"} <= set(row):
+        return f"{row['artifact']}: what {row['method']} rebuilds from layer {row['layer']} is "
+    part = _part(row)
+    return f"{row['artifact']}{', ' if part else ''}{part}: "
+
+
 def _lists(rows: Sequence[Row]) -> str:
     """Return the measures by verdict, with their figures where there are few."""
     few = len(rows) <= NAMED
-    words = {ABOVE: "better than chance", AT: "no better than chance", FEW: FEW}
+    words = {
+        ABOVE: "better than chance",
+        AT: "no better than chance",
+        FEW: "of too few items to tell",
+    }
     parts = []
     for verdict, said in words.items():
         names = [
@@ -119,7 +130,7 @@ def _lists(rows: Sequence[Row]) -> str:
             if row["verdict"] == verdict
         ]
         if names:
-            parts.append(f"{said}: {', '.join(names)}")
+            parts.append(f"{said} in {', '.join(names)}")
     return "; ".join(parts)
 
 

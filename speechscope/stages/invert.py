@@ -42,7 +42,8 @@ class Invert(FromRecipe, Choosing, Sounding, Foreign, Moved, Sharded, Computing,
     anneal proposes random changes and bp descends, both on ½‖Y* − Y‖² + λ/2‖X‖²; decode runs a
     trained decoder; decode+bp descends from what the decoder gives (Churchman 2015, sec. 6). align
     trains decoders on the training split for the layers asked for, up to a delay of the segment,
-    which deep layers no longer know: by mxcorr it is the best from layers 6 to 12.
+    which deep layers no longer know: by mxcorr it is the best from layers 6 to 12. average,
+    shaped-noise, random, same-class, nearest, random-signs and round-trip are controls.
 
     Every 256 items what is done is kept beside the output; --resume goes on from there, with the
     same result as without the stop.
@@ -113,7 +114,10 @@ class Invert(FromRecipe, Choosing, Sounding, Foreign, Moved, Sharded, Computing,
         high=1,
     )
     align_items: int = setting(
-        28000, "Training segments of align.", "chosen: as many as in docs/results.md", low=1
+        28000,
+        "Training segments of align and of controls.",
+        "chosen: as many as in docs/results.md",
+        low=1,
     )
     align_epochs: int = setting(
         4, "Passes over them.", "chosen: more items and passes still help, at their cost", low=1

@@ -23,17 +23,19 @@ PRESENTATION = ("json", "csv")
 class Score(Seeing, Moved, Foreign, OnDevice):
     """Print the scores of artifacts as a table.
 
-    A corpus: what of its segments comes back from the transform, by frequency bins and by what is
-    kept of the phase. A model: accuracy on the test split over the classes and the folded
-    classes, or the letter error rate. A decoder: its error in the units of the spectrogram, beside
-    that of silence. An inversion: Euclidean distance, mxcorr2 of spectrograms and mxcorr of
-    waveforms by method and layer, beside the round trip of the representation itself and the
-    threshold of the average waveform. Relevance: deletion, insertion, sensitivity-n, agreement
-    between methods and with the same network of random weights. Clusters: precision, recall,
-    F-measure and adjusted mutual information by layer, reduction and algorithm, purity in
-    phonological features, linear probes, likeness of layers. Averages of aligned inputs: energy
-    at the formants of vowels, bursts of plosives, width and strength of patterns, and what
-    alignment changes, beside shuffled classes.
+    Each figure stands beside what chance gives, its ceiling, its 95 % interval and a verdict in
+    words; the first line says it in a sentence. A corpus: what of its segments comes back from
+    the transform, by frequency bins and by what is kept of the phase. A model: accuracy on the
+    test split over the classes and the folded classes, or the letter error rate. A decoder: its
+    error in the units of the spectrogram, beside that of silence. An inversion: what
+    reconstructions have of their originals, by method and layer: intensity, duration, spectrum,
+    voicing, F0, F1, F2, the phone and the speaker as heard, and the cross-correlations and
+    distances of the papers. Relevance: deletion, insertion, sensitivity-n, agreement between
+    methods and with the same network of random weights. Clusters: precision, recall, F-measure
+    and adjusted mutual information by layer, reduction and algorithm, purity in phonological
+    features, linear probes, likeness of layers. Averages of aligned inputs: energy at the
+    formants of vowels, bursts of plosives, width and strength of patterns, and what alignment
+    changes.
 
     Example: speechscope score inversion.zarr --csv
     """

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from speechscope.features.distances import lost, partners
 from speechscope.scores.statistics import (
     ABOVE,
     AT,
@@ -15,8 +16,6 @@ from speechscope.scores.statistics import (
     Sums,
     Whole,
     holm,
-    lost,
-    partners,
     rows_of,
     shuffled,
 )

@@ -99,11 +99,15 @@ def test_scores_of_every_kind(
         (m, layer) for m in ("bp", "decode", "decode+bp") for layer in (1, 9)
     ]
     assert all(row["chance"] < 0.5 < row["ceiling"] for row in waveforms)
+    measures = {row["measure"] for row in inversions}
+    assert {"manner of the phone", "mismatch of the waveform", "log-mel distance [dB]"} <= measures
     assert [r["layer"] for r in rows if r["artifact"] == "decoder.pt"] == [1, 9]
     assert run(["score", "inversion.zarr", "--csv"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "artifact,method,layer,measure,items,value,low,high,chance,ceiling,null,p," \
+    assert (
+        lines[0] == "artifact,method,layer,measure,items,value,low,high,chance,ceiling,null,p,"
         "verdict,input"
+    )
     assert len(lines) == 1 + len(inversions)
     assert run(["score", "model.pt", "inversion.zarr"]) == 0
     text = capsys.readouterr().out
