@@ -19,7 +19,7 @@ from speechscope.corpus.store import Corpus, per_class
 from speechscope.features.distances import level_distance, levels, lost, partners, powers
 from speechscope.features.filterbanks import filters
 from speechscope.scores.attributes import attributes
-from speechscope.scores.statistics import Score, shuffled
+from speechscope.scores.statistics import ROUNDING, Score, shuffled
 
 Points = NDArray[np.floating[Any]]
 Names = NDArray[np.str_]
@@ -238,7 +238,8 @@ def _ranks(values: Points) -> Points:
     """Return ranks with mean 0 and mean square 1 over those that are finite; 0 for the others."""
     there = np.isfinite(values)
     ranks = np.zeros(len(values))
-    if there.any():
+    # What differs by rounding alone has no order.
+    if there.any() and np.ptp(values[there]) > ROUNDING * np.abs(values[there]).max():
         ranks[there] = rankdata(values[there])
         ranks[there] -= ranks[there].mean()
         size = float(np.sqrt(np.square(ranks[there]).mean()))

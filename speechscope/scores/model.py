@@ -48,8 +48,9 @@ def model_scores(path: Path, settings: "Settings") -> Iterator[Score]:
     """
     model = load_model(path)
     corpus = Corpus(ancestor(path, model.checkpoint.record, "corpus", settings.moved()))
-    if settings.input is not None and settings.input != corpus.path:
-        corpus = Seen(settings.input, corpus)
+    given = getattr(settings, "input", None)  # report has none
+    if given is not None and given != corpus.path:
+        corpus = Seen(given, corpus)
     device = choose(settings.device)
     values = model.checkpoint.values
     # Whoever reads a score is to know whether the test items helped to choose the weights.

@@ -41,7 +41,7 @@ STEPS = 20
 SHARE, SETS = 0.1, 50
 """Of sensitivity-n (chosen): a tenth of the values, 50 random sets."""
 
-RANDOM, OTHER = "random weights", "another item"
+UNTRAINED, OTHER = "random weights", "another item"
 
 CEILINGS = {"deletion": 0.0, "insertion": 1.0, "sensitivity-n": 1.0}
 Values = dict[tuple[str, str], list[NDArray[np.float64]]]
@@ -85,7 +85,7 @@ def relevance_scores(path: Path, settings: "Score") -> Iterator[Items]:
         speakers = subject.corpus.artifact.read("speaker")[artifact.read("item_index")]
     for (method, measure), parts in values.items():
         found = np.concatenate(parts, axis=1)
-        null = OTHER if measure.startswith("agreement") else RANDOM
+        null = OTHER if measure.startswith("agreement") else UNTRAINED
         yield Items(
             {"artifact": path.name, "method": method, "measure": measure},
             found[0],

@@ -26,13 +26,15 @@ FIGURES = {
     "windows.pt": ["curves", "confusion", "filters", "responses"],
     "letters.pt": ["curves", "confusion", "written", "filters", "responses"],
     "decoder.pt": ["curves", "leak-test"],
-    "inversion.zarr": ["grid", "layers", "scores", "intensity"],
+    "inversion.zarr": ["grid", "layers", "scores", "intensity", "scores-table"],
     "relevance.zarr": ["overlays"],
     "signals.zarr": ["overlays", "spectra"],
     "spoken.zarr": ["overlays"],
     "maximum.zarr": ["optima", "climb"],
     "navai.zarr": ["patterns", "means", "shifts", "counts"],
 }
+TABLES = ("written", "scores-table")
+"""Those of them that are no pictures."""
 
 
 @pytest.fixture(scope="module")
@@ -312,7 +314,7 @@ def test_every_figure_is_a_file(here: Path, file_format: str) -> None:
     assert (
         f"inversion-grid.{file_format}" in files and f"clusters-projection.{file_format}" in files
     )
-    expected = sum(len([f for f in FIGURES.get(n, []) if f != "written"]) for n in names)
+    expected = sum(len([f for f in FIGURES.get(n, []) if f not in TABLES]) for n in names)
     assert len(files) == expected + 5  # of the clusters: F, criterion, projections, map
     for name in files:
         start = (once / name).read_bytes()

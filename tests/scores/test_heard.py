@@ -167,6 +167,8 @@ def test_an_attribute_together_is_spearmans() -> None:
     missing = together("x", first, second).mean
     assert missing is not None and value is not None and 0 < missing < 0.75 * value
     assert together("x", np.full(50, np.nan), second).mean is None
+    constant = 1e3 + 1e-12 * rng.normal(size=50)
+    assert together("x", first, constant).mean == 0
 
 
 def test_praat_finds_what_was_put_in() -> None:

@@ -64,7 +64,8 @@ def chapter(path: Path, settings: "Report") -> fig.Chapter:
     if "composition" in artifact:
         figures += drawn.compositions()
     figures += _planes(artifact)
-    figures += score_tables(scored("clusters", path, settings))
+    if "dimensions" in artifact and "class_manner" in artifact:
+        figures += score_tables(scored("clusters", path, settings))
     return fig.Chapter(str(path), "clusters", facts, figures, left_out)
 
 

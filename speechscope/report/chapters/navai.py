@@ -78,7 +78,8 @@ def chapter(path: Path, settings: "Report") -> fig.Chapter:
     averaged, names = "Inputs of each class that went into its mean.", [classes[k] for k in shown]
     inputs = {"inputs": [float(np.max(count[..., k])) for k in shown]}
     figures.append(fig.Bars("counts", "Inputs averaged", averaged, names, inputs, "inputs"))
-    figures += score_tables(scored("navai", path, settings))
+    if "pattern_shuffled" in artifact:
+        figures += score_tables(scored("navai", path, settings))
     facts = {"alignments": ", ".join(alignments), "classes": str(len(classes))}
     return fig.Chapter(str(path), "navai", facts, figures)
 
