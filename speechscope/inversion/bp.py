@@ -25,6 +25,10 @@ def random_start(shape: Sequence[int], seeds: Sequence[int], deviation: float) -
     return out
 
 
+ASKED = 16
+"""Steps after which a GPU is asked which items have converged: the CPU waits for the answer."""
+
+
 @INVERSION.register("bp")
 def bp(problem: Problem, start: Tensor | None, settings: "Invert") -> Reconstruction:
     """Descend on E = ½ ‖Y* − Y‖² + λ/2 ‖X‖² by the derivative ∂E/∂X.
@@ -47,25 +51,28 @@ def bp(problem: Problem, start: Tensor | None, settings: "Invert") -> Reconstruc
     best, lowest = x.clone(), torch.full((count,), torch.inf, dtype=torch.float64, device=device)
     answer = torch.empty_like(x)
     active = torch.arange(count, device=device)
+    # Of those in the batch: which have not converged, and how many steps they have taken.
+    alive, taken = torch.ones_like(active, dtype=torch.bool), torch.zeros_like(active)
+    every = 1 if device.type == "cpu" else ASKED
     for step in range(settings.steps + 1):
         energy, gradient = objective.evaluate(x)
-        history[step, active] = energy
-        better = energy < lowest
+        history[step, active] = torch.where(alive, energy, torch.nan)
+        better = (energy < lowest) & alive
         torch.where(better[:, None, None, None], x, best, out=best)
         lowest = torch.where(better, energy, lowest)
-        if step < settings.steps:
-            x = rule.step(x, energy, gradient)
-            running = rule.running
+        if step == settings.steps:
+            alive = torch.zeros_like(alive)
         else:
-            running = torch.zeros_like(better)
-        if not bool(running.all()):
-            left = ~running
-            answer[active[left]] = best[left]
-            steps[active[left]] = step
-            kept = running.nonzero()[:, 0]
+            x = rule.step(x, energy, gradient)
+            alive = alive & rule.running
+        taken += alive
+        if (step % every == 0 or step == settings.steps) and not bool(alive.all()):
+            answer[active[~alive]], steps[active[~alive]] = best[~alive], taken[~alive]
+            kept = alive.nonzero()[:, 0]
             if not len(kept):
                 break
             active, x, best, lowest = active[kept], x[kept], best[kept], lowest[kept]
+            alive, taken = alive[kept], taken[kept]
             rule.keep(kept)
             objective.keep(kept)
     width = int(steps.max()) + 1 if count else 1

@@ -196,8 +196,11 @@ class Objective:
     def energy(self, x: Tensor) -> Tensor:
         """Return E (B,) in float64 at x (B, C, F, T)."""
         x = complete(x, self._derived)
-        residual = self._network.activation(x, self._layer) - self._target
-        return 0.5 * squared_norm(residual) + 0.5 * self._l2 * squared_norm(x)
+        return self._energy(self._network.activation(x, self._layer) - self._target, x)
+
+    def _energy(self, residual: Tensor, x: Tensor) -> Tensor:
+        energy = 0.5 * squared_norm(residual)
+        return energy + 0.5 * self._l2 * squared_norm(x) if self._l2 else energy
 
     def evaluate(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return E (B,) in float64 and dE/dX (B, C, F, T) at x (B, C, F, T).
@@ -206,9 +209,15 @@ class Objective:
         """
         x = x.detach().requires_grad_()
         with torch.enable_grad():
-            energy = self.energy(x)
-            (gradient,) = torch.autograd.grad(energy.sum(), x)
-        return energy.detach(), gradient
+            whole = complete(x, self._derived)
+            y = self._network.activation(whole, self._layer)
+            residual = y.detach() - self._target
+            # ∂E/∂Y = Y − Y*, and of the penalty ∂E/∂X = λ X.
+            outputs, by_outputs = [y], [residual]
+            if self._l2:
+                outputs, by_outputs = [y, whole], [residual, self._l2 * whole.detach()]
+            (gradient,) = torch.autograd.grad(outputs, x, by_outputs)
+        return self._energy(residual, whole.detach()), gradient
 
     def keep(self, items: Tensor) -> None:
         """Drop all items but those at these positions."""

@@ -286,8 +286,9 @@ class Network(Layered):
         if isinstance(row, ReLU):
             return functional.relu(x)
         if isinstance(row, MaxPool):
-            # With the maps of a bin side by side, pooling takes a fifth of the time on the CPU.
-            x = x.contiguous(memory_format=torch.channels_last)
+            if x.device.type == "cpu":
+                # With the maps of a bin side by side, pooling takes a fifth of the time there.
+                x = x.contiguous(memory_format=torch.channels_last)
             return functional.max_pool2d(x, row.size, row.stride)
         x = x.flatten(1)
         if self.training and self.dropout[name] > 0:
@@ -309,6 +310,7 @@ def convolution(
     spans all frames, these are channels of a convolution over frequency, with a map for every frame
     of the output. That is several times as fast on the CPU as `conv2d`, whose derivative by a
     weight as wide as its input is also wrong there (PyTorch 2.13; see tests/networks/test_kernels).
+    On a GPU weights that are kept are not rearranged at every call.
 
     Parameters
     ----------
@@ -322,6 +324,8 @@ def convolution(
         How often each frame of x counts, as in x.repeat_interleave(repeat, dim=3).
     """
     top, bottom, left, right = pads
+    if x.device.type != "cpu" and repeat == 1 and not weight.requires_grad:
+        return functional.conv2d(_pad(x, (left, right, top, bottom)), weight, bias, stride)
     frames, width = x.shape[3] * repeat, weight.shape[3]
     if weight.shape[2] == x.shape[2] and top == bottom == 0 and repeat == 1:
         bins = _pad(x.flatten(1, 2), (left, right))
