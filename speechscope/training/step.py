@@ -8,8 +8,10 @@ training, by 1 / (share kept), rather than at test time, as is usual now.
 """
 
 from collections.abc import Callable, Collection, Mapping
+from math import prod
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -18,6 +20,7 @@ from speechscope.errors import SpeechscopeError
 from speechscope.networks.layers import Linear, Network, ReLU
 from speechscope.training.group import ALONE, Group, compiled, products
 from speechscope.training.optimizers import rule_of
+from speechscope.work.device import sent
 
 if TYPE_CHECKING:
     from speechscope.stages.train import Train
@@ -72,10 +75,7 @@ class Step:
         self.weights = {
             name: parameter for name, parameter in network.named_parameters() if name not in frozen
         }
-        self.sums = {
-            name: [torch.zeros_like(weight, requires_grad=False) for _ in self.rule.sums]
-            for name, weight in self.weights.items()
-        }
+        self._in_line()
         shares = dropout_shares(network, settings)
         if shares.get(self.dense[0], 0.0) > 0:
             raise SpeechscopeError("units of the convolutions cannot be left out")
@@ -84,8 +84,31 @@ class Step:
             units - round(units * shares.get(after, 0.0))
             for units, after in zip(self.units, self.dense[1:], strict=False)
         ]
-        self.kept = [self._all(units) for units in self.units[:-1]]
+        self.kept = [torch.arange(units) for units in self.units[:-1]]
         self._logits = compiled(self.logits, settings)
+
+    def _in_line(self) -> None:
+        """Have all parameters, and their sums, lie in one array: an update is few operations.
+
+        First the weights of the fully connected layers, then their biases, then the others.
+        """
+        own = [f"{name}.{kind}" for kind in ("weight", "bias") for name in self.dense]
+        names = [*own, *(name for name in self.weights if name not in own)]
+        sizes = [self.weights[name].numel() for name in names]
+        self._line = torch.cat([self.weights[name].detach().flatten() for name in names])
+        self._sums = [torch.zeros_like(self._line) for _ in self.rule.sums]
+        self.sums: dict[str, list[Tensor]] = {name: [] for name in self.weights}
+        for array in (self._line, *self._sums):
+            for name, part in zip(names, torch.split(array, sizes), strict=True):
+                part = part.view(self.weights[name].shape)
+                if array is self._line:
+                    self.weights[name].data = part
+                else:
+                    self.sums[name].append(part)
+        self._starts = dict(zip(names, np.cumsum([0, *sizes]).tolist(), strict=False))
+        self._others = names[len(own) :]
+        start = sum(sizes[: len(own)])
+        self._after = torch.arange(start, len(self._line), device=self._device)
 
     def state(self) -> dict[str, Any]:
         """Return what the next step depends on, but for the weights."""
@@ -108,18 +131,24 @@ class Step:
             units = self.units[number]
             if left < units:
                 order = torch.randperm(units, generator=generator)[:left].sort().values
-                self.kept[number] = order.to(self._device)
+                self.kept[number] = order
 
-    def logits(self, x: Tensor, weights: Mapping[str, Tensor]) -> Tensor:
+    def logits(self, x: Tensor, dense: Tensor, shapes: Mapping[str, tuple[int, ...]]) -> Tensor:
         """Return the logits (B, classes) of inputs (B, C, F, T).
 
         Parameters
         ----------
         x
             The inputs.
-        weights
-            The rows and columns in use of the fully connected layers' parameters, by name.
+        dense, shapes
+            What is in use of the fully connected layers' parameters, one after the other, and the
+            shape of each by its name.
         """
+        parts = torch.split(dense, [prod(shape) for shape in shapes.values()])
+        weights = {
+            name: part.view(shape)
+            for (name, shape), part in zip(shapes.items(), parts, strict=True)
+        }
         first = self.network.resolve(self.dense[0]) - 1
         h = self.network.activation(x, first).flatten(1)
         for number, name in enumerate(self.dense):
@@ -144,14 +173,13 @@ class Step:
         """
         self.count += 1
         self.draw(generator)
-        used = self._used()
-        leaves = {
-            name: _taken(weight.detach(), used[name]).requires_grad_() if name in used else weight
-            for name, weight in self.weights.items()
-        }
+        shapes, places = self._used()
+        values = self._line if places is None else self._line.index_select(0, places)
+        dense = values[: sum(map(prod, shapes.values()))].detach().requires_grad_()
+        others = [self.weights[name] for name in self._others]
         mine = self.group.part(len(wanted))
         with products(self.settings):
-            logits = self._logits(take(mine), leaves)
+            logits = self._logits(take(mine), dense, shapes)
             # The mean log-loss is wanted, over the whole batch.
             loss = functional.cross_entropy(
                 logits,
@@ -159,47 +187,47 @@ class Step:
                 reduction="sum",
                 label_smoothing=self.settings.label_smoothing,
             ) / len(wanted)
-            grads = torch.autograd.grad(loss, list(leaves.values()))
-        self.group.add_all_up(grads)
+            grads = torch.autograd.grad(loss, [dense, *others])
         with torch.no_grad():
-            for (name, weight), grad in zip(leaves.items(), grads, strict=True):
-                if self.settings.l2:
-                    grad = grad.add(weight, alpha=self.settings.l2)
-                self._update(name, weight, grad, used.get(name))
+            grad = self.group.add_up(torch.cat([part.flatten() for part in grads]))
+            if self.settings.l2:
+                grad.add_(values, alpha=self.settings.l2)
+            arrays = [self._line, *self._sums]
+            used = [values, *self._sums]
+            if places is not None:
+                used[1:] = [whole.index_select(0, places) for whole in self._sums]
+            self.rule(values, grad, used[1:], self.count)
+            if places is not None:
+                for whole, part in zip(arrays, used, strict=True):
+                    whole.index_copy_(0, places, part)
         return loss.detach(), (logits.argmax(1) == wanted[mine]).sum()
 
-    def _update(self, name: str, weight: Tensor, grad: Tensor, used: Tensor | None) -> None:
-        """Update a parameter, or what is in use of it."""
-        if used is None:
-            self.rule(weight.detach(), grad, self.sums[name], self.count)
-            return
-        sums = [_taken(whole, used) for whole in self.sums[name]]
-        self.rule(weight, grad, sums, self.count)
-        for whole, part in zip(
-            [self.weights[name], *self.sums[name]], [weight, *sums], strict=True
-        ):
-            whole.view(-1).index_copy_(0, used.view(-1), part.view(-1))
+    def _used(self) -> tuple[dict[str, tuple[int, ...]], Tensor | None]:
+        """Return the shapes of what is in use of the fully connected layers, and all places in use.
 
-    def _used(self) -> dict[str, Tensor]:
-        """Return the places in use, counted through all rows, of what is not used whole."""
-        columns = self._all(self.network.parameters_of(self.dense[0])[0].shape[1])
-        used: dict[str, Tensor] = {}
-        for name, rows in zip(self.dense, [*self.kept, self._all(self.units[-1])], strict=True):
-            weight, bias = (self.weights[f"{name}.{kind}"] for kind in ("weight", "bias"))
-            if len(rows) < len(bias):
-                used[f"{name}.bias"] = rows
-            if len(rows) * len(columns) < weight.numel():
-                used[f"{name}.weight"] = rows[:, None] * weight.shape[1] + columns
-            columns = rows
-        return used
-
-    def _all(self, units: int) -> Tensor:
-        return torch.arange(units, device=self._device)
-
-
-def _taken(whole: Tensor, places: Tensor) -> Tensor:
-    """Return what stands at some places, which is several times faster than indexing."""
-    return whole.view(-1).index_select(0, places.view(-1)).view(places.shape)
+        Rows and columns are sent at once, places in the one line of parameters; None: all.
+        """
+        rows = [*self.kept, torch.arange(self.units[-1])]
+        columns = [torch.arange(self.network.parameters_of(self.dense[0])[0].shape[1]), *rows[:-1]]
+        shapes: dict[str, tuple[int, ...]] = {
+            f"{name}.weight": (len(r), len(c))
+            for name, r, c in zip(self.dense, rows, columns, strict=True)
+        }
+        shapes |= {f"{name}.bias": (len(r),) for name, r in zip(self.dense, rows, strict=True)}
+        if sum(map(prod, shapes.values())) == len(self._line) - len(self._after):
+            return shapes, None
+        sides: list[Tensor] = []
+        for name, r, c in zip(self.dense, rows, columns, strict=True):
+            width = self.weights[f"{name}.weight"].shape[1]
+            sides += [r * width + self._starts[f"{name}.weight"], c]
+        sides += [r + self._starts[f"{n}.bias"] for n, r in zip(self.dense, rows, strict=True)]
+        there = torch.split(sent(torch.cat(sides), self._device), [len(side) for side in sides])
+        count = 2 * len(self.dense)
+        inner = [
+            (r[:, None] + c).view(-1)
+            for r, c in zip(there[:count:2], there[1:count:2], strict=True)
+        ]
+        return shapes, torch.cat([*inner, *there[count:], self._after])
 
 
 def dense_layers(network: Network) -> list[str]:

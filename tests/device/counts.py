@@ -112,9 +112,7 @@ def letters() -> Counts:
     items = int(np.count_nonzero(Corpus(Path("utt.zarr")).splits == 0))
 
     def run(epochs: int) -> None:
-        rows.called(
-            f"train utt.zarr --epochs {epochs} {rows.LETTERS} --device cuda -o l.pt -f -q"
-        )
+        rows.called(f"train utt.zarr --epochs {epochs} {rows.LETTERS} --device cuda -o l.pt -f -q")
 
     whole = difference(run, 1, 3)
     batches = -(-items // 4) + 1  # of the test split, too
