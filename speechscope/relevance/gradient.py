@@ -12,6 +12,7 @@ from speechscope.errors import UsageProblem
 from speechscope.networks.graph import Graph, Step, Untreatable
 from speechscope.registry import RELEVANCE
 from speechscope.relevance.explain import Explained, derivative
+from speechscope.work.device import sent
 
 if TYPE_CHECKING:
     from speechscope.stages.relevance import Relevance
@@ -51,7 +52,7 @@ def smoothgrad(
     total = torch.zeros_like(x)
     for _ in range(settings.samples):
         drawn = torch.stack([torch.randn(x.shape[1:], generator=g) for g in generators])
-        total += derivative(of.scores, x + spread * drawn.to(x), target)
+        total += derivative(of.scores, x + spread * sent(drawn, x.device), target)
     return total / settings.samples
 
 

@@ -26,7 +26,7 @@ from speechscope.scores.statistics import Score as Items
 from speechscope.store.artifact import Artifact
 from speechscope.store.lineage import ancestor
 from speechscope.store.record import file_digest
-from speechscope.work.device import choose
+from speechscope.work.device import choose, sent
 from speechscope.work.tasks import mixed
 
 if TYPE_CHECKING:
@@ -302,14 +302,14 @@ def sensitivity_n(
     flat, weights = x.flatten(1), relevance.flatten(1)
     count = max(1, round(share * flat.shape[1]))
     rngs = [np.random.default_rng(seed) for seed in seeds]
+    sets = np.zeros((samples, *flat.shape), dtype=bool)
+    for rows in sets:
+        for row, rng in zip(rows, rngs, strict=True):
+            row[rng.choice(len(row), count, replace=False)] = True
     sums, losses = [], []
     with torch.no_grad():
         full = score(network(x), target)
-        for _ in range(samples):
-            sets = np.zeros(flat.shape, dtype=bool)
-            for row, rng in zip(sets, rngs, strict=True):
-                row[rng.choice(len(row), count, replace=False)] = True
-            chosen = torch.from_numpy(sets).to(x.device)
+        for chosen in sent(torch.from_numpy(sets), x.device):
             sums.append((weights * chosen).sum(1))
             losses.append(full - score(network((flat * ~chosen).view_as(x)), target))
     first = torch.stack(sums, 1).double().cpu().numpy()

@@ -7,6 +7,7 @@ also works on a part of a parameter with the same part of its sums, so that unit
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, groupby
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -118,7 +119,7 @@ def rule_of(settings: "Train") -> Rule:
 
 
 class Optimizer:
-    """Parameters that are updated together, each by a rule of its own.
+    """Parameters that are updated together, each by a rule of its own; they lie in one array.
 
     Parameters
     ----------
@@ -130,20 +131,31 @@ class Optimizer:
 
     def __init__(self, parameters: Iterable[Tensor], rules: Iterable[Rule]) -> None:
         self.parameters, self.rules, self.count = list(parameters), list(rules), 0
-        self.sums = [
-            [torch.zeros_like(weight, requires_grad=False) for _ in rule.sums]
-            for weight, rule in zip(self.parameters, self.rules, strict=True)
-        ]
+        sizes = [weight.numel() for weight in self.parameters]
+        self._edges = list(accumulate(sizes, initial=0))
+        kept = max((len(rule.sums) for rule in self.rules), default=0)
+        with torch.no_grad():
+            self._line = torch.cat([weight.flatten() for weight in self.parameters])
+        self._sums = [torch.zeros_like(self._line) for _ in range(kept)]
+        self.sums: list[list[Tensor]] = [[] for _ in self.parameters]
+        for weight, part in zip(self.parameters, torch.split(self._line, sizes), strict=True):
+            weight.data = part.view(weight.shape)
+        for array in self._sums:
+            for place, part in enumerate(torch.split(array, sizes)):
+                self.sums[place].append(part.view(self.parameters[place].shape))
 
     def step(self, objective: Tensor) -> None:
         """Take the derivatives of an objective, and follow them."""
         grads = torch.autograd.grad(objective, self.parameters)
         self.count += 1
         with torch.no_grad():
-            for weight, grad, rule, sums in zip(
-                self.parameters, grads, self.rules, self.sums, strict=True
-            ):
-                rule(weight, grad, sums, self.count)
+            whole = torch.cat([grad.flatten() for grad in grads])
+            # Neighbours that follow the same rule do so together.
+            for rule, places in groupby(range(len(self.rules)), self.rules.__getitem__):
+                first, *others = places
+                part = slice(self._edges[first], self._edges[(others or [first])[-1] + 1])
+                sums = [array[part] for array in self._sums[: len(rule.sums)]]
+                rule(self._line[part], whole[part], sums, self.count)
 
     def state(self) -> list[dict[str, Tensor]]:
         """Return steps and running sums of every parameter, which are those that go on."""

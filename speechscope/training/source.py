@@ -18,6 +18,7 @@ from torch.nn import functional
 from speechscope.corpus.letters import encode
 from speechscope.corpus.store import Corpus
 from speechscope.corpus.utterances import SPLITS
+from speechscope.work.device import sent
 
 HELD_BYTES = 1_500_000_000
 """Inputs up to this size are kept in memory; a larger corpus is read again every epoch."""
@@ -121,13 +122,12 @@ class CorpusSource:
     def fetch(self, split: str, positions: NDArray[np.integer]) -> Tensor:
         """Return centred inputs, (n, C, F, T), by position within the split."""
         if not self.held:
-            return torch.from_numpy(self._corpus.centred(self._items[split][positions])).to(
-                self._device
-            )
+            inputs = torch.from_numpy(self._corpus.centred(self._items[split][positions]))
+            return sent(inputs, self._device)
         with self._lock:  # several threads ask
             if split not in self._kept:
                 self._kept[split] = self._everything(self._items[split])
-        rows = torch.from_numpy(np.asarray(positions, dtype=np.int64)).to(self._device)
+        rows = sent(torch.from_numpy(np.asarray(positions, dtype=np.int64)), self._device)
         return torch.index_select(self._kept[split], 0, rows)
 
     def _everything(self, items: NDArray[np.int64]) -> Tensor:
@@ -358,11 +358,13 @@ def apply(x: Tensor, mean: Tensor, draws: Draws, noise: float = 0.0) -> Tensor:
     grid = torch.stack(
         (along[:, None, :].expand(-1, bins, -1), down[:, :, None].expand(-1, -1, frames)),
         dim=-1,
-    ).to(x)
+    )
+    grid, level = (sent(drawn, x.device).to(x) for drawn in (grid, draws.level))
     varied = functional.grid_sample(x + mean, grid, padding_mode="zeros", align_corners=True)
-    varied *= draws.level.to(x)[:, None, None, None]
+    varied *= level[:, None, None, None]
     if noise:
-        for item, seed in zip(varied, draws.seeds.tolist(), strict=True):
-            white = torch.randn(item.shape, generator=torch.Generator().manual_seed(seed))
-            item.add_(white.to(x), alpha=float(noise * item.square().mean().sqrt()))
+        generators = [torch.Generator().manual_seed(seed) for seed in draws.seeds.tolist()]
+        white = torch.stack([torch.randn(x.shape[1:], generator=one) for one in generators])
+        size = varied.square().mean((1, 2, 3), keepdim=True).sqrt()
+        varied.addcmul_(sent(white, x.device).to(x), size, value=noise)
     return varied - mean

@@ -1,4 +1,4 @@
-"""Kernels, copies and waits of the hot loops on the pretend device, which its speed does not change.
+"""Kernels, copies and waits of the hot loops, as the pretend device counts them.
 
     python tests/device/counts.py        # in a folder for what is made
 
@@ -13,18 +13,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from device import rows
 
-from speechscope import stages
 from speechscope.corpus.store import Corpus
 from speechscope.inversion.bp import bp
 from speechscope.inversion.problem import Problem
 from speechscope.networks.saved import build, load_model
+from speechscope.networks.wav2letter import Wav2Letter
 from speechscope.registry import INVERSION
 from speechscope.stages.invert import Invert
 from speechscope.stages.train import Train
+from speechscope.training.letters import LetterTraining
+from speechscope.training.source import CorpusUtterances
 from speechscope.training.step import Step
 
 
@@ -90,33 +91,28 @@ def inverted(method: str, count: str, few: int, many: int) -> Counts:
         target = network.activation(x, 9)
 
     def run(steps: int) -> None:
-        settings = Invert(layer=("9",), **{count: steps, "rate": 1e-4, "stop": 0.0})
+        given: dict[str, Any] = {count: steps}
+        settings = Invert(layer=("9",), rate=1e-4, stop=0.0, **given)
         problem = Problem(network, 9, target, list(range(8)), 0.0)
         (bp if method == "bp" else INVERSION[method])(problem, None, settings)
 
     return difference(run, few, many)
 
 
-def command(line: str, reads: str, rounds: float = 1.0) -> Counts:
-    """Return the counts of a command."""
-    rows.make(reads)
-    name, *words = line.split()
-    given: dict[str, Any] = dict(zip(words[::2], words[1::2], strict=True))
-    given = {key.strip("-"): value for key, value in given.items()}
-    return counted(lambda: stages.run(name, {**given, "device": "cuda", "force": True}), rounds)
-
-
 def letters() -> Counts:
     """Return the counts of a batch of letters, trained on."""
     rows.make("utt.zarr")
-    items = int(np.count_nonzero(Corpus(Path("utt.zarr")).splits == 0))
+    corpus = Corpus(Path("utt.zarr"))
+    channels, bins = corpus.mean.shape
+    network = Wav2Letter(bins, 0.03, channels=channels).to("fakegpu")
+    training = LetterTraining(network, CorpusUtterances(corpus), Train(batch=4, lr=1e-3))
+    batches = training.batches()
 
-    def run(epochs: int) -> None:
-        rows.called(f"train utt.zarr --epochs {epochs} {rows.LETTERS} --device cuda -o l.pt -f -q")
+    def run() -> None:
+        for batch in training.read(batches):
+            training.learn(batch, 0.0)
 
-    whole = difference(run, 1, 3)
-    batches = -(-items // 4) + 1  # of the test split, too
-    return Counts(whole.kernels / batches, whole.waits / batches, whole.pageable / batches)
+    return counted(run, len(batches))
 
 
 def printed(line: str, *reads: str) -> Counts:
@@ -134,15 +130,15 @@ LOOPS: dict[str, tuple[str, Callable[[], Counts]]] = {
         "103, 1 wait",
         lambda: inverted("anneal", "proposals", 100, 300),
     ),
-    "letters, a batch": ("", letters),
+    "letters, a batch": ("1,239 waits a run", letters),
     "navai, a small run": (
-        "",
+        "19,479 kernels a run",
         lambda: printed(
             "navai model.pt --align none,max-lrp --least 1 --device cuda -o n.zarr -f -q",
             "model.pt",
         ),
     ),
-    "score relevance.zarr": ("", lambda: printed("score rel.zarr --device cuda", "rel.zarr")),
+    "score relevance.zarr": ("6,497; 139 copies", lambda: printed("score rel.zarr --device cuda", "rel.zarr")),
 }
 """What is counted, and what it was before it was looked at."""
 
