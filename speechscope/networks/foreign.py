@@ -21,7 +21,7 @@ from speechscope.networks.endings import Endings, endings
 from speechscope.networks.graph import Graph
 from speechscope.networks.layers import Layered, Shape
 from speechscope.networks.loading import load_module
-from speechscope.networks.tracing import module_graph
+from speechscope.networks.tracing import CLOSE, module_graph
 from speechscope.networks.watching import Enough, Keep, Source, Without, first_tensor
 
 __all__ = ["ForeignNetwork", "Taking", "as_foreign", "fitted", "load_module"]
@@ -103,6 +103,12 @@ class ForeignNetwork(Layered):
         self._recurrent = any(isinstance(m, nn.RNNBase) for m in network.modules())
 
     @property
+    def root(self) -> nn.Module:
+        """The module whose layers have names: the network, or what it is wrapped around."""
+        inner = getattr(self.network, "wrapped", None)
+        return inner if isinstance(inner, nn.Module) else self.network
+
+    @property
     def form(self) -> str:
         """How it takes inputs."""
         return self.taking.form
@@ -131,8 +137,8 @@ class ForeignNetwork(Layered):
 
     def _scores(self, x: Tensor) -> Tensor:
         name = self.taking.scores
-        if name and name in _modules(self.network):
-            watch = Keep(self.network, {name: 1})
+        if name and name in _modules(self.root):
+            watch = Keep(self.root, {name: 1})
             _run(watch, lambda: self.outputs(x))
             out = watch.outputs[name]
         else:
@@ -166,7 +172,12 @@ class ForeignNetwork(Layered):
         SpeechscopeError
             See `tracing.module_graph`.
         """
-        return module_graph(self, example, self.network)
+        return module_graph(self, example, self.root, 0.1 if self.coarse else CLOSE)
+
+    @property
+    def coarse(self) -> bool:
+        """Whether it computes in half precision."""
+        return self._kind.itemsize < 4
 
     @property
     def names(self) -> Sequence[str]:  # type: ignore[override]
@@ -190,6 +201,8 @@ class ForeignNetwork(Layered):
     def resolve(self, layer: int | str) -> int:
         """See `Layered`; modules with others in them come after those that are counted."""
         names = list(self._every)
+        if isinstance(layer, int) and 1 <= layer <= len(names):
+            return layer
         if not names:
             raise UsageProblem(
                 f"layer {layer}: a network of TorchScript cannot be looked into; the module it was "
@@ -202,7 +215,7 @@ class ForeignNetwork(Layered):
     @cached_property
     def _every(self) -> tuple[str, ...]:
         """Names of the layers that are counted, then of all other modules that give tensors."""
-        counted, modules = self.names, _modules(self.network)
+        counted, modules = self.names, _modules(self.root)
         return (*counted, *(n for n in self._kept if n in modules and n not in counted))
 
     def named(self, number: int) -> str:
@@ -221,7 +234,7 @@ class ForeignNetwork(Layered):
         if alone and len(x) > 1:
             parts = [self.activations(part, numbers) for part in x.chunk(len(x))]
             return {n: torch.cat([part[n] for part in parts]) for n in numbers}
-        watch = Keep(self.network, {name: self._kept[name][1] for name in names})
+        watch = Keep(self.root, {name: self._kept[name][1] for name in names})
         _run(watch, lambda: self.outputs(x))
         missing = set(names) - set(watch.outputs)
         if missing:
@@ -248,7 +261,7 @@ class ForeignNetwork(Layered):
         def after(z: Tensor) -> Tensor:
             if len(z) > 1 and (self.taking.alone or not rows):
                 return torch.cat([after(part) for part in z.chunk(len(z))])
-            given = Source(self.network, name, z, number, z if rows else z[0])
+            given = Source(self.root, name, z, number, z if rows else z[0])
             many = carrier.expand(len(z), *carrier.shape[1:])  # a call that is not to be counted
             with given.over():
                 return self._scores(many)
@@ -275,7 +288,7 @@ class ForeignNetwork(Layered):
             There is no such layer, or nothing of the input enters it.
         """
         name, example = self.name(layer), self.example[:1].clone()
-        watch = Source(self.network, name, example)
+        watch = Source(self.root, name, example)
         with torch.no_grad():
             _run(watch, lambda: self._scores(example))
         if watch.number < 0:
@@ -283,7 +296,7 @@ class ForeignNetwork(Layered):
         number = watch.number
 
         def run(x: Tensor) -> Tensor:
-            source = Source(self.network, name, x, number)
+            source = Source(self.root, name, x, number)
             _run(source, lambda: self._scores(x))
             return source.value
 
@@ -312,7 +325,7 @@ class ForeignNetwork(Layered):
         """Of all layers, what one item gives: its shape, the calls, and whether rows are items."""
         found = []
         for x in (self.example[:1], self.example[:1].expand(2, *self.input_shape)):
-            watch = Keep(self.network)
+            watch = Keep(self.root)
             with torch.no_grad():
                 _run(watch, lambda x=x: self.outputs(x))  # type: ignore[misc]
             found.append(watch)
@@ -333,7 +346,7 @@ class ForeignNetwork(Layered):
         try:
             found: Iterable[str] = self.trace(self.example[:1]).layers()
         except SpeechscopeError:
-            modules = self.network.named_modules()
+            modules = self.root.named_modules()
             found = {n for n, m in modules if n and not list(m.children())}
         # In the order of their last calls.
         return {name: kept[0] for name, kept in self._kept.items() if name in found}

@@ -25,7 +25,7 @@ class HuggingFace(nn.Module):
 
     def __init__(self, network: nn.Module, scaling: str | tuple[float, float] | None) -> None:
         super().__init__()
-        self.network = network
+        self.wrapped = network
         self._scaling = scaling
         self._begin: int | None = None
         config: Any = network.config
@@ -40,9 +40,9 @@ class HuggingFace(nn.Module):
         elif isinstance(self._scaling, tuple):
             x = (x - self._scaling[0]) / (2 * self._scaling[1])
         if self._begin is None:
-            return self.network(x)
+            return self.wrapped(x)
         first = torch.full((len(x), 1), self._begin, device=x.device)
-        return self.network(x, decoder_input_ids=first).logits
+        return self.wrapped(x, decoder_input_ids=first).logits[:, 0]
 
 
 def from_transformers(name: str) -> Loaded:

@@ -11,6 +11,7 @@ import os
 import pickle
 import re
 import sys
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -146,19 +147,25 @@ def _from_file(path: Path) -> nn.Module:
             f"package.module:factory, with --weights {path}"
         )
     try:
-        if scripted:
-            network: nn.Module = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
-            return network
-        if any("aotinductor" in name or name.startswith("extra/") for name in names):
-            raise ValueError("it holds compiled code, which is not run")
-        for text in texts:
-            _harmless(json.loads(text))
-        with _weights_only():
-            exported = torch.export.load(path).module()
-        return _Exported(exported)
+        with warnings.catch_warnings():
+            return _opened(path, scripted, names, texts)
     except Exception as error:
         reason = " ".join(str(error).split())[:160]
         raise ArtifactError(f"--model {path}: {type(error).__name__}: {reason}") from error
+
+
+def _opened(path: Path, scripted: bool, names: Sequence[str], texts: Sequence[bytes]) -> nn.Module:
+    """Return the network of a file whose parts have been looked at."""
+    if scripted:
+        warnings.simplefilter("ignore")  # the format is deprecated; its files are not gone
+        network: nn.Module = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
+        return network
+    if any("aotinductor" in name or name.startswith("extra/") for name in names):
+        raise ValueError("it holds compiled code, which is not run")
+    for text in texts:
+        _harmless(json.loads(text))
+    with _weights_only():
+        return _Exported(torch.export.load(path).module())
 
 
 class _Exported(nn.Module):
@@ -166,7 +173,7 @@ class _Exported(nn.Module):
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.network = network
+        self.wrapped = network
 
     def train(self, mode: bool = True) -> "_Exported":
         """Change nothing."""
@@ -174,7 +181,7 @@ class _Exported(nn.Module):
 
     def forward(self, x: Tensor) -> Any:
         """Return what the network gives."""
-        return self.network(x)
+        return self.wrapped(x)
 
 
 OPERATORS = re.compile(

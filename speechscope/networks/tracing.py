@@ -31,7 +31,9 @@ class _Slot(NamedTuple):
     number: int
 
 
-def module_graph(module: nn.Module, example: Tensor, root: nn.Module | None = None) -> Graph:
+def module_graph(
+    module: nn.Module, example: Tensor, root: nn.Module | None = None, close: float = CLOSE
+) -> Graph:
     """Return the steps of a module in evaluation mode, as it takes inputs of one size.
 
     Functional calls are found as well as layers; a layer that is called twice gives two steps. A
@@ -47,6 +49,8 @@ def module_graph(module: nn.Module, example: Tensor, root: nn.Module | None = No
         An input (B, …).
     root
         The module within it whose layers have names; None: the module itself.
+    close
+        See `CLOSE`; of networks in half precision more.
 
     Raises
     ------
@@ -68,18 +72,18 @@ def module_graph(module: nn.Module, example: Tensor, root: nn.Module | None = No
     with torch.no_grad():
         found = graph(example)
     apart = (found - wanted).abs().amax() if found.shape == wanted.shape else torch.inf
-    if bool(apart > CLOSE * wanted.abs().amax()):
+    if bool(apart > close * wanted.abs().amax()):
         name = type(module if root is None else root).__name__
         raise SpeechscopeError(
             f"{name}: its layers by themselves give something else than the whole (is a part of "
             "what works in place used again, or drawn at random?); gradient, integrated, "
             "smoothgrad and occlusion do without them"
         )
-    return Graph(graph.steps, graph.places, partial(_again, module, root))
+    return Graph(graph.steps, graph.places, partial(_again, module, root, close))
 
 
-def _again(module: nn.Module, root: nn.Module | None, x: Tensor) -> Graph:
-    return module_graph(module, x, root)
+def _again(module: nn.Module, root: nn.Module | None, close: float, x: Tensor) -> Graph:
+    return module_graph(module, x, root, close)
 
 
 class _Reader(Watch):

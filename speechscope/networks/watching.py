@@ -153,7 +153,7 @@ class Watch(TorchFunctionMode):
 def is_unit(module: nn.Module) -> bool:
     """Say whether a module is a layer of PyTorch's own."""
     inner = any(name != "parametrizations" for name, _ in module.named_children())
-    own = getattr(type(module).forward, "__module__", "").startswith("torch.nn.modules")
+    own = str(getattr(type(module).forward, "__module__", "")).startswith("torch.nn.modules")
     return own and not inner and not isinstance(module, nn.MultiheadAttention)
 
 

@@ -89,6 +89,11 @@ def _of_another(network: nn.Module, example: Tensor, layer: str | int | None) ->
     if layer is None:
 
         def steps(x: Tensor) -> Graph:
+            if foreign.coarse:
+                raise Untreatable(
+                    "the network computes in half precision, too coarse for what goes back by "
+                    "rules: have its factory return network.float()"
+                )
             return replace(foreign.trace(x), again=steps)
 
         return Explained(foreign, lambda x: x, lambda: steps(example), foreign.taking.alone)

@@ -257,7 +257,7 @@ def on_whole_inputs(module: nn.Module, example: Tensor, layer: str) -> Layer:
     run: Callable[[Tensor], Tensor] = network
     if layer != "last":
         layer = network.name(layer)
-        kind = dict(network.network.named_modules()).get(layer)
+        kind = dict(network.root.named_modules()).get(layer)
         if isinstance(kind, nn.ReLU) or (kind is None and layer.split("_")[0] == "relu"):
             run = network.entering(layer)[0]
         else:
