@@ -31,6 +31,7 @@ STAGES = (
     "report",
     "info",
     "check",
+    "doctor",
 )
 """In the order of the pipeline."""
 
