@@ -1,7 +1,7 @@
 """The scores of `model.pt`: accuracy on the test split, or the letter error rate."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from speechscope.corpus.seen import Seen
 from speechscope.corpus.store import Corpus
-from speechscope.networks.saved import load_model
+from speechscope.networks.layers import Network
+from speechscope.networks.saved import Model, load_model
 from speechscope.networks.wav2letter import Wav2Letter
 from speechscope.registry import SCORES
-from speechscope.scores.statistics import Row, Score, shuffled
+from speechscope.scores.statistics import ENOUGH, FEW, LEVEL, Row, Score, shuffled, sums
 from speechscope.store.checkpoint import Checkpoint
-from speechscope.store.lineage import ancestor
+from speechscope.store.lineage import ancestor, record_at
 from speechscope.training.evaluation import (
     CONSTANT_TEXTS,
     answers,
@@ -33,13 +34,32 @@ if TYPE_CHECKING:
 UTTERANCES = 16  # answered at once: a third of a GB at full width, if all are long
 
 
+@dataclass(frozen=True)
+class Answers:
+    """What a classifier answers to the test items, what they are, and where, (N,) each."""
+
+    model: Model
+    predicted: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    speakers: NDArray[np.int64]
+    speaker_names: tuple[str, ...]
+    places: list[tuple[str, int, int]]
+
+    @property
+    def right(self) -> NDArray[np.float64]:
+        """1 where the folded class is right, else 0."""
+        fold = self.model.fold
+        return np.asarray(fold[self.predicted] == fold[self.labels], dtype=np.float64)
+
+
 @SCORES.register("model")
-def model_scores(path: Path, settings: "Settings") -> Iterator[Score]:
+def model_scores(path: Path, settings: "Settings") -> Iterator[Score | Row]:
     """Yield accuracies on the test split, over all classes and over the folded ones.
 
     By chance: the same answers given to other items. Of a letter network: its error rate, beside
     that of a constant answer. Each row says of which epoch the weights are, and on which split that
-    epoch was chosen.
+    epoch was chosen. With ``by``, the accuracy of every phone or speaker too; and beside the first
+    of several models, by how much each is better on the same items.
 
     Raises
     ------
@@ -47,37 +67,103 @@ def model_scores(path: Path, settings: "Settings") -> Iterator[Score]:
         The model or its corpus is missing, damaged or another.
     """
     model = load_model(path)
-    corpus = Corpus(ancestor(path, model.checkpoint.record, "corpus", settings.moved()))
-    given = getattr(settings, "input", None)  # report has none
-    if given is not None and given != corpus.path:
-        corpus = Seen(given, corpus)
-    device = choose(settings.device)
     values = model.checkpoint.values
     # Whoever reads a score is to know whether the test items helped to choose the weights.
     chosen = {"epoch": values.get("best_epoch"), "chosen_on": values.get("selected_on")}
     if isinstance(model.network, Wav2Letter):
-        score = _letters(path, model.network.to(device), corpus)
+        network = model.network.to(choose(settings.device))
+        score = _letters(path, network, _corpus_of(path, model, settings))
         yield replace(score, beside={**score.beside, **chosen})
         return
-    source = CorpusSource(corpus, ("test",), device, hold=False)
-    _, predicted = answers(model.network.to(device), source, "test")
-    items = corpus.items("test")
-    labels, speakers = corpus.labels[items], corpus.artifact.read("speaker")[items]
-    folded = (model.fold[predicted], model.fold[labels], len(model.classes_folded))
+    found = _answers(path, model, settings)
+    fold, predicted, labels = model.fold, found.predicted, found.labels
+    names = {"artifact": path.name, "network": model.name, "split": "test"}
+    folded = (fold[predicted], fold[labels], len(model.classes_folded))
     for measure in ("accuracy", "class-balanced accuracy"):
         for answered, wanted, classes in ((predicted, labels, len(model.classes)), folded):
-            names = {"artifact": path.name, "network": model.name, "split": "test"}
             occurring, of, counts = np.unique(wanted, return_inverse=True, return_counts=True)
             yield Score(
                 {**names, "measure": measure, "classes": classes, "occurring": len(occurring)},
                 (answered == wanted).astype(np.float64),
                 {"the answers to other items": shuffled(answered, wanted)},
                 1.0,
-                speakers=speakers,
+                speakers=found.speakers,
                 # Every class counts the same, however often it occurs.
                 weights=None if measure == "accuracy" else 1.0 / counts[of],
                 beside=chosen,
             )
+    chance = shuffled(fold[predicted], fold[labels])
+    groups = {
+        "phone": (fold[labels], model.classes_folded),
+        "speaker": (found.speakers, found.speaker_names),
+    }
+    for what in getattr(settings, "by", ()):
+        of, words = groups[what]
+        for number in np.unique(of):
+            own = of == number
+            yield Score(
+                {**names, "measure": "folded accuracy", what: words[number]},
+                found.right[own],
+                {"the answers to other items": chance[own]},
+                1.0,
+                speakers=found.speakers[own],
+            )
+    first = getattr(settings, "artifacts", (path,))[0]
+    if first != path and record_at(first)["kind"] == "model":
+        other = load_model(first)
+        if not isinstance(other.network, Wav2Letter):
+            yield from _compared(names, found, first, _answers(first, other, settings))
+
+
+def _corpus_of(path: Path, model: Model, settings: "Settings") -> Corpus:
+    """Return the corpus a model is scored with: its own, or another as it takes it."""
+    corpus = Corpus(ancestor(path, model.checkpoint.record, "corpus", settings.moved()))
+    given = getattr(settings, "input", None)  # report has none
+    return corpus if given is None or given == corpus.path else Seen(given, corpus)
+
+
+def _answers(path: Path, model: Model, settings: "Settings") -> Answers:
+    corpus = _corpus_of(path, model, settings)
+    device = choose(settings.device)
+    source = CorpusSource(corpus, ("test",), device, hold=False)
+    assert isinstance(model.network, Network)
+    _, predicted = answers(model.network.to(device), source, "test")
+    items = corpus.items("test")
+    speakers = corpus.artifact.read("speaker")[items].astype(np.int64)
+    recordings, read = corpus.names("utterance"), corpus.artifact.read
+    of, start, stop = (read(name)[items].tolist() for name in ("utterance", "start", "stop"))
+    places = [(recordings[k], a, b) for k, a, b in zip(of, start, stop, strict=True)]
+    names = corpus.names("speaker")
+    return Answers(model, predicted, corpus.labels[items], speakers, names, places)
+
+
+def _compared(names: Row, found: Answers, path: Path, first: Answers) -> Iterator[Row]:
+    """Yield by how much a model is better than the first of several, of the same items.
+
+    The difference is taken item by item, its interval and its test over speakers.
+    """
+    there = {place: number for number, place in enumerate(first.places)}
+    pairs = [(n, there[place]) for n, place in enumerate(found.places) if place in there]
+    if not pairs:
+        return  # of other items a difference says nothing
+    ours, theirs = (np.array(side) for side in zip(*pairs, strict=True))
+    better = found.right[ours] - first.right[theirs]
+    groups = sums(Score(names, better, speakers=found.speakers[ours]), better)
+    low, high = groups.interval() if len(groups.values) > 1 else (None, None)
+    worse = replace(groups, values=-groups.values)
+    enough = len(better) >= ENOUGH and len(groups.values) > 1
+    p = min(1.0, 2 * min(groups.test()[0], worse.test()[0])) if enough else None
+    word = "better" if groups.mean > 0 else "worse"
+    yield {
+        **names,
+        "measure": f"folded accuracy over {path.name}",
+        "items": len(better),
+        "value": groups.mean,
+        "low": low,
+        "high": high,
+        "p": p,
+        "verdict": FEW if p is None else word if p < LEVEL else "no difference seen",
+    }
 
 
 def _letters(path: Path, network: Wav2Letter, corpus: Corpus) -> Score:

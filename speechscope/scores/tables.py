@@ -15,6 +15,8 @@ PARTS = ("method", "layer", "reduction", "algorithm", "alignment", "bins", "kept
 """Columns that say what was scored, beside its measure."""
 UNJUDGED = "agreement"
 """Of methods, and with random weights: whether it is above chance is not better or worse."""
+DETAIL = {"phone", "speaker"}
+"""Columns of scores of parts, which a sentence leaves to the table."""
 LEGEND = "In brackets what chance gives; * above chance, ? too few items to tell.\n"
 MARKS = {ABOVE: "*", FEW: "?"}
 ACROSS = 5
@@ -81,6 +83,7 @@ def sentences(rows: Sequence[Row]) -> Iterator[str]:
             for row in rows
             if row.get("artifact") == name
             and row.get("verdict")
+            and not DETAIL & set(row)
             and not str(row["measure"]).startswith(UNJUDGED)
         ]
         if not judged:
@@ -123,15 +126,21 @@ def _lists(rows: Sequence[Row]) -> str:
     parts = []
     for verdict, said in words.items():
         names = [
-            f"{row['measure']} {_shown(row['value'])} (chance {_shown(row['chance'])})"
+            f"{_measure(row)} {_shown(row['value'])} (chance {_shown(row['chance'])})"
             if few and row["value"] is not None
-            else str(row["measure"])
+            else _measure(row)
             for row in rows
             if row["verdict"] == verdict
         ]
         if names:
             parts.append(f"{said} in {', '.join(names)}")
     return "; ".join(parts)
+
+
+def _measure(row: Row) -> str:
+    """Return the name of a measure, and over how many classes it is where that is said."""
+    of = f" of {row['classes']} classes" if "classes" in row else ""
+    return f"{row['measure']}{of}"
 
 
 def aligned(rows: Sequence[Row]) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from speechscope.errors import UsageProblem
 from speechscope.registry import SCORES
-from speechscope.settings import argument, of_record
+from speechscope.settings import argument, of_record, option
 from speechscope.stages import settings_class
 from speechscope.stages.seeing import Seeing, seen
 from speechscope.stages.shared import Foreign, Moved, OnDevice, Table
@@ -42,6 +42,10 @@ class Score(Seeing, Moved, Foreign, OnDevice):
 
     artifacts: tuple[Path, ...] = argument(
         ..., "Any artifacts; - reads one path.", metavar="ARTIFACT…"
+    )
+
+    by: tuple[str, ...] = option(
+        (), "Of models: also of every phone or speaker.", choices=("phone", "speaker")
     )
 
     def recorded(self, stage: str, config: Mapping[str, Any]) -> Any:

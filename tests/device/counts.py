@@ -138,7 +138,10 @@ LOOPS: dict[str, tuple[str, Callable[[], Counts]]] = {
             "model.pt",
         ),
     ),
-    "score relevance.zarr": ("6,497; 139 copies", lambda: printed("score rel.zarr --device cuda", "rel.zarr")),
+    "score relevance.zarr": (
+        "6,497; 139 copies",
+        lambda: printed("score rel.zarr --device cuda", "rel.zarr"),
+    ),
 }
 """What is counted, and what it was before it was looked at."""
 

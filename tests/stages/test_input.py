@@ -317,3 +317,35 @@ def test_listen_makes_a_page_and_a_textgrid_of_a_recording(
     assert len(list(Path("talk-heard/recordings").glob("*.TextGrid"))) == 1
     assert run(["listen", "--input", "talk.wav"]) == 2
     assert run(["listen", "--input", "talk.wav", "--force", "-q"]) == 0
+
+
+def test_networks_are_compared_on_the_same_items(
+    trained: Path, here: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    here("churchman2015")
+    shutil.copy("model.pt", "same.pt")
+    stages.run("train", {**LITTLE, "epochs": 3, "seed": 1, "output": "b.pt"})
+    asked = ["score", "model.pt", "same.pt", "b.pt", "--input", str(trained / "other"), "--csv"]
+    capsys.readouterr()
+    assert run([*asked, "--by", "phone,speaker"]) == 0
+    text = capsys.readouterr().out
+    tables = [list(csv.DictReader(part.splitlines())) for part in text.split("\n\n")]
+    rows = [row for table in tables for row in table]
+    compared = {r["artifact"]: r for r in rows if r["measure"].endswith("over model.pt")}
+    assert set(compared) == {"same.pt", "b.pt"}
+    assert float(compared["same.pt"]["value"]) == 0
+    assert compared["same.pt"]["verdict"] in ("no difference seen", "too few items to tell")
+    (path,) = Path().glob("other.*.zarr")
+    seen = Seen(path, Corpus(Path("corpus.zarr")))
+    items, right = seen.items("test"), {}
+    import torch
+
+    for name in ("model.pt", "b.pt"):
+        with torch.no_grad():
+            found = load_model(Path(name)).network(torch.from_numpy(seen.centred(items)))
+        right[name] = seen.fold[found.argmax(1).numpy()] == seen.fold[seen.labels[items]]
+    expected = right["b.pt"].mean() - right["model.pt"].mean()
+    assert float(compared["b.pt"]["value"]) == pytest.approx(expected, abs=1e-6)
+    of_phones = [r for r in rows if r.get("phone") and r["artifact"] == "model.pt"]
+    assert sum(int(r["items"]) for r in of_phones) == len(items)
+    assert {r["speaker"] for r in rows if r.get("speaker")} == set(seen.names("speaker"))
