@@ -268,9 +268,11 @@ ROWS = _rows()
 
 @contextlib.contextmanager
 def pretend(name: str) -> Iterator[None]:
-    """Have ``--device cuda`` mean the pretend device, and nothing else than plain PyTorch run."""
+    """Have ``--device cuda`` mean a kind of device, and nothing else than plain PyTorch run."""
     here = Path(__file__).parent
-    path = [str(here / "workers"), str(here.parent), os.environ.get("PYTHONPATH", "")]
+    path = [str(here.parent), os.environ.get("PYTHONPATH", "")]
+    if name != "cuda":
+        path.insert(0, str(here / "workers"))
     with mock.patch.multiple(device, KIND=name), mock.patch.multiple(group, BACKEND="aot_eager"):
         # Inductor makes no code for the pretend device: the same graphs are run as they are.
         with mock.patch.dict(os.environ, {PLAIN: "1", "PYTHONPATH": os.pathsep.join(path)}):
