@@ -4,9 +4,9 @@
     python benchmarks/gpu.py --small          # little of everything: does the script run?
 
 First the loops at TIMIT's size, on random inputs: seconds; how many times as long the plain PyTorch
-loop takes on the same device; and the share of the roofline, which is the time that the products
-would take at the rate of a large product, or the bytes at that of a large copy, whichever is longer.
-Both rates are measured first. Then the commands: the rows of tests/device/rows.py, each against its
+loop takes on the same device; and the share of the roofline: of the time that the products would
+take at the rate of a large product, or the bytes at that of a large copy, whichever is longer. Both
+rates are measured first. Then the commands: the rows of tests/device/rows.py, each against its
 arrays from the CPU, as many as the time allows.
 """
 

@@ -6,6 +6,7 @@ Each method of a sequence starts from the reconstruction of the one before (Chur
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import prod
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from torch import Tensor
 from speechscope.inversion.problem import Known, Problem, Reconstruction, Restorer
 from speechscope.networks.layers import Conv, Layered, Linear, Network
 from speechscope.registry import INVERSION
-from speechscope.work.device import threads
+from speechscope.work.device import in_halves, threads
 from speechscope.work.local import OVERLAPPED, Overlapping, block_size
 from speechscope.work.tasks import mixed
 
@@ -128,11 +129,12 @@ def invert(
                 with counting:
                     done += len(answer.x)
                     if progress is not None:
-                        progress(done, prod(sizes))
+                        progress(min(done, prod(sizes)), prod(sizes))
 
     parts = blocks(network, len(inputs), layers, settings, inputs.device)
     # Another network may hold state that two threads would disturb.
-    side_by_side(reconstruct, parts, inputs.device, allowed=isinstance(network, Network))
+    whole = partial(in_halves, reconstruct, setting="--block")
+    side_by_side(whole, parts, inputs.device, allowed=isinstance(network, Network))
     return inversion
 
 

@@ -147,7 +147,7 @@ class Invert(FromRecipe, Choosing, Sounding, Foreign, Moved, Sharded, Computing,
         48, "Sounds of a kind.", "Churchman 2015, sec. 7: as many as there are classes", low=1
     )
     block: int = setting(
-        128, "Items at a time.", "chosen: a step's overhead is a tenth (measured)", flags=""
+        128, "Items at a time.", "chosen: a step's overhead is a tenth (measured)", low=1
     )
     per_class: int = setting(
         1, "Random test items a class.", "Churchman 2015, sec. 7: one of each class", low=1

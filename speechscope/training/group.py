@@ -73,6 +73,8 @@ def joined(device: torch.device) -> Iterator[Group]:
     from torch.distributed.distributed_c10d import PrefixStore
     from torch.distributed.rendezvous import rendezvous
 
+    if device.type != "cpu":
+        torch.get_device_module(device).set_device(device)  # what is exchanged starts from there
     try:
         store, rank, size = next(rendezvous("env://"))
         # The store outlives processes that died: others in their place must not be sent to them.

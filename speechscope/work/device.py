@@ -1,7 +1,7 @@
 """Where the arithmetic runs: the CPU and how many of its threads, or a CUDA device."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from speechscope.errors import UsageProblem
+from speechscope.errors import SpeechscopeError, UsageProblem
 
 KIND = "cuda"
 """PyTorch's name of what ``--device cuda`` means; tests/device has a pretend one in its place."""
@@ -48,6 +48,35 @@ def choose(name: str) -> torch.device:
 def sent(x: torch.Tensor, device: torch.device) -> torch.Tensor:
     """Return an array of the CPU on a device; the CPU does not wait until it is there."""
     return x if device.type == "cpu" else x.pin_memory().to(device, non_blocking=True)
+
+
+def in_halves(work: Callable[[slice], None], items: slice, setting: str) -> None:
+    """Do work on some items; where a device's memory does not hold it, on one half and the other.
+
+    Parameters
+    ----------
+    setting
+        What makes the blocks smaller.
+
+    Raises
+    ------
+    SpeechscopeError
+        Nor does it hold the halves.
+    """
+    middle = (items.start + items.stop + 1) // 2
+    try:
+        work(items)
+        return
+    except torch.OutOfMemoryError:
+        pass  # what the block took is given back where nothing refers to it any more
+    for half in (slice(items.start, middle), slice(middle, items.stop)):
+        try:
+            work(half)
+        except torch.OutOfMemoryError as error:
+            raise SpeechscopeError(
+                f"the memory of the device does not hold {half.stop - half.start} items; lower "
+                f"{setting}"
+            ) from error
 
 
 _PLACE: ContextVar[torch.device | None] = ContextVar("place", default=None)
