@@ -18,13 +18,14 @@ SPELT = dict.fromkeys(PHONES, 1)
 FULL = "x^x-{}+y=z@1_2/A:0_0_0/B:1-1-3@1-2&1-9#1-5$1-3!1-2;1-2|ax/C:1+1+3"
 
 
-def sound(path: Path, rate: int = 16000, seconds: float = 1.0, form: str = "", **more: Any) -> None:
+def sound(path: Path, rate: int = 16000, form: str = "", subtype: str | None = None) -> None:
     """Write a recording in the format of its suffix, or another."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    samples = corpora.recording(seconds * rate / corpora.RATE, seed=len(path.name))
+    samples = corpora.recording(rate / corpora.RATE, seed=len(path.name))
     forms = {"wav": "WAV", "aifc": "AIFF", "snd": "AU", "oga": "OGG"}
     suffix = path.suffix.lower().strip(".")
-    soundfile.write(path, samples, rate, format=form or forms.get(suffix, suffix.upper()), **more)
+    form = form or forms.get(suffix, suffix.upper())
+    soundfile.write(path, samples, rate, format=form, subtype=subtype)
 
 
 def write(root: Path, files: dict[str, str | bytes]) -> Path:
@@ -91,12 +92,12 @@ def timed(form: str, rows: Sequence[Row] = FIVE) -> str:
     )  # fmt: skip
 
 
-def audio(suffix: str, form: str = "", **more: Any) -> Callable[[Path], Path]:
+def audio(suffix: str, form: str = "", subtype: str | None = None) -> Callable[[Path], Path]:
     """Make a corpus whose recordings have a suffix."""
 
     def build(root: Path) -> Path:
         for speaker in "AB":
-            sound(root / f"{speaker}/u{suffix}", form=form, **more)
+            sound(root / f"{speaker}/u{suffix}", form=form, subtype=subtype)
         return write(root, {f"{speaker}/u.TextGrid": phones() for speaker in "AB"})
 
     return build

@@ -4,29 +4,18 @@ Recordings are read, cut and transformed in tasks of a few utterances; what each
 while the next is worked on, so that no more than a few tasks are in memory.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from speechscope.corpus.arrays import CorpusArrays, put_losses
-from speechscope.corpus.layouts import Layout, layout_for
-from speechscope.corpus.phones import (
-    AS_IS,
-    AUTO,
-    PhoneSet,
-    better_set,
-    fitting,
-    phone_set,
-    share_known,
-)
-from speechscope.corpus.reading import Reader, Summary, Survey, Task
-from speechscope.corpus.splits import assign, rule_of, wanted_of
+from speechscope.corpus.overview import overview
+from speechscope.corpus.phones import PhoneSet
+from speechscope.corpus.plan import Plan, refuse_loss
+from speechscope.corpus.reading import Reader, Summary, Task
 from speechscope.corpus.units import Cut, Unit
-from speechscope.corpus.utterances import SPLITS, Utterance
-from speechscope.errors import SpeechscopeError, UsageProblem
 from speechscope.registry import UNITS
 from speechscope.store.shards import Shard
 from speechscope.store.writer import ArtifactWriter
@@ -34,15 +23,6 @@ from speechscope.work.local import Executor, Serial
 
 if TYPE_CHECKING:
     from speechscope.stages.prepare import Prepare
-
-FEW = 0.05
-"""Of the labels: so many that no set knows are errors, not another set."""
-LOOKED_AT = 64
-"""Tasks whose labels are looked at to choose a phone set."""
-KEPT_BY = {"SA sentences": "--keep-sa", "longer than": "--max-length none"}
-"""What keeps things that are left out, by what they are called."""
-BATCH = 16  # utterances a task: some hundred segments, about 10 MB of spectrograms
-BATCH_BYTES = 4_000_000  # of their files: a task of long recordings holds fewer
 
 
 def prepare(
@@ -94,188 +74,10 @@ def prepare(
     work = partial(_work, reader=plan.reader, unit=unit)
     _write(arrays, plan.tasks[plan.mine], spread(work, plan.tasks[plan.mine]), summary, progress)
     refuse_loss(root, settings, summary, whole=shard is None)
+    if shard is None:
+        writer.set_config(overview=overview(plan, summary))
     put_losses(writer, summary.dropped, summary.skipped, summary.samples / settings.sample_rate)
     return summary
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is to be read of a folder, how, and what it is made into.
-
-    Parameters
-    ----------
-    layout, settings
-        How it is laid out; the settings with what was found out: the phone set, and the length.
-    wanted, speakers
-        The utterances, and who speaks.
-    tasks, mine
-        What is read at once, and which of that is to be done.
-    phones, limit
-        The phone set, and the longest piece to keep.
-    seen
-        What labels there are, as far as they were looked at.
-    summary
-        What is known before anything is read.
-    """
-
-    layout: Layout
-    settings: "Prepare"
-    wanted: list[Utterance]
-    speakers: list[str]
-    tasks: list[Task]
-    mine: slice
-    phones: PhoneSet | None
-    limit: int | None
-    seen: Survey
-    summary: Summary
-
-    @classmethod
-    def of(
-        cls,
-        root: Path,
-        settings: "Prepare",
-        spread: Callable[..., Any],
-        shard: Shard | None = None,
-        *,
-        look: bool = False,
-    ) -> "Plan":
-        """Look at a folder; with `look` at all its labels, else only where that is needed."""
-        summary = Summary()
-        if settings.mapping is not None and settings.phone_set not in (AUTO, "ipa"):
-            phone_set(settings.phone_set, settings.mapping)  # refuses it
-        layout = layout_for(root, settings, summary.notes)
-        try:
-            scan = layout.scan(root)
-        except SpeechscopeError as error:
-            raise SpeechscopeError("; ".join([str(error), *summary.notes])) from error
-        summary.notes += scan.notes
-        for problem in scan.problems:
-            summary.skip(problem)
-        wanted = wanted_of(scan.utterances, layout.name, settings, summary.dropped)
-        if not wanted:
-            raise _nothing(root, settings, summary)
-        rule = rule_of(wanted, settings, summary.notes)
-        split_of = assign(wanted, rule, dev=settings.dev, seed=settings.seed)
-        speakers = sorted({u.speaker for u in wanted})
-        tasks = list(_tasks(wanted, speakers, split_of))
-        mine = _part(shard, tasks)
-        if mine.start:  # the first shard names what is wrong with the whole
-            summary = Summary(notes=summary.notes)
-        reader = Reader(layout, settings)
-        seen = _survey(reader, tasks, spread, look=look)
-        settings, phones = _phones(root, settings, seen, summary)
-        limit = seen.longest_kept(phones, settings.longest)
-        if settings.unit == "segment" and limit is not None:
-            settings = replace(settings, length=max(limit, settings.length))
-        return cls(layout, settings, wanted, speakers, tasks, mine, phones, limit, seen, summary)
-
-    @property
-    def reader(self) -> Reader:
-        """What reads it."""
-        return Reader(self.layout, self.settings, self.phones, self.limit)
-
-
-def _survey(
-    reader: Reader, tasks: Sequence[Task], spread: Callable[..., Any], *, look: bool
-) -> Survey:
-    """Look at the labels, as far as the settings need it: at all, or at some of every part.
-
-    Source: Churchman 2015, sec. 3.2: "the vectors above the 95th percentile in length".
-    """
-    settings, seen = reader.settings, Survey()
-    choose = settings.marked and settings.phone_set == AUTO and settings.mapping is None
-    every = look or reader.measures or (settings.marked and settings.phone_set == AS_IS)
-    some = tasks if every else tasks[:: -(-len(tasks) // LOOKED_AT)] if choose else ()
-    if some:
-        with spread(reader.survey, some) as surveys:
-            for found in surveys:
-                seen.add(found)
-    if choose and not every and fitting(seen.names) == AS_IS:
-        return _survey(reader, tasks, spread, look=True)
-    return seen
-
-
-def _phones(
-    root: Path, settings: "Prepare", seen: Survey, summary: Summary
-) -> tuple["Prepare", PhoneSet | None]:
-    """Return the phone set, and the settings that name it where it was to be found out."""
-    if not settings.marked:
-        return settings, None
-    name = settings.phone_set
-    if name == AUTO:
-        name = fitting(seen.names) if settings.mapping is None else "ipa"
-        if settings.mapping is None and seen.names:
-            summary.notes.append(f"--phone-set {name}: {_why(name, seen)}")
-    if name == AS_IS and not seen.names:
-        if seen.problems:
-            summary.skip(seen.problems[0], count=seen.failed)
-        raise _nothing(root, settings, summary)
-    return replace(settings, phone_set=name), phone_set(name, settings.mapping, seen.names)
-
-
-def _why(name: str, seen: Survey) -> str:
-    if name == AS_IS:
-        return "no other set knows the labels"
-    return f"it knows {share_known(name, seen.names):.0%} of the labels"
-
-
-def refuse_loss(root: Path, settings: "Prepare", summary: Summary, *, whole: bool) -> None:
-    """Refuse a corpus that nothing can be trained on, or most labels of which would be lost.
-
-    Raises
-    ------
-    SpeechscopeError
-        It is one; the message says what was left out, and what to do.
-    """
-    unknown = sum(summary.unknown.values())
-    hint = _hint(summary, settings)
-    summary.notes += [*summary.remarked, *hint]
-    known = sum(summary.labels.values()) - unknown - summary.labels[""]
-    if whole and unknown > known and not settings.skip_bad:
-        first = next(
-            line
-            for why, line in zip(summary.lost, summary.skipped, strict=True)
-            if why.startswith("unknown phone")
-        )
-        raise SpeechscopeError(
-            "; ".join(
-                [
-                    f"{root}: {unknown} of {unknown + known} labels are not in --phone-set "
-                    f"{settings.phone_set}, so nothing is written: {first}",
-                    *hint,
-                ]
-            )
-        )
-    if not whole:
-        return
-    if summary.splits[0] == 0 and (settings.split != "test" or not summary.items):
-        raise _nothing(root, settings, summary)
-    if summary.splits[SPLITS.index("test")] == 0:
-        summary.notes.append(
-            "no item to test on: train, score and report will miss them; "
-            "--split share:0.25 tests on a quarter of the speakers (or recordings of one)"
-        )
-
-
-def _nothing(root: Path, settings: "Prepare", summary: Summary) -> SpeechscopeError:
-    """Say that nothing is left to train on: what was left out, why, and what keeps it."""
-    reasons = [f"{root} has no usable training {settings.unit}"]
-    if summary.lost:
-        count, first = summary.skipped_items, summary.skipped[0]
-        reasons.append(f"the first of {count} problems: {first}")
-    reasons += [
-        f"{count} {why}{next((f': {flag}' for part, flag in KEPT_BY.items() if part in why), '')}"
-        for why, count in summary.dropped.items()
-        if count
-    ]
-    others = {SPLITS[n]: count for n, count in sorted(summary.splits.items()) if n and count}
-    if others:
-        shown = ", ".join(f"{count} are for {name}" for name, count in others.items())
-        reasons.append(f"{shown}: --split share:0.25")
-    hint = _hint(summary, settings)
-    if not any(line in reasons for line in hint):
-        reasons += hint
-    return SpeechscopeError("; ".join(reasons))
 
 
 def _write(
@@ -297,38 +99,6 @@ def _write(
     arrays.finish(summary.samples)
 
 
-def _tasks(
-    utterances: Sequence[Utterance], speakers: Sequence[str], split_of: Mapping[str, str]
-) -> Iterator[Task]:
-    """Divide utterances into tasks of bounded size."""
-    number = {name: index for index, name in enumerate(speakers)}
-    task: list[tuple[Utterance, int, int]] = []
-    size = 0
-    for utterance in utterances:
-        with suppress(OSError):  # a missing recording is named when it is read
-            size += utterance.audio.stat().st_size
-        split = SPLITS.index(split_of[utterance.identity])
-        task.append((utterance, number[utterance.speaker], split))
-        if len(task) == BATCH or size >= BATCH_BYTES:
-            yield task
-            task, size = [], 0
-    if task:
-        yield task
-
-
-def _part(shard: Shard | None, tasks: Sequence[Task]) -> slice:
-    """Return which of the tasks are done: all, or those of a shard."""
-    count = len(tasks)
-    if shard is None:
-        return slice(0, count)
-    if shard.of > count:
-        raise UsageProblem(
-            f"--shard {shard.number}/{shard.of}: {sum(map(len, tasks))} utterances are divided "
-            f"into {count} tasks; give at most {count} shards"
-        )
-    return shard.part(count, 1)
-
-
 def _work(task: Task, *, reader: Reader, unit: Unit) -> tuple[Cut, Summary]:
     """Read and cut the utterances of a task."""
     lost = Summary()
@@ -348,24 +118,3 @@ def _classes(settings: "Prepare", phones: PhoneSet | None, speakers: Sequence[st
         return phones
     names = tuple(speakers) if settings.labels == "speaker" else ()
     return PhoneSet(names, names, tuple(range(len(names))), {})
-
-
-def _hint(summary: Summary, settings: "Prepare") -> list[str]:
-    """Return what to tell of labels that the phone set does not know."""
-    count = sum(summary.unknown.values())
-    if not count:
-        return []
-    better = better_set(summary.labels)
-    knows = "takes every label as it is"
-    if better is not None:
-        name, share = better
-        if name == settings.phone_set:
-            return []
-        knows = f"knows {share:.0%} of all"
-    elif count < FEW * sum(summary.labels.values()):
-        return []
-    else:
-        name = AS_IS
-    return [
-        f"{count} labels are not in --phone-set {settings.phone_set}; --phone-set {name} {knows}"
-    ]

@@ -58,7 +58,8 @@ class Summary:
 
     What was left out is counted (`dropped`) where the recipe asks for it, and named (`lost`, by the
     reason) where something is wrong; `unknown` counts the labels that the phone set does not know,
-    `labels` all labels there are; `remarks` what was read otherwise than it stands there.
+    `labels` all labels there are, `tiers` those they were in; `remarks` what was read otherwise
+    than it stands there.
     """
 
     items: int = 0
@@ -69,6 +70,7 @@ class Summary:
     lost: dict[str, Lost] = field(default_factory=dict)
     unknown: Counter[str] = field(default_factory=Counter)
     labels: Counter[str] = field(default_factory=Counter)
+    tiers: Counter[str] = field(default_factory=Counter)
     remarks: dict[str, Lost] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -107,6 +109,7 @@ class Summary:
         self.dropped.update(other.dropped)
         self.unknown.update(other.unknown)
         self.labels.update(other.labels)
+        self.tiers.update(other.tiers)
         for mine, theirs in ((self.lost, other.lost), (self.remarks, other.remarks)):
             for what, lost in theirs.items():
                 mine.setdefault(what, Lost()).add(lost.count, lost.places)
@@ -268,9 +271,7 @@ class Reader:
             if chosen.labels == "letter":
                 letters = letters_of(self.layout.text(utterance))
             if chosen.marked:
-                marks = self._marks(utterance)
-                stretches = marks.fit(len(samples), scale, chosen.sample_rate)
-                self._remark(utterance, marks, stretches, len(samples), summary)
+                stretches = self._stretches(utterance, len(samples), scale, summary)
         except BadRecording as error:
             summary.skip(f"{utterance.audio}: {error}")
             return None
@@ -283,6 +284,39 @@ class Reader:
         else:
             return None
         return Recording(samples, pieces, letters, training)
+
+    def look(self, task: Task) -> Summary:
+        """Return what would become of some utterances, by what their headers and labels say."""
+        found, rate = Summary(), self.settings.sample_rate
+        for utterance, speaker, split in task:
+            try:
+                frames, source = length_of(utterance.audio)
+                length = -(-frames * rate // source)
+                if self.settings.labels == "letter":
+                    letters_of(self.layout.text(utterance))
+                if self.settings.marked:
+                    stretches = self._stretches(utterance, length, rate / source, found)
+                    items = sum(1 for _ in self._pieces(utterance, stretches, speaker, found))
+                else:
+                    items = int(self._fits(length, found))
+            except BadRecording as error:
+                found.skip(f"{utterance.audio}: {error}")
+                continue
+            found.items += items
+            found.splits[split] += items
+            found.utterances += items > 0
+            found.samples += length
+        return found
+
+    def _stretches(
+        self, utterance: Utterance, length: int, scale: float, summary: Summary
+    ) -> tuple[Segment, ...]:
+        """Return the labelled stretches of a recording so long, in samples as it is read."""
+        marks = self._marks(utterance)
+        stretches = marks.fit(length, scale, self.settings.sample_rate)
+        self._remark(utterance, marks, stretches, length, summary)
+        summary.tiers[marks.tier] += bool(marks.tier)
+        return stretches
 
     def _pieces(
         self, utterance: Utterance, stretches: Sequence[Segment], speaker: int, summary: Summary

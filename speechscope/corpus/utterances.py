@@ -50,11 +50,14 @@ class Marks:
         True: times are in seconds; False: in samples of the file, at the file's own rate.
     whole
         Seconds that a whole number in the file was taken for, where it could be a sample's, too.
+    tier
+        What the tier is called that they are of, where the file has several.
     """
 
     segments: tuple[Segment, ...]
     per_second: bool
     whole: float = 0.0
+    tier: str = ""
 
     def check(self, where: str) -> Marks:
         """Return the marks if they can be those of a recording.

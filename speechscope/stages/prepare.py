@@ -7,7 +7,7 @@ from pathlib import Path
 from speechscope.errors import UsageProblem
 from speechscope.registry import LAYOUTS, PHONE_SETS, REPRESENTATIONS, UNITS
 from speechscope.settings import argument, common, option, record_of, setting
-from speechscope.stages.shared import FromRecipe, OnDevice, Sharded, Spread, Written, listed
+from speechscope.stages.shared import FromRecipe, OnDevice, Sharded, Spread, Table, Written, listed
 from speechscope.work.progress import Console
 
 GPUS = ("/dev/nvidiactl", "/dev/dxg")
@@ -137,6 +137,7 @@ class Prepare(FromRecipe, Sharded, Spread, OnDevice):
         low=0.0,
         high=0.9,
     )
+    dry_run: bool = option(False, "Write nothing: show what would be read, and left out.")
     skip_bad: bool = common(False, "Accept left-out items: exit 0, not 4.")
     seed: int = common(0, "Seed of everything drawn.", low=0)
 
@@ -256,8 +257,22 @@ def _is_pattern(text: str) -> bool:
     return True
 
 
-def run(settings: Prepare, console: Console) -> Written:
-    """Write ``corpus.zarr``."""
+def _looked_at(root: Path, settings: Prepare) -> Table:
+    """Return what a folder holds, and what of it would be used."""
+    from functools import partial
+
+    from speechscope.corpus.overview import looked_at
+    from speechscope.corpus.plan import Plan
+    from speechscope.work.local import executor
+
+    with executor(settings.workers, settings.scheduler, threads=True) as tasks:
+        plan = Plan.of(root, settings, partial(tasks.ordered_map, folder=None))
+        found = looked_at(root, plan, tasks)
+    return Table([{"what": what, "found": text} for what, text in found.items()])
+
+
+def run(settings: Prepare, console: Console) -> Written | Table:
+    """Write ``corpus.zarr``; or with ``dry_run`` show what would be read."""
     from speechscope.corpus.prepare import prepare
     from speechscope.store.record import new_record
     from speechscope.store.writer import create_artifact
@@ -267,6 +282,8 @@ def run(settings: Prepare, console: Console) -> Written:
     _ = settings.longest  # refused before anything is made
     # Workers have working directories of their own.
     root = settings.folder if settings.scheduler is None else settings.folder.resolve()
+    if settings.dry_run:
+        return _looked_at(root, settings)
     path = settings.path("corpus.zarr")
     mapping = settings.mapping
     config = {

@@ -363,17 +363,17 @@ CASES: dict[str, tuple[Callable[[Path], Path], list[str], Right]] = {
     ),
     # 3. what people have
     **{
-        f"sound as {suffix}": (cases.audio(suffix, form, **more), AS_IS, Right(TWO))
-        for suffix, form, more in (
-            (".aifc", "", {}),
-            (".au", "", {}),
-            (".snd", "", {}),
-            (".oga", "", {"subtype": "VORBIS"}),
-            (".caf", "", {}),
-            (".w64", "", {}),
-            (".dat", "WAV", {}),
-            ("", "FLAC", {}),
-            (".ADC", "NIST", {}),
+        f"sound as {suffix}": (cases.audio(suffix, form, subtype), AS_IS, Right(TWO))
+        for suffix, form, subtype in (
+            (".aifc", "", None),
+            (".au", "", None),
+            (".snd", "", None),
+            (".oga", "", "VORBIS"),
+            (".caf", "", None),
+            (".w64", "", None),
+            (".dat", "WAV", None),
+            ("", "FLAC", None),
+            (".ADC", "NIST", None),
         )
     },
     "interviews": (

@@ -134,7 +134,7 @@ class TierFiles(Layout):
         segments = [replace(s, label=self._said(s.label)) for s in _without_others(chosen, tiers)]
         if segments and not any(s.label for s in segments):
             raise BadRecording(f"{path.name}: no label in tier {chosen.title}")
-        return Marks(tuple(segments), per_second=True).check(path.name)
+        return Marks(tuple(segments), per_second=True, tier=chosen.name).check(path.name)
 
     def _said(self, label: str) -> str:
         """Return what of a label such as ``AA1,AO,s`` is asked for; of a deletion, nothing."""

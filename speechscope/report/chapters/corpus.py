@@ -38,9 +38,7 @@ def chapter(path: Path, settings: "Report") -> fig.Chapter:
         "features": f"{corpus.features}, {config['bins']} values a frame, deltas "
         f"{config['deltas']}, normalisation {config['normalize']}",
     }
-    dropped = {name: count for name, count in config.get("dropped", {}).items() if count}
-    if dropped:
-        facts["left out"] = ", ".join(f"{count:,} {name}" for name, count in dropped.items())
+    facts |= config.get("overview", {})
     figures: list[fig.Figure] = [_counts(corpus), _examples(corpus, settings.examples)]
     if corpus.unit == "segment":
         figures += _round_trip(path, settings)
