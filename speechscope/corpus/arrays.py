@@ -34,6 +34,8 @@ FLAGS = 1000
 LISTED = 1000
 """Lines of what was left out that stand in the record; all do in an array where there are more."""
 TOTAL, SUMMED, SKIPPED = "task_total", "task_summed", "skipped"
+STATE = "state"
+"""Digests of what the system says of the files of every utterance (`speechscope.corpus.update`)."""
 
 
 def put_names(writer: ArtifactWriter, label: str, names: Sequence[str]) -> dict[str, Any]:
@@ -199,6 +201,12 @@ def put_mean(writer: ArtifactWriter, total: NDArray[np.float64], summed: int) ->
     """Write the mean of so many inputs, given their sum."""
     mean = total / max(1, summed)
     writer.put("mean", mean.astype(np.float32), DIMS[: mean.ndim], {"units": "1"})
+
+
+def put_state(writer: ArtifactWriter, states: Sequence[int]) -> None:
+    """Write the digest of every utterance's files."""
+    attributes = {"long_name": "digest of path, size and time of the files", "units": "1"}
+    writer.put(STATE, np.array(states, dtype=np.int64), ("utterance_index",), attributes)
 
 
 def put_losses(

@@ -10,12 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from speechscope.corpus.arrays import CorpusArrays, put_losses
+from speechscope.corpus.arrays import CorpusArrays, put_losses, put_state
 from speechscope.corpus.overview import overview
 from speechscope.corpus.phones import PhoneSet
 from speechscope.corpus.plan import Plan, refuse_loss
 from speechscope.corpus.reading import Reader, Summary, Task
 from speechscope.corpus.units import Cut, Unit
+from speechscope.corpus.update import Before, state_of
 from speechscope.registry import UNITS
 from speechscope.store.shards import Shard
 from speechscope.store.writer import ArtifactWriter
@@ -33,6 +34,7 @@ def prepare(
     executor: Executor | None = None,
     shard: Shard | None = None,
     progress: Callable[[int, int], None] | None = None,
+    before: Path | None = None,
 ) -> Summary:
     """Write the corpus arrays of DESIGN sec. 2 for a corpus folder, or a manifest.
 
@@ -46,6 +48,8 @@ def prepare(
         Which of the tasks to do; None: all.
     progress
         Called with (utterances done, utterances in all).
+    before
+        The same corpus, prepared before: what has not changed since is taken from there.
 
     Raises
     ------
@@ -62,16 +66,22 @@ def prepare(
         phone_set=settings.phone_set,
     )
     unit: Unit = UNITS[settings.unit](settings)
+    classes = _classes(settings, plan.phones, plan.speakers)
     arrays = CorpusArrays(
         writer,
         unit,
-        _classes(settings, plan.phones, plan.speakers),
+        classes,
         plan.speakers,
         [u.key for u in plan.wanted],
         first=sum(map(len, plan.tasks[: plan.mine.start])),
         shard=None if shard is None else shard.config(len(plan.tasks), 1),
     )
-    work = partial(_work, reader=plan.reader, unit=unit)
+    if shard is None:
+        put_state(writer, [state_of(u) for u in plan.wanted])
+    kept = None if before is None else Before.of(before, writer.config, classes, unit)
+    if before is not None and kept is None:
+        summary.notes.append(f"{before} was prepared otherwise: all is read again")
+    work = partial(_work, reader=plan.reader, unit=unit, before=kept)
     _write(arrays, plan.tasks[plan.mine], spread(work, plan.tasks[plan.mine]), summary, progress)
     refuse_loss(root, settings, summary, whole=shard is None)
     if shard is None:
@@ -99,15 +109,35 @@ def _write(
     arrays.finish(summary.samples)
 
 
-def _work(task: Task, *, reader: Reader, unit: Unit) -> tuple[Cut, Summary]:
-    """Read and cut the utterances of a task."""
+def _work(
+    task: Task, *, reader: Reader, unit: Unit, before: Before | None = None
+) -> tuple[Cut, Summary]:
+    """Read and cut the utterances of a task; those that have not changed are taken as they are."""
     lost = Summary()
-    read = [reader.read(u, speaker, split == 0, lost) for u, speaker, split in task]
-    cut = unit.cut(read)
+    kept = [None if before is None else before.rows(u) for u, _, _ in task]
+    read = [
+        reader.read(u, speaker, split == 0, lost) if rows is None else None
+        for rows, (u, speaker, split) in zip(kept, task, strict=True)
+    ]
+    samples = sum(len(recording.samples) for recording in read if recording is not None)
+    if any(rows is not None for rows in kept):
+        same = [one for rows, one in zip(kept, task, strict=True) if rows is not None]
+        looked = reader.look(same)
+        samples += looked.samples
+        looked.splits.clear()
+        looked.kept = len(same)
+        lost.add(looked)
+        parts = [
+            rows or (None if recording is None else unit.cut([recording]).rows)
+            for rows, recording in zip(kept, read, strict=True)
+        ]
+        cut = unit.together(parts, [split == 0 for _, _, split in task])
+    else:
+        cut = unit.cut(read)
     for count, (_, _, split) in zip(cut.counts, task, strict=True):
         lost.splits[split] += count
     lost.items, lost.utterances = sum(cut.counts), sum(1 for count in cut.counts if count)
-    lost.samples = sum(len(recording.samples) for recording in read if recording is not None)
+    lost.samples = samples
     return cut, lost
 
 

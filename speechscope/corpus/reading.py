@@ -58,13 +58,14 @@ class Summary:
 
     What was left out is counted (`dropped`) where the recipe asks for it, and named (`lost`, by the
     reason) where something is wrong; `unknown` counts the labels that the phone set does not know,
-    `labels` all labels there are, `tiers` those they were in; `remarks` what was read otherwise
-    than it stands there.
+    `labels` all labels there are, `tiers` those they were in; `kept` the recordings taken as they
+    were prepared before; `remarks` what was read otherwise than it stands there.
     """
 
     items: int = 0
     utterances: int = 0
     samples: int = 0
+    kept: int = 0
     splits: Counter[int] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
     lost: dict[str, Lost] = field(default_factory=dict)
@@ -105,6 +106,7 @@ class Summary:
         self.items += other.items
         self.utterances += other.utterances
         self.samples += other.samples
+        self.kept += other.kept
         self.splits.update(other.splits)
         self.dropped.update(other.dropped)
         self.unknown.update(other.unknown)

@@ -137,6 +137,7 @@ class Prepare(FromRecipe, Sharded, Spread, OnDevice):
         low=0.0,
         high=0.9,
     )
+    update: bool = option(False, "Read only what changed since it was prepared so.")
     dry_run: bool = option(False, "Write nothing: show what would be read, and left out.")
     skip_bad: bool = common(False, "Accept left-out items: exit 0, not 4.")
     seed: int = common(0, "Seed of everything drawn.", low=0)
@@ -238,6 +239,7 @@ class Prepare(FromRecipe, Sharded, Spread, OnDevice):
             f"--speaker-pattern {self.speaker_pattern}: is no regular expression": (
                 self.speaker_pattern is not None and not _is_pattern(self.speaker_pattern)
             ),
+            "--update: a shard is written anew": self.update and self.shard is not None,
             f"--mapping: --labels {self.labels} needs none": (
                 self.mapping is not None and not self.marked
             ),
@@ -291,17 +293,29 @@ def run(settings: Prepare, console: Console) -> Written | Table:
         "tier": settings.tier,
         "mapping": None if mapping is None else str(mapping.resolve()),
         "source": str(root.resolve()),
+        "label_rate": settings.label_rate,
+        "annotated": settings.annotated,
+        "speaker_pattern": settings.speaker_pattern,
     }
+    before = path if settings.update and path.exists() else None
     record = new_record("corpus", config=config, seed=settings.seed, device=settings.device)
     title = f"{settings.unit.capitalize()}s of {root.resolve().name}"
     with (
         executor(settings.workers, settings.scheduler, threads=True) as tasks,
-        create_artifact(path, title, record, force=settings.force) as writer,
+        create_artifact(path, title, record, force=settings.force or settings.update) as writer,
         console.bar("prepare") as progress,
     ):
         summary = prepare(
-            root, writer, settings, executor=tasks, shard=settings.part(), progress=progress
+            root,
+            writer,
+            settings,
+            executor=tasks,
+            shard=settings.part(),
+            progress=progress,
+            before=before,
         )
+    if before is not None:
+        console.note(f"{summary.kept} recordings as they were, the others read anew")
     for line in summary.notes:
         console.note(line)
     skipped, lost = summary.skipped, summary.dropped

@@ -326,6 +326,11 @@ class ArtifactWriter:
             self._running.popleft().result()
         self._running.append(self.pool.submit(write, *arguments))
 
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The settings in the record, so far."""
+        return dict(self._record["config"])
+
     def set_config(self, **values: Any) -> None:
         """Add to the record what only became known while writing."""
         self._record["config"].update(values)

@@ -44,7 +44,9 @@ def test_a_dry_run_says_what_prepare_does(
     assert len(prepared.splits) == 36 + 21
     same = {what: text for what, text in found.items() if not what.startswith("note")}
     assert prepared.config["overview"] == same
-    chapter = CHAPTERS["corpus"](prepared.path, make(Report, "report", {"artifacts": (prepared.path,)}))
+    chapter = CHAPTERS["corpus"](
+        prepared.path, make(Report, "report", {"artifacts": (prepared.path,)})
+    )
     assert same.items() <= chapter.facts.items()
 
 

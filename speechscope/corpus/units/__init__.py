@@ -197,18 +197,20 @@ class Unit:
 
     def cut(self, recordings: Sequence[Recording | None]) -> Cut:
         """Cut recordings into items; None stands for one that could not be read."""
+        parts = [None if recording is None else self.items(recording) for recording in recordings]
+        return self.together(parts, [r is not None and r.training for r in recordings])
+
+    def together(self, parts: Sequence[Rows | None], training: Sequence[bool]) -> Cut:
+        """Put together what was cut from recordings; None stands for one that was not read."""
         total, summed = np.zeros(self.shape), 0
-        parts: list[Rows | None] = []
-        for recording in recordings:
-            rows = None if recording is None else self.items(recording)
-            if recording is not None and rows is not None and recording.training:
+        for rows, trained in zip(parts, training, strict=True):
+            if rows is not None and trained:
                 summed += self.add(rows, total)
-            parts.append(rows)
         counts = [0 if rows is None else len(rows["start"]) for rows in parts]
-        return Cut({c.name: _joined(c, parts) for c in self.columns()}, counts, total, summed)
+        return Cut({c.name: joined(c, parts) for c in self.columns()}, counts, total, summed)
 
 
-def _joined(column: Column, parts: Sequence[Rows | None]) -> NDArray[Any]:
+def joined(column: Column, parts: Sequence[Rows | None]) -> NDArray[Any]:
     """Put what an array grows by for each recording together."""
     arrays: list[NDArray[Any]] = [np.empty((0, *column.row), dtype=column.dtype)]
     before = 0

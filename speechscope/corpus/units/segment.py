@@ -5,7 +5,18 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from speechscope.corpus.units import DIMS, Column, Cut, Indices, Piece, Recording, Unit, View
+from speechscope.corpus.units import (
+    DIMS,
+    Column,
+    Cut,
+    Indices,
+    Piece,
+    Recording,
+    Rows,
+    Unit,
+    View,
+    joined,
+)
 from speechscope.features.representations import SCOPES, Scaling
 from speechscope.features.stft import Float, centred
 from speechscope.registry import UNITS
@@ -92,6 +103,13 @@ class SegmentUnit(Unit):
         }
         counts = [0 if recording is None else len(recording.pieces) for recording in recordings]
         return Cut(rows, counts, _sum(spectra, training), int(training.sum()))
+
+    def together(self, parts: Sequence[Rows | None], training: Sequence[bool]) -> Cut:
+        """See `Unit`; the sum is that of all segments together, as `cut` makes it."""
+        counts = [0 if rows is None else len(rows["label"]) for rows in parts]
+        rows = {column.name: joined(column, parts) for column in self.columns()}
+        trained = np.repeat(np.array(training, dtype=bool), counts)
+        return Cut(rows, counts, _sum(rows["input"], trained), int(trained.sum()))
 
     def _waveform(self, samples: Float, piece: Piece) -> Float:
         """Return the samples of a piece, with those around it where they are wanted."""
