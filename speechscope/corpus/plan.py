@@ -31,7 +31,6 @@ LOOKED_AT = 64
 """Tasks whose labels are looked at to choose a phone set."""
 KEPT_BY = {"SA sentences": "--keep-sa", "longer than": "--max-length none"}
 """What keeps things that are left out, by what they are called."""
-BATCH = 16  # utterances a task: some hundred segments, about 10 MB of spectrograms
 BATCH_BYTES = 4_000_000  # of their files: a task of long recordings holds fewer
 
 
@@ -72,6 +71,7 @@ class Plan:
         root: Path,
         settings: "Prepare",
         spread: Callable[..., Any],
+        batch: int,
         shard: Shard | None = None,
     ) -> "Plan":
         """Look at a folder, and at its labels as far as that is needed."""
@@ -92,7 +92,7 @@ class Plan:
         rule = rule_of(wanted, settings, summary.notes)
         split_of = assign(wanted, rule, dev=settings.dev, seed=settings.seed)
         speakers = sorted({u.speaker for u in wanted})
-        tasks = list(_tasks(wanted, speakers, split_of))
+        tasks = list(_tasks(wanted, speakers, split_of, batch))
         mine = _part(shard, tasks)
         if mine.start:  # the first shard names what is wrong with the whole
             summary = Summary(notes=summary.notes)
@@ -235,9 +235,12 @@ def _hint(summary: Summary, settings: "Prepare") -> list[str]:
 
 
 def _tasks(
-    utterances: Sequence[Utterance], speakers: Sequence[str], split_of: Mapping[str, str]
+    utterances: Sequence[Utterance],
+    speakers: Sequence[str],
+    split_of: Mapping[str, str],
+    batch: int,
 ) -> Iterator[Task]:
-    """Divide utterances into tasks of bounded size."""
+    """Divide utterances into tasks of bounded size, of so many at most."""
     number = {name: index for index, name in enumerate(speakers)}
     task: list[tuple[Utterance, int, int]] = []
     size = 0
@@ -246,7 +249,7 @@ def _tasks(
             size += utterance.audio.stat().st_size
         split = SPLITS.index(split_of[utterance.identity])
         task.append((utterance, number[utterance.speaker], split))
-        if len(task) == BATCH or size >= BATCH_BYTES:
+        if len(task) == batch or size >= BATCH_BYTES:
             yield task
             task, size = [], 0
     if task:

@@ -25,6 +25,9 @@ from speechscope.work.local import Executor, Serial
 if TYPE_CHECKING:
     from speechscope.stages.prepare import Prepare
 
+BATCH = 16
+"""Utterances a task: some hundred segments, about 10 MB of spectrograms."""
+
 
 def prepare(
     root: Path,
@@ -57,7 +60,7 @@ def prepare(
         Nothing usable is in the folder, or its training split is empty.
     """
     spread = partial((executor or Serial()).ordered_map, folder=writer.folder)
-    plan = Plan.of(root, settings, spread, shard)
+    plan = Plan.of(root, settings, spread, BATCH, shard)
     settings, summary = plan.settings, plan.summary
     writer.set_config(
         max_length=plan.limit,
@@ -78,8 +81,8 @@ def prepare(
     )
     if shard is None:
         put_state(writer, [state_of(u) for u in plan.wanted])
-    kept = None if before is None else Before.of(before, writer.config, classes, unit)
-    if before is not None and kept is None:
+    kept = before and Before.of(before, writer.config, classes, unit)
+    if before and kept is None:
         summary.notes.append(f"{before} was prepared otherwise: all is read again")
     work = partial(_work, reader=plan.reader, unit=unit, before=kept)
     _write(arrays, plan.tasks[plan.mine], spread(work, plan.tasks[plan.mine]), summary, progress)

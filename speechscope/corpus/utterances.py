@@ -127,36 +127,20 @@ class Marks:
         BadRecording
             They count at another rate, or start where an excerpt was cut out.
         """
-
-        def ends(at: float) -> bool:
-            return abs(at - seconds) <= min(TOLERANCE_SECONDS, TOLERANCE_SHARE * seconds)
-
         last = max(segment.stop for segment in self.segments)
-        end = last if self.per_second else last / file_rate
-        if ends(end) or ends(self.end if self.per_second else self.end / file_rate):
+        unit = 1.0 if self.per_second else 1 / file_rate
+        if _meet(last * unit, seconds) or _meet(self.end * unit, seconds):
             return self
-        if self.whole and ends(last / self.whole / file_rate):
+        if self.whole and _meet(last / self.whole / file_rate, seconds):
             numbers = tuple(
                 Segment(round(s.start / self.whole), round(s.stop / self.whole), s.label)
                 for s in self.segments
             )
             return Marks(numbers, per_second=False)
-        number = last / self.whole if self.whole else last
-        usual = [r for r in LABEL_RATES if r > file_rate or LOWEST_RATE <= r < file_rate]
-        rate = next((r for r in usual if ends(number / r)), None)
-        if rate is not None and (self.whole or not self.per_second):
-            raise BadRecording(
-                f"has labels at another rate: they end at sample {number:.0f}, which is its end "
-                f"({seconds:.2f} s) at {rate} Hz, but it is at {file_rate:g} Hz; if they count at "
-                f"that rate, --label-rate {rate}"
-            )
-        for unit in (1e-3, 1e-6) if self.whole else ():
-            if ends(number * unit):
-                times = (
-                    Segment(s.start * unit / self.whole, s.stop * unit / self.whole, s.label)
-                    for s in self.segments
-                )
-                return Marks(tuple(times), per_second=True)
+        if self.whole or not self.per_second:
+            found = self._in_other_units(last / (self.whole or 1.0), seconds, file_rate)
+            if found is not None:
+                return found
         if self.whole and last < SHORTEST_SECONDS:
             raise BadRecording(
                 f"has whole-numbered label times that end before {1000 * SHORTEST_SECONDS:g} ms by "
@@ -164,13 +148,30 @@ class Marks:
                 "numbers"
             )
         first = self.segments[0].start
-        if self.per_second and first > 0 and last > seconds and ends(last - first):
+        if self.per_second and first > 0 and last > seconds and _meet(last - first, seconds):
             raise BadRecording(
                 f"has labels that start at {first:g} s and end at {last:g} s, but it is "
                 f"{seconds:.2f} s long: an excerpt whose times were preserved; shift them to zero "
                 "(in Praat: Modify times, Shift to zero)"
             )
         return self
+
+    def _in_other_units(self, number: float, seconds: float, file_rate: float) -> Marks | None:
+        """Return marks that end with the recording in ms or µs; refuse those at another rate."""
+        usual = [r for r in LABEL_RATES if r > file_rate or LOWEST_RATE <= r < file_rate]
+        rate = next((r for r in usual if _meet(number / r, seconds)), None)
+        if rate is not None:
+            raise BadRecording(
+                f"has labels at another rate: they end at sample {number:.0f}, which is its end "
+                f"({seconds:.2f} s) at {rate} Hz, but it is at {file_rate:g} Hz; if they count at "
+                f"that rate, --label-rate {rate}"
+            )
+        unit = next((u for u in (1e-3, 1e-6) if self.whole and _meet(number * u, seconds)), None)
+        if unit is None:
+            return None
+        scale = unit / self.whole
+        times = (Segment(s.start * scale, s.stop * scale, s.label) for s in self.segments)
+        return Marks(tuple(times), per_second=True)
 
     def scaled(self, scale: float, rate: int) -> tuple[Segment, ...]:
         """Return the stretches in whole samples at `rate` [Hz], `scale` for each of the file."""
@@ -214,6 +215,11 @@ class Marks:
             Segment(min(s.start, length), min(s.stop, length), s.label)
             for s in placed.scaled(scale, rate)
         )
+
+
+def _meet(at: float, seconds: float) -> bool:
+    """Whether a time is the end of a recording so long."""
+    return abs(at - seconds) <= min(TOLERANCE_SECONDS, TOLERANCE_SHARE * seconds)
 
 
 @dataclass(frozen=True, order=True)

@@ -265,10 +265,11 @@ def _looked_at(root: Path, settings: Prepare) -> Table:
 
     from speechscope.corpus.overview import looked_at
     from speechscope.corpus.plan import Plan
+    from speechscope.corpus.prepare import BATCH
     from speechscope.work.local import executor
 
     with executor(settings.workers, settings.scheduler, threads=True) as tasks:
-        plan = Plan.of(root, settings, partial(tasks.ordered_map, folder=None))
+        plan = Plan.of(root, settings, partial(tasks.ordered_map, folder=None), BATCH)
         found = looked_at(root, plan, tasks)
     return Table([{"what": what, "found": text} for what, text in found.items()])
 
