@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from speechscope.corpus.phones import PhoneSet
+from speechscope.corpus.reading import Summary
 from speechscope.corpus.units import DIMS, Column, Cut, Unit
 from speechscope.corpus.utterances import SPLITS
 from speechscope.errors import SpeechscopeError
@@ -34,8 +35,6 @@ FLAGS = 1000
 LISTED = 1000
 """Lines of what was left out that stand in the record; all do in an array where there are more."""
 TOTAL, SUMMED, SKIPPED = "task_total", "task_summed", "skipped"
-STATE = "state"
-"""Digests of what the system says of the files of every utterance (`speechscope.corpus.update`)."""
 
 
 def put_names(writer: ArtifactWriter, label: str, names: Sequence[str]) -> dict[str, Any]:
@@ -203,12 +202,6 @@ def put_mean(writer: ArtifactWriter, total: NDArray[np.float64], summed: int) ->
     writer.put("mean", mean.astype(np.float32), DIMS[: mean.ndim], {"units": "1"})
 
 
-def put_state(writer: ArtifactWriter, states: Sequence[int]) -> None:
-    """Write the digest of every utterance's files."""
-    attributes = {"long_name": "digest of path, size and time of the files", "units": "1"}
-    writer.put(STATE, np.array(states, dtype=np.int64), ("utterance_index",), attributes)
-
-
 def put_losses(
     writer: ArtifactWriter, dropped: Mapping[str, int], skipped: Sequence[str], seconds: float
 ) -> None:
@@ -235,7 +228,7 @@ def merge_corpus(writer: ArtifactWriter, shards: Sequence[Artifact]) -> int:
     merge_arrays(writer, shards, [name for name in shards[0] if name not in apart])
     total, summed = np.zeros(shards[0].array("mean").shape), 0
     dropped: Counter[str] = Counter()
-    skipped: list[str] = []
+    lost = Summary()
     samples = 0
     for shard in shards:
         for added in shard.read(TOTAL):  # one after another, as a single run adds them up
@@ -245,12 +238,12 @@ def merge_corpus(writer: ArtifactWriter, shards: Sequence[Artifact]) -> int:
         dropped.update(config["dropped"])
         listed = SKIPPED in shard
         text = shard.read(SKIPPED).tobytes().decode().split("\n") if listed else config["skipped"]
-        skipped += text
+        lost.from_lines(line for line in text if line)
         samples += config["shard"]["samples"]
     if not any((shard.read("split") == 0).any() for shard in shards):
         raise SpeechscopeError("the shards have no training item")
     put_mean(writer, total, summed)
-    put_losses(writer, dropped, skipped, samples / shards[0].record["config"]["rate"])
+    put_losses(writer, dropped, lost.skipped, samples / shards[0].record["config"]["rate"])
     return sum(shard.array("split").shape[0] for shard in shards)
 
 

@@ -10,13 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from speechscope.corpus.arrays import CorpusArrays, put_losses, put_state
-from speechscope.corpus.overview import overview
+from speechscope.corpus.arrays import CorpusArrays, put_losses
 from speechscope.corpus.phones import PhoneSet
 from speechscope.corpus.plan import Plan, refuse_loss
 from speechscope.corpus.reading import Reader, Summary, Task
-from speechscope.corpus.units import Cut, Unit
-from speechscope.corpus.update import Before, state_of
+from speechscope.corpus.units import Cut, Rows, Unit
+from speechscope.corpus.update import Before
+from speechscope.corpus.utterances import Utterance
 from speechscope.registry import UNITS
 from speechscope.store.shards import Shard
 from speechscope.store.writer import ArtifactWriter
@@ -79,17 +79,14 @@ def prepare(
         first=sum(map(len, plan.tasks[: plan.mine.start])),
         shard=None if shard is None else shard.config(len(plan.tasks), 1),
     )
-    if shard is None:
-        put_state(writer, [state_of(u) for u in plan.wanted])
-    kept = before and Before.of(before, writer.config, classes, unit)
-    if before and kept is None:
+    kept = None if before is None else Before.of(before, writer.config, classes, unit)
+    if before is not None and kept is None:
         summary.notes.append(f"{before} was prepared otherwise: all is read again")
     work = partial(_work, reader=plan.reader, unit=unit, before=kept)
     _write(arrays, plan.tasks[plan.mine], spread(work, plan.tasks[plan.mine]), summary, progress)
     refuse_loss(root, settings, summary, whole=shard is None)
-    if shard is None:
-        writer.set_config(overview=overview(plan, summary))
-    put_losses(writer, summary.dropped, summary.skipped, summary.samples / settings.sample_rate)
+    lines = summary.skipped if shard is None else summary.as_lines()
+    put_losses(writer, summary.dropped, lines, summary.samples / settings.sample_rate)
     return summary
 
 
@@ -117,19 +114,13 @@ def _work(
 ) -> tuple[Cut, Summary]:
     """Read and cut the utterances of a task; those that have not changed are taken as they are."""
     lost = Summary()
-    kept = [None if before is None else before.rows(u) for u, _, _ in task]
+    kept = [_kept(one, reader, before, lost) for one in task]
     read = [
         reader.read(u, speaker, split == 0, lost) if rows is None else None
         for rows, (u, speaker, split) in zip(kept, task, strict=True)
     ]
-    samples = sum(len(recording.samples) for recording in read if recording is not None)
+    lost.samples += sum(len(recording.samples) for recording in read if recording is not None)
     if any(rows is not None for rows in kept):
-        same = [one for rows, one in zip(kept, task, strict=True) if rows is not None]
-        looked = reader.look(same)
-        samples += looked.samples
-        looked.splits.clear()
-        looked.kept = len(same)
-        lost.add(looked)
         parts = [
             rows or (None if recording is None else unit.cut([recording]).rows)
             for rows, recording in zip(kept, read, strict=True)
@@ -140,8 +131,22 @@ def _work(
     for count, (_, _, split) in zip(cut.counts, task, strict=True):
         lost.splits[split] += count
     lost.items, lost.utterances = sum(cut.counts), sum(1 for count in cut.counts if count)
-    lost.samples = samples
     return cut, lost
+
+
+def _kept(
+    one: tuple[Utterance, int, int], reader: Reader, before: Before | None, lost: Summary
+) -> Rows | None:
+    """Return the rows of an utterance as it was prepared before, if it has not changed since."""
+    utterance, speaker, _ = one
+    if before is None or before.changed(utterance):
+        return None
+    seen = Summary(kept=1)
+    length, pieces = reader.glance(utterance, speaker, seen)
+    rows = before.rows(utterance, length, pieces) if pieces else None
+    if rows is not None:
+        lost.add(seen)
+    return rows
 
 
 def _classes(settings: "Prepare", phones: PhoneSet | None, speakers: Sequence[str]) -> PhoneSet:

@@ -1,7 +1,8 @@
 """From the files of an utterance to its samples and its labelled stretches, bad ones named."""
 
+import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -87,6 +88,16 @@ class Summary:
     def skipped(self) -> list[str]:
         """A line for each reason, with the first places of it."""
         return [_line(reason, lost) for reason, lost in self.lost.items()]
+
+    def as_lines(self) -> list[str]:
+        """Return what could not be used so that `from_lines` adds it to that of other shards."""
+        return [json.dumps([why, lost.count, lost.places]) for why, lost in self.lost.items()]
+
+    def from_lines(self, lines: Iterable[str]) -> None:
+        """Add what `as_lines` gave."""
+        for line in lines:
+            why, count, places = json.loads(line)
+            self.lost.setdefault(why, Lost()).add(count, places)
 
     @property
     def skipped_items(self) -> int:
@@ -289,26 +300,34 @@ class Reader:
 
     def look(self, task: Task) -> Summary:
         """Return what would become of some utterances, by what their headers and labels say."""
-        found, rate = Summary(), self.settings.sample_rate
+        found = Summary()
         for utterance, speaker, split in task:
-            try:
-                frames, source = length_of(utterance.audio)
-                length = -(-frames * rate // source)
-                if self.settings.labels == "letter":
-                    letters_of(self.layout.text(utterance))
-                if self.settings.marked:
-                    stretches = self._stretches(utterance, length, rate / source, found)
-                    items = sum(1 for _ in self._pieces(utterance, stretches, speaker, found))
-                else:
-                    items = int(self._fits(length, found))
-            except BadRecording as error:
-                found.skip(f"{utterance.audio}: {error}")
-                continue
-            found.items += items
-            found.splits[split] += items
-            found.utterances += items > 0
-            found.samples += length
+            pieces = self.glance(utterance, speaker, found)[1]
+            found.items += len(pieces)
+            found.splits[split] += len(pieces)
+            found.utterances += bool(pieces)
         return found
+
+    def glance(
+        self, utterance: Utterance, speaker: int, summary: Summary
+    ) -> tuple[int, tuple[Piece, ...]]:
+        """Return the length of a recording and its pieces, by its header and its labels."""
+        rate = self.settings.sample_rate
+        try:
+            frames, source = length_of(utterance.audio)
+            length = -(-frames * rate // source)
+            if self.settings.labels == "letter":
+                letters_of(self.layout.text(utterance))
+            if self.settings.marked:
+                stretches = self._stretches(utterance, length, rate / source, summary)
+                pieces = tuple(self._pieces(utterance, stretches, speaker, summary))
+            else:
+                pieces = (Piece(speaker, 0, length),) if self._fits(length, summary) else ()
+        except BadRecording as error:
+            summary.skip(f"{utterance.audio}: {error}")
+            return 0, ()
+        summary.samples += length
+        return length, pieces
 
     def _stretches(
         self, utterance: Utterance, length: int, scale: float, summary: Summary

@@ -1,22 +1,22 @@
 """What a corpus that was prepared before holds of recordings that have not changed since.
 
-An array ``state [utterance_index]`` keeps a digest of the paths, sizes and times of an utterance's
-files. Where it is the same, and the settings and classes are, the rows of the utterance are taken
-from there, and nothing is read anew but its labels.
+A recording has not where the system says that its files were last changed before the corpus was
+begun, and where its labels, or its length, are what the corpus has. With the same settings and
+classes the rows of such a recording are taken from there, and its sound is not read.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from speechscope.corpus.arrays import STATE, names_of
+from speechscope.corpus.arrays import names_of
 from speechscope.corpus.phones import PhoneSet
-from speechscope.corpus.units import PER_UTTERANCE, Column, Rows, Unit
+from speechscope.corpus.units import PER_UTTERANCE, Column, Piece, Rows, Unit
 from speechscope.corpus.utterances import Utterance
 from speechscope.store.artifact import Artifact
 
@@ -26,21 +26,8 @@ EDGES = {
     "character": ("letter_offset",),
 }
 """The array that says where the stretches of a dimension begin."""
-PASSED = ("skip_bad", "split", "dev", "seed", "overview", "dropped", "skipped", "seconds", "recipe")
+PASSED = ("skip_bad", "split", "dev", "seed", "dropped", "skipped", "seconds", "recipe")
 """Settings that no row depends on."""
-
-
-def state_of(utterance: Utterance) -> int:
-    """Return a digest of what the system says of an utterance's files, and of given labels."""
-    known = [repr((utterance.voice, utterance.marks, utterance.transcript))]
-    for path in (utterance.audio, utterance.labels, utterance.text):
-        try:
-            status = path.stat() if path is not None else None
-        except OSError:
-            status = None
-        known.append(f"{path}\0{status and (status.st_size, status.st_mtime_ns)}")
-    digest = hashlib.blake2b("\0".join(known).encode("utf-8", "surrogateescape"), digest_size=8)
-    return int.from_bytes(digest.digest(), "little", signed=True)
 
 
 @dataclass(frozen=True)
@@ -51,14 +38,17 @@ class Before:
     ----------
     path
         Where it is.
+    began
+        When it was begun [s since 1970].
     place
-        Where an utterance stood among all, by its name and state.
+        Where an utterance stood among all, by its name.
     first
         The first item of every utterance, and the end of the last's.
     """
 
     path: Path
-    place: Mapping[tuple[str, int], int]
+    began: float
+    place: Mapping[str, int]
     first: NDArray[np.int64]
     columns: Sequence[Column] = field(repr=False)
 
@@ -66,35 +56,53 @@ class Before:
     def of(
         cls, path: Path, config: Mapping[str, Any], classes: PhoneSet, unit: Unit
     ) -> "Before | None":
-        """Open a corpus; None where it was prepared with other settings, or does not say."""
+        """Open a corpus; None where it was prepared with other settings, or has other classes."""
         artifact = Artifact(path, "corpus")
         old = artifact.record["config"]
         names = {*config, *old} - set(PASSED)
-        if STATE not in artifact or any(old.get(name) != config.get(name) for name in names):
+        if any(old.get(name) != config.get(name) for name in names):
             return None
         if "label" in artifact and names_of(artifact, "label") != classes.classes:
             return None
-        states, keys = artifact.read(STATE), names_of(artifact, "utterance")
-        place = {
-            (key, int(state)): number
-            for number, (key, state) in enumerate(zip(keys, states, strict=True))
-        }
+        keys = names_of(artifact, "utterance")
+        place = {key: number for number, key in enumerate(keys)}
         items = artifact.read("utterance")
         first = np.searchsorted(items, np.arange(len(keys) + 1))
-        return cls(path, place, first, unit.columns())
+        began = datetime.fromisoformat(artifact.record["created"]).timestamp()
+        return cls(path, began, place, first, unit.columns())
 
-    def rows(self, utterance: Utterance) -> Rows | None:
-        """Return the rows of an utterance; None where it changed, is new, or had no item."""
-        number = self.place.get((utterance.key, state_of(utterance)))
-        if number is None:
-            return None
+    def changed(self, utterance: Utterance) -> bool:
+        """Whether an utterance is new, or one of its files was changed since."""
+        files = filter(None, (utterance.audio, utterance.labels, utterance.text))
+        try:
+            stats = [path.stat() for path in files]
+        except OSError:
+            return True
+        # A file that is put in the place of another keeps its own time of writing, but not ctime.
+        last = max(max(s.st_mtime, s.st_ctime) for s in stats)
+        return last >= self.began or utterance.key not in self.place
+
+    def rows(self, utterance: Utterance, length: int, pieces: Sequence[Piece]) -> Rows | None:
+        """Return the rows of an utterance so long; None where it had no item, or others."""
+        number = self.place[utterance.key]
         low, high = int(self.first[number]), int(self.first[number + 1])
         if low == high:  # whatever was wrong with it may be so no more
             return None
         artifact = Artifact(self.path, "corpus")
-        return {
+        rows = {
             column.name: self._part(artifact, column, number, low, high) for column in self.columns
         }
+        given = utterance.marks is not None or utterance.transcript is not None
+        if self._per_utterance or "label" not in rows:
+            # What a table says of it has no file of its own that could have changed.
+            return rows if len(rows["waveform"]) == length and not given else None
+        same = [(p.label, p.start, p.stop) for p in pieces]
+        held = zip(*(rows[name].tolist() for name in ("label", "start", "stop")), strict=True)
+        return rows if same == list(held) else None
+
+    @property
+    def _per_utterance(self) -> bool:
+        return any(c.name == "waveform_offset" and c.dims[0] == PER_UTTERANCE for c in self.columns)
 
     def _part(
         self, artifact: Artifact, column: Column, number: int, low: int, high: int

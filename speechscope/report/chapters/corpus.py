@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from speechscope.corpus.overview import overview
 from speechscope.corpus.store import Corpus
 from speechscope.corpus.utterances import SPLITS
 from speechscope.registry import CHAPTERS
@@ -38,7 +39,7 @@ def chapter(path: Path, settings: "Report") -> fig.Chapter:
         "features": f"{corpus.features}, {config['bins']} values a frame, deltas "
         f"{config['deltas']}, normalisation {config['normalize']}",
     }
-    facts |= config.get("overview", {})
+    facts |= overview(corpus)
     figures: list[fig.Figure] = [_counts(corpus), _examples(corpus, settings.examples)]
     if corpus.unit == "segment":
         figures += _round_trip(path, settings)
