@@ -4,7 +4,6 @@ import io
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import corpora
 import numpy as np
