@@ -108,7 +108,7 @@ def model_scores(path: Path, settings: "Settings") -> Iterator[Score | Row]:
                 1.0,
                 speakers=found.speakers[own],
             )
-    first = getattr(settings, "artifacts", (path,))[0]
+    first = (settings.artifacts or (path,))[0]  # report may name none
     if first != path and record_at(first)["kind"] == "model":
         other = load_model(first)
         if not isinstance(other.network, Wav2Letter):
