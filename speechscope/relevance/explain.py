@@ -7,9 +7,11 @@ seed an item, and returns relevance shaped as the inputs.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -21,7 +23,10 @@ from speechscope.networks.tracing import module_graph, table_graph
 from speechscope.registry import RELEVANCE
 
 if TYPE_CHECKING:
+    from speechscope.corpus.store import Corpus
     from speechscope.stages.relevance import Relevance
+
+Axis: TypeAlias = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
@@ -38,12 +43,23 @@ class Explained:
         The steps from there, asked for only by methods that need them; may raise.
     alone
         Whether the steps hold for one item at a time.
+    axes
+        Frequency [Hz] and time [s] of what is explained, where it has them.
     """
 
     scores: Callable[[Tensor], Tensor]
     enter: Callable[[Tensor], Tensor]
     steps: Callable[[], Graph]
     alone: bool = False
+    axes: tuple[Axis | None, Axis | None] = (None, None)
+
+    def of_corpus(self, corpus: "Corpus") -> "Explained":
+        """Return it with the axes of the inputs of a corpus."""
+        held = [
+            corpus.artifact.read(name) if name in corpus.artifact else None
+            for name in ("frequency", "time")
+        ]
+        return replace(self, axes=(held[0], held[1]))
 
 
 def explained(network: nn.Module, example: Tensor, layer: str | int | None = None) -> Explained:

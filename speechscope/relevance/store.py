@@ -86,6 +86,8 @@ class Explainer:
         """What is explained, and the shape of one item of what enters it."""
         example = self.subject.inputs(self.first)
         of = explained(self.subject.network, example, self.settings.layer)
+        if self.settings.layer is None:
+            of = of.of_corpus(self.subject.corpus)
         return of, tuple(of.enter(example).shape[1:])
 
     @cached_property

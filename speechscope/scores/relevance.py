@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -149,8 +150,11 @@ def _measure(
     inputs = subject.inputs(items)
     target = torch.from_numpy(artifact.read("target", block).astype(np.int64)).to(inputs.device)
     network = explained(subject.network, inputs[:1], config["layer"])
+    if config["layer"] is None:
+        network = network.of_corpus(subject.corpus)
     x = network.enter(inputs)
     twin = explained(randomised(subject.network, 0), inputs[:1], config["layer"])
+    twin = replace(twin, axes=network.axes)
     shuffled = twin.enter(inputs)
     seeds = [mixed(artifact.record["seed"], int(item)) for item in items]
     methods = artifact.flags("method")

@@ -75,11 +75,11 @@ class Relevance(Seeing, Choosing, Propagating, Sounding, Looking, Sharded, Compu
     )
     patch: str = setting(
         "10x4",
-        "BINSxFRAMES occlusion hides.",
+        "What occlusion hides: BINSxFRAMES, 400Hzx40ms, 40ms, 400Hz.",
         "chosen: 400 Hz by 36 ms of the default input [bins x frames]",
     )
     stride: str = setting(
-        "5x2", "BINSxFRAMES between patches.", "chosen: half a patch [bins x frames]"
+        "5x2", "From one patch to the next, likewise.", "chosen: half a patch [bins x frames]"
     )
     frame: int = setting(
         400,

@@ -1,0 +1,138 @@
+"""Networks that are not ours from the command line: what is said, written and refused."""
+
+from pathlib import Path
+
+import corpora
+import numpy as np
+import pytest
+import torch
+
+from speechscope.cli import run
+from speechscope.errors import UsageProblem
+from speechscope.networks.loading import load_module
+from speechscope.relevance.occlusion import Size, _spans, area
+from speechscope.store.artifact import Artifact
+
+MODELS = """
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+class Frames(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.c, self.l = nn.Conv1d(1, 4, 400, 200), nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.l(F.relu(self.c(x)).transpose(1, 2)).log_softmax(-1)
+
+class Root(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.l = nn.Linear(1, 3)
+
+    def forward(self, x):
+        mean = x[:, 0, :100].mean(1, keepdim=True)
+        return self.l(torch.sqrt(mean * (mean > 0)))
+
+class Stops(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.c, self.l = nn.Conv1d(1, 4, 400, 200), nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.l((self.c(x).detach() > 0).float().mean(-1))
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("any")
+    corpora.timit(folder / "timit", speakers=2, sentences=2)
+    prepare = ["prepare", "timit", "--recipe", "muckenhirn2019", "-q"]
+    assert run(["-C", str(folder), *prepare]) == 0
+    (folder / "anyones.py").write_text(MODELS)
+    return folder
+
+
+@pytest.fixture
+def here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def explain(model: str, *more: str) -> int:
+    told = ["relevance", "--model", f"anyones:{model}", "--corpus", "corpus.zarr", "-f"]
+    return run([*told, *more, *([] if "--items" in more else ["--items", "0:3"])])
+
+
+def test_a_symbol_at_a_time_is_explained(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert explain("Frames", "--method", "gradient,lrp", "--target", "2@0.1") == 0
+    said = capsys.readouterr().err
+    assert "anyones:Frames has random weights" in said
+    assert "scores are explained before log_softmax" in said
+    found = Artifact(here / "relevance.zarr", "relevance")
+    config = found.record["config"]
+    assert config["weights"] == "random weights" and config["scores"] == ":btv"
+    network = load_module("anyones:Frames")
+    x = torch.from_numpy(found.read("input"))[:, None].requires_grad_()
+    maps = torch.relu(network.c(x))  # type: ignore[operator]
+    logits = network.l(maps.transpose(1, 2))  # type: ignore[operator]
+    (wanted,) = torch.autograd.grad(logits[:, int(0.1 / 0.25 * logits.shape[1]), 2].sum(), x)
+    scale = float(wanted.abs().max())
+    np.testing.assert_allclose(found.read("relevance")[0], wanted[:, 0], atol=1e-6 * scale)
+    assert found.read("target").tolist() == [2, 2, 2]
+    assert found.attributes("relevance")["rules"] == "c: epsilon; relu: unchanged; l: epsilon"
+    assert explain("Frames", "--method", "gradient", "--target", "0@0.1-0.2") == 0
+    assert explain("Frames", "--method", "gradient", "--target", "text:1 2 1") == 0
+    score = Artifact(here / "relevance.zarr", "relevance").read("score")
+    loss = torch.nn.functional.ctc_loss(
+        logits.detach().log_softmax(2).transpose(0, 1),
+        torch.tensor([[1, 2, 1]] * 3), torch.full((3,), logits.shape[1]), torch.full((3,), 3),
+        reduction="none",
+    )  # fmt: skip
+    np.testing.assert_allclose(score, -loss, rtol=1e-5)
+    for target in ("0@9", "3@0.1", "0@0.2-0.1", "text:7"):
+        assert explain("Frames", "--method", "gradient", "--target", target) == 2
+
+
+def test_items_without_a_number_are_named(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    some = ["--items", "0:40", "--method", "gradient"]
+    assert explain("Root", *some) == 4
+    said = capsys.readouterr().err
+    found = Artifact(here / "relevance.zarr", "relevance")
+    finite = found.read("finite").astype(bool)
+    below = found.read("input")[:, :100].mean(1) <= 0
+    np.testing.assert_array_equal(finite, ~below)
+    assert 0 < below.sum() < 40
+    assert np.isfinite(found.read("relevance")[0][finite]).all()
+    for index in found.read("item_index")[below][:20]:
+        assert f"item {index} (" in said
+
+
+def test_a_network_that_stops_the_slope_is_said_to(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert explain("Stops", "--method", "gradient") == 1
+    assert "no slope leads from the scores" in capsys.readouterr().err
+    assert explain("Stops", "--method", "occlusion", "--patch", "40ms") == 0
+    capsys.readouterr()
+    told = ["--model", "anyones:Stops", "--corpus", "corpus.zarr", "-f", "--steps", "2"]
+    assert run(["maximize", *told, "-o", "m.zarr"]) == 1
+    assert "no slope leads from the units" in capsys.readouterr().err
+    assert run(["maximize", *told, "--layer", "c", "-o", "m.zarr"]) == 0
+
+
+def test_patches_have_units() -> None:
+    assert area("patch", "10x4") == (Size(10), Size(4))
+    assert area("patch", "400Hzx40ms") == (Size(400, "Hz"), Size(0.04, "ms"))
+    assert area("patch", "40ms")[1] == Size(0.04, "ms") and area("patch", "3Hz")[0].unit == "Hz"
+    for text in ("4", "0x1", "4x0ms", "x", "3.5x2", "40 ms", "-1x2", "4xHz"):
+        with pytest.raises(UsageProblem, match="--patch"):
+            area("patch", text)
+    mel = np.array([50.0, 110, 180, 260, 350, 450, 560, 680])
+    places = list(_spans(8, Size(200, "Hz"), Size(200, "Hz"), mel))
+    assert places == [slice(0, 3), slice(3, 5), slice(5, 7), slice(7, 8)]
+    assert list(_spans(8, Size(5), Size(3), mel)) == [slice(0, 5), slice(3, 8)]
+    with pytest.raises(UsageProblem, match="no axis in ms"):
+        list(_spans(8, Size(0.04, "ms"), Size(2), None))
