@@ -257,3 +257,19 @@ def manifest(separator: str = ",", slash: str = "/", times: int = 1) -> Callable
     text = "audio,start,end,label\n" + "".join(rows * times)
     text = text.replace(",", separator)
     return files("audio/A/u.wav", "audio/B/u.wav", labels={"manifest.csv": text})
+
+
+CHRONOLOGICAL = (
+    '"Praat chronological TextGrid text file"\n0 1.0 ! Time domain.\n1 ! Number of tiers.\n'
+    '"IntervalTier" "phones" 0 1.0\n' + timed('1 {a} {b}\n"{p}"', (*FIVE, REST))
+)
+COLLECTION = (
+    'File type = "ooTextFile"\nObject class = "Collection"\n\nsize = 2\nitem []:\n'
+    + "".join(
+        f'    item [{n}]:\n        class = "TextGrid"\n        name = "{name}"\n'
+        + grid(("phones", (row, REST))).split("\n\n", 1)[1]
+        for n, (name, row) in enumerate(
+            (("other", (0.0, 0.5, "t")), ("u", (0.0, 0.1, "s"))), start=1
+        )
+    )
+)

@@ -54,23 +54,9 @@ STATES = "".join(
 )
 ALONE = "".join(f"{n * 500000} {(n + 1) * 500000} s{n % 3} -12.5\n" for n in range(15))
 BUCKEYE = ("{B_TRANS}", "aa", "s", "IVER", "iy", "tq", "SIL", "VOCNOISE", "ihn; *", "{E_TRANS}")
-CHRONOLOGICAL = (
-    '"Praat chronological TextGrid text file"\n0 1.0 ! Time domain.\n1 ! Number of tiers.\n'
-    '"IntervalTier" "phones" 0 1.0\n' + timed('1 {a} {b}\n"{p}"', (*FIVE, REST))
-)
 ONE_LINE = (
     '"ooTextFile"\n"TextGrid"\n0 1.0 ! time domain\n<exists>\n1 tiers\n"IntervalTier" "phones"\n'
     "0 1.0 ! domain\n6 intervals coming\n" + timed('{a} {b} "{p}" ! interval', (*FIVE, REST))
-)
-COLLECTION = (
-    'File type = "ooTextFile"\nObject class = "Collection"\n\nsize = 2\nitem []:\n'
-    + "".join(
-        f'    item [{n}]:\n        class = "TextGrid"\n        name = "{name}"\n'
-        + grid(("phones", (row, REST))).split("\n\n", 1)[1]
-        for n, (name, row) in enumerate(
-            (("other", (0.0, 0.5, "t")), ("u", (0.0, 0.1, "s"))), start=1
-        )
-    )
 )
 NFC = unicodedata.normalize("NFC", "café")
 NFD = unicodedata.normalize("NFD", "café")
@@ -566,8 +552,8 @@ CASES: dict[str, tuple[Callable[[Path], Path], list[str], Right]] = {
         AS_IS,
         Right(TWO),
     ),
-    "chronological": (both(".TextGrid", CHRONOLOGICAL), AS_IS, Right(TWO)),
-    "a collection": (both(".TextGrid", COLLECTION), AS_IS, Right({"s": 2})),
+    "chronological": (both(".TextGrid", cases.CHRONOLOGICAL), AS_IS, Right(TWO)),
+    "a collection": (both(".TextGrid", cases.COLLECTION), AS_IS, Right({"s": 2})),
     "comments": (both(".TextGrid", ONE_LINE), AS_IS, Right(TWO)),
     "keywords in a label": (
         both(

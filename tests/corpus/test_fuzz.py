@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import cases
 import fuzzing
 import numpy as np
 import pytest
@@ -12,10 +13,16 @@ from fuzzing import RATE, SAMPLES, Mutation
 
 from speechscope.corpus.audio import read_audio
 from speechscope.corpus.layouts import Layout
+from speechscope.corpus.layouts.aligner import Aligner
+from speechscope.corpus.layouts.audacity import Audacity
+from speechscope.corpus.layouts.elan import Elan
+from speechscope.corpus.layouts.emu import Emu
 from speechscope.corpus.layouts.label_files import LabelFiles
 from speechscope.corpus.layouts.librispeech import LibriSpeech
+from speechscope.corpus.layouts.listed import Listed, MasterLabelFiles, TimeMarked
 from speechscope.corpus.layouts.manifest import Manifest
 from speechscope.corpus.layouts.textgrid import TextGrids, read
+from speechscope.corpus.layouts.tiers import TierFiles
 from speechscope.corpus.layouts.timit import Timit
 from speechscope.corpus.utterances import BadRecording, Marks, Utterance
 from speechscope.errors import SpeechscopeError
@@ -64,6 +71,35 @@ def labels(layout: Layout) -> Callable[[Path, Mutation], None]:
     return read_labels
 
 
+def tiers(layout: TierFiles) -> Callable[[Path, Mutation], None]:
+    """A document is whole or refused; what is read of it are marks."""
+
+    def read_tiers(path: Path, mutation: Mutation) -> None:
+        path.write_bytes(mutation.content)
+        marks = layout.marks(utterance(path), None)
+        assert marks.check("") is marks
+        # Only blanks may be missing at the end of a document that says where it ends.
+        assert not mutation.is_cut or path.suffix in (".csv", ".TextGrid")
+
+    return read_tiers
+
+
+def parts(layout: Listed) -> Callable[[Path, Mutation], None]:
+    """Every part has marks, or says what is wrong with it."""
+
+    def read_parts(path: Path, mutation: Mutation) -> None:
+        path.write_bytes(mutation.content)
+        found = dict(layout.parts(path))
+        for marks in found.values():
+            if isinstance(marks, Marks):
+                assert marks.check("") is marks
+            else:
+                assert str(marks) and "\n" not in str(marks)
+        assert not mutation.is_cut or layout.suffix == ".ctm" or len(found) < 2
+
+    return read_parts
+
+
 def table(path: Path, mutation: Mutation) -> None:
     """Every recording of the table is an utterance or a problem, with all its rows or none."""
     path.write_bytes(mutation.content)
@@ -107,6 +143,14 @@ def utterance(path: Path) -> Utterance:
     return Utterance("", "s", path.stem, path, labels=path, text=path)
 
 
+def marked(path: Path, mutation: Mutation) -> None:
+    """What is read are marks."""
+    path.write_bytes(mutation.content)
+    marks = LabelFiles().marks(utterance(path), None)
+    assert marks.check("") is marks
+
+
+MLF = "#!MLF!#\n" + "".join(f'"*/{s}.lab"\n{cases.timed("{h} {k} {p}")}.\n' for s in "ab")
 KINDS: tuple[tuple[str, Callable[[], bytes], Callable[[Path, Mutation], None]], ...] = (
     ("a.sph", lambda: fuzzing.sound("NIST"), sound),
     ("a.wav", lambda: fuzzing.sound("WAV"), sound),
@@ -123,6 +167,16 @@ KINDS: tuple[tuple[str, Callable[[], bytes], Callable[[Path, Mutation], None]], 
     ("htk.lab", fuzzing.lab_htk, labels(LabelFiles())),
     ("seconds.lab", fuzzing.lab_seconds, labels(LabelFiles())),
     ("xlabel.lab", fuzzing.lab_xlabel, labels(LabelFiles())),
+    ("hts.lab", lambda: cases.timed("{h} {k} " + cases.FULL.replace("{}", "{p}")).encode(), marked),
+    ("a.txt", lambda: cases.timed("{a:.6f}\t{b:.6f}\t{p}").encode(), labels(Audacity())),
+    ("time.TextGrid", lambda: cases.CHRONOLOGICAL.encode(), tiers(TextGrids())),
+    ("u.TextGrid", lambda: cases.COLLECTION.encode(), tiers(TextGrids())),
+    ("a.eaf", lambda: cases.eaf(("phones", "", cases.FIVE)).encode(), tiers(Elan())),
+    ("a_annot.json", lambda: cases.emu().encode(), tiers(Emu())),
+    ("mfa.csv", lambda: cases.aligner_csv().encode(), tiers(Aligner())),
+    ("mfa.json", lambda: cases.aligner_json().encode(), tiers(Aligner())),
+    ("a.mlf", lambda: MLF.encode(), parts(MasterLabelFiles())),
+    ("a.ctm", lambda: cases.timed("u 1 {a} {d:.3f} {p}").encode(), parts(TimeMarked())),
     ("manifest.csv", fuzzing.manifest, table),
     ("manifest.tsv", fuzzing.manifest_text, table),
     ("trans", fuzzing.trans, transcripts),
@@ -149,7 +203,7 @@ def damage(folder: Path, seeds: range) -> dict[str, list[int]]:
 
 
 def test_damaged_files_are_read_whole_or_refused(tmp_path: Path) -> None:
-    count = damage(tmp_path, range(500))
+    count = damage(tmp_path, range(1000))
     # Otherwise the readers were never put to the test, or never given a file they can read. FLAC's
     # own checksums find all.
     assert all(refused for _, refused in count.values())

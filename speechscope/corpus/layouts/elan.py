@@ -17,6 +17,8 @@ from speechscope.corpus.layouts.tiers import Tier, TierFiles
 from speechscope.corpus.utterances import BadRecording, Segment
 from speechscope.registry import LAYOUTS
 
+MOST_DIGITS = 12
+"""Of milliseconds: thirty years."""
 Spans = dict[str, tuple[float, float]]
 
 
@@ -53,7 +55,7 @@ def _slots(root: ET.Element, name: str) -> dict[str, float]:
     order = root.find("TIME_ORDER")
     elements = [] if order is None else order.findall("TIME_SLOT")
     given = [e.get("TIME_VALUE") for e in elements]
-    if not all(v is None or v.isdecimal() for v in given):
+    if not all(v is None or (v.isdecimal() and len(v) <= MOST_DIGITS) for v in given):
         raise BadRecording(f"{name} is malformed: a time slot is no number of milliseconds")
     known = [(n, int(v)) for n, v in enumerate(given) if v is not None]
     times: dict[str, float] = {}

@@ -127,10 +127,10 @@ def _collected(tokens: Tokens, path: Path) -> tuple[list[Tier], int, Tokens]:
     for _ in range(int(several)):
         kind, title = _take(tokens, "tt", path.name)
         if kind != "TextGrid":
-            raise BadRecording(f"{path.name} is a collection with a {kind}: save the grids alone")
+            raise BadRecording(f"{path.name} is a collection with a {kind!r}: save the grids alone")
         *_, count = _take(tokens, "nnn", path.name)
         tiers, tokens = _tiers(tokens, int(count), path.name)
-        grids[title.lower()] = tiers, int(count)
+        grids[" ".join(title.lower().split())] = tiers, int(count)
     own = grids.get(path.stem.lower().replace(" ", "_"))
     if own is None and len(grids) != 1:
         raise BadRecording(
