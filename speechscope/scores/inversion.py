@@ -23,6 +23,7 @@ from speechscope.features.distances import lost, partners
 from speechscope.registry import SCORES
 from speechscope.scores.attributes import available
 from speechscope.scores.heard import LOST, SEX, Heard, Judges, Listener, sexes, truths
+from speechscope.scores.listener import NamedBy
 from speechscope.scores.statistics import Row, Score
 from speechscope.store.artifact import Artifact
 from speechscope.store.lineage import ancestor
@@ -62,6 +63,9 @@ def inversion_scores(path: Path, settings: "Settings") -> Iterator[Score | Row]:
     """
     artifact = Artifact(path, "inversion")
     inversion = Inversion(artifact, _corpus(artifact, settings.moved()))
+    listener = getattr(settings, "listener", None)  # report has none
+    if listener is not None:
+        inversion.hear_by(listener, settings.moved())
     best = {
         str(score.names["measure"]): score.mean
         for score in (inversion.scores(None) if inversion.sounds else ())
@@ -108,8 +112,9 @@ class Inversion:
             slice(start, min(start + BLOCK, self._count)) for start in range(0, self._count, BLOCK)
         ]
         self._cache: dict[int, Given] = {}
+        self._named: NamedBy | None = None
         labels, classes = artifact.read("label").astype(np.int64), artifact.flags("label")
-        wanted = truths(classes, labels)
+        self._labels, wanted = labels, truths(classes, labels)
         self._speakers, names = _speakers(artifact, corpus if self.given == "corpus" else None)
         if self._speakers is not None and (known := sexes(names, self._speakers)) is not None:
             wanted[SEX] = known
@@ -119,6 +124,19 @@ class Inversion:
         self._vowels = (np.array(features_of(classes)["height"]) != NONE)[labels]
         original = self._heard("waveform_original", ())
         self._listener = Listener(original, labels, wanted, _judges(corpus))
+
+    def hear_by(self, path: Path, moved: Mapping[str, Path]) -> None:
+        """Have another model name the phones, too.
+
+        Raises
+        ------
+        UsageProblem
+            There is no sound, or the model does not hear such.
+        """
+        if not self.sounds:
+            raise UsageProblem(f"--listener: {self.artifact.path} cannot be heard")
+        samples = int(self.artifact.array("waveform_original").shape[-1])
+        self._named = NamedBy(path, moved, samples)
 
     def _heard(self, name: str, place: tuple[int, ...]) -> Heard:
         blocks = (
@@ -141,6 +159,12 @@ class Inversion:
             name, at = ("waveform_round_trip", ()) if place is None else ("waveform", place)
             for score in self._listener.scores(self._heard(name, at)):
                 yield replace(score, speakers=self._speakers)
+            if self._named is not None:
+                truth = self._named.truths(self.artifact.flags("label"), self._labels)
+                waves = (self.artifact.read(name, (*at, items)) for items in self._blocks)
+                found = np.concatenate([self._named.named(part) for part in waves])
+                for score in self._named.scores(truth, found):
+                    yield replace(score, speakers=self._speakers)
         if place is None:
             return
         for name, array in MISMATCHES.items():

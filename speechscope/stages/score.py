@@ -47,6 +47,9 @@ class Score(Seeing, Moved, Foreign, OnDevice):
     by: tuple[str, ...] = option(
         (), "Of models: also of every phone or speaker.", choices=("phone", "speaker")
     )
+    listener: Path | None = option(
+        None, "Another model, which names the phones of reconstructions.", metavar="MODEL"
+    )
 
     def recorded(self, stage: str, config: Mapping[str, Any]) -> Any:
         """Return the settings that an artifact's record has of the stage that made it."""

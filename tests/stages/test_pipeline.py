@@ -14,8 +14,10 @@ import pytest
 import torch
 
 from speechscope.cli import run
+from speechscope.corpus.store import Corpus
 from speechscope.features.distances import max_cross_correlation
 from speechscope.features.stft import Stft
+from speechscope.networks.saved import load_classifier
 from speechscope.store.artifact import Artifact
 from speechscope.store.checkpoint import Checkpoint
 
@@ -113,6 +115,28 @@ def test_scores_of_every_kind(
     text = capsys.readouterr().out
     assert text.startswith("model.pt: ") and text.splitlines()[1].startswith("inversion.zarr: ")
     assert "class-balanced accuracy" in text and "decode+bp, layer 9" in text
+
+
+def test_another_network_names_what_it_hears(
+    finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(finished)
+    assert run(["score", "inversion.zarr", "--listener", "model.pt", "--json"]) == 0
+    rows = {
+        (row["method"], row["layer"], row["measure"]): row
+        for row in json.loads(capsys.readouterr().out)
+    }
+    artifact, corpus = Artifact(finished / "inversion.zarr"), Corpus(finished / "corpus.zarr")
+    model = load_classifier(finished / "model.pt")
+    waves = artifact.read("waveform")[0, 0]
+    x = torch.from_numpy(corpus.representation.segments(waves) - corpus.mean)
+    with torch.no_grad():
+        answers = model.fold[model.network(x).argmax(1).numpy()]
+    truth = model.fold[artifact.read("label")]
+    row = rows["bp", 1, "phone named by the listener"]
+    assert row["value"] == pytest.approx(np.mean(answers == truth))
+    assert row["value"] <= rows["bp", 1, "phone among the listener's first five"]["value"]
+    assert run(["score", "inversion.zarr", "--listener", "corpus.zarr"]) == 3
 
 
 def test_stages_are_joined_by_pipes(finished: Path, tmp_path: Path) -> None:
