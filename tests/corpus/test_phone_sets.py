@@ -4,7 +4,16 @@ from pathlib import Path
 import pytest
 
 from speechscope.corpus.layouts import layout_of
-from speechscope.corpus.phones import TIMIT_61, TO_39, TO_48, PhoneSet, better_set, phone_set
+from speechscope.corpus.phones import (
+    TIMIT_61,
+    TO_39,
+    TO_48,
+    PhoneSet,
+    better_set,
+    features_of,
+    fitting,
+    phone_set,
+)
 from speechscope.errors import SpeechscopeError, UsageProblem
 from speechscope.registry import PHONE_SETS
 
@@ -164,3 +173,53 @@ def test_the_set_that_knows_most_of_unknown_labels_is_found() -> None:
     assert better_set({"ɑː": 50, "tʃ": 50}) == ("ipa", 1.0)
     assert better_set({"ɑː": 50, "tʃx": 50}) is None
     assert better_set({}) is None
+
+
+@pytest.mark.parametrize(
+    ("label", "name", "scored"),
+    [
+        ("ˈɑː", "ɑː", "ɑ"), ("pʰ", "p", "p"), ("t͡ʃ", "tʃ", "tʃ"), ("ã", "ã", "ã"),
+        ("aj", "aj", "aj"), ("n̩", "n", "n"), ("i˥", "i", "i"), ("tt", "tː", "t"),
+        ("<eps>", "sil", "sil"),
+        ("spn", None, None),
+        ("stk", None, None),
+    ],
+)  # fmt: skip
+def test_narrow_ipa_is_folded(label: str, name: str | None, scored: str | None) -> None:
+    phones = phone_set("ipa", labels=[label])
+    assert name_of(phones, label) == name
+    if scored is not None:
+        assert scored_as(phones, label) == scored
+
+
+@pytest.mark.parametrize(
+    ("label", "name"),
+    [
+        ("t_h", "t"), ('"a:', "a:"), ("tS", "tS"), ("aI", "aI"), ("i:6", "i6:"), ("o~", "o~"),
+        ("s`", "s`"), ("r\\", "r\\"), ("{", "{"), ("rr", "r:"), ("<p:>", "sil"), ("<nib>", None),
+        ("zs", None),
+    ],
+)  # fmt: skip
+def test_xsampa_is_folded_in_its_own_letters(label: str, name: str | None) -> None:
+    phones = phone_set("x-sampa", labels=[label])
+    assert name_of(phones, label) == name
+    assert phones.knows(label) == (label != "zs")
+
+
+def test_the_set_that_knows_the_labels_is_taken() -> None:
+    assert fitting(dict.fromkeys(TIMIT_61, 5)) == "timit-48"
+    assert fitting({"AA1_B": 3, "S_E": 2, "SIL": 1, "spn": 1}) == "timit-48"
+    assert fitting({"a~": 3, "R": 9, "#": 4, "E": 5}) == "sampa-fr"
+    assert fitting({"tʃ": 3, "ɑː": 2, "": 9, "spn": 1}) == "ipa"
+    assert fitting({"a:": 3, "t_h": 2, "I": 1, "<p:>": 9}) == "x-sampa"
+    # One in a hundred that no set knows: the labels are taken as they are.
+    assert fitting({"a:": 50, "t_h": 45, "zs": 5}) == "as-is"
+    assert fitting({"xyz": 1}) == "as-is"
+
+
+def test_every_set_has_phonological_features() -> None:
+    for labels in (("tʃ", "ɑː", "m", "sil"), ("tS", "A:", "m", "sil"), ("CH", "AA1", "M", "sil")):
+        found = features_of(labels)
+        assert found["manner"] == ("affricate", "vowel", "nasal", "-"), labels
+        assert found["place"] == ("postalveolar", "-", "bilabial", "-")
+        assert found["backness"][1] == "back" and found["nasality"][2] == "nasal"
