@@ -7,7 +7,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from speechscope.networks.graph import Graph, Kind, Step, linear_step
+from speechscope.networks.graph import Graph, Kind, Step, Untreatable, linear_step
 from speechscope.networks.maps import Convolution, Dense, LinearMap, Scale, output
 from speechscope.registry import RELEVANCE
 from speechscope.relevance.explain import Explained
@@ -264,6 +264,8 @@ def _propagate(
 
 def _back(y: Tensor, s: Tensor, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """Return Σ_j s_j ∂y_j / ∂x_i for inputs x; given s itself, PyTorch imports SymPy for 0.4 s."""
+    if not y.requires_grad:
+        raise Untreatable("no slope leads from the scores to what is explained (a detach, no_grad)")
     with torch.enable_grad():
         start: Tensor = _Start.apply(y, s)  # type: ignore[no-untyped-call]
     return torch.autograd.grad(start, inputs)

@@ -68,7 +68,7 @@ class Explainer:
     settings: "Relevance"
 
     def __post_init__(self) -> None:
-        settings = self.settings
+        settings, self.flat = self.settings, 0
         for name in ("patch", "stride"):
             area(name, getattr(settings, name))
         found = target_of(settings.target, self.subject)
@@ -78,7 +78,7 @@ class Explainer:
         check_shifts(settings, shape if settings.layer is None else ())
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = {"name", *(field.name for field in fields(self))}
+        kept = {"name", "flat", *(field.name for field in fields(self))}
         return {name: value for name, value in self.__dict__.items() if name in kept}
 
     @cached_property
@@ -179,7 +179,7 @@ class Explainer:
         seeds = [mixed(self.settings.seed, int(item)) for item in task.items]
         whole = self.subject.whole(inputs).reshape(len(inputs), *self.stored)
 
-        def values(finite: NDArray[np.bool_]) -> Iterator[Values]:
+        def values(finite: NDArray[np.bool_], flat: NDArray[np.bool_]) -> Iterator[Values]:
             yield Values("input", (), whole)
             if self.first_layer is not None:
                 responses = self.first_layer.responses(x)
@@ -187,7 +187,9 @@ class Explainer:
             for number, name in enumerate(self.settings.method):
                 for found in self._explain(number, name, x, target, seeds):
                     if found.array == "relevance":
-                        finite &= np.isfinite(found.values.reshape(len(x), -1)).all(1)
+                        of_item = found.values.reshape(len(x), -1)
+                        finite &= np.isfinite(of_item).all(1)
+                        flat |= ~of_item.any(1)
                     yield found
                 if progress is not None:
                     done, methods = (number + 1) * len(x), len(self.settings.method)
@@ -197,7 +199,8 @@ class Explainer:
         returned = {"score": scores, "probability": probability.cpu().numpy()}
         returned |= {"target": classes[0], "predicted": classes[1]}
         finite = returned["finite"] = np.isfinite(scores)
-        return Results(values(finite), returned)
+        flat = returned["flat"] = np.zeros(len(x), dtype=bool)
+        return Results(values(finite, flat), returned)
 
     def _explain(
         self, number: int, method: str, x: Tensor, target: Tensor, seeds: Sequence[int]
@@ -254,6 +257,7 @@ def write_relevance(
         "target": np.empty(count, dtype=np.int16),
         "predicted": np.empty(count, dtype=np.int16),
         "finite": np.empty(count, dtype=np.int8),
+        "flat": np.empty(count, dtype=np.int8),
     }
     executor = executor or work.alone(-(-count // step))
     tasks = tasks_of(items, step)
@@ -261,7 +265,7 @@ def write_relevance(
         for name, values in done.returned.items():
             small[name][done.task.start : done.task.stop] = values
     classes = flag_attributes(work.subject.classes)
-    finite = small.pop("finite")
+    finite, work.flat = small.pop("finite"), int(small.pop("flat").sum())
     if not finite.any():
         raise SpeechscopeError(
             "no item has relevance that is a number: the network gives not-a-number, or its slope "

@@ -159,6 +159,11 @@ def run(settings: Relevance, console: Console) -> Written:
     if settings.wav is not None:
         write_sounds(path, settings.wav, subject.corpus, force=settings.force)
     console.note(f"{len(items)} items, {','.join(settings.method)}")
+    if work.flat:
+        console.note(
+            f"{work.flat} items have relevance 0 everywhere by a method: no slope leads to them "
+            "(a rounding, a threshold, a unit that is off)"
+        )
     lost = [f"{called(subject.corpus, int(items[n]))}: relevance is not a number" for n in bad]
     skipped = [*left_out, *lost]
     problem = f"{len(skipped)} items or parts of {settings.input or 'the corpus'} were left out"

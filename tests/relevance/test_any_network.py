@@ -35,6 +35,14 @@ class Root(nn.Module):
         mean = x[:, 0, :100].mean(1, keepdim=True)
         return self.l(torch.sqrt(mean * (mean > 0)))
 
+class Rounds(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.c, self.l = nn.Conv1d(1, 4, 400, 200), nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.l(torch.round(9 * self.c(x)).mean(-1))
+
 class Stops(nn.Module):
     def __init__(self):
         super().__init__()
@@ -115,6 +123,8 @@ def test_a_network_that_stops_the_slope_is_said_to(
 ) -> None:
     assert explain("Stops", "--method", "gradient") == 1
     assert "no slope leads from the scores" in capsys.readouterr().err
+    assert explain("Rounds", "--method", "gradient") == 0
+    assert "3 items have relevance 0 everywhere" in capsys.readouterr().err
     assert explain("Stops", "--method", "occlusion", "--patch", "40ms") == 0
     capsys.readouterr()
     told = ["--model", "anyones:Stops", "--corpus", "corpus.zarr", "-f", "--steps", "2"]
