@@ -248,3 +248,12 @@ def test_files_of_torchscript_and_export(tmp_path: Path) -> None:
     torch.save(network.state_dict(), tmp_path / "n.pt")
     with pytest.raises(UsageProblem, match="holds weights alone"):
         load(str(tmp_path / "n.pt"))
+
+
+def test_a_function_has_no_name_that_a_layer_has() -> None:
+    network, x = made("a name of two"), examples("a name of two")
+    found, _ = fitted(network, x)
+    assert found.names == ("c1", "relu", "c2", "relu_1", "mean", "l")
+    first = relu(network.c1(x.flatten(1, 2)))  # type: ignore[operator]
+    torch.testing.assert_close(found.activation(x, "relu"), first)
+    torch.testing.assert_close(found.activation(x, "relu_1"), relu(network.c2(first)))  # type: ignore[operator]
