@@ -6,8 +6,15 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from speechscope.inversion.analysis import Analysis, OfSound
 from speechscope.inversion.descents import Descent
-from speechscope.inversion.problem import Problem, Reconstruction, complete, static_channels
+from speechscope.inversion.problem import (
+    Objective,
+    Problem,
+    Reconstruction,
+    complete,
+    static_channels,
+)
 from speechscope.registry import DESCENTS, INVERSION
 
 if TYPE_CHECKING:
@@ -37,14 +44,22 @@ def bp(problem: Problem, start: Tensor | None, settings: "Invert") -> Reconstruc
     the one with the lowest E: the bold driver only shrinks its factor once it has gone too far, so
     the last is often a step past the best. Items that have converged by their rule (for the bold
     driver, a factor below its stop) leave the batch. Δ channels are no unknowns: they follow the
-    static ones, in E and in its derivative (chosen; the paper has none).
+    static ones, in E and in its derivative (chosen; the paper has none). With ``on`` of
+    ``waveform`` the unknown is the waveform that X is the analysis of, E being the same.
     """
     target, derived = problem.target, problem.derived
-    if start is None:
-        start = random_start(problem.network.input_shape, problem.seeds, settings.start)
-    x = static_channels(start, derived).to(target, copy=True)
+    analysis = problem.analysis if settings.on == "waveform" else None
+    objective: Objective | OfSound
+    if analysis is not None:
+        objective = OfSound(problem.objective_of_all(), analysis)
+        start = _waveforms(problem, analysis, start, settings)
+    else:
+        objective = problem.objective()
+        if start is None:
+            start = random_start(problem.network.input_shape, problem.seeds, settings.start)
+        start = static_channels(start, derived)
+    x = start.to(target, copy=True)
     count, device = len(x), x.device
-    objective = problem.objective()
     rule: Descent = DESCENTS[settings.optimizer](x, settings)
     history = torch.full((settings.steps + 1, count), torch.nan, dtype=torch.float64, device=device)
     steps = torch.zeros(count, dtype=torch.int64, device=device)
@@ -76,4 +91,22 @@ def bp(problem: Problem, start: Tensor | None, settings: "Invert") -> Reconstruc
             rule.keep(kept)
             objective.keep(kept)
     width = int(steps.max()) + 1 if count else 1
-    return Reconstruction(complete(answer, derived), history[:width].t().contiguous(), steps)
+    history = history[:width].t().contiguous()
+    if analysis is None:
+        return Reconstruction(complete(answer, derived), history, steps)
+    waveforms = answer.flatten(1)
+    with torch.no_grad():
+        return Reconstruction(analysis(waveforms), history, steps, waveforms)
+
+
+def _waveforms(
+    problem: Problem, analysis: Analysis, start: Tensor | None, settings: "Invert"
+) -> Tensor:
+    """Return the waveforms (B, 1, 1, samples) to begin with."""
+    if problem.heard is not None:
+        found = problem.heard
+    elif start is not None:
+        found = analysis.sound(start, problem.seeds)
+    else:
+        found = random_start((analysis.samples,), problem.seeds, settings.start)
+    return found[:, None, None]

@@ -5,7 +5,7 @@ Each method of a sequence starts from the reconstruction of the one before (Chur
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from math import prod
 from threading import Lock
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from speechscope.inversion.analysis import Analysis
 from speechscope.inversion.problem import Known, Problem, Reconstruction, Restorer
 from speechscope.networks.layers import Conv, Layered, Linear, Network
 from speechscope.registry import INVERSION
@@ -48,12 +49,28 @@ class Inversion:
         Steps taken [method, layer, item]; of several runs, the most.
     mismatch
         ‖Y* − Y‖ / ‖Y*‖ [method, layer, item] of the reconstruction's own activations Y.
+    waveforms
+        Of methods that looked for sounds, by [method, layer]: (item, sample).
     """
 
     reconstruction: Tensor
     objective: Tensor
     steps: Tensor
     mismatch: Tensor
+    waveforms: dict[tuple[int, int], Tensor] = field(default_factory=dict)
+
+    def put(
+        self, place: tuple[int, int], block: slice, answer: Reconstruction, apart: Tensor
+    ) -> None:
+        """Note what a method and a layer answer for a block of items, and their mismatch."""
+        at = *place, block
+        self.reconstruction[at] = answer.x
+        self.objective[at][:, : answer.objective.shape[1]] = answer.objective
+        self.steps[at] = answer.steps
+        self.mismatch[at] = apart
+        if answer.waveform is not None:
+            empty = torch.empty(self.steps.shape[2], answer.waveform.shape[1])
+            self.waveforms.setdefault(place, empty)[block] = answer.waveform
 
 
 def longest(settings: "Invert") -> int:
@@ -75,6 +92,7 @@ def invert(
     restorers: Mapping[str, Mapping[int, Restorer]] | None = None,
     derived: Tensor | None = None,
     known: Known | None = None,
+    analysis: Analysis | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Inversion:
     """Reconstruct inputs (N, C, F, T) from what each layer, a number, makes of them.
@@ -85,7 +103,7 @@ def invert(
         One an item; the same seed gives the same random start at every layer.
     restorers
         What ``decode`` and ``align`` restore inputs with, by method and layer number.
-    derived, known
+    derived, known, analysis
         See `Problem`.
     progress
         Called with (reconstructions done, reconstructions in all).
@@ -119,14 +137,12 @@ def invert(
                 derived,
                 settings.noise if settings.average > 1 else 0.0,
                 None if known is None else known.at(block),
+                analysis,
             )
             for method, answer in enumerate(_answers(problem, settings)):
-                at = method, place, block
-                inversion.reconstruction[at] = answer.x
-                inversion.objective[at][:, : answer.objective.shape[1]] = answer.objective
-                inversion.steps[at] = answer.steps
-                inversion.mismatch[at] = mismatch(problem, answer.x)
+                apart = mismatch(problem, answer.x)
                 with counting:
+                    inversion.put((method, place), block, answer, apart)
                     done += len(answer.x)
                     if progress is not None:
                         progress(min(done, prod(sizes)), prod(sizes))
@@ -152,12 +168,14 @@ def _answers(problem: Problem, settings: "Invert") -> Iterator[Reconstruction]:
         if len(answers) == 1:
             yield answers[0]
             continue
+        waveforms = [answer.waveform for answer in answers if answer.waveform is not None]
         histories = [answer.objective.t() for answer in answers]
         joined = torch.nn.utils.rnn.pad_sequence(histories, padding_value=torch.nan)
         yield Reconstruction(
             torch.stack([answer.x for answer in answers]).mean(0),
             joined.nanmean(1).t(),
             torch.stack([answer.steps for answer in answers]).amax(0),
+            None if len(waveforms) < len(answers) else torch.stack(waveforms).mean(0),
         )
 
 
@@ -171,7 +189,8 @@ def _run(
     if sequence not in finished:
         *first, last = sequence
         before = _run(tuple(first), problem, settings, finished) if first else None
-        answer = INVERSION[last](problem, None if before is None else before.x, settings)
+        begun = problem if before is None else replace(problem, heard=before.waveform)
+        answer = INVERSION[last](begun, None if before is None else before.x, settings)
         finished[sequence] = answer if before is None else before.then(answer)
     return finished[sequence]
 

@@ -4,7 +4,7 @@ Churchman 2015, sec. 6.4: E = ½ ‖Y* − Y‖² + λ/2 ‖X‖², one E for ea
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
@@ -16,6 +16,7 @@ from speechscope.networks.layers import Layered
 from speechscope.work.accelerators import fastest
 
 if TYPE_CHECKING:
+    from speechscope.inversion.analysis import Analysis
     from speechscope.stages.invert import Invert
 
 
@@ -100,7 +101,11 @@ class Problem:
         Noise σ added to the activations by methods that are deterministic without it, as a share
         of their root mean square; 0 for none.
     known
-        For controls alone.
+        For controls, and for what must leave out items of the same speaker.
+    analysis
+        What makes inputs from waveforms, for methods that look for those.
+    heard
+        Waveforms (B, samples) of the start, where the method before gave them.
     """
 
     network: Layered
@@ -112,11 +117,17 @@ class Problem:
     derived: Tensor | None = None
     noise: float = 0.0
     known: Known | None = None
+    analysis: "Analysis | None" = None
+    heard: Tensor | None = None
 
     def objective(self) -> "Objective":
         """Return E of the items, as a function of the static channels where others follow."""
         make = fastest(Objective)
         return make(self.network, self.layer, self.target, self.l2, self.derived)
+
+    def objective_of_all(self, l2: float | None = None) -> "Objective":
+        """Return E as a function of all channels, none following from others."""
+        return replace(self, derived=None, l2=self.l2 if l2 is None else l2).objective()
 
 
 @dataclass(frozen=True)
@@ -132,11 +143,15 @@ class Reconstruction:
         last.
     steps
         Steps of each item (B,).
+    waveform
+        The waveforms (B, samples) that x is the analysis of, where sounds were looked for; of
+        several runs, the means of both.
     """
 
     x: Tensor
     objective: Tensor
     steps: Tensor
+    waveform: Tensor | None = None
 
     def then(self, following: "Reconstruction") -> "Reconstruction":
         """Return this and a method that began where this ended as one.
@@ -151,7 +166,7 @@ class Reconstruction:
         ):
             joined[item, : first + 1] = self.objective[item, : first + 1]
             joined[item, first + 1 : first + second + 1] = following.objective[item, 1 : second + 1]
-        return Reconstruction(following.x, joined, steps)
+        return Reconstruction(following.x, joined, steps, following.waveform)
 
 
 Method = Callable[[Problem, Tensor | None, "Invert"], Reconstruction]

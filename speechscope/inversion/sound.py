@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
@@ -133,7 +133,11 @@ def _window(stft: Stft, like: Tensor) -> Tensor:
 def transform(stft: Stft, waveforms: Tensor) -> Tensor:
     """Return the transform (N, bins, frames) of waveforms (N, samples), differentiably."""
     frames = waveforms.unfold(1, stft.window, stft.hop)[:, : stft.frames]
-    spectra: Tensor = torch.fft.rfft(frames * _window(stft, waveforms), stft.points)
+    frames = frames * _window(stft, waveforms)
+    if stft.points < stft.window:  # as `spectrum_rows` does: its waves repeat after `points`
+        frames = nn.functional.pad(frames, (0, -stft.window % stft.points))
+        frames = frames.reshape(*frames.shape[:2], -1, stft.points).sum(2)
+    spectra: Tensor = torch.fft.rfft(frames, stft.points)
     return spectra.transpose(1, 2)
 
 
@@ -145,10 +149,10 @@ def _overlap_add(stft: Stft, spectra: Tensor) -> Tensor:
     total = _fold(stft, frames.transpose(1, 2), length)
     squares = window.square()[None, :, None].expand(1, -1, stft.frames)
     weight = _fold(stft, squares, length)
-    return torch.nn.functional.pad(total / weight, (0, stft.samples - length))
+    return nn.functional.pad(total / weight, (0, stft.samples - length))
 
 
 def _fold(stft: Stft, frames: Tensor, length: int) -> Tensor:
     """Add up frames (N, window, frames) where they lie, (N, length)."""
     size, step = (1, stft.window), (1, stft.hop)
-    return torch.nn.functional.fold(frames, (1, length), size, stride=step)[:, 0, 0]
+    return nn.functional.fold(frames, (1, length), size, stride=step)[:, 0, 0]

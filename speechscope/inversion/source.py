@@ -173,9 +173,7 @@ class CorpusExamples(Examples):
 
     def waveforms(self, index: Items) -> Float:
         """See `Examples`."""
-        if self._corpus.unit == "window":
-            return self._corpus.view.read(index)[:, 0, 0]
-        return self._corpus.waveforms(index)
+        return sounds_of(self._corpus, index)
 
     def told(self, index: Items) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """See `Examples`."""
@@ -328,6 +326,7 @@ class TrainingPool:
         self.labels = corpus.labels[self._items]
         self.speakers = corpus.artifact.read("speaker")[self._items].astype(np.int64)
         self.mean, self.signed = torch.from_numpy(corpus.mean), corpus.features == "real"
+        self.rate = int(corpus.config["rate"])
 
     @cached_property
     def deviation(self) -> Tensor:
@@ -339,6 +338,17 @@ class TrainingPool:
     def inputs(self, places: NDArray[np.int64]) -> Tensor:
         """See `Pool`."""
         return torch.from_numpy(self._corpus.centred(self._items[places]))
+
+    def waveforms(self, places: NDArray[np.int64]) -> Tensor:
+        """Return segments, or windows (N, samples), of items by their places."""
+        return torch.from_numpy(sounds_of(self._corpus, self._items[places]))
+
+
+def sounds_of(corpus: Corpus, items: Items) -> Float:
+    """Return the segments, or windows of the waveform (N, samples)."""
+    if corpus.unit == "window":
+        return corpus.view.read(items)[:, 0, 0]
+    return corpus.waveforms(items)
 
 
 def derivation(corpus: Corpus) -> Tensor | None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from speechscope.corpus.store import Corpus
 from speechscope.errors import SpeechscopeError
 from speechscope.features.distances import lost, partners
+from speechscope.inversion.analysis import Analysis
 from speechscope.inversion.chains import invert, longest
 from speechscope.inversion.problem import Known, Restorer
 from speechscope.inversion.sound import audible, sound_of
@@ -46,7 +47,7 @@ class Inverter:
         What the network was trained on.
     examples
         What to reconstruct.
-    network, layers, restorers, derived
+    network, layers, restorers, derived, analysis
         As `speechscope.inversion.chains.invert` takes them.
     """
 
@@ -57,6 +58,7 @@ class Inverter:
     layers: Sequence[int]
     restorers: Mapping[str, Mapping[int, Restorer]]
     derived: Tensor | None = None
+    analysis: Analysis | None = None
 
     def __call__(self, task: Task, progress: Callable[[int, int], None] | None) -> Results:
         """See `speechscope.work.tasks.Work`."""
@@ -74,6 +76,7 @@ class Inverter:
             seeds,
             restorers=self.restorers,
             derived=None if self.derived is None else self.derived.to(device),
+            analysis=None if self.analysis is None else self.analysis.to(device),
             known=Known(x, *self.examples.told(task.items), pool),
             progress=None if progress is None else lambda n, _: progress(n // methods, len(inputs)),
         )
@@ -92,7 +95,10 @@ class Inverter:
                 yield Values("mismatch_other", place, mismatched(target, found)[1])
                 if not sound:
                     continue
-                waveforms = sound_of(self.corpus, restored, seeds)
+                if (number, 0) in inversion.waveforms:
+                    waveforms = inversion.waveforms[number, 0].numpy()
+                else:
+                    waveforms = sound_of(self.corpus, restored, seeds)
                 yield Values("waveform", place, waveforms)
                 if analysed(self.corpus):
                     again = self.corpus.representation.segments(waveforms) - mean

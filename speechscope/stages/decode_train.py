@@ -1,5 +1,6 @@
 """``speechscope decode-train``: decoders that restore the input from a layer's activity."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -32,10 +33,17 @@ class DecodeTrain(FromRecipe, Writing, Computing):
         "sec. 7",
     )
     epochs: int = setting(
-        3, "Epochs of each stage.", "chosen: a stage by itself has levelled by then", low=0
+        20, "Epochs of each stage, at most.", "chosen: most stages have levelled by then", low=0
     )
     together: int = setting(
-        6, "Epochs of all stages together.", "chosen: the error has levelled by then", low=0
+        60, "Epochs of all stages together, at most.", "chosen: likewise", low=0
+    )
+    level: float = setting(
+        0.005,
+        "Gain over 3 epochs below which a stage has levelled and ends; 0: never.",
+        "chosen: a share of the error",
+        low=0,
+        high=1,
     )
     per_class: int = setting(
         50, "Items a class.", "chosen: the encoder is fixed, fewer items do", low=1
@@ -153,7 +161,19 @@ def run(settings: DecodeTrain, console: Console) -> Written:
             for row in scores
         )
     )
+    _judge(scores, console)
     return Written(path, "decoder", {"scores": scores})
+
+
+def _judge(scores: Sequence[Mapping[str, float]], console: Console) -> None:
+    """Say which decoders are of no use, in one line."""
+    useless = [row for row in scores if row["test"] >= row["silence"]]
+    if useless:
+        names = ", ".join(str(row["layer"]) for row in useless)
+        console.note(
+            f"layers {names}: the decoders restore test items no better than silence does; what "
+            "they give is not what these layers know (invert --method regress learns that)"
+        )
 
 
 def consistent(settings: DecodeTrain) -> DecodeTrain:

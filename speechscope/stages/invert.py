@@ -80,6 +80,12 @@ class Invert(FromRecipe, Choosing, Sounding, Foreign, Moved, Sharded, Computing,
     optimizer: str = setting(
         "bold", "How bp descends.", "Churchman 2015, sec. 6.4.2", choices=DESCENTS.names
     )
+    on: str = setting(
+        "input",
+        "What bp moves: the input, or the sound it is made from.",
+        "Churchman 2015, sec. 6.4: the input",
+        choices=("input", "waveform"),
+    )
     rate: float | None = setting(
         None,
         "Master rate η; by default 1e-6 of bold, 0.02 of adagrad, 0.01 of adam.",
@@ -115,7 +121,7 @@ class Invert(FromRecipe, Choosing, Sounding, Foreign, Moved, Sharded, Computing,
     )
     align_items: int = setting(
         28000,
-        "Training segments of align and of controls.",
+        "Training segments of align, regress and controls.",
         "chosen: as many as in docs/results.md",
         low=1,
     )
@@ -135,6 +141,10 @@ class Invert(FromRecipe, Choosing, Sounding, Foreign, Moved, Sharded, Computing,
     align_lags: int = setting(
         1541, "Delay align is free in [samples].", "chosen: 96 ms, most of a segment", low=0
     )
+    regress_epochs: int = setting(
+        20, "Passes of regress over its training segments.", "chosen", low=0
+    )
+    regress_steps: int = setting(60, "Steps regress descends on the sound.", "chosen", low=0)
     audio: Path | None = option(None, "The same as --input FILE.", metavar="FILE")
     input: str | None = option(
         None,
@@ -292,8 +302,10 @@ def _inverter(
     import torch
 
     from speechscope.inversion.align import train_aligned
+    from speechscope.inversion.analysis import Analysis
+    from speechscope.inversion.regress import train_inverses
     from speechscope.inversion.sound import stft_of
-    from speechscope.inversion.source import derivation, training_segments
+    from speechscope.inversion.source import TrainingPool, derivation, training_segments
     from speechscope.inversion.writing import Inverter
 
     corpus, network = opened.corpus, opened.network
@@ -311,4 +323,10 @@ def _inverter(
                 progress,
                 derived=None if derived is None else derived.to(device),
             )
-    return Inverter(settings, corpus, examples, network, layers, restorers, derived)
+    sounding = settings.uses("regress") or (settings.on == "waveform" and settings.uses("bp"))
+    analysis = Analysis(corpus, derived) if sounding else None
+    if settings.uses("regress"):
+        pool = TrainingPool(corpus, settings.align_items, settings.seed)
+        with console.bar("regress") as progress:
+            restorers["regress"] = train_inverses(network, layers, pool, settings, progress)
+    return Inverter(settings, corpus, examples, network, layers, restorers, derived, analysis)

@@ -183,6 +183,8 @@ def _codes(
 
 TOGETHER = -1
 """The phase number under which the history lists the fine-tuning of everything together."""
+PATIENCE = 3
+"""Epochs over which a phase has to gain something (chosen)."""
 PROBE = 1e-2
 """Length of the steps that slopes are taken over, as a share of the input's root mean square."""
 
@@ -262,6 +264,29 @@ class DecoderTraining(Training):
             self.schedule += [(TOGETHER, e) for e in range(settings.together)]
         self.planned = len(self.schedule)
 
+    def _levelled(self, rows: Sequence[Mapping[str, Any]]) -> set[int]:
+        """Return which decoders gain no more in the phase of a history's last row.
+
+        One gains whose error on what it is trained on fell by at least the share ``level`` over
+        the last `PATIENCE` epochs. Where none gains, what remains of the phase is left out.
+        """
+        if not self.settings.level or not rows:
+            return set()
+        stage, epoch = rows[-1]["stage"], rows[-1]["epoch"]
+        errors: dict[int, list[float]] = {}
+        for row in rows:
+            if row["stage"] == stage:
+                errors.setdefault(row["layer"], []).append(row["train"])
+        level = {
+            layer
+            for layer, e in errors.items()
+            if len(e) > PATIENCE and e[-1] > (1 - self.settings.level) * e[-1 - PATIENCE]
+        }
+        if len(level) == len(errors):
+            self.schedule = [at for at in self.schedule if at[0] != stage or at[1] <= epoch]
+            self.planned = len(self.schedule)
+        return level
+
     def state(self) -> dict[str, Any]:
         """See `Training`; the tensors are those that are trained."""
         own, made = self.scheme.trains_encoder, self.autoencoders
@@ -293,6 +318,11 @@ class DecoderTraining(Training):
         self.made = state["done"]
         self.history = [dict(row) for row in state["history"]]
         made = list(dict.fromkeys((row["stage"], row["epoch"]) for row in self.history))
+        for at in made:
+            last = max(
+                n for n, row in enumerate(self.history) if (row["stage"], row["epoch"]) == at
+            )
+            self._levelled(self.history[: last + 1])
         if made != self.schedule[: len(made)]:
             alone = max((epoch + 1 for phase, epoch in made if phase != TOGETHER), default=0)
             fine = sum(phase == TOGETHER for phase, _ in made)
@@ -308,6 +338,7 @@ class DecoderTraining(Training):
         if self.made:
             stage, _ = self.schedule[self.made - 1]
             self._begin(stage)
+            self.optimizers = {n: o for n, o in self.optimizers.items() if n in state["optimizers"]}
             for layer, saved in state["optimizers"].items():
                 rates = {n: group["lr"] for group in saved["param_groups"] for n in group["params"]}
                 self.optimizers[layer].rules = [AdaGrad(rate) for rate in rates.values()]
@@ -421,6 +452,8 @@ class DecoderTraining(Training):
                     "silence": float(silence) / max(items, 1),
                 }
             )
+        for layer in self._levelled(self.history) & set(self.optimizers):
+            del self.optimizers[layer]
 
     def _known(self, stage: int, clean: Tensor, x: Tensor) -> Known:
         """Compute what encoders that are kept make of a batch, once for all decoders."""

@@ -9,7 +9,9 @@ import torch
 
 from speechscope.cli import run
 from speechscope.networks.saved import first_weights
+from speechscope.stages.decode_train import _judge
 from speechscope.store.checkpoint import Checkpoint
+from speechscope.work.progress import Console
 
 QUICK = ["--epochs", "1", "--per-class", "4", "-q", "-f"]
 
@@ -130,3 +132,14 @@ def test_what_makes_no_sense_is_said_in_a_line(
     assert run(["decode-train", *flags, *QUICK, "-o", "none.pt"]) == 2
     assert message in capsys.readouterr().err
     assert not Path("none.pt").exists()
+
+
+def test_a_decoder_that_is_no_better_than_silence_is_named(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    scores = [{"layer": n, "test": e, "silence": 2.0} for n, e in ((1, 0.5), (6, 2.0), (9, 2.1))]
+    _judge(scores, Console())
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith("layers 6, 9: the decoders restore test items no better than silence")
+    _judge(scores[:1], Console())
+    assert not capsys.readouterr().err

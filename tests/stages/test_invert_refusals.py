@@ -23,6 +23,12 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["--features", "mfcc"], ["--method", "bp", "--wav", "sounds"], "mfcc spectrograms have"),
         (["--features", "magnitude"], ["--method", "align"], "--method align needs segments as re"),
         (["--normalize", "band"], ["--method", "align"], "without z-normalisation"),
+        (
+            ["--normalize", "band"],
+            ["--method", "regress"],
+            "a search for sounds needs segments wit",
+        ),
+        (["--features", "gammatone"], ["--on", "waveform"], "a search for sounds needs segments"),
         (["--padding", "speech", "--duration"], ["--input", "chirps"], "--audio and stimuli need"),
         ([], ["--input", "nowhere.zarr"], "--input nowhere.zarr: choose from chirps, noise"),
         ([], ["--method", "bp+"], "chain them with +"),

@@ -323,10 +323,14 @@ def test_every_method_average_and_input_runs(
     soundfile.write("two seconds.wav", corpora.recording(1.0, 5), 16000)
     short = ["invert", "--layer", "9", "-q", "-f", "--steps", "3", "--proposals", "120"]
     short += ["--align-items", "40", "--align-epochs", "1", "--optimizer", "lbfgs"]
+    short += ["--regress-epochs", "1", "--regress-steps", "2"]
     everything = [*short, "--method", "anneal,align,anneal+bp,align+bp+anneal", "--average", "2"]
+    sounds = [*short, "--on", "waveform", "--method", "bp,regress,decode+bp,regress+bp"]
     for options, where in (
         ([*short, "--method", "decode"], ["--audio", "two seconds.wav"]),
         ([*short, "--method", "decode", "--count", "4"], ["--input", "chirps"]),
+        (sounds, ["--audio", "two seconds.wav"]),
+        ([*sounds, "--average", "2"], ["--items", "0:3"]),
         (everything, ["--items", "0:3"]),
     ):
         assert run([*options, *where]) == 0

@@ -209,6 +209,44 @@ def test_decoders_do_not_depend_on_those_trained_beside_them(network: Network) -
         torch.testing.assert_close(value, beside.state_dict()[name], rtol=1e-4, atol=1e-5)
 
 
+def test_a_phase_ends_for_each_decoder_where_it_has_levelled(network: Network) -> None:
+    settings = replace(SETTINGS, epochs=12, together=40, level=0.02)
+    done = train_decoders(network, Patterns(), [1, 6], settings)
+    lengths = []
+    for layer in (1, 6):
+        for stage in {row["stage"] for row in done.history}:
+            errors = [
+                r["train"] for r in done.history if (r["layer"], r["stage"]) == (layer, stage)
+            ]
+            gains = [1 - b / a for a, b in zip(errors, errors[3:], strict=False)]
+            assert all(gain >= 0.02 for gain in gains[:-1])
+            most = 40 if stage == TOGETHER else 12
+            assert not errors or gains[-1] < 0.02 or len(errors) == most
+            lengths.append((len(errors), most))
+    # Some phase ended before its last epoch, and not all of them.
+    assert any(0 < length < most for length, most in lengths)
+    assert len({length for length, most in lengths if most == 12}) > 1
+    alone = train_decoders(network, Patterns(), [6], settings)
+    for ours, theirs in zip(
+        alone.autoencoders[6].decoder.parameters(),
+        done.autoencoders[6].decoder.parameters(),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_a_levelled_training_goes_on_as_without_a_stop(network: Network) -> None:
+    states: list[dict[str, Any]] = []
+    settings = replace(SETTINGS, epochs=12, together=40, level=0.02)
+    whole = train_decoders(
+        network, Patterns(), [1, 6], settings, on_epoch=lambda s: states.append(deepcopy(s))
+    )
+    for state in states[:: len(states) // 5]:
+        resumed = train_decoders(network, Patterns(), [1, 6], settings, state=state)
+        assert resumed.history == whole.history
+        assert scores(resumed) == scores(whole)
+
+
 def test_a_batch_is_fetched_once_for_all_decoders_and_test_items_stay(network: Network) -> None:
     one, three = Patterns(), Patterns()
     settings = DecodeTrain(epochs=1, together=2, per_class=20, test_per_class=8, batch=16)

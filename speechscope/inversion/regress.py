@@ -1,0 +1,358 @@
+"""A learned inverse: sounds from the activity of any layer of any network.
+
+What a layer knows of a sound is mostly its short-time spectrum, so that is what is learned: the log
+magnitude, from the activity and from the spectrum of a training item with similar activity. Phases
+the layer does not know are borrowed from that item (Griffin & Lim 1984), and the waveform then
+descends on the mismatch of its own activity, held to the spectrum that was learned.
+
+A regression from activity to image is what Dosovitskiy & Brox 2016 invert networks by; example and
+descent on the waveform are this project's.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from speechscope.errors import UsageProblem
+from speechscope.features.stft import Stft
+from speechscope.inversion.analysis import OfSound, modulus
+from speechscope.inversion.problem import Problem, Reconstruction, at_most
+from speechscope.inversion.sound import griffin_lim, transform
+from speechscope.inversion.source import TrainingPool
+from speechscope.networks.layers import Layered
+from speechscope.registry import INVERSION
+
+if TYPE_CHECKING:
+    from speechscope.stages.invert import Invert
+
+CODES, SPECTRA = 400, 256
+"""Principal components kept of the activity and of the log magnitudes (chosen)."""
+SAMPLED = 2048
+"""Training items the components are those of (chosen)."""
+EXAMPLES = 4096
+"""Training items an example is looked for among, at most: training stays linear in items."""
+CLOSE = 4
+"""An example is a random one of so many nearest in training, else the nearest (chosen)."""
+HIDDEN, BATCH, RATE, DROPOUT = 512, 128, 1e-3, 0.2
+FRAME, HOP = 0.025, 0.005
+"""Of the log magnitudes [s] (chosen)."""
+FLOOR = 3e-3
+"""Added to a magnitude before the logarithm (chosen: −50 dB of full scale)."""
+QUEFRENCY = 2e-3
+"""Where the envelope of a spectrum, which is learned, ends and the fine structure of voices, which
+is the example's, begins [s] (chosen: voices of 500 Hz)."""
+ITERATIONS = 30
+"""Griffin-Lim's; it begins with phases of speech (chosen)."""
+STEP, FAITH = 7e-4, 3.0
+"""Of the descent: Adam's rate, and the weight of the learned spectrum (chosen)."""
+
+
+class Principal(nn.Module):
+    """The first principal components of some points, each scaled by one number for all.
+
+    Parameters
+    ----------
+    points
+        (n, d), of which they are.
+    most
+        How many at most.
+    standardised
+        Whether every value has its deviation divided out first.
+    """
+
+    mean: Tensor
+    scale: Tensor
+    basis: Tensor
+    size: Tensor
+
+    def __init__(self, points: Tensor, most: int, *, standardised: bool) -> None:
+        super().__init__()
+        points = points.double().cpu()  # where signs of components are the same for every device
+        mean = points.mean(0)
+        scale = torch.ones_like(mean)
+        if standardised:
+            scale = points.std(0, correction=0)
+            scale[scale < 1e-6 * scale.max()] = torch.inf
+        points = (points - mean) / scale
+        wide = points.shape[1] > points.shape[0]
+        values, vectors = torch.linalg.eigh(points @ points.T if wide else points.T @ points)
+        kept = (values > 1e-9 * values[-1]).nonzero()[-most:, 0].flip(0)
+        basis = vectors[:, kept]
+        if wide:
+            basis = points.T @ basis / values[kept].sqrt()
+        size = (values[kept].sum() / len(points) / max(1, len(kept))).sqrt()
+        for name, value in (("mean", mean), ("scale", scale), ("basis", basis), ("size", size)):
+            self.register_buffer(name, value.float())
+
+    def forward(self, points: Tensor) -> Tensor:
+        """Return the components (N, k) of points (N, d)."""
+        found: Tensor = ((points - self.mean) / self.scale) @ self.basis / self.size
+        return found
+
+    def points(self, components: Tensor) -> Tensor:
+        """Return the points (N, d) of components (N, k)."""
+        found: Tensor = components * self.size @ self.basis.T
+        return found + self.mean
+
+
+class Inverse(nn.Module):
+    """From the activity of a layer, and an example, to the log magnitude of a sound.
+
+    Parameters
+    ----------
+    codes, spectra
+        What reduces activity and log magnitude.
+    stft
+        Of the log magnitudes.
+    """
+
+    example_codes: Tensor
+    example_waveforms: Tensor
+    example_speakers: Tensor
+
+    def __init__(self, codes: Principal, spectra: Principal, stft: Stft) -> None:
+        super().__init__()
+        self.codes, self.spectra, self.stft = codes, spectra, stft
+        code, spectrum = (part.basis.shape[1] for part in (codes, spectra))
+        self.inner = nn.Linear(code + spectrum, HIDDEN)
+        self.middle = nn.ModuleList(nn.Linear(HIDDEN, HIDDEN) for _ in range(4))
+        self.outer = nn.Linear(HIDDEN, spectrum)
+
+    def forward(self, code: Tensor, example: Tensor) -> Tensor:
+        """Return components of the log magnitude (N, k) from those of activity and of example."""
+        hidden = self.inner(torch.cat((code, example), 1))
+        for first, second in zip(self.middle[::2], self.middle[1::2], strict=True):
+            hidden = hidden + second(self._some(torch.relu(first(torch.relu(hidden)))))
+        out: Tensor = self.outer(self._some(torch.relu(hidden)))
+        return out
+
+    def _some(self, hidden: Tensor) -> Tensor:
+        """Leave some units out in training; drawn on the CPU, the same ones on every device."""
+        if not self.training:
+            return hidden
+        left = 1 - DROPOUT
+        return hidden * torch.empty(hidden.shape).bernoulli_(left).div_(left).to(hidden)
+
+    def nearest(self, codes: Tensor, speakers: Tensor, count: int = 1) -> Tensor:
+        """Return the examples (N, count) by other speakers whose codes (N, k) are nearest."""
+        apart = torch.cdist(codes, self.example_codes)
+        apart[speakers[:, None] == self.example_speakers] = torch.inf
+        return apart.topk(min(count, apart.shape[1]), largest=False).indices
+
+    def sounds(self, activity: Tensor, speakers: Tensor) -> Tensor:
+        """Return waveforms (N, samples) for activity (N, …): learned spectra, borrowed phases."""
+        code = self.codes(activity.flatten(1).float())
+        example = self.example_waveforms[self.nearest(code, speakers)[:, 0]]
+        found = self(code, self.spectra(log_magnitude(self.stft, example).flatten(1)))
+        log = self.spectra.points(found).view(len(code), self.stft.bins, self.stft.frames)
+        log = with_envelope(log_magnitude(self.stft, example), log, QUEFRENCY * self.stft.rate)
+        phase = torch.sgn(transform(self.stft, example))
+        wanted = (log.exp() - FLOOR).clamp(min=0)
+        return griffin_lim(self.stft, wanted, (), start=phase, iterations=ITERATIONS)
+
+
+def stft_for(samples: int, rate: int) -> Stft:
+    """Return a transform that shows formants, and the harmonics of most voices."""
+    window, hop = min(samples, round(FRAME * rate)), max(1, round(HOP * rate))
+    return Stft(samples, window, max(0, window - hop), 1 << (window - 1).bit_length(), rate)
+
+
+def with_envelope(fine: Tensor, smooth: Tensor, quefrency: float) -> Tensor:
+    """Return log magnitudes (N, bins, frames) of the one's envelope and the other's fine structure.
+
+    The envelope is what the cepstrum has below a quefrency [samples].
+    """
+    kept = torch.fft.irfft((smooth - fine).transpose(1, 2), 2 * (fine.shape[1] - 1))
+    place = torch.arange(kept.shape[2], device=kept.device)
+    low = torch.minimum(place, kept.shape[2] - place) < quefrency
+    change: Tensor = torch.fft.rfft(kept * low).real
+    return fine + change.transpose(1, 2)
+
+
+def log_magnitude(stft: Stft, waveforms: Tensor) -> Tensor:
+    """Return log(|S| + `FLOOR`), (N, bins, frames), differentiably."""
+    return torch.log(modulus(transform(stft, waveforms)) + FLOOR)
+
+
+def train_inverses(
+    network: Layered,
+    layers: Sequence[int],
+    pool: TrainingPool,
+    settings: "Invert",
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[int, Inverse]:
+    """Train an inverse for each layer (a number) on the mean squared error of log magnitudes.
+
+    Training items pass through the network once; what is kept of each are its components. Adam's
+    rate falls by half a cosine.
+
+    Parameters
+    ----------
+    pool
+        Training items; at least two speakers.
+    progress
+        Called with (passes done, passes in all), each of all items.
+
+    Raises
+    ------
+    UsageProblem
+        The training items have one speaker: examples are of another.
+    """
+    if len(np.unique(pool.speakers)) < 2:
+        raise UsageProblem("--method regress learns from items of another speaker: there is one")
+    device = next(network.parameters()).device
+    count, random = len(pool.labels), torch.Generator().manual_seed(settings.seed)
+    order = torch.randperm(count, generator=random).numpy()
+    waveforms = pool.waveforms(order[:1])
+    stft = stft_for(waveforms.shape[1], pool.rate)
+    some = np.sort(order[:SAMPLED])
+    logs, codes = _seen(network, layers, pool, some, stft, device)
+    spectra = Principal(logs, SPECTRA, standardised=False).to(device)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        inverses = {
+            layer: Inverse(
+                Principal(codes[layer], CODES, standardised=True).to(device), spectra, stft
+            ).to(device)
+            for layer in layers
+        }
+        del logs, codes
+        wanted, known = _reduced(network, inverses, pool, spectra, stft, device)
+        speakers = torch.from_numpy(pool.speakers).to(device)
+        examples = np.sort(order[:EXAMPLES])
+        places = torch.from_numpy(examples).to(device)
+        heard = pool.waveforms(examples).to(device)
+        for number, (layer, inverse) in enumerate(inverses.items()):
+            inverse.register_buffer("example_codes", known[layer][places])
+            inverse.register_buffer("example_waveforms", heard)
+            inverse.register_buffer("example_speakers", speakers[places])
+            passes = settings.regress_epochs
+            report = None if progress is None else _beyond(progress, number * passes, len(layers))
+            _learn(inverse, known[layer], wanted, wanted[places], speakers, passes, report)
+    return {layer: inverse.eval().requires_grad_(False) for layer, inverse in inverses.items()}
+
+
+def _beyond(
+    progress: Callable[[int, int], None], before: int, times: int
+) -> Callable[[int, int], None]:
+    return lambda done, total: progress(before + done, total * times)
+
+
+def _seen(
+    network: Layered,
+    layers: Sequence[int],
+    pool: TrainingPool,
+    places: NDArray[np.int64],
+    stft: Stft,
+    device: torch.device,
+) -> tuple[Tensor, dict[int, Tensor]]:
+    """Return log magnitudes (N, d), and activity (N, units) by layer, of training items."""
+    logs, found = [], []
+    for part in np.array_split(places, -(-len(places) // BATCH)):
+        with torch.no_grad():
+            found.append(network.activations(pool.inputs(part).to(device), layers))
+            logs.append(log_magnitude(stft, pool.waveforms(part).to(device)).flatten(1))
+    codes = {n: torch.cat([part[n].flatten(1).float() for part in found]) for n in layers}
+    return torch.cat(logs), codes
+
+
+def _reduced(
+    network: Layered,
+    inverses: dict[int, Inverse],
+    pool: TrainingPool,
+    spectra: Principal,
+    stft: Stft,
+    device: torch.device,
+) -> tuple[Tensor, dict[int, Tensor]]:
+    """Return the components of all items' log magnitudes, and of their activity by layer."""
+    wanted: list[Tensor] = []
+    known: dict[int, list[Tensor]] = {layer: [] for layer in inverses}
+    for first in range(0, len(pool.labels), SAMPLED):
+        places = np.arange(first, min(first + SAMPLED, len(pool.labels)))
+        logs, codes = _seen(network, list(inverses), pool, places, stft, device)
+        wanted.append(spectra(logs))
+        for layer, inverse in inverses.items():
+            known[layer].append(inverse.codes(codes[layer]))
+    return torch.cat(wanted), {layer: torch.cat(parts) for layer, parts in known.items()}
+
+
+def _learn(
+    inverse: Inverse,
+    codes: Tensor,
+    wanted: Tensor,
+    examples: Tensor,
+    speakers: Tensor,
+    passes: int,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    """Train an inverse on components of activity and of log magnitudes, (N, k) each.
+
+    Parameters
+    ----------
+    examples
+        Components of the examples' log magnitudes.
+    """
+    near = torch.cat(
+        [
+            inverse.nearest(part, who, CLOSE)
+            for part, who in zip(
+                torch.split(codes, SAMPLED), torch.split(speakers, SAMPLED), strict=True
+            )
+        ]
+    )
+    optimizer = torch.optim.AdamW(inverse.train().parameters(), RATE, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, passes))
+    for done in range(passes):
+        for items in torch.split(torch.randperm(len(codes)), BATCH):
+            chosen = near[items, torch.randint(near.shape[1], (len(items),))]
+            error = inverse(codes[items], examples[chosen]) - wanted[items]
+            error.square().sum(1).mean().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        schedule.step()
+        if progress is not None:
+            progress(done + 1, passes)
+
+
+@INVERSION.register("regress")
+@at_most(lambda settings: settings.regress_steps)
+def regress(problem: Problem, start: Tensor | None, settings: "Invert") -> Reconstruction:
+    """Return the sound that a trained inverse answers, then led to the activity that is wanted.
+
+    The descent is Adam's, on ‖Y* − Y‖² / ‖Y*‖² + `FAITH` · mean |L − L₀|, with Y the activity and L
+    the log magnitude of the waveform, and L₀ that of the answer. Of an item's own speaker, where
+    that is known, no example is taken.
+
+    Raises
+    ------
+    UsageProblem
+        The problem has no trained inverse, or no analysis.
+    """
+    inverse, analysis = problem.restorers.get("regress"), problem.analysis
+    if not isinstance(inverse, Inverse) or analysis is None:
+        raise UsageProblem(f"layer {problem.layer}: no inverse was trained for it")
+    speakers = np.full(len(problem.target), -1) if problem.known is None else problem.known.speakers
+    with torch.no_grad():
+        found = inverse.sounds(problem.target, torch.from_numpy(speakers).to(problem.target.device))
+        first = log_magnitude(inverse.stft, found)
+    waveforms = found.clone().requires_grad_()
+    optimizer = torch.optim.Adam([waveforms], STEP, foreach=False)
+    objective = OfSound(problem.objective_of_all(l2=0.0), analysis)
+    size = problem.target.flatten(1).double().square().sum(1).clamp(min=1e-12)
+    history = []
+    for step in range(settings.regress_steps + 1):
+        energy, slope = objective.evaluate(waveforms[:, None, None])
+        history.append(energy)
+        if step < settings.regress_steps:
+            apart = (log_magnitude(inverse.stft, waveforms) - first).abs().flatten(1).mean(1)
+            (held,) = torch.autograd.grad(FAITH * apart.sum(), waveforms)
+            waveforms.grad = held + slope.flatten(1) * (2 / size)[:, None].to(slope)
+            optimizer.step()
+    answer = waveforms.detach()
+    steps = torch.full((len(answer),), settings.regress_steps, device=answer.device)
+    with torch.no_grad():
+        return Reconstruction(analysis(answer), torch.stack(history, 1), steps, answer)

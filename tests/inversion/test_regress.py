@@ -1,0 +1,195 @@
+"""A learned inverse knows more of a sound than its example does, and is led by the activity."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from prepared import prepared
+from torch import Tensor
+
+from speechscope.errors import UsageProblem
+from speechscope.inversion import chains, regress
+from speechscope.inversion.analysis import Analysis
+from speechscope.inversion.problem import Known
+from speechscope.inversion.regress import (
+    Inverse,
+    Principal,
+    log_magnitude,
+    train_inverses,
+    with_envelope,
+)
+from speechscope.networks.layers import Conv, MaxPool, Network, ReLU
+from speechscope.stages.invert import Invert
+
+SETTINGS = Invert(method=("regress",), regress_epochs=12, regress_steps=0)
+ANALYSIS = Analysis(prepared(features="magnitude"))
+
+
+class Tones:
+    """Two tones each of random pitch and level, as what an inverse learns from."""
+
+    def __init__(self, count: int, seed: int, speakers: int = 5) -> None:
+        generator = torch.Generator().manual_seed(seed)
+
+        def drawn(low: float, high: float) -> Tensor:
+            return low + (high - low) * torch.rand(count, 1, generator=generator)
+
+        time, waveforms = torch.arange(420) / 8000, torch.zeros(count, 420)
+        for low, high in ((300, 1200), (1500, 3500)):
+            phase = 2 * torch.pi * (drawn(low, high) * time + drawn(0, 1))
+            waveforms += drawn(0.02, 0.2) * torch.sin(phase)
+        self.sounds, self.rate = waveforms, 8000
+        self.speakers = np.arange(count) % speakers
+        self.labels = np.zeros(count, np.int64)
+        self.mean, self.deviation, self.signed = torch.zeros(()), torch.ones(()), False
+
+    def inputs(self, places: NDArray[np.int64]) -> Tensor:
+        with torch.no_grad():
+            found: Tensor = ANALYSIS(self.waveforms(places))
+        return found
+
+    def waveforms(self, places: NDArray[np.int64]) -> Tensor:
+        return self.sounds[torch.from_numpy(places)]
+
+    def all(self) -> Tensor:
+        return self.inputs(np.arange(len(self.sounds)))
+
+
+def test_components_are_those_of_a_decomposition() -> None:
+    rng = np.random.default_rng(0)
+    mixed = rng.normal(size=(12, 12))
+    for count in (300, 9):  # more and fewer points than values
+        points = torch.from_numpy(rng.normal(size=(count, 12)) @ mixed + 3)
+        made = Principal(points, 4, standardised=True)
+        given = points.numpy()
+        standard = (given - given.mean(0)) / given.std(0)
+        _, _, vectors = np.linalg.svd(standard, full_matrices=False)
+        expected = np.abs(standard @ vectors[:4].T)
+        found = made(points.float()).abs().numpy() * float(made.size)
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+        assert float(made(points.float()).square().mean()) == pytest.approx(1, rel=1e-3)
+        plain = Principal(points, 12, standardised=False)
+        torch.testing.assert_close(
+            plain.points(plain(points.float())), points.float(), rtol=1e-3, atol=1e-3
+        )
+
+
+def test_an_envelope_is_changed_and_fine_structure_stays() -> None:
+    bins, quefrency = torch.arange(65) * torch.pi / 64, 8
+    slow, other = torch.cos(3 * bins), torch.cos(5 * bins)
+    fast, lost = torch.cos(20 * bins), torch.cos(30 * bins)
+    found = with_envelope((slow + fast)[None, :, None], (other + lost)[None, :, None], quefrency)
+    torch.testing.assert_close(found[0, :, 0], other + fast, rtol=0, atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def network() -> Network:
+    torch.manual_seed(0)
+    table = (Conv(6, (5, 3), "same"), ReLU(), MaxPool((3, 10), (2, 10)))
+    return Network(table, tuple(ANALYSIS.mean.shape)).requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def inverse(network: Network) -> Inverse:
+    return train_inverses(network, [3], Tones(1200, 1), SETTINGS)[3]  # type: ignore[arg-type]
+
+
+def test_what_is_learned_is_nearer_than_the_example(network: Network, inverse: Inverse) -> None:
+    test = Tones(100, 2)
+    speakers = torch.from_numpy(test.speakers)
+    activity = network.activation(test.all(), 3)
+    code = inverse.codes(activity.flatten(1))
+    example = inverse.example_waveforms[inverse.nearest(code, speakers)[:, 0]]
+
+    def envelope(sounds: Tensor) -> Tensor:
+        log = log_magnitude(inverse.stft, sounds)
+        return with_envelope(torch.zeros_like(log), log, regress.QUEFRENCY * 8000)
+
+    def apart(sounds: Tensor) -> float:
+        return float((envelope(sounds) - envelope(test.sounds)).square().mean().sqrt())
+
+    other = test.sounds.roll(1, 0)
+    assert apart(example) < 0.8 * apart(other)
+    assert apart(inverse.sounds(activity, speakers)) < 0.8 * apart(example)
+
+
+def test_examples_are_by_others(network: Network, inverse: Inverse) -> None:
+    trained = Tones(1200, 1)
+    inputs, speakers = trained.all()[:50], torch.from_numpy(trained.speakers[:50])
+    code = inverse.codes(network.activation(inputs, 3).flatten(1))
+    near = inverse.nearest(code, speakers, 4)
+    assert (inverse.example_speakers[near] != speakers[:, None]).all()
+    # Nobody's own items are left out where the speaker is not known: an item then finds itself.
+    own = inverse.nearest(code, torch.full_like(speakers, -1))[:, 0]
+    torch.testing.assert_close(inverse.example_codes[own], code, rtol=0, atol=1e-4)
+
+
+def test_training_pairs_items_with_examples_by_others(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Tensor] = []
+    plain = Inverse.nearest
+
+    def noted(self: Inverse, codes: Tensor, speakers: Tensor, count: int = 1) -> Tensor:
+        asked.append(speakers)
+        return plain(self, codes, speakers, count)
+
+    monkeypatch.setattr(Inverse, "nearest", noted)
+    few = Tones(60, 1)
+    train_inverses(network, [3], few, replace(SETTINGS, regress_epochs=1))  # type: ignore[arg-type]
+    assert torch.cat(asked).tolist() == few.speakers.tolist()
+
+
+def test_the_descent_leads_to_the_activity_and_is_held_to_what_is_learned(
+    network: Network, inverse: Inverse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test = Tones(30, 2)
+    inputs = test.all()
+    told = Known(inputs, test.labels[:30], test.speakers, test)
+    monkeypatch.setattr(regress, "STEP", 2e-3)
+
+    def found(steps: int, faith: float) -> chains.Inversion:
+        monkeypatch.setattr(regress, "FAITH", faith)
+        return chains.invert(
+            network,
+            inputs,
+            [3],
+            replace(SETTINGS, regress_steps=steps, block=7),
+            list(range(30)),
+            restorers={"regress": {3: inverse}},
+            analysis=ANALYSIS,
+            known=told,
+        )
+
+    first, free, held = found(0, 0), found(40, 0.03), found(40, 30)
+    assert (free.mismatch < first.mismatch).all()
+    assert float(free.mismatch.mean()) < 0.9 * float(first.mismatch.mean())
+    assert free.objective.shape[-1] == 41
+    assert (free.objective[..., 40] < free.objective[..., 0]).all()
+    sounds = free.waveforms[0, 0]
+    torch.testing.assert_close(ANALYSIS(sounds), free.reconstruction[0, 0], rtol=0, atol=1e-5)
+    logs = [log_magnitude(inverse.stft, run.waveforms[0, 0]) for run in (first, free, held)]
+    moved = [float((logs[0] - log).abs().mean()) for log in logs[1:]]
+    assert moved[1] < 0.95 * moved[0]
+
+
+def test_an_inverse_is_seeded_and_leaves_the_generator_alone(network: Network) -> None:
+    before = torch.get_rng_state()
+    settings = replace(SETTINGS, regress_epochs=1)
+    one, two, other = (
+        train_inverses(network, [3], Tones(100, 1), replace(settings, seed=seed))[3]  # type: ignore[arg-type]
+        for seed in (0, 0, 1)
+    )
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(one.outer.weight, two.outer.weight)
+    assert not torch.equal(one.outer.weight, other.outer.weight)
+
+
+def test_what_is_missing_is_said(network: Network) -> None:
+    with pytest.raises(UsageProblem, match="there is one"):
+        train_inverses(network, [3], Tones(20, 1, speakers=1), SETTINGS)  # type: ignore[arg-type]
+    with pytest.raises(UsageProblem, match="layer 3: no inverse"):
+        chains.invert(network, Tones(2, 1).all(), [3], SETTINGS, [0, 1])
+    assert regress.stft_for(2554, 16000).frames == 27
