@@ -153,6 +153,15 @@ def _block(s: Any, x: Tensor) -> Tensor:
 
 
 PADS = {"padding": 1}
+
+
+def on_the_cpu(network: nn.Module) -> nn.Module:
+    """Wrap a network for several devices and leave it on the CPU, whatever the machine has."""
+    wrapped = nn.DataParallel(network)
+    wrapped.device_ids = []
+    return wrapped.cpu()
+
+
 WAVES: dict[str, Callable[[], nn.Module]] = {
     "plain": two(lambda s, x: s.l(relu(s.c2(relu(s.c1(x)))).mean(-1))),
     "in place": two(lambda s, x: s.l(s.r(s.c2(s.r(s.c1(x)))).mean(-1)), r=nn.ReLU(True)),
@@ -229,7 +238,7 @@ WAVES: dict[str, Callable[[], nn.Module]] = {
     "decides on shapes": two(_shapes),
     "double": lambda: two(lambda s, x: s.l(relu(s.c1(x)).mean(-1)))().double(),
     "half": lambda: two(lambda s, x: s.l(relu(s.c1(x)).mean(-1)))().to(torch.bfloat16),
-    "parallel": lambda: nn.DataParallel(two(lambda s, x: s.l(relu(s.c1(x)).mean(-1)))()),
+    "parallel": lambda: on_the_cpu(two(lambda s, x: s.l(relu(s.c1(x)).mean(-1)))()),
     "a detach": two(lambda s, x: s.l((s.c1(x) > 0.1).float().mean(-1))),
     "a root of power": two(_power, m=nn.Linear(17, 5)),
 }

@@ -82,6 +82,8 @@ def load(model: str, weights: Path | None = None) -> Loaded:
     else:
         loaded = _made(model, compared=weights is None)
     network = getattr(loaded.network, "_orig_mod", loaded.network)  # of torch.compile
+    if isinstance(network, nn.DataParallel):
+        network = network.module  # the wrapper wants its weights on devices of its own choice
     if weights is not None:
         _fill(network, weights)
         loaded = Loaded(network, False, loaded.classes)
