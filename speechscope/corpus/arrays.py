@@ -148,8 +148,15 @@ class CorpusArrays:
         numbers = np.arange(len(unit.channels), dtype=np.int8)
         writer.put("channel", numbers, ("channel",), flag_attributes(unit.channels))
 
-    def append(self, cut: Cut, speakers: Sequence[int], splits: Sequence[int]) -> None:
-        """Add what was cut from some recordings, given the speaker and the split of each."""
+    def append(
+        self, cut: Cut, speakers: Sequence[int], splits: Sequence[int], *, more: bool = False
+    ) -> None:
+        """Add what was cut from some recordings, given the speaker and the split of each.
+
+        With `more`, it is more of the recordings that the last call was given.
+        """
+        if more:
+            self._next_utterance -= len(splits)
         before = dict(self._rows)
         columns: dict[str, ArrayLike] = {
             **cut.rows,

@@ -4,17 +4,18 @@ Recordings are read, cut and transformed in tasks of a few utterances; what each
 while the next is worked on, so that no more than a few tasks are in memory.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from speechscope.corpus.arrays import CorpusArrays, put_losses
 from speechscope.corpus.phones import PhoneSet
 from speechscope.corpus.plan import Plan, refuse_loss
 from speechscope.corpus.reading import Reader, Summary, Task
-from speechscope.corpus.units import Cut, Rows, Unit
+from speechscope.corpus.units import Cut, Recording, Rows, Unit
 from speechscope.corpus.update import Before
 from speechscope.corpus.utterances import Utterance
 from speechscope.registry import UNITS
@@ -27,6 +28,24 @@ if TYPE_CHECKING:
 
 BATCH = 16
 """Utterances a task: some hundred segments, about 10 MB of spectrograms."""
+LONG = 4096
+"""Segments of one recording that are cut at a time; some 50 MB."""
+
+
+class Stretches:
+    """A recording of many segments, cut as it is written; at once where another process cuts it."""
+
+    def __init__(self, recording: Recording, unit: Unit) -> None:
+        self._recording, self._unit = recording, unit
+
+    def __iter__(self) -> Iterator[Cut]:
+        pieces = self._recording.pieces
+        for first in range(0, len(pieces), LONG):
+            part = replace(self._recording, pieces=pieces[first : first + LONG])
+            yield self._unit.cut([part])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return list, (list(self),)
 
 
 def prepare(
@@ -93,15 +112,17 @@ def prepare(
 def _write(
     arrays: CorpusArrays,
     tasks: Sequence[Task],
-    blocks: AbstractContextManager[Iterator[tuple[Cut, Summary]]],
+    blocks: AbstractContextManager[Iterator[tuple[Iterable[Cut], Summary]]],
     summary: Summary,
     progress: Callable[[int, int], None] | None,
 ) -> None:
     """Write what is cut from the utterances of tasks."""
     done = 0
     with blocks as results:
-        for task, (cut, lost) in zip(tasks, results, strict=True):
-            arrays.append(cut, [s for _, s, _ in task], [s for _, _, s in task])
+        for task, (cuts, lost) in zip(tasks, results, strict=True):
+            for number, cut in enumerate(cuts):
+                speakers, splits = [s for _, s, _ in task], [s for _, _, s in task]
+                arrays.append(cut, speakers, splits, more=number > 0)
             summary.add(lost)
             done += len(task)
             if progress is not None:
@@ -111,9 +132,10 @@ def _write(
 
 def _work(
     task: Task, *, reader: Reader, unit: Unit, before: Before | None = None
-) -> tuple[Cut, Summary]:
+) -> tuple[Iterable[Cut], Summary]:
     """Read and cut the utterances of a task; those that have not changed are taken as they are."""
     lost = Summary()
+    cuts: Iterable[Cut]
     kept = [_kept(one, reader, before, lost) for one in task]
     read = [
         reader.read(u, speaker, split == 0, lost) if rows is None else None
@@ -126,12 +148,16 @@ def _work(
             for rows, recording in zip(kept, read, strict=True)
         ]
         cut = unit.together(parts, [split == 0 for _, _, split in task])
+        cuts, counts = [cut], cut.counts
+    elif len(task) == 1 and read[0] is not None and unit.divides(read[0], LONG):
+        cuts, counts = Stretches(read[0], unit), [len(read[0].pieces)]
     else:
         cut = unit.cut(read)
-    for count, (_, _, split) in zip(cut.counts, task, strict=True):
+        cuts, counts = [cut], cut.counts
+    for count, (_, _, split) in zip(counts, task, strict=True):
         lost.splits[split] += count
-    lost.items, lost.utterances = sum(cut.counts), sum(1 for count in cut.counts if count)
-    return cut, lost
+    lost.items, lost.utterances = sum(counts), sum(1 for count in counts if count)
+    return cuts, lost
 
 
 def _kept(

@@ -1,3 +1,4 @@
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,8 +8,11 @@ import oracles
 import pytest
 from preparing import SETTINGS, run
 
+from speechscope.corpus.prepare import Stretches
 from speechscope.corpus.reading import Survey
 from speechscope.corpus.store import Corpus
+from speechscope.corpus.units import Piece, Recording
+from speechscope.corpus.units.segment import SegmentUnit
 from speechscope.errors import SpeechscopeError
 
 
@@ -234,3 +238,26 @@ def test_a_channel_may_hold_the_length(root: Path, tmp_path: Path) -> None:
     assert corpus.mean.shape == (2, 201, 16) and corpus.invertible
     sound = corpus.sound_of(values[:4])
     np.testing.assert_array_equal(sound, plain.sound_of(plain.artifact.read("input")[:4]))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_long_recording_is_cut_a_stretch_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    corpora.timit(tmp_path / "timit", speakers=1, sentences=1)
+    whole, _ = run(tmp_path / "timit", tmp_path / "whole.zarr")
+    monkeypatch.setattr("speechscope.corpus.prepare.BATCH", 1)
+    monkeypatch.setattr("speechscope.corpus.prepare.LONG", 2)
+    parts, summary = run(tmp_path / "timit", tmp_path / "parts.zarr", workers=workers)
+    assert sorted(parts.artifact) == sorted(whole.artifact) and summary.items == len(whole.splits)
+    for name in whole.artifact:
+        np.testing.assert_allclose(
+            parts.artifact.read(name), whole.artifact.read(name), rtol=1e-6, atol=1e-7
+        )
+    sent = pickle.loads(pickle.dumps(Stretches(_long(), SegmentUnit(SETTINGS.resolved()))))
+    assert isinstance(sent, list) and [cut.counts for cut in sent] == [[2], [1]]
+
+
+def _long() -> Recording:
+    pieces = tuple(Piece(0, start, start + 800) for start in (0, 800, 1600))
+    return Recording(corpora.recording(), pieces, None, True)

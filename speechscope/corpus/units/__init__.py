@@ -200,6 +200,10 @@ class Unit:
         parts = [None if recording is None else self.items(recording) for recording in recordings]
         return self.together(parts, [r is not None and r.training for r in recordings])
 
+    def divides(self, recording: Recording, most: int) -> bool:
+        """Say whether a recording has so many pieces that they are better cut some at a time."""
+        return False
+
     def together(self, parts: Sequence[Rows | None], training: Sequence[bool]) -> Cut:
         """Put together what was cut from recordings; None stands for one that was not read."""
         total, summed = np.zeros(self.shape), 0

@@ -104,6 +104,10 @@ class SegmentUnit(Unit):
         counts = [0 if recording is None else len(recording.pieces) for recording in recordings]
         return Cut(rows, counts, _sum(spectra, training), int(training.sum()))
 
+    def divides(self, recording: Recording, most: int) -> bool:
+        """See `Unit`; each segment is cut by itself."""
+        return len(recording.pieces) > most
+
     def together(self, parts: Sequence[Rows | None], training: Sequence[bool]) -> Cut:
         """See `Unit`; the sum is that of all segments together, as `cut` makes it."""
         counts = [0 if rows is None else len(rows["label"]) for rows in parts]
