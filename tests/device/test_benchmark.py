@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 
+@pytest.mark.heavy  # a third of a minute
 def test_benchmark(cuda: str, shared: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
     import gpu
