@@ -81,7 +81,7 @@ def log_energies(stft: Stft, bands: int, spectra: Any) -> Any:
     """Return log(energy + `LOG_FLOOR`) of every band, (R, bands)."""
     energy = energies(stft, bands, spectra)
     energy += float(np.float32(LOG_FLOOR))
-    return xp(energy).log(energy, out=energy)
+    return np.log(energy, out=energy) if isinstance(energy, np.ndarray) else energy.log()
 
 
 def _stft(transform: Transform, bands: int) -> Stft:

@@ -147,13 +147,16 @@ def spectrum_rows(stft: Stft, frames: Float) -> Complex:
 
 
 def spectra_on_device(stft: Stft, frames: "Tensor") -> "Tensor":
-    """Return what `spectrum_rows` does of a tensor of frames (R, window), on its device."""
+    """Return what `spectrum_rows` does of a tensor of frames (…, window), on its device.
+
+    It can be differentiated.
+    """
     windowed = frames * like(_hamming(stft.window), frames)
     if stft.window > stft.points:
-        folds = -(-stft.window // stft.points)
-        room = windowed.new_zeros(len(frames), folds * stft.points)
-        room[:, : stft.window] = windowed
-        windowed = room.view(len(frames), folds, stft.points).sum(1)
+        folds, rows = -(-stft.window // stft.points), frames.shape[:-1]
+        room = windowed.new_zeros(*rows, folds * stft.points)
+        room[..., : stft.window] = windowed
+        windowed = room.view(*rows, folds, stft.points).sum(-2)
     spectra: Tensor = xp(frames).fft.rfft(windowed, stft.points)
     return spectra
 
@@ -164,8 +167,8 @@ def xp(x: Any) -> Any:
 
 
 def like(array: NDArray[Any], x: Any) -> Any:
-    """Return an array as one that can be multiplied with x: NumPy's, or one on x's device."""
-    return array if isinstance(x, np.ndarray) else xp(x).from_numpy(array).to(x.device)
+    """Return an array as one that can be multiplied with x: NumPy's, or a tensor as x is."""
+    return array if isinstance(x, np.ndarray) else xp(x).from_numpy(array).to(x)
 
 
 def centred(waveforms: Sequence[Float], samples: int) -> Float:

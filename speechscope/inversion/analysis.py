@@ -1,57 +1,15 @@
 """Sounds as what is looked for: a corpus' inputs as a differentiable function of waveforms."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
-from speechscope.features.filterbanks import CEPSTRUM_BANDS, filters
-from speechscope.features.filterbanks import LOG_FLOOR as BAND_FLOOR
-from speechscope.features.representations import LOG_FLOOR, SCOPES, Framewise
-from speechscope.features.stft import Stft
+from speechscope.features.representations import SCOPES, Framewise
 from speechscope.inversion.problem import Objective, complete
 from speechscope.inversion.sound import audible, sound_of, transform
-
-LEAST = 1e-20
-"""Added to a power under a root, whose slope at 0 is none."""
-
-
-def modulus(spectra: Tensor) -> Tensor:
-    """Return |S|, with a slope everywhere."""
-    return (spectra.real.square() + spectra.imag.square() + LEAST).sqrt()
-
-
-def _bands(stft: Stft, bands: int, spectra: Tensor) -> Tensor:
-    power = spectra.real.square() + spectra.imag.square()
-    bank = torch.from_numpy(filters(bands, stft.points, stft.rate)).to(power)
-    return torch.einsum("nft,fb->nbt", power, bank)
-
-
-def _cepstrum(stft: Stft, bins: int, spectra: Tensor) -> Tensor:
-    bands = max(CEPSTRUM_BANDS, bins)
-    energies = torch.log(_bands(stft, bands, spectra) + BAND_FLOOR)
-    place = torch.pi * (torch.arange(bands, dtype=torch.float64) + 0.5) / bands
-    cosine = torch.cos(torch.arange(bins, dtype=torch.float64)[:, None] * place)
-    cosine *= (2 / bands) ** 0.5
-    cosine[0] *= 0.5**0.5
-    return torch.einsum("qb,nbt->nqt", cosine.to(energies), energies)
-
-
-Rows = Callable[[Stft, int, Tensor], Tensor]
-STATIC: dict[str, Rows] = {
-    "real": lambda stft, bins, s: s.real[:, None],
-    "magnitude": lambda stft, bins, s: modulus(s)[:, None],
-    "sqrt-magnitude": lambda stft, bins, s: modulus(s).sqrt()[:, None],
-    "log-magnitude": lambda stft, bins, s: torch.log(modulus(s) + LOG_FLOOR)[:, None],
-    "magnitude-phase": lambda stft, bins, s: torch.stack((modulus(s), s.angle()), 1),
-    "complex": lambda stft, bins, s: torch.stack((s.real, s.imag), 1),
-    "mel": lambda stft, bins, s: _bands(stft, bins, s)[:, None],
-    "log-mel": lambda stft, bins, s: torch.log(_bands(stft, bins, s) + BAND_FLOOR)[:, None],
-    "mfcc": lambda stft, bins, s: _cepstrum(stft, bins, s)[:, None],
-}
-"""Channels (N, C, F, T) of spectra (N, bin, T), by the representation; `Representation` again."""
 
 
 class Analysis(nn.Module):
@@ -77,27 +35,30 @@ class Analysis(nn.Module):
         super().__init__()
         self.corpus, self.samples = corpus, int(corpus.config["samples"])
         self.rate = int(corpus.config["rate"])
-        self._stft: Stft | None = None
+        self._static: Framewise | None = None
         if corpus.unit != "window":
             fits = corpus.unit == "segment" and not corpus.config.get("duration")
-            if not fits or corpus.features not in STATIC or corpus.config["normalize"] in SCOPES:
+            static = corpus.representation.static if fits else None
+            if not isinstance(static, Framewise) or corpus.config["normalize"] in SCOPES:
                 raise UsageProblem(
                     f"{corpus.path}: a search for sounds needs segments without --duration and "
-                    f"z-normalisation, as one of {', '.join(STATIC)}; or windows of the waveform"
+                    "z-normalisation, of a representation whose frames stand by themselves (any "
+                    "but gammatone); or windows of the waveform"
                 )
-            static = corpus.representation.static
-            assert isinstance(static, Framewise)
-            self._stft = static.stft
+            self._static = static
         self.register_buffer("mean", torch.from_numpy(corpus.mean.copy()))
         self.register_buffer("derived", derived)
 
     def forward(self, waveforms: Tensor) -> Tensor:
         """Return centred inputs (N, C, F, T) of waveforms (N, samples)."""
-        if self._stft is None:
+        if self._static is None:
             return waveforms[:, None, None] - self.mean
-        spectra = transform(self._stft, waveforms)
-        bins = self.corpus.representation.transform.bins
-        static = STATIC[self.corpus.features](self._stft, bins, spectra)
+        spectra = transform(self._static.stft, waveforms).transpose(1, 2)
+        if spectra.requires_grad:
+            # Of silence a root has no slope; none is followed.
+            spectra.register_hook(torch.nan_to_num)
+        rows: Tensor = self._static.rows(spectra.flatten(0, 1))
+        static = rows.unflatten(0, spectra.shape[:2]).permute(0, 2, 3, 1)
         return complete(static, self.derived) - self.mean
 
     def sound(self, x: Tensor, seeds: Sequence[int]) -> Tensor:

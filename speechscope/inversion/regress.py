@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from speechscope.errors import UsageProblem
 from speechscope.features.stft import Stft
-from speechscope.inversion.analysis import OfSound, modulus
+from speechscope.inversion.analysis import OfSound
 from speechscope.inversion.problem import Problem, Reconstruction, at_most
 from speechscope.inversion.sound import griffin_lim, transform
 from speechscope.inversion.source import TrainingPool
@@ -175,7 +175,7 @@ def with_envelope(fine: Tensor, smooth: Tensor, quefrency: float) -> Tensor:
 
 def log_magnitude(stft: Stft, waveforms: Tensor) -> Tensor:
     """Return log(|S| + `FLOOR`), (N, bins, frames), differentiably."""
-    return torch.log(modulus(transform(stft, waveforms)) + FLOOR)
+    return torch.log(transform(stft, waveforms).abs() + FLOOR)
 
 
 def train_inverses(

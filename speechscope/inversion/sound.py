@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
 from speechscope.features.representations import LOG_FLOOR, SCOPES
-from speechscope.features.stft import Stft
+from speechscope.features.stft import Stft, spectra_on_device
 
 ITERATIONS = 60
 """Griffin-Lim's: the modulus of these short segments has settled by then (chosen)."""
@@ -133,12 +133,7 @@ def _window(stft: Stft, like: Tensor) -> Tensor:
 def transform(stft: Stft, waveforms: Tensor) -> Tensor:
     """Return the transform (N, bins, frames) of waveforms (N, samples), differentiably."""
     frames = waveforms.unfold(1, stft.window, stft.hop)[:, : stft.frames]
-    frames = frames * _window(stft, waveforms)
-    if stft.points < stft.window:  # as `spectrum_rows` does: its waves repeat after `points`
-        frames = nn.functional.pad(frames, (0, -stft.window % stft.points))
-        frames = frames.reshape(*frames.shape[:2], -1, stft.points).sum(2)
-    spectra: Tensor = torch.fft.rfft(frames, stft.points)
-    return spectra.transpose(1, 2)
+    return spectra_on_device(stft, frames).transpose(1, 2)
 
 
 def _overlap_add(stft: Stft, spectra: Tensor) -> Tensor:
