@@ -283,8 +283,8 @@ def record_of(settings: Any) -> dict[str, Any]:
     return found
 
 
-def of_record(kind: type[S], stage: str, record: Mapping[str, Any]) -> S:
-    """Return the settings that `record_of` put in a record.
+def of_record(kind: type[S], stage: str, record: Mapping[str, Any], **given: Any) -> S:
+    """Return the settings that `record_of` put in a record, but for what is given.
 
     Of one from before there was a setting, it is the default, as everything was then.
 
@@ -294,7 +294,7 @@ def of_record(kind: type[S], stage: str, record: Mapping[str, Any]) -> S:
         A value is not allowed, such as the name of a method of a package that is not here.
     """
     values = [entry for entry in declared(kind) if entry.said.kind == "setting"]
-    return make(kind, stage, {e.name: record[e.key] for e in values if e.key in record})
+    return make(kind, stage, {e.name: record[e.key] for e in values if e.key in record} | given)
 
 
 def variable(flag: str) -> str:

@@ -56,9 +56,9 @@ class Analysis(nn.Module):
         spectra = transform(self._static.stft, waveforms).transpose(1, 2)
         if spectra.requires_grad:
             # Of silence a root has no slope; none is followed.
-            spectra.register_hook(torch.nan_to_num)
+            spectra.register_hook(torch.nan_to_num)  # type: ignore[no-untyped-call]
         rows: Tensor = self._static.rows(spectra.flatten(0, 1))
-        static = rows.unflatten(0, spectra.shape[:2]).permute(0, 2, 3, 1)
+        static = rows.reshape(*spectra.shape[:2], *rows.shape[1:]).permute(0, 2, 3, 1)
         return complete(static, self.derived) - self.mean
 
     def sound(self, x: Tensor, seeds: Sequence[int]) -> Tensor:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from speechscope.corpus.seen import Seen
 from speechscope.corpus.store import Corpus
 from speechscope.networks.layers import Network
 from speechscope.networks.saved import Model, load_model
@@ -118,8 +117,8 @@ def model_scores(path: Path, settings: "Settings") -> Iterator[Score | Row]:
 def _corpus_of(path: Path, model: Model, settings: "Settings") -> Corpus:
     """Return the corpus a model is scored with: its own, or another as it takes it."""
     corpus = Corpus(ancestor(path, model.checkpoint.record, "corpus", settings.moved()))
-    given = getattr(settings, "input", None)  # report has none
-    return corpus if given is None or given == corpus.path else Seen(given, corpus)
+    other = getattr(settings, "speech", None)  # report has none
+    return corpus if other is None else other(corpus, path)
 
 
 def _answers(path: Path, model: Model, settings: "Settings") -> Answers:

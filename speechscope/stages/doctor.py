@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 
 from speechscope.errors import SpeechscopeError
-from speechscope.settings import Settings
 from speechscope.stages.shared import OnDevice, Table
 from speechscope.work.progress import Console
 
@@ -30,7 +29,7 @@ Finding = tuple[str, str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Doctor(OnDevice, Settings):
+class Doctor(OnDevice):
     """Say whether this machine is fit: software, devices, kernels, codecs, disk and speed.
 
     Everything is tried, not only looked up: the layers of all networks against the same in double
@@ -84,18 +83,10 @@ def _software() -> Iterator[Finding]:
         try:
             yield name, str(import_module(name).__version__), ""
         except ImportError as error:
-            yield (
-                name,
-                f"cannot be imported ({error})",
-                "pip install -c constraints.txt speechscope",
-            )
+            yield name, f"cannot be imported ({error})", "pip install speechscope"
     for name, extra in EXTRAS.items():
-        there = find_spec(name) is not None
-        yield (
-            name,
-            "installed" if there else f"not installed: pip install 'speechscope[{extra}]'",
-            "",
-        )
+        missing = "" if find_spec(name) else f"not installed: pip install 'speechscope[{extra}]'"
+        yield name, missing or "installed", ""
 
 
 def _devices() -> Iterator[Finding]:

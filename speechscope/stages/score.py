@@ -1,7 +1,7 @@
 """``speechscope score``: the table of an artifact's scores."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +11,10 @@ from speechscope.settings import argument, of_record, option
 from speechscope.stages import settings_class
 from speechscope.stages.seeing import Seeing, seen
 from speechscope.stages.shared import Foreign, Moved, OnDevice, Table
-from speechscope.work.progress import Console
+from speechscope.work.progress import SILENT, Console
 
 if TYPE_CHECKING:
+    from speechscope.corpus.store import Corpus
     from speechscope.scores.statistics import Row
 
 PRESENTATION = ("json", "csv")
@@ -55,11 +56,21 @@ class Score(Seeing, Moved, Foreign, OnDevice):
         """Return the settings that an artifact's record has of the stage that made it."""
         return of_record(settings_class(stage), stage, config)
 
+    def speech(self, trained: "Corpus", model: Path, console: Console = SILENT) -> "Corpus":
+        """Return what a model is scored with: its own corpus, or ``--input`` as it takes it."""
+        corpus, left_out = seen(self, self.input, trained, model, console)
+        if not getattr(corpus, "labelled", True):
+            raise UsageProblem(f"--input {self.input}: nobody labelled it, and a score needs that")
+        for line in left_out:
+            console.note(line)
+        return corpus
+
 
 def run(settings: Score, console: Console) -> Table:
     """Return the scores of every artifact."""
+    from speechscope.corpus.store import Corpus
     from speechscope.scores.statistics import scored
-    from speechscope.store.lineage import record_at
+    from speechscope.store.lineage import ancestor, record_at
 
     settings.check_model()
     rows: list[Row] = []
@@ -71,22 +82,9 @@ def run(settings: Score, console: Console) -> Table:
             raise UsageProblem(f"{path} is a {kind}; --model goes with relevance")
         if settings.input is not None and kind != "model":
             raise UsageProblem(f"{path} is a {kind}; --input goes with models")
-        chosen = _with_speech(settings, path, console)
-        rows += scored(kind, path, chosen)
+        if settings.input is not None:
+            moved = settings.moved()
+            trained = Corpus(ancestor(path, record_at(path), "corpus", moved))
+            settings.speech(trained, path, console)  # what is to be said of it is said once
+        rows += scored(kind, path, settings)
     return Table(rows)
-
-
-def _with_speech(settings: Score, path: Path, console: Console) -> Score:
-    """Return the settings with what is looked at as a corpus that the model can take."""
-    if settings.input is None:
-        return settings
-    from speechscope.corpus.store import Corpus
-    from speechscope.store.lineage import ancestor, record_at
-
-    trained = Corpus(ancestor(path, record_at(path), "corpus", settings.moved()))
-    corpus, left_out = seen(settings, settings.input, trained, path, console)
-    if not getattr(corpus, "labelled", True):
-        raise UsageProblem(f"--input {settings.input}: nobody labelled it, and a score needs that")
-    for line in left_out:
-        console.note(line)
-    return replace(settings, input=corpus.path)

@@ -1,12 +1,12 @@
 """Other speech than a network was trained with: ``--input`` of the stages that look into it."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from speechscope.errors import SpeechscopeError
-from speechscope.settings import Settings, make, option
+from speechscope.settings import Settings, of_record, option, record_of
 from speechscope.stages.prepare import Prepare
 from speechscope.work.progress import Console
 
@@ -131,7 +131,7 @@ def _prepared(
         chosen = _as_trained(root, trained, labelled, settings.device)
         record = new_record(
             "corpus",
-            config={**_recorded(chosen), **made},
+            config={**record_of(chosen), "tier": chosen.tier, "mapping": None, **made},
             seed=int(trained.artifact.record["seed"]),
             device=chosen.device,
         )
@@ -148,35 +148,18 @@ def _prepared(
 
 def _as_trained(root: Path, trained: "Corpus", labelled: bool, device: str) -> Prepare:
     """Return the settings of a corpus for other speech: all to test with, labels as they are."""
-    from speechscope.settings import declared
-
     config = trained.config
-    values: dict[str, Any] = {}
-    for entry in declared(Prepare):
-        key = entry.said.record or entry.name
-        if entry.said.kind == "setting" and key in config:
-            values[entry.name] = config[key]
+    given: dict[str, Any] = {"folder": root, "device": device, "split": "test", "dev": 0.0}
     longest = config["max_length"]
-    values |= {
-        "folder": root,
-        "device": device,
-        "split": "test",
-        "dev": 0.0,
-        "max_length": "none" if longest is None else str(longest),
-    }
-    if not labelled and trained.unit == "utterance":
-        values["labels"] = "speaker"  # nothing is said of their words
-    elif config["labels"] == "phone" or trained.unit == "segment":
-        values["phone_set"] = "as-is"
     if not labelled:
-        values["max_length"] = "none" if trained.unit != "segment" else str(config["samples"])
-    return make(Prepare, "prepare", values, str(config["recipe"])).resolved()
-
-
-def _recorded(chosen: Prepare) -> dict[str, Any]:
-    from speechscope.settings import record_of
-
-    return {**record_of(chosen), "tier": chosen.tier, "mapping": None}
+        longest = config["samples"] if trained.unit == "segment" else None
+    given["max_length"] = "none" if longest is None else str(longest)
+    if not labelled and trained.unit == "utterance":
+        given["labels"] = "speaker"  # nothing is said of their words
+    elif config["labels"] == "phone" or trained.unit == "segment":
+        given["phone_set"] = "as-is"
+    chosen = of_record(Prepare, "prepare", config, **given)
+    return replace(chosen, recipe=str(config["recipe"])).resolved()
 
 
 def _digest(source: Path) -> str:

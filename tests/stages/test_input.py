@@ -349,3 +349,22 @@ def test_networks_are_compared_on_the_same_items(
     of_phones = [r for r in rows if r.get("phone") and r["artifact"] == "model.pt"]
     assert sum(int(r["items"]) for r in of_phones) == len(items)
     assert {r["speaker"] for r in rows if r.get("speaker")} == set(seen.names("speaker"))
+
+
+def test_networks_of_other_inputs_are_compared_each_with_its_own(
+    trained: Path, here: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    here("churchman2015")
+    other = {"folder": trained / "timit", "phone_set": "timit-48", "output": "mel.zarr"}
+    stages.run("prepare", {**other, "features": "mel", "bins": 201})
+    stages.run("train", {**LITTLE, "corpus": "mel.zarr", "output": "mel.pt"})
+    capsys.readouterr()
+    assert run(["score", "model.pt", "mel.pt", "--input", str(trained / "other"), "--csv"]) == 0
+    tables = capsys.readouterr().out.split("\n\n")
+    rows = [row for table in tables for row in csv.DictReader(table.splitlines())]
+    (compared,) = [row for row in rows if row["measure"] == "folded accuracy over model.pt"]
+    accuracy = {r["artifact"]: float(r["value"]) for r in rows if r["measure"] == "accuracy"
+                and r["classes"] == "39"}  # fmt: skip
+    expected = accuracy["mel.pt"] - accuracy["model.pt"]
+    assert float(compared["value"]) == pytest.approx(expected, abs=1e-6)
+    assert len(list(Path().glob("other.*.zarr"))) == 2
