@@ -5,7 +5,7 @@ meet, as phones with gaps between them, each for its own time.
 """
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -47,9 +47,6 @@ class Recording:
         The answers, n words.
     probability
         Of each answer, (n,); NaN where scores are not those of classes.
-    bands
-        Share of the relevance by method, (n, method, band); no bands where there are no
-        frequencies.
     """
 
     name: str
@@ -62,7 +59,6 @@ class Recording:
     stop: NDArray[np.int64]
     answers: list[str]
     probability: NDArray[np.float64]
-    bands: NDArray[np.float64]
 
     def runs(self) -> list[tuple[int, int, slice]]:
         """Return start, stop and rows of neighbours that meet and have the same answer."""
@@ -88,7 +84,7 @@ def recordings(artifact: Artifact, corpus: Corpus) -> Iterator[Recording]:
     """
     utterance, starts, stops = _places(artifact, corpus)
     names, classes = corpus.names("utterance"), artifact.flags("predicted")
-    predicted, bands = artifact.read("predicted"), _bands(artifact)
+    predicted = artifact.read("predicted")
     given = "probability" in artifact
     probability = artifact.read("probability") if given else np.full(len(starts), np.nan)
     for number in np.unique(utterance):
@@ -106,7 +102,6 @@ def recordings(artifact: Artifact, corpus: Corpus) -> Iterator[Recording]:
             stop,
             [classes[k] for k in predicted[items]],
             probability[items].astype(np.float64),
-            bands[items],
         )
 
 
@@ -137,34 +132,37 @@ def _answered(
     return start, stop
 
 
-def _bands(artifact: Artifact) -> NDArray[np.float64]:
-    """Return the share of |relevance| in each of `BANDS`, (item, method, band)."""
+def _shares(artifact: Artifact) -> dict[str, NDArray[np.float64]]:
+    """Return the share of |relevance| in each of `BANDS`, (item,), by method and band in words.
+
+    None where there are no frequencies.
+    """
     of_waveform = "spectral_relevance" in artifact
     name = "spectral_relevance" if of_waveform else "relevance"
-    methods, count = artifact.array(name).shape[:2]
+    methods, count = artifact.flags("method"), artifact.array(name).shape[1]
     hertz = "frequency" in artifact and artifact.attributes("frequency").get("units") == "Hz"
     if not hertz or artifact.record["config"].get("layer") is not None:
-        return np.zeros((count, methods, 0))
+        return {}
     band = np.digitize(artifact.read("frequency"), BANDS[1:-1])
-    shares = np.zeros((count, methods, len(BANDS) - 1))
+    sums = np.zeros((len(methods), len(BANDS) - 1, count))
     for first in range(0, count, BLOCK):
         part = slice(first, first + BLOCK)
         size = np.abs(artifact.read(name, (slice(None), part))).astype(np.float64)
         by_bin = size.sum(-1) if of_waveform else size.sum((2, 4))  # (method, item, bin)
         for number in range(len(BANDS) - 1):
-            shares[part, :, number] = by_bin[..., band == number].sum(-1).T
-    total = shares.sum(-1, keepdims=True)
-    return np.asarray(np.divide(shares, total, out=np.zeros_like(shares), where=total > 0))
-
-
-def band_names(count: int) -> list[str]:
-    """Return the names of the bands: none, or those of `BANDS`."""
+            sums[:, number, part] = by_bin[..., band == number].sum(-1)
+    total = sums.sum(1, keepdims=True)
+    shares = np.divide(sums, total, out=np.zeros_like(sums), where=total > 0)
     edges = [f"{edge:g}" if np.isfinite(edge) else "…" for edge in BANDS]
-    return [f"{low}-{high} Hz" for low, high in pairwise(edges)] if count else []
+    return {
+        f"{method} {low}-{high} Hz": shares[m, b]
+        for m, method in enumerate(methods)
+        for b, (low, high) in enumerate(pairwise(edges))
+    }
 
 
-def write_recordings(path: Path, folder: Path, corpus: Corpus, *, force: bool) -> int:
-    """Write a TextGrid and a table of every recording into a folder; return how many.
+def write_recordings(path: Path, folder: Path, corpus: Corpus, *, force: bool) -> None:
+    """Write a TextGrid and a table of every recording into a folder.
 
     The TextGrid has the tiers ``answer``, neighbours with the same answer as one, ``probability``
     and, for every method and band, the share of the relevance in it, means over the answer. The
@@ -176,49 +174,42 @@ def write_recordings(path: Path, folder: Path, corpus: Corpus, *, force: bool) -
         The folder exists and may not be replaced.
     """
     artifact = Artifact(path, "relevance")
-    methods = artifact.flags("method")
-    written = 0
+    shares = _shares(artifact)
     with staged(folder, force=force, directory=True, owned=ours) as partial:
         (partial / MARK).write_text(f"{path.name}\n", encoding="utf-8")
         for recording in recordings(artifact, corpus):
+            values = {"probability": recording.probability}
+            values |= {name: share[recording.items] for name, share in shares.items()}
             name = file_word(recording.name)
-            grid = textgrid(recording, methods)
+            grid = textgrid(recording, values)
             (partial / f"{name}.TextGrid").write_text(grid, encoding="utf-8")
-            _table(recording, methods, partial / f"{name}.csv")
-            written += 1
-    return written
+            _table(recording, values, partial / f"{name}.csv")
 
 
-def _table(recording: Recording, methods: Sequence[str], path: Path) -> None:
-    shares = recording.bands.reshape(len(recording.items), -1)
-    names = [f"{m} {b}" for m in methods for b in band_names(recording.bands.shape[-1])]
+Columns = Mapping[str, NDArray[np.float64]]
+"""What is said of every answer, (n,), by name."""
+
+
+def _table(recording: Recording, values: Columns, path: Path) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
-        table.writerow(("start", "stop", "answer", "probability", *names))
+        table.writerow(("start", "stop", "answer", *values))
         for row, answer in enumerate(recording.answers):
             times = (t[row] / recording.rate for t in (recording.start, recording.stop))
-            values = (recording.probability[row], *shares[row])
-            table.writerow((*times, answer, *(f"{value:.4f}" for value in values)))
+            table.writerow((*times, answer, *(f"{column[row]:.4f}" for column in values.values())))
 
 
 Interval = tuple[int, int, str]
 
 
-def textgrid(recording: Recording, methods: Sequence[str]) -> str:
+def textgrid(recording: Recording, values: Columns) -> str:
     """Return the answers along a recording as a Praat TextGrid, its times exact to the sample."""
     runs = recording.runs()
     tiers: dict[str, list[Interval]] = {
-        "answer": [(start, stop, recording.answers[rows.start]) for start, stop, rows in runs],
-        "probability": [
-            (start, stop, f"{recording.probability[rows].mean():.3f}") for start, stop, rows in runs
-        ],
+        "answer": [(start, stop, recording.answers[rows.start]) for start, stop, rows in runs]
     }
-    for number, method in enumerate(methods):
-        for band, name in enumerate(band_names(recording.bands.shape[-1])):
-            values = recording.bands[:, number, band]
-            tiers[f"{method} {name}"] = [
-                (start, stop, f"{values[rows].mean():.3f}") for start, stop, rows in runs
-            ]
+    for name, column in values.items():
+        tiers[name] = [(start, stop, f"{column[rows].mean():.3f}") for start, stop, rows in runs]
     end = max(recording.samples, *(stop for _, stop, _ in runs))
     lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', ""]
     lines += [f"xmin = 0\nxmax = {end / recording.rate!r}\ntiers? <exists>\nsize = {len(tiers)}"]
