@@ -300,9 +300,9 @@ def training_segments(corpus: Corpus, most: int, seed: int) -> tuple[Tensor, Ten
 
     They are held in memory, as they are read many times in random order; `most` bounds them.
     """
-    rng = np.random.default_rng([seed, 0xA116])
-    items = np.sort(rng.permutation(corpus.items("train"))[:most])
-    return torch.from_numpy(corpus.centred(items)), torch.from_numpy(corpus.waveforms(items))
+    pool = TrainingPool(corpus, most, seed)
+    places = np.arange(len(pool.labels))
+    return pool.inputs(places), pool.waveforms(places)
 
 
 SAMPLED = 2048

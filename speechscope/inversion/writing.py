@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +61,11 @@ class Inverter:
     derived: Tensor | None = None
     analysis: Analysis | None = None
 
+    @cached_property
+    def pool(self) -> TrainingPool:
+        """What controls choose from: the same for every task."""
+        return TrainingPool(self.corpus, self.settings.align_items, self.settings.seed)
+
     def __call__(self, task: Task, progress: Callable[[int, int], None] | None) -> Results:
         """See `speechscope.work.tasks.Work`."""
         inputs = self.examples.inputs(task.items)
@@ -67,7 +73,6 @@ class Inverter:
         device = next(self.network.parameters()).device
         methods = len(self.settings.method)
         x, layer = torch.from_numpy(inputs).to(device), self.layers[task.part]
-        pool = TrainingPool(self.corpus, self.settings.align_items, self.settings.seed)
         inversion = invert(
             self.network,
             x,
@@ -77,7 +82,7 @@ class Inverter:
             restorers=self.restorers,
             derived=None if self.derived is None else self.derived.to(device),
             analysis=None if self.analysis is None else self.analysis.to(device),
-            known=Known(x, *self.examples.told(task.items), pool),
+            known=Known(x, *self.examples.told(task.items), self.pool),
             progress=None if progress is None else lambda n, _: progress(n // methods, len(inputs)),
         )
         mean, sound = self.corpus.mean, audible(self.corpus)
