@@ -40,6 +40,8 @@ CLOSE = 4
 HIDDEN, BATCH, RATE, DROPOUT = 512, 128, 1e-3, 0.2
 FRAME, HOP = 0.025, 0.005
 """Of the log magnitudes [s] (chosen)."""
+LEAST = 1e-20
+"""Added to a power under a root, whose slope at 0 is none."""
 FLOOR = 3e-3
 """Added to a magnitude before the logarithm (chosen: −50 dB of full scale)."""
 QUEFRENCY = 2e-3
@@ -175,7 +177,9 @@ def with_envelope(fine: Tensor, smooth: Tensor, quefrency: float) -> Tensor:
 
 def log_magnitude(stft: Stft, waveforms: Tensor) -> Tensor:
     """Return log(|S| + `FLOOR`), (N, bins, frames), differentiably."""
-    return torch.log(transform(stft, waveforms).abs() + FLOOR)
+    spectra = transform(stft, waveforms)
+    power = spectra.real.square() + spectra.imag.square()
+    return torch.log((power + LEAST).sqrt() + FLOOR)
 
 
 def train_inverses(
