@@ -221,7 +221,7 @@ def gammatonograms_on_device(
     torch, (items, samples) = xp(signals), signals.shape
     pieces = like(_pieces(window, hop), signals)
     hops, history, length, step = _blocks(samples, hop, rate)
-    filters = like(_spectra(bands, rate, length), signals)
+    filters = torch.from_numpy(_spectra(bands, rate, length)).to(signals.device)  # complex
     count = -(-hops // step)
     room = signals.new_zeros(items, (count - 1) * step * hop + length)
     room[:, history : history + samples] = signals
