@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,9 +21,11 @@ from speechscope.networks.layers import Network
 from speechscope.networks.loading import RANDOM
 from speechscope.networks.subject import Subject, elsewhere, subject_of
 from speechscope.registry import SCORES
-from speechscope.relevance.explain import explained, per_class, relevance_by, score
+from speechscope.relevance.explain import Explained, explained, per_class, relevance_by, score
 from speechscope.relevance.targets import target_of
 from speechscope.relevance.waveforms import DEVIATIONS, QUANTITIES, available, measured, shared
+from speechscope.scores.inversion import shaped_noise
+from speechscope.scores.localisation import MEASURES, Regions
 from speechscope.scores.statistics import Score as Items
 from speechscope.store.artifact import Artifact
 from speechscope.store.lineage import ancestor
@@ -44,9 +47,11 @@ SHARE, SETS = 0.1, 50
 
 UNTRAINED, OTHER = "random weights", "another item"
 
-CEILINGS = {"deletion": 0.0, "insertion": 1.0, "sensitivity-n": 1.0}
-Values = dict[tuple[str, str], list[NDArray[np.float64]]]
-"""By method and measure: of each block what items get, and what they get by chance, (2, N)."""
+CEILINGS = {"deletion": 0.0, "insertion": 1.0, **dict.fromkeys(("sensitivity-n", *MEASURES), 1.0)}
+Found = dict[str, NDArray[np.float64]]
+"""What items get, under "", and what they get by chance, by its name, (N,) each."""
+Values = dict[tuple[str, str], list[Found]]
+"""By method and measure, block by block."""
 
 
 @SCORES.register("relevance")
@@ -54,10 +59,13 @@ def relevance_scores(path: Path, settings: "Score") -> Iterator[Items]:
     """Yield a score for each method and measure.
 
     deletion (low is good) and insertion (high): mean probability of the target as the most
-    relevant values are taken away, or given; sensitivity-n; by chance, the relevance that the same
-    method finds in the same network with random weights. Agreement with every other method, and
-    with itself for random weights, which ought to be at chance: the agreement with the relevance
-    of another item. Of waveforms, where Praat is installed: the share of vowels, by vowel and
+    relevant values are taken away, or given, with 0 and with other `fillings` in their place;
+    sensitivity-n; by chance, the relevance that the same method finds in the same network with
+    random weights. How much of it lies in the phone, at formants, bursts and in bands of hissing
+    (`speechscope.scores.localisation`), by chance also with regions that were moved or exchanged.
+    Agreement with every other method, with networks of other seeds, and with itself for random
+    weights, which ought to be at chance: the agreement with the relevance of another item. Of
+    waveforms, where Praat is installed: the share of vowels, by vowel and
     group, whose F0, F1 and F2 are those of the relevance signal (Muckenhirn 2019, table 2), by
     chance that for random weights; of speakers, whose vowels are not labelled, the share of voiced
     windows. Of LRP: the relevance at every layer over the score, 1 where no bias took any. Of a
@@ -75,27 +83,52 @@ def relevance_scores(path: Path, settings: "Score") -> Iterator[Items]:
     subject = _explained(artifact, settings)
     values: Values = {}
     how = settings.recorded("relevance", artifact.record["config"])
+    peers = {Path(one).name: _peer(Path(one), subject) for one in getattr(settings, "seeds", ())}
     for start in range(0, len(artifact.read("target")), BLOCK):
-        _measure(artifact, subject, how, slice(start, start + BLOCK), values)
+        _measure(artifact, subject, peers, how, slice(start, start + BLOCK), values)
     _conserved(artifact, values)
     if "cumulative_response" in artifact:
         peak = artifact.read("filter_frequency")[artifact.read("cumulative_response").argmax()]
-        values["first layer", "strongest frequency [Hz]"] = [np.array([[peak]])]
+        values["first layer", "strongest frequency [Hz]"] = [{"": np.array([peak])}]
     speakers = None
     if subject.corpus.unit != "utterance":  # of those, windows are explained
         speakers = subject.corpus.artifact.read("speaker")[artifact.read("item_index")]
     for (method, measure), parts in values.items():
-        found = np.concatenate(parts, axis=1)
-        null = OTHER if measure.startswith("agreement") else UNTRAINED
+        found = _joined(parts)
+        items = found.pop("")
         yield Items(
             {"artifact": path.name, "method": method, "measure": measure},
-            found[0],
-            {null: found[1]} if len(found) == 2 else {},
-            CEILINGS.get(measure),
-            higher=measure != "deletion",
+            items,
+            found,
+            CEILINGS.get(measure.split(",")[0].split(" by ")[0]),
+            higher=not measure.startswith("deletion"),
             # Of voices there are fewer: those of vowels.
-            speakers=speakers if speakers is not None and len(speakers) == len(found[0]) else None,
+            speakers=speakers if speakers is not None and len(speakers) == len(items) else None,
         )
+
+
+def _joined(parts: Sequence[Found]) -> Found:
+    """Return what items of all blocks get; NaN where a null says nothing of a block."""
+    names = list(dict.fromkeys(name for part in parts for name in part))
+    return {
+        name: np.concatenate([part.get(name, np.full(len(part[""]), np.nan)) for part in parts])
+        for name in names
+    }
+
+
+def _peer(path: Path, subject: Subject) -> Subject:
+    """Return a network of another seed, with the items of the one that was explained.
+
+    Raises
+    ------
+    UsageProblem
+        It has other classes.
+    """
+    trained = (subject.trained or subject.corpus).path
+    peer = subject_of(path, None, None, trained, subject.device)
+    if peer.classes != subject.classes:
+        raise UsageProblem(f"--seeds {path}: its classes are not those of the network explained")
+    return peer if subject.trained is None else peer.looking_at(subject.corpus)
 
 
 def _explained(artifact: Artifact, settings: "Score") -> Subject:
@@ -139,11 +172,16 @@ def _conserved(artifact: Artifact, values: Values) -> None:
     score, sums = artifact.read("score").astype(np.float64), artifact.read("relevance_sum")
     clear = np.abs(score) > 1e-6 * np.abs(score).max()
     for layer, total in zip(artifact.flags("propagated_layer"), sums.T, strict=True):
-        values["lrp", f"at {layer} over score"] = [(total[clear] / score[clear])[None]]
+        values["lrp", f"at {layer} over score"] = [{"": total[clear] / score[clear]}]
 
 
 def _measure(
-    artifact: Artifact, subject: Subject, settings: "Relevance", block: slice, values: Values
+    artifact: Artifact,
+    subject: Subject,
+    peers: Mapping[str, Subject],
+    settings: "Relevance",
+    block: slice,
+    values: Values,
 ) -> None:
     config = artifact.record["config"]
     items = artifact.read("item_index", block)
@@ -153,44 +191,108 @@ def _measure(
     if config["layer"] is None:
         network = network.of_corpus(subject.corpus)
     x = network.enter(inputs)
-    twin = explained(randomised(subject.network, 0), inputs[:1], config["layer"])
-    twin = replace(twin, axes=network.axes)
-    shuffled = twin.enter(inputs)
+    others = {
+        UNTRAINED: randomised(subject.network, 0),
+        **{f"seed {name}": peer.network for name, peer in peers.items()},
+    }
+    ways = {name: _alike(one, inputs, config["layer"], network) for name, one in others.items()}
     seeds = [mixed(artifact.record["seed"], int(item)) for item in items]
     methods = artifact.flags("method")
     stored = artifact.read("relevance", (slice(None), block))
     relevance = [torch.from_numpy(part).to(x.device).view_as(x) for part in stored]
+    filled = {
+        name: network.enter(fill) for name, fill in fillings(subject, inputs, block.start).items()
+    }
 
-    def add(method: str, measure: str, *items: NDArray[np.float64]) -> None:
-        """Add a measure of items, and what they get by chance."""
-        values.setdefault((method, measure), []).append(np.stack(items))
+    def add(method: str, measure: str, items: NDArray[np.float64], chance: Found) -> None:
+        values.setdefault((method, measure), []).append({"": items, **chance})
 
-    def faithful(relevance: Tensor) -> Iterator[tuple[str, NDArray[np.float64]]]:
-        deletion, insertion = removal_curves(network.scores, x, target, relevance, steps=STEPS)
-        yield "deletion", area(deletion)
-        yield "insertion", area(insertion)
-        sums = sensitivity_n(
-            network.scores, x, target, relevance, share=SHARE, samples=SETS, seeds=seeds
-        )
-        yield "sensitivity-n", sums
-
-    pairs = partners(len(x))
-
-    def agreeing(first: Tensor, second: Tensor) -> tuple[NDArray[np.float64], ...]:
-        others = [agreement(first, second[torch.from_numpy(pair)]) for pair in pairs]
-        return agreement(first, second), lost(np.array(others), pairs)
-
+    faithful = partial(_faithful, network.scores, x, target, filled, seeds)
+    regions = _regions(artifact, subject, items, block)
     signals = {}
     for name, own in zip(methods, relevance, strict=True):
-        random: Tensor = relevance_by(name, twin, shuffled, target, settings, seeds)
-        for (measure, items), (_, chance) in zip(faithful(own), faithful(random), strict=True):
-            add(name, measure, items, chance)
+        found = {
+            way: relevance_by(name, of, of.enter(inputs), target, settings, seeds)
+            for way, of in ways.items()
+        }
+        random = found.pop(UNTRAINED)
+        for (measure, got), (_, chance) in zip(faithful(own), faithful(random), strict=True):
+            add(name, measure, got, {UNTRAINED: chance})
+        if regions is not None:
+            of_both = (part.cpu().numpy() for part in (own, random))
+            for measure, got, nulls in regions.scores(*of_both):
+                add(name, measure, got, nulls)
         add(name, "agreement with random weights", *agreeing(own, random))
+        for way, theirs in found.items():
+            got, nulls = agreeing(own, theirs)
+            add(name, f"{way}: agreement", got, {**nulls, UNTRAINED: agreement(own, random)})
         signals[name] = own, random
     if subject.corpus.unit == "window" and config["layer"] is None and available():
         _voices(artifact, subject, block, signals, add)
     for (first, a), (second, b) in combinations(zip(methods, relevance, strict=True), 2):
         add(first, f"agreement with {second}", *agreeing(a, b))
+
+
+def _faithful(
+    scores: "Scores",
+    x: Tensor,
+    target: Tensor,
+    filled: Mapping[str, Tensor],
+    seeds: Sequence[int],
+    relevance: Tensor,
+) -> Iterator[tuple[str, NDArray[np.float64]]]:
+    """Yield how faithful relevance is, by measure."""
+    for name, fill in filled.items():
+        curves = removal_curves(scores, x, target, relevance, steps=STEPS, fill=fill)
+        for measure, curve in zip(("deletion", "insertion"), curves, strict=True):
+            yield f"{measure} by {name}" if name else measure, area(curve)
+    sums = sensitivity_n(scores, x, target, relevance, share=SHARE, samples=SETS, seeds=seeds)
+    yield "sensitivity-n", sums
+
+
+def _alike(network: nn.Module, inputs: Tensor, layer: str | None, of: Explained) -> Explained:
+    """Return another network as what is explained, in the same way."""
+    return replace(explained(network, inputs[:1], layer), axes=of.axes)
+
+
+def _regions(
+    artifact: Artifact, subject: Subject, items: NDArray[np.int64], block: slice
+) -> Regions | None:
+    """Return where relevance ought to lie; None where nothing says when a phone is."""
+    if artifact.record["config"]["layer"] is not None or subject.corpus.unit == "utterance":
+        return None
+    names = artifact.flags("target")
+    return Regions(subject.corpus, items, [names[n] for n in artifact.read("target", block)])
+
+
+def agreeing(first: Tensor, second: Tensor) -> tuple[NDArray[np.float64], Found]:
+    """Return the agreement of two relevances (B, …), and that with other items', (B,)."""
+    pairs = partners(len(first))
+    others = [agreement(first, second[torch.from_numpy(pair)]) for pair in pairs]
+    return agreement(first, second), {OTHER: lost(np.array(others), pairs)}
+
+
+def fillings(subject: Subject, inputs: Tensor, seed: int) -> dict[str, Tensor]:
+    """Return what takes the place of what is deleted from inputs, shaped as they, by its name.
+
+    "": 0, the training mean of centred inputs. mean: the same of inputs that are not. silence: 0
+    before the mean was taken away. noise: normal, with the mean and the deviation that these inputs
+    have in each band; of waveforms in each frame and bin of their transform. another item: of them.
+    """
+    zeros = torch.zeros_like(inputs)
+    mean = torch.from_numpy(subject.corpus.mean).to(inputs)
+    if subject.corpus.unit == "window":
+        noise = shaped_noise(inputs.flatten(1).cpu().numpy(), seed)
+    else:
+        across = inputs.double().cpu().numpy()
+        drawn = np.random.default_rng(seed).normal(size=across.shape)
+        axes = (0, across.ndim - 1)
+        noise = across.mean(axes, keepdims=True) + drawn * across.std(axes, keepdims=True)
+    pair = partners(len(inputs))
+    other = inputs[torch.from_numpy(pair[0])] if len(pair) else zeros
+    known = {"silence": zeros - mean} if subject.centred else {"mean": zeros + mean}
+    made = torch.from_numpy(np.asarray(noise)).to(inputs).view_as(inputs)
+    return {"": zeros, **known, "noise": made, "another item": other}
 
 
 def _voices(
@@ -219,20 +321,26 @@ def _voices(
                 right.append(same)
             for quantity, *both in zip(QUANTITIES, *right, strict=True):
                 for part in ("voiced",) if vowel is None else ("all vowels", vowel):
-                    items = (np.array([same]) for same in both)
-                    add(method, f"{quantity} of {part}, {group}", *items)
+                    own, chance = (np.array([same]) for same in both)
+                    add(method, f"{quantity} of {part}, {group}", own, {UNTRAINED: chance})
 
 
 Scores = Callable[[Tensor], Tensor]
 
 
 def removal_curves(
-    network: Scores, x: Tensor, target: Tensor, relevance: Tensor, *, steps: int
+    network: Scores,
+    x: Tensor,
+    target: Tensor,
+    relevance: Tensor,
+    *,
+    steps: int,
+    fill: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return the target's probability as the most relevant values are deleted, or inserted.
 
-    Deletion sets values to 0, the training mean of centred inputs, the most relevant first;
-    insertion starts from 0 and gives them back in the same order.
+    Deletion sets values to those of the filling, the most relevant first; insertion starts from
+    that and gives them back in the same order.
 
     Source: Petsiuk et al. (2018), sec. 3.4 (RISE); probabilities by softmax, as there.
 
@@ -248,12 +356,15 @@ def removal_curves(
         Of the inputs, shaped as they.
     steps
         Portions the values are divided into.
+    fill
+        What takes their place, shaped as x; None: 0, the training mean of centred inputs.
 
     Returns
     -------
     (B, steps + 1) of each, of 0 to all values deleted, and inserted.
     """
     flat = x.flatten(1)
+    empty = torch.zeros_like(flat) if fill is None else fill.flatten(1)
     rank = relevance.flatten(1).argsort(dim=1, descending=True, stable=True).argsort(dim=1)
     deletion: list[Tensor] = []
     insertion: list[Tensor] = []
@@ -261,7 +372,7 @@ def removal_curves(
         first = rank < round(step * flat.shape[1] / steps)
         for kept, curve in ((~first, deletion), (first, insertion)):
             with torch.no_grad():
-                scores = per_class(network((flat * kept).view_as(x)))
+                scores = per_class(network(torch.where(kept, flat, empty).view_as(x)))
             curve.append(score(scores.softmax(1), target))
     return torch.stack(deletion, 1), torch.stack(insertion, 1)
 

@@ -31,8 +31,9 @@ class Score(Seeing, Moved, Foreign, OnDevice):
     error in the units of the spectrogram, beside that of silence. An inversion: what
     reconstructions have of their originals, by method and layer: intensity, duration, spectrum,
     voicing, F0, F1, F2, the phone and the speaker as heard, and the cross-correlations and
-    distances of the papers. Relevance: deletion, insertion, sensitivity-n, agreement between
-    methods and with the same network of random weights. Clusters: precision, recall, F-measure
+    distances of the papers. Relevance: deletion, insertion, sensitivity-n, how much of it lies
+    in the phone, at its formants, burst or band, agreement between methods, with networks of
+    other seeds and with the same network of random weights. Clusters: precision, recall, F-measure
     and adjusted mutual information by layer, reduction and algorithm, purity in phonological
     features, linear probes, likeness of layers. Averages of aligned inputs: energy at the
     formants of vowels, bursts of plosives, width and strength of patterns, and what alignment
@@ -48,6 +49,10 @@ class Score(Seeing, Moved, Foreign, OnDevice):
     by: tuple[str, ...] = option(
         (), "Of models: also of every phone or speaker.", choices=("phone", "speaker")
     )
+    seeds: tuple[str, ...] = option(
+        (), "Of relevance: models of other seeds, whose relevance is held against it.",
+        metavar="MODEL",
+    )  # fmt: skip
     listener: Path | None = option(
         None, "Another model, which names the phones of reconstructions.", metavar="MODEL"
     )
@@ -80,6 +85,8 @@ def run(settings: Score, console: Console) -> Table:
             raise UsageProblem(f"{path} is a {kind}; score takes {', '.join(SCORES.names())}")
         if settings.model is not None and kind != "relevance":
             raise UsageProblem(f"{path} is a {kind}; --model goes with relevance")
+        if settings.seeds and kind != "relevance":
+            raise UsageProblem(f"{path} is a {kind}; --seeds goes with relevance")
         if settings.input is not None and kind != "model":
             raise UsageProblem(f"{path} is a {kind}; --input goes with models")
         if settings.input is not None:
