@@ -141,22 +141,37 @@ def probe(
     NaN where there are fewer than two speakers or values, or a fold has fewer than two samples of a
     value to train on: one has no covariance.
     """
-    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
     from sklearn.metrics import recall_score
+
+    found = probe_answers(points, values, speakers, folds)
+    return np.nan if found is None else float(recall_score(*found, average="macro"))
+
+
+def probe_answers(
+    points: NDArray[np.floating[Any]],
+    values: NDArray[Any],
+    speakers: NDArray[np.integer[Any]],
+    folds: int = FOLDS,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+    """Return what `probe` is to tell of each sample, and what it answers, (n,) numbers each.
+
+    None where `probe` returns NaN.
+    """
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
     from sklearn.model_selection import GroupKFold
 
     names, targets = np.unique(values, return_inverse=True)
     folds = min(folds, len(np.unique(speakers)))
     if len(names) < 2 or folds < 2:
-        return np.nan
+        return None
     priors = np.full(len(names), 1 / len(names))
     answers = np.empty(len(targets), dtype=np.int64)
     for train, test in GroupKFold(folds).split(points, targets, speakers):
         if np.bincount(targets[train], minlength=len(names)).min() < 2:
-            return np.nan
+            return None
         classifier = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto", priors=priors)
         answers[test] = classifier.fit(points[train], targets[train]).predict(points[test])
-    return float(recall_score(targets, answers, average="macro"))
+    return np.asarray(targets, dtype=np.int64), answers
 
 
 def feature_probes(

@@ -51,7 +51,8 @@ class Samples:
     def take(self, rows: NDArray[np.integer[Any]]) -> "Samples":
         """Return some of the samples."""
         counts = np.diff(self.edges)[rows]
-        items = [self.items[self.edges[row] : self.edges[row + 1]] for row in rows]
+        items = [self.items[:0]]
+        items += [self.items[self.edges[row] : self.edges[row + 1]] for row in rows]
         edges = np.concatenate([[0], np.cumsum(counts)])
         return Samples(np.concatenate(items), edges.astype(np.int64), self.labels[rows])
 
@@ -164,16 +165,25 @@ def choose(subject: Subject, settings: "Cluster") -> Samples:
     samples = phones(corpus, settings.split, settings.frame)
     if correct:
         samples = samples.take(np.flatnonzero(_answers(subject, samples) == samples.labels))
-    chosen = []
-    for label in np.unique(samples.labels):
-        rng = np.random.default_rng([settings.seed, int(label)])
-        mine = rng.permutation(np.flatnonzero(samples.labels == label))
-        chosen.append(mine[: settings.per_class])
-    if len(chosen) < 2:
+    chosen = some_of(samples, settings.per_class, settings.seed)
+    count = len(np.unique(chosen.labels))
+    if count < 2:
         raise UsageProblem(
-            f"{len(chosen)} classes have {'correct ' if correct else ''}samples in the "
+            f"{count} classes have {'correct ' if correct else ''}samples in the "
             f"{settings.split} split of the corpus; clustering needs two (--any takes all samples)"
         )
+    return chosen
+
+
+def some_of(samples: Samples, per_class: int, seed: int) -> Samples:
+    """Return up to so many random samples of every class, in order of class.
+
+    Each class has its own stream of random numbers.
+    """
+    chosen = [np.empty(0, dtype=np.int64)]
+    for label in np.unique(samples.labels):
+        rng = np.random.default_rng([seed, int(label)])
+        chosen.append(rng.permutation(np.flatnonzero(samples.labels == label))[:per_class])
     return samples.take(np.concatenate(chosen))
 
 

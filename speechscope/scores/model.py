@@ -65,6 +65,8 @@ def model_scores(path: Path, settings: "Settings") -> Iterator[Score | Row]:
     ArtifactError
         The model or its corpus is missing, damaged or another.
     """
+    if getattr(settings, "layers", ()):  # these alone: `speechscope.scores.layers`
+        return
     model = load_model(path)
     values = model.checkpoint.values
     # Whoever reads a score is to know whether the test items helped to choose the weights.

@@ -27,7 +27,9 @@ class Score(Seeing, Moved, Foreign, OnDevice):
     Each figure stands beside what chance gives, its ceiling, its 95 % interval and a verdict in
     words; the first line says it in a sentence. A corpus: what of its segments comes back from
     the transform, by frequency bins and by what is kept of the phase. A model: accuracy on the
-    test split over the classes and the folded classes, or the letter error rate. A decoder: its
+    test split over the classes and the folded classes, or the letter error rate; with --layers
+    what layers tell apart without training: ABX by phone and speaker, selectivity of units, probes
+    beside their control, likeness of layers and networks, phonological arithmetic. A decoder: its
     error in the units of the spectrogram, beside that of silence. An inversion: what
     reconstructions have of their originals, by method and layer: intensity, duration, spectrum,
     voicing, F0, F1, F2, the phone and the speaker as heard, and the cross-correlations and
@@ -49,6 +51,10 @@ class Score(Seeing, Moved, Foreign, OnDevice):
     by: tuple[str, ...] = option(
         (), "Of models: also of every phone or speaker.", choices=("phone", "speaker")
     )
+    layers: tuple[str, ...] = option(
+        (), "Of models: what these layers know by themselves; names, numbers, all.",
+        metavar="LAYER",
+    )  # fmt: skip
     seeds: tuple[str, ...] = option(
         (), "Of relevance: models of other seeds, whose relevance is held against it.",
         metavar="MODEL",
@@ -85,6 +91,8 @@ def run(settings: Score, console: Console) -> Table:
             raise UsageProblem(f"{path} is a {kind}; score takes {', '.join(SCORES.names())}")
         if settings.model is not None and kind != "relevance":
             raise UsageProblem(f"{path} is a {kind}; --model goes with relevance")
+        if settings.layers and kind != "model":
+            raise UsageProblem(f"{path} is a {kind}; --layers goes with models")
         if settings.seeds and kind != "relevance":
             raise UsageProblem(f"{path} is a {kind}; --seeds goes with relevance")
         if settings.input is not None and kind != "model":
