@@ -94,10 +94,8 @@ def model_scores(path: Path, settings: "Settings") -> Iterator[Score | Row]:
                 beside=chosen,
             )
     chance = shuffled(fold[predicted], fold[labels])
-    groups = {
-        "phone": (fold[labels], model.classes_folded),
-        "speaker": (found.speakers, found.speaker_names),
-    }
+    groups = {"phone": (fold[labels], model.classes_folded)}
+    groups["speaker"] = found.speakers, found.speaker_names
     for what in getattr(settings, "by", ()):
         of, words = groups[what]
         for number in np.unique(of):
