@@ -9,7 +9,7 @@ import re
 import struct
 from math import gcd
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import numpy as np
 import soundfile
@@ -39,6 +39,7 @@ _CHUNKS = 10_000
 _CHUNK_NAME = re.compile(rb"[ -~]{4}")
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 _LONGEST_PAGE = 27 + 255 + 255 * 255  # bytes of an Ogg page
+_HEADER = 4096  # bytes that a header may take
 _BEFORE_TAG = 36  # bytes at most between the start of an MPEG frame and its tag
 
 
@@ -81,10 +82,10 @@ def read_audio(path: Path, rate: int) -> tuple[NDArray[np.float32], float]:
             samples, digest = _mono(
                 file, ALWAYS_READ + DENSEST * path.stat().st_size, flac and flac[0]
             )
-    except (soundfile.SoundFileError, OSError, ValueError) as error:
+    except (soundfile.SoundFileError, OSError, ValueError, TypeError) as error:
         raise _unreadable(path, error) from error
     if len(samples) == 0:
-        raise BadRecording("holds no samples")
+        raise BadRecording(_nothing(path))
     length = len(samples)
     if declared is not None and length < declared:
         raise BadRecording(f"is truncated: {length} of the {declared} samples in its header")
@@ -92,8 +93,8 @@ def read_audio(path: Path, rate: int) -> tuple[NDArray[np.float32], float]:
         raise BadRecording(f"holds {length} samples, but its header counts {declared}")
     if flac is not None and flac[0] in BITS and digest != flac[1]:
         raise BadRecording("is damaged: its samples are not those its header has the MD5 of")
-    if not samples.any():
-        raise BadRecording("is silent: every sample is zero")
+    if (samples == samples[0]).all():
+        raise BadRecording(f"is silent: every sample is {samples[0]:.3g}".replace(" 0", " zero"))
     if source_rate == rate:
         return samples, 1.0
     from scipy.signal import resample_poly
@@ -114,7 +115,7 @@ def length_of(path: Path) -> tuple[int, int]:
     try:
         check_regular(path)
         info = soundfile.info(path)
-    except (soundfile.SoundFileError, OSError, ValueError) as error:
+    except (soundfile.SoundFileError, OSError, ValueError, TypeError) as error:
         raise _unreadable(path, error) from error
     return int(info.frames), int(info.samplerate)
 
@@ -134,6 +135,17 @@ def _unreadable(path: Path, error: Exception) -> BadRecording:
     if top[4:8] == b"ftyp" or path.suffix.lower() in UNREAD:
         return BadRecording(f"is not read ({_kind(path)}); convert it to WAV or FLAC")
     return BadRecording(f"cannot be read ({_reason(error)})")
+
+
+def _nothing(path: Path) -> str:
+    """Say of a recording without samples whether its file holds more than a header."""
+    size = path.stat().st_size
+    if size <= _HEADER:
+        return "holds no samples"
+    return (
+        f"has a header that counts no samples, but {size} bytes: what recorded it did not close "
+        "it; `sox --ignore-length IN OUT` reads it to its end"
+    )
 
 
 def _kind(path: Path) -> str:
@@ -219,6 +231,8 @@ def check_container(path: Path, container: str) -> int | None:
             return _chunks(file, size)
         if container == "OGG":
             _ogg(file, size)
+        elif container in ("AU", "W64"):
+            _one_size(file, size, container)
         elif container in ("MPEG", "MP3"):
             _mpeg(file, size)
     return None
@@ -235,8 +249,8 @@ def _sphere(file: BinaryIO) -> int:
     for line in file.read(length).decode("latin-1").splitlines()[2:]:
         if line.strip() == "end_head":
             break
-        name, *rest = line.split(maxsplit=2)[:1] + line.split(maxsplit=2)[2:]
-        fields[name] = rest[0] if rest else ""
+        if parts := line.split(maxsplit=2):
+            fields[parts[0]] = parts[2] if len(parts) > 2 else ""
     else:
         raise BadRecording("has a SPHERE header without an end")
     if "shorten" in fields.get("sample_coding", ""):
@@ -329,6 +343,19 @@ def flac_md5(path: Path) -> tuple[int, bytes] | None:
         return None
     bits = 1 + (int.from_bytes(head[20:22], "big") >> 4 & 0x1F)
     return (bits, head[26:]) if any(head[26:]) else None
+
+
+def _one_size(file: BinaryIO, size: int, container: str) -> None:
+    """Compare the size that an AU file gives of its sound, and a Wave64 file of all, with it."""
+    head = file.read(24)
+    if container == "W64":
+        counted = int.from_bytes(head[16:24], "little")
+    else:
+        order: Literal["little", "big"] = "big" if head[:4] == b".snd" else "little"
+        start, length = (int.from_bytes(head[n : n + 4], order) for n in (4, 8))
+        counted = 0 if length >= _STREAMED else start + length
+    if size < counted:
+        raise BadRecording(f"is truncated: {size} of the {counted} bytes in its header")
 
 
 def _ogg(file: BinaryIO, size: int) -> None:

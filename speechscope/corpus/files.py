@@ -102,7 +102,7 @@ def check_regular(path: Path) -> int:
 
 
 def read_text(path: Path, *, latin: bool = False) -> str:
-    r"""Read a label or text file: UTF-8, or UTF-16 with or without its mark.
+    r"""Read a label or text file: UTF-8, UTF-16 with or without its mark, or UTF-32.
 
     Parameters
     ----------
@@ -123,20 +123,33 @@ def read_text(path: Path, *, latin: bool = False) -> str:
         raise BadRecording(f"{path.name} has {size} bytes: it cannot be a label file")
     try:
         content = path.read_bytes()
-        if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
-            text = content.decode("utf-16")
-        elif len(content) % 2 == 0 and b"\0" in content[:2]:
-            text = content.decode("utf-16-be" if content[0] == 0 else "utf-16-le")
-        else:
-            try:
-                text = content.decode("utf-8-sig")
-            except UnicodeDecodeError:
-                if not latin:
-                    raise
-                text = content.decode("latin-1")
+        try:
+            text = content.decode(_encoding(content))
+        except UnicodeDecodeError:
+            if not latin:
+                raise
+            text = content.decode("latin-1")
     except (OSError, UnicodeDecodeError) as error:
         raise BadRecording(f"{path.name} cannot be read ({_reason(error)})") from error
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def top_of(path: Path) -> str:
+    """Return the first lines of a file, as `read_text` would, whatever it holds."""
+    with path.open("rb") as file:
+        top = file.read(4096)
+    return top.decode(_encoding(top), errors="replace")
+
+
+def _encoding(content: bytes) -> str:
+    """Return how a text is written, by its mark, or by the zeros of UTF-16 without one."""
+    if content[:4] in (b"\xff\xfe\0\0", b"\0\0\xfe\xff"):
+        return "utf-32"
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return "utf-16"
+    if len(content) % 2 == 0 and b"\0" in content[:2]:
+        return "utf-16-be" if content[0] == 0 else "utf-16-le"
+    return "utf-8-sig"
 
 
 def numbered_lines(path: Path) -> list[tuple[int, str]]:

@@ -115,6 +115,8 @@ def xsampa(label: str) -> Phone | None:
     written: list[str] = []
     nasal = length = False
     place = 0
+    if len(label) > 1 and label.isdecimal():  # a number of something
+        return None
     while place < len(label):
         mark = _X_MARK.match(label, place)
         symbol = _X_SYMBOL.match(label, place)

@@ -4,12 +4,12 @@ import os
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from speechscope.corpus.files import walk, word
-from speechscope.corpus.utterances import Scan, Utterance
+from speechscope.corpus.utterances import BadRecording, Scan, Utterance
 from speechscope.errors import SpeechscopeError
 
 AUDIO_SUFFIXES = (
@@ -20,9 +20,12 @@ AUDIO_SUFFIXES = (
 LOSSY = (".ogg", ".oga", ".opus", ".mp3")
 UNREAD = (
     ".m4a", ".mp4", ".m4b", ".aac", ".wma", ".amr", ".webm", ".mkv", ".mka", ".mov", ".avi",
-    ".3gp", ".ac3", ".ape", ".wv",
+    ".3gp", ".ac3", ".ape", ".wv", ".dts", ".ra", ".rm", ".tta", ".spx", ".flv", ".raw", ".pcm",
 )  # fmt: skip
-"""Recordings that libsndfile does not read."""
+"""Recordings that libsndfile does not read, or that are samples without a header."""
+WHICH = "what loses nothing is read"
+UNUSUAL = re.compile(r"[^\w+-]")
+"""What Praat writes as an underscore in the names of objects."""
 _MAGIC = (b"RIFF", b"RIFX", b"RF64", b"FORM", b"fLaC", b"OggS", b".snd", b"NIST", b"caff", b"ID3",
           b"Crea", b"riff", b"\xff\xfb", b"\xff\xf3")  # fmt: skip
 """What recordings begin with that have another suffix, or none."""
@@ -96,8 +99,33 @@ class _Names:
         return stem if name in self._several else name
 
 
+class _Parts:
+    """Label files that are of several recordings: under which names those are known."""
+
+    def __init__(
+        self, sounds: Iterable[str], inside: Callable[[Path], Iterable[str]] | None
+    ) -> None:
+        self._sounds = {UNUSUAL.sub("_", key): key for key in sounds}
+        self._inside = inside
+
+    def of(self, path: Path, key: str, problems: list[str]) -> list[str]:
+        """Return the recordings of a label file, or none where it is of that of its name."""
+        if self._inside is None or UNUSUAL.sub("_", key) in self._sounds:
+            return []
+        try:
+            names = [(name, UNUSUAL.sub("_", folded(name))) for name in self._inside(path)]
+        except BadRecording as error:
+            problems.append(f"{path}: {error}")
+            return []
+        return [self._sounds.get(plain, name) for name, plain in names] if len(names) > 1 else []
+
+
 def by_folder(
-    root: Path, labels: tuple[str, ...], texts: tuple[str, ...], problems: list[str]
+    root: Path,
+    labels: tuple[str, ...],
+    texts: tuple[str, ...],
+    problems: list[str],
+    inside: Callable[[Path], Iterable[str]] | None = None,
 ) -> dict[Path, Folder]:
     """Return what lies in every folder.
 
@@ -107,6 +135,8 @@ def by_folder(
         Suffixes of label files, and of files with words, in lower case.
     problems
         See `walk`. Of two recordings of one name the lossless is taken, and a note says so.
+    inside
+        The names of the recordings that a label file is of; asked of those without one of theirs.
     """
 
     def kind_of(name: str) -> str:
@@ -121,6 +151,8 @@ def by_folder(
     ]
     names = _Names([(k, s) for k, s, _ in files if k != "others"] for _, files in found)
     known = {names(s) for _, files in found for kind, s, _ in files if kind == "labels"}
+    heard = {names(s) for _, files in found for kind, s, _ in files if kind == "sounds"}
+    parts = _Parts(heard, inside)
     folders: dict[Path, Folder] = {}
     twice: list[str] = []
     for folder, files in found:
@@ -130,6 +162,8 @@ def by_folder(
             if kind == "others":
                 if key in known:
                     held.others[key].append(folder / name)
+            elif kind == "labels" and (several := parts.of(folder / name, key, problems)):
+                held.labels = dict.fromkeys(several, folder / name) | held.labels
             elif kind == "labels" and key in held.labels:
                 problems.append(f"{folder / name}: {held.labels[key].name} has its labels, too")
             elif kind != "sounds" or key not in held.sounds:
@@ -143,10 +177,8 @@ def by_folder(
             sound = next(filter(_sounds, paths), None) if key not in held.sounds else None
             if sound is not None:
                 held.sounds[key] = sound
-    if twice and isinstance(problems, Problems):
-        problems.notes.append(
-            f"{len(twice)} recordings lie there twice; what loses nothing is read: {twice[0]}"
-        )
+    if twice:
+        _note(problems, f"{len(twice)} recordings lie there twice; {WHICH}: {twice[0]}")
     return folders
 
 
@@ -161,11 +193,22 @@ def _preference(path: Path) -> tuple[bool, bool, int, str]:
 
 
 def _sounds(path: Path) -> bool:
-    """Whether a file begins as recordings do."""
+    """Whether a file begins as recordings do, or libsndfile knows it."""
+    if path.suffix.lower() in UNREAD:
+        return False
     try:
         with path.open("rb") as file:
-            return file.read(8).startswith(_MAGIC)
+            return file.read(8).startswith(_MAGIC) or _opens(path)
     except OSError:
+        return False
+
+
+def _opens(path: Path) -> bool:
+    import soundfile
+
+    try:
+        return bool(soundfile.info(path).frames)
+    except (soundfile.SoundFileError, TypeError, ValueError):
         return False
 
 
@@ -175,6 +218,7 @@ def paired(
     texts: tuple[str, ...],
     problems: list[str],
     needs: str = "recording with labels",
+    inside: Callable[[Path], Iterable[str]] | None = None,
 ) -> list[tuple[Path, Path, Path | None]]:
     """Find recordings and their label files, each named by the other; and files with words.
 
@@ -187,7 +231,7 @@ def paired(
     SpeechscopeError
         There are recordings and label files, but no two go together.
     """
-    folders = by_folder(root, labels, texts, problems)
+    folders = by_folder(root, labels, texts, problems, inside)
     pairs = {
         held.sounds[stem]: (path, held.texts.get(stem))
         for held in folders.values()
@@ -203,9 +247,14 @@ def paired(
         raise SpeechscopeError(
             f"{root} holds no {needs}: they have to have one name but for the suffix, and "
             f"{loose[0]} and {lone[0]} have not"
+            + (f"; the first of {len(problems)} problems: {problems[0]}" if problems else "")
         )
     problems += [f"{path}: has no {labels[0]} that goes with it" for path in lone]
-    problems += [_without(path, folders[path.parent]) for path in loose]
+    problems += [_without(path, folders[path.parent]) for path in dict.fromkeys(loose)]
+    held = Counter(label for label, _ in pairs.values())
+    for path, count in Counter(p for f in folders.values() for p in f.labels.values()).items():
+        if 0 < held[path] < count:
+            problems.append(f"{path}: {count - held[path]} of its {count} grids have no recording")
     return [(audio, label, text) for audio, (label, text) in pairs.items()]
 
 
@@ -353,8 +402,16 @@ class Sorting:
         if counted and "" in given and not self.undivided:
             found = _passed_over(root, found, splits, problems)
         speaker = self._speakers(root, [audio for audio, _, _ in found], problems, counted)
+        shared = {b for b, count in Counter(b for _, b, _ in found).items() if count > 1}
         return [
-            Utterance(splits[a.parent], speaker[a], word(stem_of((b or a).name)), a, b, text)
+            Utterance(
+                splits[a.parent],
+                speaker[a],
+                word(stem_of((a if b is None or b in shared else b).name)),
+                a,
+                b,
+                text,
+            )
             for a, b, text in found
         ]
 
@@ -411,10 +468,15 @@ def _by_name(recordings: Sequence[Path]) -> dict[Path, str]:
     Chosen: names are believed where there are several beginnings, each with a letter or a number
     that is not all, and two recordings of each on the average.
     """
-    first = {path: re.match(r"([^\W_]+)[-_.]", stem_of(path.name)) for path in recordings}
+    first = {path: re.match(r"([^\W_]+)[-_.\s]", stem_of(path.name)) for path in recordings}
     if not all(first.values()):
         return {}
-    named = {path: match[1] for path, match in first.items() if match is not None}
+    spelt: dict[str, str] = {}  # p225_1 and P225_2 are of one
+    named = {
+        path: spelt.setdefault(folded(match[1]), match[1])
+        for path, match in first.items()
+        if match is not None
+    }
     several = len(set(named.values()))
     return named if 1 < several <= len(recordings) / 2 else {}
 

@@ -467,13 +467,24 @@ _FRENCH_FORMANTS = {
 }  # fmt: skip
 
 
+# The cardinal vowels of one speaker: J. C. Catford 1988, A practical introduction to phonetics,
+# p. 161.
+_CARDINAL_FORMANTS = {
+    "i": (240, 2400), "y": (235, 2100), "e": (390, 2300), "ø": (370, 1900), "ɛ": (610, 1900),
+    "œ": (585, 1710), "a": (850, 1610), "ɶ": (820, 1530), "ɑ": (750, 940), "ɒ": (700, 760),
+    "ʌ": (600, 1170), "ɔ": (500, 700), "ɤ": (460, 1310), "o": (360, 640), "ɯ": (300, 1390),
+    "u": (250, 595),
+}  # fmt: skip
+
+
 def language_of(classes: Sequence[str]) -> str:
     """Return whose table knows most of the class names: ``french``, ``english``, or a notation.
 
-    Labels that are no phones, such as silence, are in none of them.
+    Labels that are no phones, such as silence, are in none of them; French has nasal vowels.
     """
+    signs = PHONE_SETS["sampa-fr"].signs
     known = {
-        "french": sum(name in FRENCH for name in classes),
+        "french": sum(name in FRENCH for name in classes) if signs & set(classes) else 0,
         "english": sum(_english(name) in ENGLISH for name in classes),
         "x-sampa": sum(notation.xsampa(name) is not None for name in classes),
         "ipa": sum(notation.ipa(name) is not None for name in classes),
@@ -503,20 +514,33 @@ def _features(name: str, language: str) -> tuple[str, ...]:
         return FRENCH.get(name, nothing)
     if language == "english":
         return ENGLISH.get(_english(name), nothing)
-    phone = notation.xsampa(name) if language == "x-sampa" else notation.ipa(name)
-    silent = phone is None or name.lower() in _SILENCES
-    return nothing if phone is None or silent else phone.features(notation.tables()["ipa"])
+    phone = _phone_of(name, language)
+    return nothing if phone is None else phone.features(notation.tables()["ipa"])
+
+
+def _phone_of(name: str, language: str) -> notation.Phone | None:
+    if name.lower() in _SILENCES:
+        return None
+    return notation.xsampa(name) if language == "x-sampa" else notation.ipa(name)
 
 
 def formants_of(classes: Sequence[str]) -> NDArray[np.float64]:
     """Return (F1, F2) [Hz] of every class, (class, 2); NaN for what is not a vowel of the tables.
 
-    Source: Hillenbrand et al. 1995 for English, Calliope 1989 for French (men).
+    Source: Hillenbrand et al. 1995 for English, Calliope 1989 for French (men); for other languages
+    those of the cardinal vowels (Catford 1988), whatever their length; nasal ones have none.
     """
-    tables = {"french": _FRENCH_FORMANTS, "english": _ENGLISH_FORMANTS}
-    table = tables.get(language_of(classes), {})
+    language = language_of(classes)
     formants = np.full((len(classes), 2), np.nan)
     for row, name in enumerate(classes):
-        if name in table:
-            formants[row] = table[name]
+        if language == "english":
+            found = _ENGLISH_FORMANTS.get(_english(name))
+        elif language == "french":
+            found = _FRENCH_FORMANTS.get(name)
+        else:
+            phone = _phone_of(name, language)
+            oral = phone is not None and len(phone.symbols) == 1 and not phone.nasal
+            found = _CARDINAL_FORMANTS.get(phone.symbols[0]) if phone and oral else None
+        if found is not None:
+            formants[row] = found
     return formants

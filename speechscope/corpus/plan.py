@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 FEW = 0.05
 """Of the labels: so many that no set knows are errors, not another set."""
+REACHED = 0.95
+"""Of a recording: where the labels of none in a corpus end later, they may count at another rate.
+"""
 LOOKED_AT = 64
 """Tasks whose labels are looked at to choose a phone set."""
 KEPT_BY = {"SA sentences": "--keep-sa", "longer than": "--max-length none"}
@@ -185,6 +188,11 @@ def refuse_loss(root: Path, settings: "Prepare", summary: Summary, *, whole: boo
         return
     if summary.splits[0] == 0 and (settings.split != "test" or not summary.items):
         raise _nothing(root, settings, summary)
+    if 0 < summary.reach < REACHED:
+        summary.notes.append(
+            f"labels of no recording reach past {summary.reach:.0%} of it; where they count at "
+            "another rate than it, --label-rate says so"
+        )
     if summary.splits[SPLITS.index("test")] == 0:
         summary.notes.append(
             "no item to test on: train, score and report will miss them; "

@@ -14,6 +14,7 @@ from speechscope.corpus.letters import letters_of
 from speechscope.corpus.phones import PhoneSet
 from speechscope.corpus.units import Piece, Recording
 from speechscope.corpus.utterances import (
+    COVERED,
     TOLERANCE_SECONDS,
     BadRecording,
     Marks,
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
 
 # Read speech has a root mean square near a tenth or less of full scale: amplitudes stay near 1.
 GAIN_SCALE = 10.0
-
-COVERED = 0.5
-"""Of a recording: labels that end before are told of."""
 
 Task = Sequence[tuple[Utterance, int, int]]
 """Utterances, each with the index of its speaker and that of its split, 0 for training."""
@@ -60,13 +58,15 @@ class Summary:
     What was left out is counted (`dropped`) where the recipe asks for it, and named (`lost`, by the
     reason) where something is wrong; `unknown` counts the labels that the phone set does not know,
     `labels` all labels there are, `tiers` those they were in; `kept` the recordings taken as they
-    were prepared before; `remarks` what was read otherwise than it stands there.
+    were prepared before; `remarks` what was read otherwise than it stands there; `reach` is the
+    largest share of a recording that labels in sample numbers cover.
     """
 
     items: int = 0
     utterances: int = 0
     samples: int = 0
     kept: int = 0
+    reach: float = 0.0
     splits: Counter[int] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
     lost: dict[str, Lost] = field(default_factory=dict)
@@ -118,6 +118,7 @@ class Summary:
         self.utterances += other.utterances
         self.samples += other.samples
         self.kept += other.kept
+        self.reach = max(self.reach, other.reach)
         self.splits.update(other.splits)
         self.dropped.update(other.dropped)
         self.unknown.update(other.unknown)
@@ -386,7 +387,9 @@ class Reader:
                 "whole-numbered times end with the recording in another unit than 100 ns",
                 place,
             )
-        if end <= COVERED * length:
+        if marks.whole or not marks.per_second:
+            summary.reach = max(summary.reach, end / length)
+        if end < COVERED * length and not utterance.voice:
             shown = f"{place} ({end / rate:.2f} of {length / rate:.2f} s)"
             summary.remark(
                 f"labels end before {COVERED:.0%} of the recording, or count in another unit", shown

@@ -20,8 +20,11 @@ LABEL_RATES = (
     8000, 10000, 11025, 12500, 16000, 20000, 22050, 24000, 25000, 32000, 44100, 48000, 96000,
 )  # fmt: skip
 """Rates [Hz] that speech is recorded at, and sample numbers in label files count."""
-LOWEST_RATE = 16000
-"""Of labels beside a recording at a higher rate: labels at less are more likely of a part of it."""
+COVERED = 0.5
+"""Of a recording: labels that end before are told of, or refused where they count samples."""
+LOWEST_RATE, HIGHEST_RATE = 16000, 48000
+"""Of labels beside a recording at a higher rate: those at less are more likely of a part of it; and
+of those that do not end with it at any rate."""
 _SA_SENTENCE = re.compile(r"sa\d+", re.IGNORECASE)
 
 
@@ -148,7 +151,8 @@ class Marks:
                 "numbers"
             )
         first = self.segments[0].start
-        if self.per_second and first > 0 and last > seconds and _meet(last - first, seconds):
+        cut_out = first > 0 and (first >= seconds or _meet(last - first, seconds))
+        if self.per_second and last > seconds and cut_out:
             raise BadRecording(
                 f"has labels that start at {first:g} s and end at {last:g} s, but it is "
                 f"{seconds:.2f} s long: an excerpt whose times were preserved; shift them to zero "
@@ -160,18 +164,35 @@ class Marks:
         """Return marks that end with the recording in ms or µs; refuse those at another rate."""
         usual = [r for r in LABEL_RATES if r > file_rate or LOWEST_RATE <= r < file_rate]
         rate = next((r for r in usual if _meet(number / r, seconds)), None)
+        own = 1e7 if self.whole else file_rate
         if rate is not None:
             raise BadRecording(
                 f"has labels at another rate: they end at sample {number:.0f}, which is its end "
                 f"({seconds:.2f} s) at {rate} Hz, but it is at {file_rate:g} Hz; if they count at "
-                f"that rate, --label-rate {rate}"
+                f"that rate, --label-rate {rate}, else --label-rate {own:.0f}"
             )
         unit = next((u for u in (1e-3, 1e-6) if self.whole and _meet(number * u, seconds)), None)
         if unit is None:
+            # The rate, or the unit, by which they cover the most of the recording and end with it.
+            likely = [r for r in usual if r <= HIGHEST_RATE]
+            others = (file_rate, 1e3, 1e6, *likely) if self.whole else likely
+            near = [r for r in others if COVERED <= number / r / seconds <= 1]
+            fits = COVERED * seconds <= number / own <= seconds + TOLERANCE_SECONDS
+            if near and not fits:
+                self._refuse_unit(number, seconds, own, min(near))
             return None
         scale = unit / self.whole
         times = (Segment(s.start * scale, s.stop * scale, s.label) for s in self.segments)
         return Marks(tuple(times), per_second=True)
+
+    def _refuse_unit(self, number: float, seconds: float, own: float, other: float) -> None:
+        end = number / own
+        cut = "it was cut short, or they" if end > seconds else "they"
+        raise BadRecording(
+            f"has labels that end at {number:.0f}, which should be {end:.3g} s, but is "
+            f"{seconds:.3g} s long: {cut} count otherwise; --label-rate {other:.0f} takes them as "
+            f"so many a second, --label-rate {own:.0f} as they should be"
+        )
 
     def scaled(self, scale: float, rate: int) -> tuple[Segment, ...]:
         """Return the stretches in whole samples at `rate` [Hz], `scale` for each of the file."""

@@ -48,6 +48,17 @@ def test_formants_are_those_of_the_measurements() -> None:
     assert f1["i"] < f1["e"] < f1["E"] < f1["a"]
 
 
+def test_other_languages_have_the_cardinal_vowels() -> None:
+    assert language_of(("a", "i", "u", "k", "n")) in ("ipa", "x-sampa")
+    classes = ("iː", "ã", "ai", "ɯ", "s", "sil")
+    found = formants_of(classes)
+    assert found[[0, 3]].tolist() == [[240, 2400], [300, 1390]]
+    assert np.isnan(found[[1, 2, 4, 5]]).all()
+    np.testing.assert_array_equal(formants_of(("i:", "a~", "aI", "M", "s", "sil")), found)
+    # English labels as they are.
+    np.testing.assert_array_equal(formants_of(("AA1", "S")), formants_of(("aa", "s")))
+
+
 @pytest.mark.real
 def test_english_formants_are_the_means_of_the_table(real_speech: object) -> None:
     import csv

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from speechscope.corpus.files import read_text
+from speechscope.corpus.files import read_text, top_of
 from speechscope.corpus.layouts import WORDS_RANK
 from speechscope.corpus.layouts.emu import parsed
 from speechscope.corpus.layouts.tiers import Tier, TierFiles
@@ -30,11 +30,10 @@ class Aligner(TierFiles):
 
     def recognises(self, path: Path) -> bool:
         """See `Layout`: it begins with the columns, or names tiers."""
-        with path.open("rb") as file:
-            top = file.read(4096).removeprefix(b"\xef\xbb\xbf")
+        top = top_of(path)
         if path.suffix.lower() == ".csv":
-            return top.lower().startswith(b"begin,end,label,type")
-        return b'"tiers"' in top
+            return top.lower().startswith("begin,end,label,type")
+        return '"tiers"' in top
 
     def tiers(self, path: Path) -> Sequence[Tier]:
         """See `TierFiles`."""

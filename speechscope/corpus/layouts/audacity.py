@@ -3,11 +3,12 @@
 import re
 from pathlib import Path
 
+from speechscope.corpus.files import top_of
 from speechscope.corpus.layouts import WORDS_RANK
 from speechscope.corpus.layouts.label_files import LabelFiles
 from speechscope.registry import LAYOUTS
 
-_ROW = re.compile(rb"\s*\d+[.,]\d+\s+\d+[.,]\d+\s")
+_ROW = re.compile(r"\s*\d+[.,]\d+\s+\d+[.,]\d+\s")
 
 
 @LAYOUTS.register("audacity")
@@ -21,5 +22,4 @@ class Audacity(LabelFiles):
 
     def recognises(self, path: Path) -> bool:
         """See `Layout`: it begins with two times."""
-        with path.open("rb") as file:
-            return _ROW.match(file.read(100).removeprefix(b"\xef\xbb\xbf")) is not None
+        return _ROW.match(top_of(path)) is not None

@@ -25,9 +25,10 @@ from speechscope.registry import LAYOUTS
 HTK_UNIT = 1e-7  # seconds
 FEWEST = 100  # a recording is longer in any unit but seconds
 
-_NUMBER = r"\d{1,18}(?:\.\d{0,18})?(?:[eE][-+]?\d{1,2})?|\.\d{1,18}"
+_NUMBER = r"\d{1,18}(?:[.,]\d{0,18})?(?:[eE][-+]?\d{1,2})?|\.\d{1,18}"
 _XLABEL = re.compile(rf"\s*({_NUMBER})\s+-?\d{{1,9}}(?:\s+(.*?))?\s*", re.ASCII)
-_TIMED = re.compile(rf"\s*({_NUMBER})\s+({_NUMBER})\s+(\S.*?)\s*", re.ASCII)
+# A label that nobody wrote is empty behind a tab.
+_TIMED = re.compile(rf"\s*({_NUMBER})\s+({_NUMBER})(?:\s+(\S.*?)\s*|\t\s*)", re.ASCII)
 _SCORE = re.compile(r"-?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?", re.ASCII)
 _STATE = re.compile(r"[sS]\d{1,2}|(.*)\[(\d{1,2})\]", re.ASCII)
 _CENTRE = re.compile(r"[^-+]*?-(.+?)\+.*")
@@ -106,21 +107,27 @@ def _xlabel(lines: Lines, name: str) -> list[Segment]:
     start = 0.0
     for end, label in _fields(lines, _XLABEL, "end colour label", name):
         # xlabel's fields are separated by semicolons; the first is the label.
-        segments.append(Segment(start, float(end), (label or "").split(";")[0].strip()))
-        start = float(end)
+        stop = _seconds(end)
+        segments.append(Segment(start, stop, (label or "").split(";")[0].strip()))
+        start = stop
     return segments
 
 
 def _timed(lines: Lines, name: str) -> Marks:
-    rows = _fields(lines, _TIMED, "start end label", name)
+    fields = _fields(lines, _TIMED, "start end label", name)
+    rows = [(start, stop, rest or "") for start, stop, rest in fields]
     whole = all(start.isdecimal() and stop.isdecimal() for start, stop, _ in rows)
     if rows and whole and max(int(stop) for _, stop, _ in rows) < FEWEST:
         raise BadRecording(
             f"{name} ends before 10 ms by HTK's unit of 100 ns; give seconds a decimal point"
         )
     unit = HTK_UNIT if whole else 1.0
+    states = whole and all(_STATE.fullmatch(rest.split(" ")[0]) for _, _, rest in rows)
     named = [
-        (Segment(float(start) * unit, float(stop) * unit, ""), *_named(rest, scored=whole))
+        (
+            Segment(_seconds(start) * unit, _seconds(stop) * unit, ""),
+            *_named(rest, scored=whole, states=states),
+        )
         for start, stop, rest in rows
     ]
     segments = _of_models(named)
@@ -129,13 +136,20 @@ def _timed(lines: Lines, name: str) -> Marks:
     return Marks(tuple(segments), per_second=True, whole=unit if whole else 0.0)
 
 
-def _named(rest: str, *, scored: bool) -> tuple[str, str]:
+def _seconds(cell: str) -> float:
+    """Read a number, of languages with decimal commas too."""
+    return float(cell.replace(",", "."))
+
+
+def _named(rest: str, *, scored: bool, states: bool) -> tuple[str, str]:
     """Return the label, and HTK's name of the model that begins with it, or nothing.
 
     Labels may hold blanks; a number behind the first word is a score where a point says so, or
     where times are HTK's.
     """
     words = rest.split()
+    if states and len(words) == 2 and _SCORE.fullmatch(words[1]) is None:
+        return words[0], words[1]
     score = len(words) > 1 and _SCORE.fullmatch(words[1]) is not None
     if score and "\t" not in rest.strip() and (scored or (len(words) == 2 and "." in words[1])):
         return words[0], words[2] if len(words) > 2 else ""

@@ -17,7 +17,7 @@ from speechscope.corpus.pairing import by_folder, folded, stem_of
 from speechscope.corpus.utterances import BadRecording, Marks, Segment, Utterance
 from speechscope.registry import LAYOUTS
 
-_TIME = re.compile(r"\d{1,9}(?:\.\d{0,15})?(?:[eE][-+]?\d{1,2})?", re.ASCII)
+_TIME = re.compile(r"(?:\d{1,9}(?:\.\d{0,15})?|\.\d{1,15})(?:[eE][-+]?\d{1,2})?", re.ASCII)
 
 
 class Listed(Layout):
@@ -47,7 +47,8 @@ class Listed(Layout):
             for path in held.sounds.values():
                 sounds[folded(stem_of(path.name))].append(path)
         marks: dict[Path, Marks] = {}
-        for file in [path for held in folders.values() for path in held.labels.values()]:
+        files = [path for held in folders.values() for path in held.labels.values()]
+        for file in [f for f in files if "word" not in f.name.lower()] or files:
             try:
                 for name, found in self.parts(file):
                     audio, why = _audio(name, sounds)
@@ -131,6 +132,7 @@ class TimeMarked(Listed):
     def parts(self, path: Path) -> Iterator[tuple[str, Marks | BadRecording]]:
         """See `Listed`; a row that is there twice counts once."""
         found: dict[str, dict[Segment, None]] = defaultdict(dict)
+        channels: dict[str, set[str]] = defaultdict(set)
         for number, line in numbered_lines(path):
             cells = line.split()
             if line.lstrip().startswith(";;"):
@@ -139,8 +141,14 @@ class TimeMarked(Listed):
                 raise BadRecording(f"line {number} is not `recording channel start duration label`")
             start, length = float(cells[2]), float(cells[3])
             found[cells[0]][Segment(start, start + length, cells[4])] = None
+            channels[cells[0]].add(cells[1])
         for name, segments in found.items():
             try:
-                yield name, Marks(tuple(segments), per_second=True).check(name)
+                if len(channels[name]) > 1:
+                    several = ", ".join(sorted(channels[name]))
+                    raise BadRecording(
+                        f"has labels of channels {several}: make a recording of each channel"
+                    )
+                yield name, Marks(tuple(sorted(segments)), per_second=True).check(name)
             except BadRecording as error:
                 yield name, error

@@ -9,6 +9,7 @@ columns are passed over.
 import csv
 import io
 import math
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,10 +55,10 @@ class Manifest(Layout):
         problems = Problems()
         for line, row in rows[1:]:
             cells = dict(zip(header, row, strict=False))
-            audio = cells.get("audio", "")
-            if not audio:
+            if not cells.get("audio"):
                 problems.append(f"{path} line {line}: names no recording")
                 continue
+            audio = os.path.normpath(cells["audio"])
             entry = entries.setdefault(audio, _Entry(*_who(path, cells), line))
             if not entry.problem:
                 entry.problem = _add(entry, cells, len(row) - len(header), path, line)
@@ -96,9 +97,11 @@ def _table(root: Path) -> Path:
 def _rows(path: Path) -> list[tuple[int, list[str]]]:
     """Return the rows that hold anything, with the lines they end on."""
     text = read_text(path)
+    if text.startswith("sep="):  # for Excel
+        text = text.partition("\n")[2]
     head = text.partition("\n")[0]
     # Spreadsheets of languages with decimal commas write semicolons.
-    separator = next((s for s in "\t;" if s in head and (s != ";" or "," not in head)), ",")
+    separator = next((s for s in "\t;|" if s in head and (s == "\t" or "," not in head)), ",")
     reader = csv.reader(io.StringIO(text), delimiter=separator, strict=True)
     # A message is one line, so that no cell may hold several.
     return [

@@ -12,13 +12,15 @@ phones``) such an interval is a pause, and gets the label ``sil``.
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from itertools import chain, islice, pairwise, takewhile
 from pathlib import Path
 from typing import Any
 
-from speechscope.corpus.files import read_text
+from speechscope.corpus.files import read_text, top_of
 from speechscope.corpus.layouts.tiers import Tier, TierFiles
-from speechscope.corpus.utterances import BadRecording, Segment
+from speechscope.corpus.pairing import UNUSUAL, folded
+from speechscope.corpus.utterances import BadRecording, Segment, Utterance
 from speechscope.registry import LAYOUTS
 
 # Praat writes 17 digits, other programs fewer: boundaries may overlap by rounding, not by more.
@@ -42,31 +44,39 @@ class TextGrids(TierFiles):
 
     rank = 2
     needs = "recording that a .TextGrid goes with"
-    suffixes = (".textgrid",)
+    suffixes = (".textgrid", ".collection")
     texts = (".txt", ".lab")
 
-    def tiers(self, path: Path) -> Sequence[Tier]:
-        """See `TierFiles`."""
-        return read(path)
+    def inside(self, path: Path) -> Sequence[str]:
+        """See `TierFiles`: those of a collection."""
+        match = _HEAD.match(top_of(path))
+        return list(collection(path)) if match is not None and match[1] == "Collection" else []
 
-    def voices(self, path: Path) -> Sequence[str]:
+    def tiers_of(self, utterance: Utterance) -> Sequence[Tier]:
+        """See `TierFiles`."""
+        return read(self._file(utterance), utterance.audio.stem)
+
+    def voices(self, utterance: Utterance) -> Sequence[str]:
         """See `TierFiles`; a file without a name such as ``speaker - phones`` is not read twice."""
         try:
-            text = read_text(path, latin=True)
+            text = read_text(self._file(utterance), latin=True)
         except BadRecording:
             return []
-        return super().voices(path) if _SPEAKERS.search(text) else []
+        return super().voices(utterance) if _SPEAKERS.search(text) else []
 
 
 Tokens = Iterator[str | float]
+Grids = dict[str, tuple[list[Tier], int]]
 
 
 class _Ended(Exception):
     """The file ends where something should follow."""
 
 
-def read(path: Path) -> tuple[Tier, ...]:
-    """Read all tiers of a TextGrid; of a collection, those of the grid with the file's name.
+def read(path: Path, recording: str | None = None) -> tuple[Tier, ...]:
+    """Read all tiers of a TextGrid; of a collection, those of the grid with a recording's name.
+
+    Praat writes an underscore for most signs in that name. Without one it is that of the file.
 
     Raises
     ------
@@ -86,7 +96,8 @@ def read(path: Path) -> tuple[Tier, ...]:
             *_, count = _take(tokens, "tnnn", name)
             tiers = _in_time(tokens, int(count), name)
         elif head is not None and head[1] == "Collection":
-            tiers, count, tokens = _collected(tokens, path)
+            tiers, count = _own(collection(path), path, recording or path.stem)
+            tokens = iter(())
         else:
             *_, count = _take(tokens, "ttnnn", name)
             tiers, tokens = _tiers(tokens, int(count), name)
@@ -120,9 +131,29 @@ def _in_time(tokens: Tokens, count: int, name: str) -> list[Tier]:
     ]
 
 
-def _collected(tokens: Tokens, path: Path) -> tuple[list[Tier], int, Tokens]:
-    """Read a collection; return the tiers of the grid of the file's name, or else of its only."""
-    grids: dict[str, tuple[list[Tier], int]] = {}
+def collection(path: Path) -> Grids:
+    """Return the tiers, and how many were declared, of every grid in a collection, by its name.
+
+    Raises
+    ------
+    BadRecording
+        It is malformed or cut short, or holds something else, or two grids of one name.
+    """
+    status = path.stat()
+    return _collected(path, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=2)  # each of its recordings asks for it
+def _collected(path: Path, *_: int) -> Grids:
+    text = read_text(path, latin=True)
+    try:
+        return _parted(_tokens(text, path.name), path)
+    except _Ended:
+        raise BadRecording(f"{path.name} is cut short: not all of its grids are whole") from None
+
+
+def _parted(tokens: Tokens, path: Path) -> Grids:
+    grids: Grids = {}
     *_, several = _take(tokens, "ttn", path.name)
     for _ in range(int(several)):
         kind, title = _take(tokens, "tt", path.name)
@@ -130,14 +161,25 @@ def _collected(tokens: Tokens, path: Path) -> tuple[list[Tier], int, Tokens]:
             raise BadRecording(f"{path.name} is a collection with a {kind!r}: save the grids alone")
         *_, count = _take(tokens, "nnn", path.name)
         tiers, tokens = _tiers(tokens, int(count), path.name)
-        grids[" ".join(title.lower().split())] = tiers, int(count)
-    own = grids.get(path.stem.lower().replace(" ", "_"))
+        title = " ".join(title.split())
+        if title in grids:
+            raise BadRecording(f"{path.name} is a collection with two grids called {title}")
+        grids[title] = tiers, int(count)
+    if next(tokens, None) is not None:
+        raise BadRecording(f"{path.name} is malformed: it goes on after its {several:g} grids")
+    return grids
+
+
+def _own(grids: Grids, path: Path, recording: str) -> tuple[list[Tier], int]:
+    """Return the tiers of a recording in a collection, or else of its only grid."""
+    plain = {UNUSUAL.sub("_", folded(title)): grid for title, grid in grids.items()}
+    own = plain.get(UNUSUAL.sub("_", folded(recording)))
     if own is None and len(grids) != 1:
         raise BadRecording(
-            f"{path.name} is a collection of {', '.join(grids) or 'nothing'}: none has the name of "
-            "the recording; save each as a TextGrid of its own"
+            f"{path.name} is a collection of {', '.join(list(grids)[:5]) or 'nothing'}: none has "
+            "the name of the recording; save each as a TextGrid of its own"
         )
-    return *(own or next(iter(grids.values()))), tokens
+    return own or next(iter(grids.values()))
 
 
 def _tokens(text: str, name: str) -> Tokens:
@@ -217,6 +259,6 @@ def _checked(tier: Tier, segments: list[Segment], end: float, name: str) -> Tier
 
 
 def _pauses(tier: Tier) -> Tier:
-    if tier.name != "phones":
+    if tier.name != "phones" or not any(s.label for s in tier.segments):
         return tier
     return replace(tier, segments=tuple(replace(s, label=s.label or "sil") for s in tier.segments))

@@ -84,10 +84,24 @@ class TierFiles(Layout):
         """
         raise NotImplementedError
 
-    def voices(self, path: Path) -> Sequence[str]:
+    def inside(self, path: Path) -> Sequence[str]:
+        """Return the names of the recordings that a label file is of, where it says them.
+
+        Raises
+        ------
+        BadRecording
+            It is malformed or cut short.
+        """
+        return []
+
+    def tiers_of(self, utterance: Utterance) -> Sequence[Tier]:
+        """Return the tiers of a recording; see `tiers`."""
+        return self.tiers(self._file(utterance))
+
+    def voices(self, utterance: Utterance) -> Sequence[str]:
         """Return the speakers that a label file names; what is wrong with it is told elsewhere."""
         try:
-            return list(dict.fromkeys(t.speaker for t in self._wanted(self.tiers(path))))
+            return list(dict.fromkeys(t.speaker for t in self._wanted(self.tiers_of(utterance))))
         except BadRecording:
             return []
 
@@ -105,7 +119,7 @@ class TierFiles(Layout):
 
     def utterances(self, root: Path, problems: list[str]) -> list[Utterance]:
         """See `Layout`: one for each speaker that a label file names."""
-        found = paired(root, self.suffixes, self.texts, problems, self.needs)
+        found = paired(root, self.suffixes, self.texts, problems, self.needs, self.inside)
         every = self.sorting().utterances(root, found, problems)
         spoken = [one for u in every for one in self._spoken(u)]
         voices = {u.speaker for u in spoken if u.voice}
@@ -115,7 +129,7 @@ class TierFiles(Layout):
         return spoken
 
     def _spoken(self, utterance: Utterance) -> list[Utterance]:
-        voices = [v for v in self.voices(utterance.labels or utterance.audio) if v]
+        voices = [v for v in self.voices(utterance) if v]
         if not voices:
             return [utterance]
         return [
@@ -129,7 +143,7 @@ class TierFiles(Layout):
         Refuses a file that is malformed or cut short, has no such tier or two, or one of points.
         """
         path = self._file(utterance)
-        tiers = self.tiers(path)
+        tiers = self.tiers_of(utterance)
         chosen = choose(tiers, self._names(tier), utterance, path.name)
         segments = [replace(s, label=self._said(s.label)) for s in _without_others(chosen, tiers)]
         if segments and not any(s.label for s in segments):
@@ -159,7 +173,7 @@ class TierFiles(Layout):
         elif (transcripts := sorted(utterance.audio.parent.glob(f"*{TRANS_SUFFIX}"))) != []:
             return words_of(transcripts[0], utterance.audio)
         else:
-            tier = choose(self.tiers(path), WORD_TIERS, utterance, path.name)
+            tier = choose(self.tiers_of(utterance), WORD_TIERS, utterance, path.name)
             labels = [s.label for s in tier.segments if s.label.lower() not in SILENCES]
             words = " ".join(labels).split()
         if not words:
@@ -181,11 +195,12 @@ def matching(tiers: Iterable[Tier], pattern: str) -> list[Tier]:
 
 
 def choose(tiers: Sequence[Tier], names: Sequence[str], utterance: Utterance, where: str) -> Tier:
-    """Return the tier of the first of the names that the file has.
+    """Return the tier of the first of the names that the file has; with labels, where any has.
 
     Of several speakers' tiers it is that of the utterance; of two of one name the one with labels,
     or that of a number: ``phones#2`` is the second.
     """
+    first: Tier | None = None
     for name in names:
         numbered = _NUMBERED.fullmatch(name)
         found = matching(tiers, name)
@@ -205,10 +220,13 @@ def choose(tiers: Sequence[Tier], names: Sequence[str], utterance: Utterance, wh
                 f"{where} has several such tiers: {several}; --tier '{chosen[0].title}#2' takes "
                 "the second"
             )
-        if chosen:
-            if chosen[0].points:
-                raise BadRecording(f"{where}: tier {chosen[0].title} is one of points")
+        if chosen and any(s.label for s in chosen[0].segments) and not chosen[0].points:
             return chosen[0]
+        first = first or next(iter(chosen), None)
+    if first is not None and first.points:
+        raise BadRecording(f"{where}: tier {first.title} is one of points")
+    if first is not None:
+        return first
     there = ", ".join(tier.title for tier in tiers) or "none"
     what = f"no tier {names[0]}" if len(names) == 1 else "no tier of a usual name"
     raise BadRecording(f"{where} has {what}; its tiers are: {there}; name one with --tier")
