@@ -65,9 +65,8 @@ def navai(path: Path) -> None:
         writer.put("normalizer", normalizer, ("alignment", "frequency", "time"))
         writer.put("count", np.array([3, 1, 4, 0, 5]), ("class",))
         writer.put("shift", rng.integers(-3, 3, (2, 13)).astype(np.int16), ("alignment", "item"))
-        alignments = flag_attributes(["none", "max-lrp"])
-        writer.put("alignment", np.arange(2), ("alignment",), alignments)
-        writer.put("class", np.arange(5), ("class",), flag_attributes(CLASSES))
+        writer.name_axis("alignment", ["none", "max-lrp"])
+        writer.name_axis("class", CLASSES)
         writer.put("frequency", np.linspace(0, 8000, 6), ("frequency",), {"units": "Hz"})
         writer.put("time", np.arange(8) * 0.01, ("time",), {"units": "s"})
 
@@ -87,7 +86,7 @@ def clusters(path: Path, corpus: Path | None, *, optional: bool = True) -> None:
         writer.put("label", label, ("item",), flag_attributes(CLASSES))
         for name, flags in (("layer", ["conv1", "fc2"]), ("reduction", ["none"]),
                             ("algorithm", ["kmeans", "spectral"])):  # fmt: skip
-            writer.put(name, np.arange(len(flags)), (name,), flag_attributes(flags))
+            writer.name_axis(name, flags)
         if not optional:
             return
         writer.put("item_index", np.arange(40) % 20, ("item",))
@@ -125,8 +124,8 @@ def windows_of_letters(path: Path, corpus: Path) -> None:
         shape = (3, 1, 6, 8)
         writer.put("input", rng.random(shape, np.float32), ("item", "channel", "frequency", "time"))
         relevance = rng.normal(size=(1, *shape)).astype(np.float32)
-        writer.put("relevance", relevance, ("method", "item", "channel", "frequency", "time"))
-        writer.put("method", np.arange(1), ("method",), flag_attributes(["lrp"]))
+        writer.put("relevance", relevance, ("technique", "item", "channel", "frequency", "time"))
+        writer.name_axis("technique", ["lrp"])
         writer.put("item_index", np.array([0, 5000, 9000]), ("item",))
         writer.put("score", np.ones(3, np.float32), ("item",))
         for name in ("label", "target", "predicted"):

@@ -41,7 +41,7 @@ def test_a_stage_runs_under_the_names_of_its_command(workdir: Path) -> None:
     written = speechscope.run("invert", layer=(1, "pool1"), method="bp", steps=3, items="0:2")
     assert written.path == Path("inversion.zarr")  # type: ignore[attr-defined]
     found = Artifact(Path("inversion.zarr"), "inversion")
-    assert found.read("layer").tolist() == [1, 3]
+    assert found.read("layer_number").tolist() == [1, 3]
     assert found.record["config"]["steps"] == 3
     assert found.read("steps").max() == 3
     rows = speechscope.run("score", artifacts=("inversion.zarr",)).rows  # type: ignore[attr-defined]

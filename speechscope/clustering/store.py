@@ -75,21 +75,21 @@ def write_clusters(
 def _put_items(writer: ArtifactWriter, work: LayerWork, layers: Sequence[str]) -> None:
     samples, classes = work.samples, work.subject.corpus.classes
     labels = flag_attributes(classes)
-    numbers = np.arange(len(classes), dtype=np.int16)
     writer.put("label", samples.labels.astype(np.int16), ("item",), labels)
     writer.put("item_index", samples.first, ("item",), {"units": "1"})
-    writer.put("class", numbers, ("class",), labels)
+    writer.name_axis("class", classes)
     counts = np.bincount(samples.labels, minlength=len(classes)).astype(np.int32)
     writer.put("count", counts, ("class",), {"units": "1"})
     for name, names in (
         ("layer", layers),
+        ("other_layer", layers),
         ("reduction", work.settings.reduce),
         ("algorithm", work.settings.algorithm),
         ("feature", FEATURES),
         ("control", CONTROLS),
         ("embedding", EMBEDDINGS),
     ):
-        writer.put(name, np.arange(len(names), dtype=np.int16), (name,), flag_attributes(names))
+        writer.name_axis(name, names)
     writer.put("k", np.array(work.counts, dtype=np.int16), ("k",), {"units": "1"})
     formants = formants_of(classes)
     attributes = {"units": "Hz", "long_name": "known F1 and F2 of vowels"}
@@ -125,7 +125,7 @@ def _put_maps(writer: ArtifactWriter, means: Sequence[NDArray[Any]]) -> None:
     names = ("map", "map_frequency", "map_time")
     of_shape = {"units": "1", "long_name": "size of the maps of a layer; 0 without maps"}
     writer.put("map_shape", np.array(shapes, dtype=np.int32), ("layer", "map_axis"), of_shape)
-    writer.put("map_axis", np.arange(3, dtype=np.int8), ("map_axis",), flag_attributes(names))
+    writer.name_axis("map_axis", names)
     units = max([1, *(mean.shape[1] for mean in means if mean.ndim == 2)])
     flat = np.full((len(means), units, classes), np.nan, dtype=np.float32)
     for row, mean in enumerate(means):
@@ -159,5 +159,4 @@ def _put_similarity(
     theirs = [inner_products(activations(rival, part, name).flatten(1).numpy()) for name in layers]
     dims = ("layer", "against_layer")
     writer.put("cka_against", alignments(products, theirs).astype(np.float32), dims, attributes)
-    numbers = np.arange(len(layers), dtype=np.int16)
-    writer.put("against_layer", numbers, ("against_layer",), flag_attributes(layers))
+    writer.name_axis("against_layer", layers)

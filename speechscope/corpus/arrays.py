@@ -124,6 +124,7 @@ class CorpusArrays:
             attributes["label"] = put_names(writer, "label", classes.classes)
             attributes["label_folded"] = put_names(writer, "label_folded", classes.folded)
             columns.append(Column("label_folded", np.int32, item, {}))
+            writer.name_axis("class", classes.classes)
             writer.put("fold", self._fold.astype(np.int32), ("class",), attributes["label_folded"])
         self._columns = {column.name: column for column in columns}
         self._streams = {
@@ -145,8 +146,7 @@ class CorpusArrays:
         times = unit.times()
         if times is not None:
             writer.put("time", times, ("time",), {"units": "s"})
-        numbers = np.arange(len(unit.channels), dtype=np.int8)
-        writer.put("channel", numbers, ("channel",), flag_attributes(unit.channels))
+        writer.name_axis("channel", unit.channels)
 
     def append(
         self, cut: Cut, speakers: Sequence[int], splits: Sequence[int], *, more: bool = False

@@ -214,7 +214,7 @@ def write_inversion(
 def _create(writer: ArtifactWriter, work: Inverter, count: int, step: int) -> None:
     """Create the arrays that tasks fill, chunks being `step` of `count` items."""
     corpus, sound = work.corpus, audible(work.corpus)
-    grid = {"method": len(work.settings.method), "layer": len(work.layers)}
+    grid = {"technique": len(work.settings.method), "layer": len(work.layers)}
     volume = dict(zip(("channel", "frequency", "time"), corpus.input_shape, strict=True))
     units: dict[str, Any] = {"units": "1"}
     history = {"long_name": "objective before each step; NaN after an item's last", **units}
@@ -257,11 +257,10 @@ def _coordinates(
     if examples.speakers is not None:
         spoken = flag_attributes(examples.speaker_names)
         writer.put("speaker", examples.speakers[part].astype(np.int32), ("item",), spoken)
-    numbers = np.arange(len(methods), dtype=np.int16)
-    writer.put("method", numbers, ("method",), flag_attributes(methods))
-    names = " ".join(work.network.named(layer) for layer in layers)
-    flags = {"flag_values": list(layers), "units": "1", "flag_meanings": names}
-    writer.put("layer", np.asarray(layers, dtype=np.int16), ("layer",), flags)
+    writer.name_axis("technique", methods)
+    writer.name_axis("layer", [work.network.named(layer) for layer in layers])
+    counted = {"units": "1", "long_name": "place of the layer in the network"}
+    writer.put("layer_number", np.asarray(layers, dtype=np.int16), ("layer",), counted)
     for name in ("frequency", "time"):
         if name in artifact:  # waveforms have no frequency axis
             writer.put(name, artifact.read(name), (name,), artifact.attributes(name))
@@ -278,7 +277,7 @@ def write_wavs(inversion: Path, folder: Path, *, force: bool) -> int:
         The folder exists and may not be replaced.
     """
     artifact = Artifact(inversion, "inversion")
-    methods, layers = artifact.flags("method"), artifact.read("layer").tolist()
+    methods, layers = artifact.flags("technique"), artifact.read("layer_number").tolist()
     names = artifact.flags("label")
 
     def sounds() -> Iterator[tuple[str, NDArray[np.float32]]]:

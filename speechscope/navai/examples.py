@@ -180,7 +180,7 @@ class StoredExamples(Examples):
                 f"{path} explains windows of utterances; navai takes the letter network "
                 "itself (speechscope navai model.pt)"
             )
-        methods = artifact.flags("method")
+        methods = artifact.flags("technique")
         for method, name in needed(settings.alignments).items():
             if method not in methods:
                 raise UsageProblem(
@@ -198,7 +198,7 @@ class StoredExamples(Examples):
 
     def batches(self, rows: slice = ALL) -> Iterator[Batch]:
         """See `Examples`."""
-        artifact, methods = self._artifact, self._artifact.flags("method")
+        artifact, methods = self._artifact, self._artifact.flags("technique")
         first, last, _ = rows.indices(len(self.items))
         for start in range(first, last, self.at_once):
             some = slice(start, min(start + self.at_once, last))

@@ -112,8 +112,7 @@ def write_averages(
         _write_profiles(writer, layout, sums, answered)
     else:
         _write_means(writer, config, layout, sums, lists, answered)
-    numbers = np.arange(len(answered.classes), dtype=np.int16)
-    writer.put("class", numbers, ("class",), flag_attributes(answered.classes))
+    writer.name_axis("class", answered.classes)
     writer.put("count", sums.of("count")[()].numpy()[answered.rows], ("class",), ONE)
     return answered
 
@@ -174,9 +173,7 @@ def _write_means(
     writer.put("normalizer", over, ("alignment", "frequency", "time"), centred)
     covered = means.covered[:, answered.rows]
     writer.put("covered", covered, ("alignment", "class", "time"), ONE)
-    names = config["align"].split(",")
-    numbers = np.arange(len(names), dtype=np.int16)
-    writer.put("alignment", numbers, ("alignment",), flag_attributes(names))
+    writer.name_axis("alignment", config["align"].split(","))
     _write_lists(writer, layout, lists)
     if layout.parts:
         _write_parts(writer, layout, sums, means.normalizer, config["least"])
@@ -264,7 +261,7 @@ def write_shard(writer: ArtifactWriter, layout: Layout, spans: Iterable[tuple[in
     named = (("class", layout.classes), ("part", layout.parts), ("layer", layout.layers))
     for name, names in named:
         if names:
-            writer.put(name, np.arange(len(names), dtype=np.int32), (name,), flag_attributes(names))
+            writer.name_axis(name, names)
     return inputs
 
 

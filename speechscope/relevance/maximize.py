@@ -16,7 +16,7 @@ from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Sh
 from speechscope.networks.subject import Subject
 from speechscope.store.artifact import Artifact
 from speechscope.store.wav import write_folder
-from speechscope.store.writer import ArtifactWriter, flag_attributes
+from speechscope.store.writer import ArtifactWriter
 from speechscope.work.tasks import mixed
 
 if TYPE_CHECKING:
@@ -354,8 +354,7 @@ def write_maximum(
         samples = shape[2] if of_windows else int(corpus.config["samples"])
         rate = int(corpus.config["rate"])
         waveform = create("waveform", (samples,), ("sample",), sampling_frequency=rate)
-    numbers = np.arange(count, dtype=np.int32)
-    writer.put("unit", numbers, ("unit",), flag_attributes(list(units)))
+    writer.name_axis("unit", list(units))
     maps = np.array([unit.number for unit in units.values()], dtype=np.int32)
     writer.put("map", maps, ("unit",), {"units": "1"})
 

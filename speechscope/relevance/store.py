@@ -304,7 +304,7 @@ def _create(writer: ArtifactWriter, work: Explainer, count: int, step: int) -> N
         name: str, shape: tuple[int, ...], axes: tuple[str, ...], **more: str
     ) -> None:
         writer.create(
-            name, (len(methods), count, *shape), np.float32, ("method", "item", *axes),
+            name, (len(methods), count, *shape), np.float32, ("technique", "item", *axes),
             {"units": "1", **more}, (1, step, *shape),
         )  # fmt: skip
 
@@ -314,9 +314,9 @@ def _create(writer: ArtifactWriter, work: Explainer, count: int, step: int) -> N
         axes = ("map", "map_frequency", "map_time")[: len(work.inside)]
     rules = {"rules": "; ".join(work.rules)} if work.layers else {}
     create_by_method("relevance", work.inside, axes, **rules)
-    _name(writer, "method", methods)
+    writer.name_axis("technique", methods)
     if work.layers:
-        _name(writer, "propagated_layer", work.layers)
+        writer.name_axis("propagated_layer", work.layers)
         said = "relevance in all that enters a layer, by LRP"
         create("relevance_sum", (len(work.layers),), ("propagated_layer",), long_name=said)
     if work.frames is None:
@@ -333,12 +333,6 @@ def _create(writer: ArtifactWriter, work: Explainer, count: int, step: int) -> N
         response = first.cumulative().cpu().numpy()
         writer.put("cumulative_response", response, axis, {"units": "1"})
         create("dictionary_response", response.shape, axis)
-
-
-def _name(writer: ArtifactWriter, axis: str, names: Sequence[str]) -> None:
-    """Write an axis whose places have names."""
-    numbers = np.arange(len(names), dtype=np.int16)
-    writer.put(axis, numbers, (axis,), flag_attributes(names))
 
 
 def relevance_sounds(
@@ -372,7 +366,7 @@ def write_sounds(path: Path, folder: Path, corpus: Corpus, *, force: bool) -> in
         The folder exists and may not be replaced.
     """
     artifact = Artifact(path, "relevance")
-    methods, names = artifact.flags("method"), artifact.flags("label")
+    methods, names = artifact.flags("technique"), artifact.flags("label")
 
     def sounds() -> Iterator[tuple[str, NDArray[np.float32]]]:
         for item, label in enumerate(artifact.read("label")):

@@ -71,8 +71,8 @@ def inversion_scores(path: Path, settings: "Settings") -> Iterator[Score | Row]:
         for score in (inversion.scores(None) if inversion.sounds else ())
     }
     best |= {EUCLIDEAN: 0.0, SPECTROGRAM: 1.0, **dict.fromkeys(MISMATCHES, 0.0)}
-    for m, method in enumerate(artifact.flags("method")):
-        for at, layer in enumerate(artifact.read("layer").tolist()):
+    for m, method in enumerate(artifact.flags("technique")):
+        for at, layer in enumerate(artifact.read("layer_number").tolist()):
             names: Row = {"artifact": path.name, "method": method, "layer": int(layer)}
             for score in inversion.scores((m, at)):
                 yield replace(

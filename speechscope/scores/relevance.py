@@ -197,7 +197,7 @@ def _measure(
     }
     ways = {name: _alike(one, inputs, config["layer"], network) for name, one in others.items()}
     seeds = [mixed(artifact.record["seed"], int(item)) for item in items]
-    methods = artifact.flags("method")
+    methods = artifact.flags("technique")
     stored = artifact.read("relevance", (slice(None), block))
     relevance = [torch.from_numpy(part).to(x.device).view_as(x) for part in stored]
     filled = {

@@ -68,7 +68,8 @@ def run(settings: Info, console: Console) -> Described:
         shape = ", ".join(
             f"{dim} {size}" for dim, size in zip(artifact.dims(name), array.shape, strict=True)
         )
-        arrays[name] = f"[{shape}] {array.dtype}"
+        kind = "names" if artifact.is_names(name) else array.dtype
+        arrays[name] = f"[{shape}] {kind}"
     done = {"history": history(path, artifact.record)}
     return Described({**_origin(path, artifact.record), **done, "arrays": arrays})
 

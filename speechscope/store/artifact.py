@@ -5,6 +5,9 @@ Layout of an artifact folder
     ``NAME/zarr.json``       one folder per array, with ``dimension_names`` and attributes
     ``NAME/c.0.2``           chunks, Zstandard with a content checksum
 
+The names along an axis are an array of strings (`speechscope.store.names`); an artifact of an older
+format has the arrays, dimensions and names that one of this format would have.
+
 The record holds, beside what `speechscope.store.record` says, ``contents``: for every array the
 number of its chunk files, their size and the SHA-256 over theirs; and ``digest``, the
 SHA-256 of the root's own metadata without that one entry. So opening an artifact finds a missing,
@@ -29,7 +32,7 @@ import zarr
 from numpy.typing import NDArray
 
 from speechscope.errors import ArtifactError
-from speechscope.store import chunks
+from speechscope.store import chunks, names
 from speechscope.store.record import Record, bytes_digest, read_record
 
 METADATA = "zarr.json"
@@ -56,6 +59,8 @@ class Artifact:
     contents
         Per array: ``chunks``, ``bytes``, ``digest`` and the digest of its ``metadata``.
 
+    An older format's arrays and dimensions have the names of this one (`names.stored_names`).
+
     Raises
     ------
     ArtifactError
@@ -66,10 +71,13 @@ class Artifact:
         self.path = path
         self.record = open_record(path)
         self.kind, self.digest = self.record["kind"], self.record["digest"]
-        self.contents: dict[str, dict[str, Any]] = self.record.get("contents", {})
+        contents = self.record.get("contents", {})
+        self._version = self.record["format_version"]
+        self._stored = names.stored_names(self._version, self.kind, contents)
+        self.contents = {name: contents[stored] for name, stored in self._stored.items()}
         if kind is not None and self.kind != kind:
             raise ArtifactError(f"{path} is a {self.kind}; a {kind} is needed here")
-        check_contents(path, self.contents)
+        check_contents(path, contents)
         try:
             self._group = zarr.open_group(path, mode="r")
         except Exception as error:
@@ -91,7 +99,7 @@ class Artifact:
         if name not in self.contents:
             raise ArtifactError(f"{self.path} has no array {name!r}; it has {', '.join(self)}")
         try:
-            return cast("zarr.Array[Any]", self._group[name])
+            return cast("zarr.Array[Any]", self._group[self._stored[name]])
         except Exception as error:
             raise ArtifactError(
                 f"{self.path}/{name}: metadata cannot be read ({one_line(error)})"
@@ -106,16 +114,16 @@ class Artifact:
             A chunk is damaged.
         """
         array = self.array(name)
-        check_sizes(array, self.path / name, selection)
+        whole = selection if selection != () else ...
+        if self.is_names(name):
+            return np.array(self.flags(name), dtype=object)[whole]
+        check_sizes(array, self._folder(name), selection)
         try:
-            return np.asarray(array[selection if selection != () else ...])
+            return np.asarray(array[whole])
         except (IndexError, TypeError):
             raise
         except Exception as error:
-            raise ArtifactError(
-                f"{self.path}/{name}: a chunk is damaged ({one_line(error)}); "
-                f"`speechscope check --deep {self.path}` names it; make the artifact again"
-            ) from error
+            raise self._damaged(name, error) from error
 
     def read_items(self, name: str, items: NDArray[np.integer[Any]]) -> NDArray[Any]:
         """Read rows of the first dimension in any order, each chunk once.
@@ -142,18 +150,46 @@ class Artifact:
 
     def dims(self, name: str) -> tuple[str, ...]:
         """Return the names of an array's dimensions."""
-        return tuple(self.array(name).metadata.dimension_names or ())  # type: ignore[union-attr,arg-type]
+        now = {old: new for new, old in names.RENAMED.get(self._version, {}).items()}
+        stored = self.array(name).metadata.dimension_names or ()  # type: ignore[union-attr]
+        return tuple(now.get(str(dim), str(dim)) for dim in stored)
 
     def attributes(self, name: str) -> Mapping[str, Any]:
         """Return an array's attributes, such as ``units`` and ``flag_meanings``."""
-        return cast("Mapping[str, Any]", self.array(name).attrs.asdict())
+        found = self.array(name).attrs.asdict()
+        if (name,) == self.dims(name) or name != self._stored[name]:  # as of this format
+            found = {key: value for key, value in found.items() if not key.startswith("flag_")}
+        return found
 
     def flags(self, name: str) -> tuple[str, ...]:
-        """Return the names behind an integer label (CF ``flag_meanings``), in order of value."""
-        meanings = self.attributes(name).get("flag_meanings")
+        """Return the names along an axis, or behind an integer label (CF ``flag_meanings``)."""
+        array = self.array(name)
+        if array.dtype.kind in "OT":
+            try:
+                chunk = (self._folder(name) / chunks.chunk_name((0,))).read_bytes()
+                return tuple(names.decoded(chunk, array.shape[0]))
+            except Exception as error:
+                raise self._damaged(name, error) from error
+        meanings = array.attrs.get("flag_meanings")
         if meanings is None:
             raise ArtifactError(f"{self.path}/{name} has no flag_meanings; make it again")
         return tuple(str(meanings).split(" "))
+
+    def is_names(self, name: str) -> bool:
+        """Say whether an array is the names along its axis."""
+        array = self.array(name)
+        return array.dtype.kind in "OT" or (
+            self.dims(name) == (name,) and "flag_meanings" in array.attrs
+        )
+
+    def _folder(self, name: str) -> Path:
+        return self.path / self._stored[name]
+
+    def _damaged(self, name: str, error: Exception) -> ArtifactError:
+        return ArtifactError(
+            f"{self._folder(name)}: a chunk is damaged ({one_line(error)}); "
+            f"`speechscope check --deep {self.path}` names it; make the artifact again"
+        )
 
     def verify(self) -> None:
         """Read every chunk and compare its bytes with what was written.
@@ -164,11 +200,11 @@ class Artifact:
             A chunk differs; the message names it.
         """
         for name, expected in self.contents.items():
-            actual = read_back(self.path / name)
-            if actual["digest"] == expected["digest"]:
+            folder = self._folder(name)
+            if read_back(folder)["digest"] == expected["digest"]:
                 continue
-            bad = next(_damaged_chunks(self.array(name), self.path / name), None)
-            where = f"{self.path}/{name}" if bad is None else str(bad)
+            bad = next(_damaged_chunks(self.array(name), folder), None)
+            where = str(folder if bad is None else bad)
             raise ArtifactError(f"{where}: the bytes are not those that were written")
 
 
@@ -233,11 +269,15 @@ def _describe(chunk: Path) -> dict[str, Any]:
 def _damaged_chunks(array: "zarr.Array[Any]", folder: Path) -> Iterator[Path]:
     """Yield the files of the chunks that do not decode."""
     for corner, region in chunks.regions(array.shape, array.chunks):
+        chunk = folder / chunks.chunk_name(corner)
         try:
-            check_sizes(array, folder, region)
-            array[region]
+            if array.dtype.kind in "OT":
+                names.decoded(chunk.read_bytes(), array.shape[0])
+            else:
+                check_sizes(array, folder, region)
+                array[region]
         except Exception:
-            yield folder / chunks.chunk_name(corner)
+            yield chunk
 
 
 def check_contents(path: Path, contents: Mapping[str, Mapping[str, Any]]) -> None:
@@ -276,22 +316,24 @@ def _check_shape(folder: Path, metadata: bytes, count: int) -> None:
     try:
         described = json.loads(metadata)
         shape, grid = described["shape"], described["chunk_grid"]["configuration"]["chunk_shape"]
-        kind = np.dtype(str(described["data_type"]))
-        codecs = {str(codec["name"]) for codec in described["codecs"]}
+        of_names = described["data_type"] == names.KIND
+        kind = np.dtype("int32" if of_names else str(described["data_type"]))  # a length each
+        codecs = [str(codec["name"]) for codec in described["codecs"]]
         sizes = [-(-n // step) for n, step in zip(shape, grid, strict=True)]
         unfolded = math.prod(grid) * kind.itemsize
         wrong = (
             kind.kind not in "biuf"
             or math.prod(sizes) != count
             or min([0, *shape]) < 0
-            or not codecs <= _CODECS
+            or (codecs != list(names.CODECS) if of_names else not set(codecs) <= _CODECS)
+            or (of_names and shape != grid)
         )
     except (ValueError, KeyError, TypeError, ZeroDivisionError, RecursionError) as error:
         raise ArtifactError(f"{folder}/{METADATA} describes no array of ours") from error
     if wrong or unfolded > LARGEST_CHUNK:
         raise ArtifactError(
             f"{folder} claims the shape {one_line(shape)} in chunks of {one_line(grid)} "
-            f"({', '.join(sorted(codecs))}), with {count} chunks there; it is not read"
+            f"({', '.join(codecs)}), with {count} chunks there; it is not read"
         )
 
 

@@ -15,7 +15,7 @@ from typing import Any, NotRequired, TypedDict, cast
 from speechscope import __version__
 from speechscope.errors import ArtifactError
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 """What this program writes; it reads every version from `OLDEST` on."""
 OLDEST = 4
 UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}

@@ -33,6 +33,7 @@ from speechscope.store.chunks import (
     regions,
     write_chunk,
 )
+from speechscope.store.names import encoded
 from speechscope.store.record import Record, bytes_digest
 from speechscope.store.staging import staged
 
@@ -264,20 +265,22 @@ class ArtifactWriter:
         chunks: Sequence[int] | None = None,
     ) -> "zarr.Array[Any]":
         """Make an array to be filled chunk by chunk; of an unfinished artifact, go on with it."""
-        kind = np.dtype(dtype)
+        kind = np.dtype("O" if dtype is str else dtype)
         if (self.folder / name / METADATA).is_file():
             begun = cast("zarr.Array[Any]", self._group[name])
-            if begun.shape != tuple(shape) or begun.dtype != kind:
+            same = begun.dtype.kind in "OT" if dtype is str else begun.dtype == kind
+            if begun.shape != tuple(shape) or not same:
                 raise ArtifactError(f"{self.folder}/{name} is another array; leave out --resume")
             self._arrays[name] = begun
             return begun
         # Never a plausible value: a chunk lost behind our back must not look like data.
-        fill = np.nan if kind.kind == "f" else np.iinfo(kind).min
+        fill: Any = {"f": np.nan, "O": ""}.get(kind.kind)
+        fill = np.iinfo(kind).min if fill is None else fill
         self._arrays[name] = self._group.create_array(
             name,
             shape=tuple(shape),
             chunks=tuple(chunks or chunk_shape(shape, kind.itemsize)),
-            dtype=kind,
+            dtype=str if dtype is str else kind,
             chunk_key_encoding={"name": "default", "separator": SEPARATOR},
             dimension_names=tuple(dims),
             compressors=[ZstdCodec(level=ZSTD_LEVEL, checksum=True)],
@@ -296,12 +299,25 @@ class ArtifactWriter:
     ) -> None:
         """Write a whole array at once."""
         data = np.asarray(values)
+        if data.dtype.kind == "O":
+            self.name_axis(name, data.tolist(), attributes)
+            return
         array = self.create(name, data.shape, data.dtype, dims, attributes)
         written = self.written[name] = {}
         for corner, part in regions(data.shape, array.chunks):
             rows = filled(np.asarray(data[part]), array.chunks, array.fill_value)
             chunk = chunk_name(corner)
             written[chunk] = write_chunk(self.folder / name / chunk, rows)
+
+    def name_axis(
+        self, axis: str, names: Sequence[str], attributes: Mapping[str, Any] | None = None
+    ) -> None:
+        """Write the names along an axis, in order, as its coordinate: an array of strings."""
+        size = (len(names),)
+        self.create(axis, size, str, (axis,), attributes, size)
+        data = encoded(names)
+        (self.folder / axis / chunk_name((0,))).write_bytes(data)
+        self.written[axis] = {chunk_name((0,)): describe(data)}
 
     def stream(
         self,

@@ -2,7 +2,7 @@
 
 Run once for a format, with a release of that format on the path, and never again::
 
-    PYTHONPATH=RELEASE python tests/golden/make.py tests/golden/format-4.tar.xz
+    PYTHONPATH=RELEASE python tests/golden/make.py tests/golden/format-N.tar.xz
 
 The archive holds one small artifact of each kind, made from one another, some shards, and
 ``outputs.npy``: the scores of the model for the first items of the corpus.
@@ -80,7 +80,8 @@ def coarse(value: Any) -> Any:
 
 def make() -> None:
     """Make all artifacts in the working directory."""
-    from speechscope import api, checkpoint
+    from speechscope import api
+    from speechscope.store import checkpoint
 
     corpus(Path("timit"))
     for line in CHAIN:
@@ -98,7 +99,7 @@ def make() -> None:
     small = (
         mock.patch("speechscope.relevance.store.MOST", 4),
         mock.patch("speechscope.corpus.prepare.BATCH", 1),
-        mock.patch("speechscope.navai.averaging.Averaging.block", property(lambda _: 2)),
+        mock.patch("speechscope.navai.examples.Examples.block", property(lambda _: 2)),
     )
     with small[0], small[1], small[2]:
         for line, name in SHARDED:

@@ -113,7 +113,7 @@ def test_deltas_go_through_the_commands(workdir: Path) -> None:
         found = Artifact(Path("inversion.zarr"), "inversion")
         mean = Corpus(Path("corpus.zarr")).mean
         orders = int(deltas) + 1
-        for row, name in enumerate(found.flags("method")):
+        for row, name in enumerate(found.flags("technique")):
             x = found.read("reconstruction", (row, 0)) - mean
             np.testing.assert_allclose(x, with_deltas(x[:, :1], orders), atol=1e-5, err_msg=name)
             assert np.all(np.isfinite(found.read("waveform", (row, 0))))

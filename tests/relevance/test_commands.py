@@ -63,8 +63,8 @@ def test_relevance_is_that_of_the_library(here: Path) -> None:
     x = torch.from_numpy(corpus.centred(items))
     scores = model.network(x)
     opened = xarray.open_zarr("relevance.zarr")
-    assert opened.relevance.dims == ("method", "item", "channel", "frequency", "time")
-    assert opened.method.attrs["flag_meanings"] == "gradient guided"
+    assert opened.relevance.dims == ("technique", "item", "channel", "frequency", "time")
+    assert opened.technique.values.tolist() == ["gradient", "guided"]
     assert opened.predicted.values.tolist() == scores.argmax(1).tolist()
     assert (opened.target == opened.predicted).all()
     np.testing.assert_allclose(opened.score, scores.amax(1), rtol=1e-5)
@@ -156,7 +156,7 @@ def test_waveforms_have_spectral_relevance(here: Path) -> None:
     raw = ["raw/model.pt", "-o", "raw/relevance.zarr", "--items", "0:3", "-fq"]
     assert run(["relevance", "--method", "guided,lrp", *raw]) == 0
     opened = xarray.open_zarr("raw/relevance.zarr")
-    assert opened.spectral_relevance.dims == ("method", "item", "frequency", "frame")
+    assert opened.spectral_relevance.dims == ("technique", "item", "frequency", "frame")
     np.testing.assert_allclose(opened.frequency[[0, 1, -1]], [0, 40, 8000])
     wanted = spectral_gradient(torch.tensor(opened.relevance.values[0]), Frames(400, 160))
     np.testing.assert_allclose(opened.spectral_relevance[0], wanted, rtol=1e-4, atol=1e-9)
@@ -353,8 +353,8 @@ def test_any_network_is_inverted(here: Path) -> None:
     assert run(["invert", *theirs, "--layer", "conv,relu", *adam]) == 0
     found = Artifact(here / "inverted.zarr", "inversion")
     assert found.record["config"]["model"] == "elsewhere:Small"
-    assert found.flags("layer") == ("conv", "relu") and found.flags("method") == ("bp",)
-    assert found.read("layer").tolist() == [1, 3]
+    assert found.flags("layer") == ("conv", "relu") and found.flags("technique") == ("bp",)
+    assert found.read("layer_number").tolist() == [1, 3]
     objective = found.read("objective")
     assert (np.nanmin(objective, 3) < 0.9 * objective[..., 0]).all()
     np.testing.assert_allclose(
@@ -506,8 +506,6 @@ def test_what_the_first_layer_filters_and_every_layer_holds_is_stored(here: Path
     stretches = [x[1, start : start + 30] for start in range(0, 4000 - 29, 10)]
     wanted = dictionary_response(kernels, torch.tensor(np.array(stretches)), 400).mean(0)
     np.testing.assert_allclose(opened.dictionary_response[1], wanted, rtol=1e-4)
-    assert opened.propagated_layer.attrs["flag_meanings"].split() == [
-        *("conv1", "conv2", "conv3", "fc1", "fc2")
-    ]
+    assert opened.propagated_layer.values.tolist() == [*("conv1", "conv2", "conv3", "fc1", "fc2")]
     total = opened.relevance[0].sum("sample")
     np.testing.assert_allclose(opened.relevance_sum[:, 0], total, rtol=1e-3, atol=1e-4)

@@ -53,8 +53,8 @@ def test_the_arrays_of_an_inversion(finished: Path) -> None:
     assert [artifact.flags("label")[i] for i in artifact.read("label")] == [
         *("iy", "aa", "s", "t", "cl", "sil")
     ]
-    assert artifact.flags("method") == ("bp", "decode", "decode+bp")
-    assert artifact.read("layer").tolist() == [1, 9]
+    assert artifact.flags("technique") == ("bp", "decode", "decode+bp")
+    assert artifact.read("layer_number").tolist() == [1, 9]
     assert artifact.read("reconstruction").shape == (3, 2, count, 1, 201, 16)
     objective = artifact.read("objective")
     assert objective.shape == (3, 2, count, 6)
@@ -74,7 +74,7 @@ def test_xarray_opens_an_inversion(finished: Path) -> None:
     import xarray
 
     dataset = xarray.open_zarr(finished / "inversion.zarr")
-    assert dataset["reconstruction"].dims[:3] == ("method", "layer", "item")
+    assert dataset["reconstruction"].dims[:3] == ("technique", "layer", "item")
     assert dataset["frequency"].attrs["units"] == "Hz"
 
 

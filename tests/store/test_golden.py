@@ -65,6 +65,29 @@ def test_each_kind_is_read(golden: Path, name: str) -> None:
             assert len(artifact.dims(array)) == values.ndim
 
 
+def test_all_formats_have_the_names_of_this_one(golden: Path) -> None:
+    found = Artifact(golden / "inversion.zarr")
+    assert found.dims("reconstruction")[:3] == ("technique", "layer", "item")
+    assert found.read("technique").tolist() == ["bp", "decode"] == list(found.flags("technique"))
+    assert found.read("layer").tolist() == ["conv1", "pool1"] and found.dims("layer") == ("layer",)
+    assert found.read("layer_number").tolist() == [1, 3]
+    assert found.dims("layer_number") == ("layer",)
+    assert "technique" in found and "method" not in found and "method" not in list(found)
+    assert not set(found.attributes("technique")) & {"flag_values", "flag_meanings"}
+    assert "flag_meanings" in found.attributes("label")  # a label of items stays an integer
+    explained = Artifact(golden / "relevance.zarr")
+    assert explained.read("technique", 1) == "lrp"
+    assert explained.dims("relevance")[:2] == ("technique", "item")
+    clusters = Artifact(golden / "clusters.zarr")
+    assert clusters.read("layer").tolist() == ["input", "pool1"]
+    assert clusters.read("reduction").tolist() == ["none", "pca"] and "layer_number" not in clusters
+    averages = Artifact(golden / "navai.zarr")
+    assert averages.read("alignment").tolist() == ["none", "min-sensitivity"]
+    assert averages.read("class").tolist() == list(averages.flags("class"))
+    for name in found:
+        assert found.contents[name]["chunks"] >= 1
+
+
 def test_a_model_gives_the_scores_that_it_gave(golden: Path) -> None:
     model = load_model(golden / "model.pt")
     inputs = torch.from_numpy(Artifact(golden / "corpus.zarr").read("input", slice(0, 6)))
@@ -79,7 +102,12 @@ def test_shards_are_merged(golden: Path, tmp_path: Path, kind: str) -> None:
     stages.run("merge", {"shards": shards, "output": tmp_path / "whole.zarr"})
     whole = Artifact(tmp_path / "whole.zarr", kind)
     if kind == "corpus":
-        assert whole.contents == Artifact(golden / "corpus.zarr").contents
+        before = Artifact(golden / "corpus.zarr")
+        assert whole.flags("channel") == before.flags("channel") == ("real",)
+        for name in before:
+            # Names along an axis were integers with attributes.
+            apart = before.record["format_version"] == 4 and name == "channel"
+            assert apart or whole.contents[name] == before.contents[name], name
 
 
 NEXT: dict[str, dict[str, Any]] = {
@@ -106,7 +134,7 @@ def test_stages_go_on_from_them(golden: Path, tmp_path: Path, stage: str) -> Non
     stages.run("check", {"artifacts": [written.path], "deep": True})
     if stage == "invert":
         before, after = Artifact(golden / "inversion.zarr"), Artifact(written.path)
-        place = before.flags("method").index("decode")
+        place = before.flags("technique").index("decode")
         np.testing.assert_allclose(
             after.read("reconstruction")[0, 0], before.read("reconstruction")[place, 0], atol=1e-5
         )
@@ -141,6 +169,7 @@ def test_an_older_format_is_brought_up_version_by_version(
     golden: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     newest = record.FORMAT_VERSION
+    version = Artifact(golden / "corpus.zarr").record["format_version"]
 
     def renamed(content: dict[str, Any]) -> dict[str, Any]:
         config = dict(content["speechscope"]["config"])
@@ -157,7 +186,7 @@ def test_an_older_format_is_brought_up_version_by_version(
     for name in ("corpus.zarr", "model.pt"):
         opened = (Artifact if name.endswith(".zarr") else Checkpoint)(golden / name)
         assert opened.record["config"]["after"] == "churchman2015"
-        assert opened.record["format_version"] == newest  # as it was written
+        assert opened.record["format_version"] == version  # as it was written
     assert Checkpoint(golden / "model.pt").values["new"] == 1
 
 

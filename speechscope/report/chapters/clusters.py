@@ -76,7 +76,7 @@ class _Clusters:
         self.artifact = artifact
         self.reductions = artifact.flags("reduction")
         self.algorithms = artifact.flags("algorithm")
-        self.numbers = artifact.read("layer").astype(np.float64)
+        self.numbers = np.arange(float(len(artifact.flags("layer"))))
         self.layers = artifact.flags("layer")
         self.classes = artifact.flags("label")
         self.label = artifact.read("label").astype(np.int64)

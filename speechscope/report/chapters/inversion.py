@@ -72,8 +72,8 @@ class _Inversion:
 
     def __init__(self, path: Path, settings: "Report") -> None:
         self.artifact = artifact = Artifact(path, "inversion")
-        self.methods = artifact.flags("method")
-        numbers = artifact.read("layer").tolist()
+        self.methods = artifact.flags("technique")
+        numbers = artifact.read("layer_number").tolist()
         self.numbers = numbers
         self.layers = [
             f"{k} ({name})" for k, name in zip(numbers, artifact.flags("layer"), strict=True)

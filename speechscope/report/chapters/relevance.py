@@ -89,7 +89,7 @@ def chapter(path: Path, settings: "Report") -> fig.Chapter:
 def _recordings(artifact: Artifact, corpus: Corpus, most: int) -> Iterator[fig.Recording]:
     """Yield the first recordings as they run, relevance under the spectrogram."""
     every = islice(recordings(artifact, corpus), min(most, RECORDINGS))
-    method = artifact.flags("method")[0]
+    method = artifact.flags("technique")[0]
     for number, heard in enumerate(every):
         samples = sound(corpus, heard.number, round(LONGEST * heard.rate))
         seconds = len(samples) / heard.rate
@@ -149,7 +149,7 @@ class _Items:
 
     def __init__(self, artifact: Artifact, corpus: Corpus | None) -> None:
         self.artifact, self.corpus = artifact, corpus
-        self.methods = artifact.flags("method")
+        self.methods = artifact.flags("technique")
         self.layer = artifact.record["config"].get("layer")
         self.waveform = artifact.array("input").ndim == 2
         self.style = style_of(artifact, corpus)
