@@ -139,7 +139,7 @@ def _shares(artifact: Artifact) -> dict[str, NDArray[np.float64]]:
     """
     of_waveform = "spectral_relevance" in artifact
     name = "spectral_relevance" if of_waveform else "relevance"
-    methods, count = artifact.flags("method"), artifact.array(name).shape[1]
+    methods, count = artifact.flags("technique"), artifact.array(name).shape[1]
     hertz = "frequency" in artifact and artifact.attributes("frequency").get("units") == "Hz"
     if not hertz or artifact.record["config"].get("layer") is not None:
         return {}

@@ -251,9 +251,11 @@ def test_a_long_recording_is_cut_a_stretch_at_a_time(
     parts, summary = run(tmp_path / "timit", tmp_path / "parts.zarr", workers=workers)
     assert sorted(parts.artifact) == sorted(whole.artifact) and summary.items == len(whole.splits)
     for name in whole.artifact:
-        np.testing.assert_allclose(
-            parts.artifact.read(name), whole.artifact.read(name), rtol=1e-6, atol=1e-7
-        )
+        one, two = parts.artifact.read(name), whole.artifact.read(name)
+        if one.dtype.kind == "O":
+            assert one.tolist() == two.tolist()
+        else:
+            np.testing.assert_allclose(one, two, rtol=1e-6, atol=1e-7)
     sent = pickle.loads(pickle.dumps(Stretches(_long(), SegmentUnit(SETTINGS.resolved()))))
     assert isinstance(sent, list) and [cut.counts for cut in sent] == [[2], [1]]
 

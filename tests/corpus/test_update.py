@@ -57,9 +57,11 @@ def test_only_what_changed_is_read(unit: str, workdir: Path, read: list[str]) ->
     updated, whole = Corpus(workdir / "corpus.zarr"), Corpus(workdir / "all.zarr")
     assert sorted(updated.artifact) == sorted(whole.artifact)
     for name in whole.artifact:
-        np.testing.assert_allclose(
-            updated.artifact.read(name), whole.artifact.read(name), rtol=1e-6, atol=1e-7
-        )
+        one, two = updated.artifact.read(name), whole.artifact.read(name)
+        if one.dtype.kind == "O":
+            assert one.tolist() == two.tolist()
+        else:
+            np.testing.assert_allclose(one, two, rtol=1e-6, atol=1e-7)
     for name in ("skipped", "dropped", "seconds"):
         assert updated.config[name] == whole.config[name]
     read.clear()
