@@ -34,7 +34,7 @@ from speechscope.clustering.reduction import principal_components, tsne
 from speechscope.clustering.spectral import (
     affinity,
     embedding,
-    spectral_labels,
+    spectral_clusters,
     squared_distances,
     width,
 )
@@ -205,11 +205,11 @@ def spectral_case(name: str, points: Array, given: argparse.Namespace) -> None:
     weights = affinity(squared, width(squared, points.shape[1]))
     count = given.clusters
     theirs = SpectralClustering(count, affinity="precomputed", random_state=0)
-    found = spectral_labels(embedding(weights, count), count, 0)
+    found, _ = spectral_clusters(embedding(weights, count), count, 0)
     same = adjusted_rand_score(found, theirs.fit(weights).labels_)
     taken = medians(
         {
-            "ours": timer(lambda: spectral_labels(embedding(weights, count), count, 0)),
+            "ours": timer(lambda: spectral_clusters(embedding(weights, count), count, 0)),
             "scikit-learn": timer(lambda: theirs.fit(weights)),
         },
         given.rounds,

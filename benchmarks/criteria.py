@@ -1,11 +1,18 @@
-"""Other readings of the criteria for the number of clusters (Pellegrini 2016, sec. 3.2).
+"""The criteria for the number of clusters (Pellegrini 2016, sec. 3.2), over seeds and sample sizes.
 
-The paper's text leaves open how its "mean ratios" are taken. Clusters of one layer, for every
-number of them, are judged by the criteria of `speechscope cluster` and by others that the text
-allows; a line says which four numbers each likes best. Nothing is timed.
+The paper's text leaves open how its "mean ratios" are taken. Clusters of a layer of each model, or
+of blobs of which the number is known, are judged for every number of them by the criteria of
+`speechscope cluster` and by others that the text allows; a line says which number each likes best.
+Nothing is timed.
+
+    python benchmarks/criteria.py --blobs 7
+    python benchmarks/criteria.py model.pt --layer relu5 --per-class 30 100 --seeds 0 1 2
 """
 
 import argparse
+import csv
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +23,8 @@ from speechscope.clustering.kmeans import distance_ratio, manhattan, manhattan_k
 from speechscope.clustering.samples import activations, choose
 from speechscope.clustering.spectral import (
     affinity,
-    block_ratio,
     embedding,
-    spectral_labels,
+    spectral_clusters,
     squared_distances,
     width,
 )
@@ -26,86 +32,100 @@ from speechscope.networks.subject import subject_of
 from speechscope.stages.cluster import Cluster
 
 Array = NDArray[np.float64]
+Points = NDArray[np.float32]
 Labels = NDArray[np.int64]
+
+OURS = "to the nearest other centre (ours)"
 
 
 def of_blocks(squared_weights: Array, labels: Labels) -> dict[str, float]:
-    """Return readings of the criterion of spectral clustering."""
+    """Return readings of the paper's criterion for spectral clustering: blocks of the affinity."""
     inside = (labels[:, None] == np.unique(labels)).astype(np.float64)
     blocks = inside.T @ squared_weights @ inside
-    unit = inside.T @ (squared_weights + np.eye(len(labels))) @ inside
-    pairs = blocks / np.outer(inside.sum(0), inside.sum(0))
-    apart, above = ~np.eye(len(blocks), dtype=bool), np.triu_indices(len(blocks), 1)
-
-    def to_own(values: Array) -> Array:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            found: Array = np.sqrt(values) / np.sqrt(np.diag(values))[:, None]
-        return found
-
+    norms = np.sqrt(blocks)
+    own, above = np.diag(norms), np.triu_indices(len(norms), 1)
+    pairs = np.sqrt(blocks / np.outer(inside.sum(0), inside.sum(0)))
+    apart = ~np.eye(len(blocks), dtype=bool)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        both = 2 * norms / (own[:, None] + own)
+        each, density = norms / own[:, None], pairs / np.diag(pairs)[:, None]
     return {
-        "blocks, both clusters' own (ours)": block_ratio(squared_weights, labels),
-        "blocks, to each own": float(to_own(blocks)[apart].mean()),
-        "blocks, to the first's own": float(to_own(blocks)[above].mean()),
-        "blocks, points like themselves": float(to_own(unit)[apart].mean()),
-        "blocks, per pair of points": float(to_own(pairs)[apart].mean()),
+        "blocks, both clusters' own": float(both[above].mean()),
+        "blocks, to each own": float(each[apart].mean()),
+        "blocks, per pair of points": float(density[apart].mean()),
     }
 
 
-def of_distances(
-    points: NDArray[np.float32], centres: NDArray[np.float32], labels: Labels
-) -> dict[str, float]:
-    """Return readings of the criterion of k-means."""
-    away = manhattan(points, centres).astype(np.float64)
-    mine = (labels[:, None] == np.arange(len(centres))).astype(np.float64)
+def of_distances(away: Array, labels: Labels) -> dict[str, float]:
+    """Return readings of the criterion of k-means, from distances to centres."""
+    mine = (labels[:, None] == np.arange(away.shape[1])).astype(np.float64)
     size = mine.sum(0)
     within, between = (away * mine).sum(0), (away * (1 - mine)).sum(0)
-    others = mine.T @ away
-    others = others.sum(1) - np.diag(others)
-    apart = manhattan(centres, centres)
-    np.fill_diagonal(apart, np.inf)
-    most = len(centres) - 1
     return {
-        "distances, means (ours)": distance_ratio(away, labels),
-        "distances, sums": float(np.mean(within / between)),
-        "distances, over all": float(within.sum() / between.sum() * most),
-        "distances, to other centres": float(np.mean(within / others * most)),
-        "distances, to the nearest centre": float(np.mean(within / size / apart.min(1))),
+        OURS: distance_ratio(away, labels),
+        "to all other points, means": float(np.mean(within / size / between * (len(away) - size))),
+        "to all other points, sums": float(np.mean(within / between)),
     }
+
+
+def judged(points: Points, most: int, seed: int) -> Iterator[tuple[str, str, int]]:
+    """Yield (algorithm, criterion, the number of clusters it likes best)."""
+    squared = squared_distances(points)
+    weights = affinity(squared, width(squared, points.shape[1]))
+    vectors = embedding(weights, most)
+    np.square(weights, out=weights)
+    values: dict[tuple[str, str], list[float]] = {}
+    counts = range(2, most + 1)
+    for count in counts:
+        found = manhattan_kmeans(points, count, seed)
+        away = manhattan(points, found.centres).astype(np.float64)
+        labels, embedded = spectral_clusters(vectors, count, seed)
+        for name, value in of_distances(away, found.labels).items():
+            values.setdefault(("kmeans", name), []).append(value)
+        spectral = {OURS: distance_ratio(embedded, labels), **of_blocks(weights, labels)}
+        for name, value in spectral.items():
+            values.setdefault(("spectral", name), []).append(value)
+    for (algorithm, name), row in values.items():
+        yield algorithm, name, counts[int(np.nanargmin(row))]
+
+
+def blobs(count: int, size: int, seed: int) -> Points:
+    """Return clouds in 20 dimensions, ten times as far apart as they are wide."""
+    rng = np.random.default_rng(seed)
+    centres = 10 / np.sqrt(2) * rng.standard_normal((count, 20))
+    points = centres[np.repeat(np.arange(count), size)]
+    return (points + rng.standard_normal(points.shape)).astype(np.float32)
 
 
 def main() -> None:
-    """Print a line a reading."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", type=Path)
-    parser.add_argument("--corpus", type=Path, default=None)
+    """Write a line of CSV for each source, size, seed and criterion."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("models", type=Path, nargs="*")
+    parser.add_argument("--blobs", type=int, default=0, help="so many blobs instead of a model")
     parser.add_argument("--split", default="test")
     parser.add_argument("--layer", default="relu5")
-    parser.add_argument("--per-class", type=int, default=30)
+    parser.add_argument("--per-class", type=int, nargs="+", default=[30])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--most", type=int, default=33)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    of = subject_of(given.model, None, None, given.corpus, torch.device("cpu"))
-    told = Cluster(split=given.split, per_class=given.per_class)
-    samples = choose(of, told)
-    points = activations(of, samples, given.layer).flatten(1).numpy()
-    classes = len(np.unique(samples.labels))
-    print(f"{len(points)} samples of {classes} classes, {given.layer}")
-    squared = squared_distances(points)
-    weights = affinity(squared, width(squared, points.shape[1]))
-    vectors = embedding(weights, classes)
-    np.square(weights, out=weights)
-    values: dict[str, list[float]] = {}
-    counts = range(2, classes + 1)
-    for count in counts:
-        found = manhattan_kmeans(points, count, 0)
-        judged = {
-            **of_distances(points, found.centres, found.labels),
-            **of_blocks(weights, spectral_labels(vectors, count, 0)),
-        }
-        for name, value in judged.items():
-            values.setdefault(name, []).append(value)
-    for name, row in values.items():
-        best = ", ".join(str(counts[place]) for place in np.argsort(row)[:4])
-        print(f"  {name:36} {best}")
+    lines = csv.writer(sys.stdout)
+    lines.writerow(["source", "points", "seed", "algorithm", "criterion", "clusters"])
+    for size in given.per_class:
+        for seed in given.seeds:
+            sources = (
+                {f"{given.blobs} blobs": blobs(given.blobs, size, seed)} if given.blobs else {}
+            )
+            for model in given.models:
+                of = subject_of(model, None, None, None, torch.device("cpu"))
+                told = Cluster(split=given.split, per_class=size, seed=seed)
+                samples = choose(of, told)
+                points = activations(of, samples, given.layer).flatten(1).numpy()
+                sources[f"{model.stem} {given.layer}"] = points
+            for name, points in sources.items():
+                for row in judged(points, min(given.most, len(points) - 1), seed):
+                    lines.writerow([name, len(points), seed, *row])
+                sys.stdout.flush()
 
 
 if __name__ == "__main__":

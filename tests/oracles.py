@@ -640,19 +640,6 @@ def normalised_affinity(points: Array) -> tuple[Array, Array]:
     return weights, out
 
 
-def affinity_ratio(weights: Array, labels: Array) -> float:
-    """Mean over pairs of clusters of twice the norm between over the sum of those within."""
-    kinds = sorted(set(labels.tolist()))
-    ratios = []
-    for a in range(len(kinds)):
-        for b in range(a + 1, len(kinds)):
-            one, two = labels == kinds[a], labels == kinds[b]
-            between = np.linalg.norm(weights[np.ix_(one, two)])
-            within = [np.linalg.norm(weights[np.ix_(g, g)]) for g in (one, two)]
-            ratios.append(2 * between / sum(within))
-    return float(np.mean(ratios))
-
-
 def independence(first: Array, second: Array) -> float:
     """The unbiased estimate of HSIC as a U-statistic over sets of four different samples.
 

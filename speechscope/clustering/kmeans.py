@@ -200,20 +200,25 @@ def refill(labels: Labels, distances: NDArray[np.float32], count: int) -> list[i
 def distance_ratio(distances: NDArray[np.floating[Any]], labels: Labels) -> float:
     """Return the mean over clusters of the ratio of distances within to distances between.
 
-    1/k Σⱼ mean_{i ∈ j} d(xᵢ, cⱼ) / mean_{i ∉ j} d(xᵢ, cⱼ): small where clusters are tight and far
-    from the other points. Pellegrini 2016, sec. 3.2, has "within- and between-cluster sums of
-    point-to-centroïd distances" and their "mean ratios"; chosen: both sums are divided by their
-    number of distances, without which the largest number of clusters would always win.
+    1/k Σⱼ mean_{i ∈ j} d(xᵢ, cⱼ) / mean_{i ∈ j} d(xᵢ, c'ᵢ), c'ᵢ the nearest centre that is not the
+    point's own: small where clusters are tight and their neighbours far. Pellegrini 2016, sec. 3.2,
+    has "within- and between-cluster sums of point-to-centroïd distances" and their "mean ratios";
+    chosen: between is to the nearest other cluster. With the distances to all other points in its
+    place the ratio falls on, and of seven isolated blobs makes 10 to 31 clusters.
 
     Parameters
     ----------
     distances : (n, k) of every point to every centre.
     labels : (n,) in 0 … k − 1, of at least two clusters.
     """
+    rows = np.arange(len(labels))
+    within = distances[rows, labels].astype(np.float64)
+    others = distances.astype(np.float64)
+    others[rows, labels] = np.inf
+    between = others.min(1)
     ratios = []
     for number in np.unique(labels):
         mine = labels == number
-        between = distances[~mine, number].mean(dtype=np.float64)
-        within = distances[mine, number].mean(dtype=np.float64)
-        ratios.append(within / between if between > 0 else np.inf)
+        apart = between[mine].mean()
+        ratios.append(within[mine].mean() / apart if apart > 0 else np.inf)
     return float(np.mean(ratios))

@@ -13,7 +13,8 @@ from scipy.stats import rankdata
 from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
 from speechscope.features.distances import lost, partners
-from speechscope.scores.navai import MEANS, PLOSIVES, RANGE, bands
+from speechscope.scores.navai import PLOSIVES, RANGE, bands
+from speechscope.scores.voices import MEANS
 
 Values = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -177,7 +178,7 @@ class Regions:
         hertz = corpus.artifact.read("frequency")
         speech = (hertz >= RANGE[0]) & (hertz <= RANGE[1])
         for kind, known, range_ in (
-            ("at the formants", {name: bands(name) for name in MEANS}, speech),
+            ("at the formants", {name: bands(name) for name in MEANS["M"]}, speech),
             ("where it hisses", {name: (band,) for name, band in HISSES.items()}, every),
         ):
             masks = {

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from speechscope.corpus.letters import NAMES
 from speechscope.registry import SCORES
-from speechscope.relevance.waveforms import DEVIATIONS
 from speechscope.scores.statistics import Row, Score, Sums
+from speechscope.scores.voices import DEVIATIONS, MEANS
 from speechscope.store.artifact import Artifact
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def _measures(
     """Return the measures that mean something here, each with the classes it is of."""
     measures: dict[str, tuple[list[str], Measure]] = {}
     letters = set(classes) <= set(NAMES)
-    known = LETTER_VOWELS if letters else {vowel: vowel for vowel in MEANS}
+    known = LETTER_VOWELS if letters else {vowel: vowel for vowel in MEANS["M"]}
     vowels = {name: known[name] for name in classes if name in known}
     plosives = [name for name in classes if name in PLOSIVES]
     hertz = "frequency" in artifact and artifact.attributes("frequency").get("units") == "Hz"
@@ -145,24 +145,9 @@ RANGE = (200.0, 4000.0)
 """Frequencies among which formants are looked for [Hz] (chosen)."""
 APART = 0.03
 """A burst stands out from what is so long before and after it [s] (chosen)."""
-MEANS: Mapping[str, tuple[tuple[int, int], tuple[int, int]]] = {
-    "aa": ((756, 1309), (921, 1524)),
-    "ae": ((591, 1930), (676, 2335)),
-    "ah": ((621, 1181), (760, 1416)),
-    "ao": ((656, 1023), (804, 1188)),
-    "eh": ((588, 1803), (727, 2063)),
-    "er": ((475, 1379), (524, 1588)),
-    "ey": ((476, 2090), (535, 2526)),
-    "ih": ((429, 2034), (484, 2369)),
-    "iy": ((343, 2323), (437, 2761)),
-    "ow": ((498, 910), (555, 1036)),
-    "uh": ((469, 1123), (519, 1229)),
-    "uw": ((380, 992), (460, 1106)),
-}
-"""Mean (F1, F2) [Hz] of vowels of 45 men and of 48 women.
-
-From the steady-state values of Hillenbrand et al. (1995), vowels under their names in TIMIT.
-"""
+NEAR = 0.05
+"""And stands no farther from the middle [s] (chosen): of the 2 s that a letter's pattern has, some
+moment is loud in any case."""
 
 LETTER_VOWELS: Mapping[str, str] = {"a": "ae", "e": "eh", "i": "ih", "o": "aa", "u": "ah"}
 """The vowel a letter is most often short for (chosen: spelling does not say more)."""
@@ -176,10 +161,12 @@ def bands(vowel: str) -> tuple[tuple[float, float], ...]:
 
     From the men's mean less their standard deviation to the women's mean and theirs.
     """
-    men, women = MEANS[vowel]
     return tuple(
-        (men[n] - DEVIATIONS["M"][vowel][n + 1], women[n] + DEVIATIONS["F"][vowel][n + 1])
-        for n in (0, 1)
+        (
+            MEANS["M"][vowel][n] - DEVIATIONS["M"][vowel][n],
+            MEANS["F"][vowel][n] + DEVIATIONS["F"][vowel][n],
+        )
+        for n in (1, 2)
     )
 
 
@@ -237,12 +224,13 @@ def band_energy(
 
 
 def burst(pattern: Array, step: float) -> float:
-    """Return how much the loudest moment stands above what is just before and after it.
+    """Return how much the loudest moment about the middle stands above what is before and after.
 
-        max_t b(t) − (b(t − d) + b(t + d)) / 2, in units of the pattern's root mean square
+        max_t b(t) − (b(t − d) + b(t + d)) / 2, |t| ≤ `NEAR`,
 
-    with b the mean over frequencies and d = `APART`: Krug 2018, sec. 4.3, "a quick change from
-    lower to higher signal and back". NaN where the pattern is shorter.
+    in units of the pattern's root mean square, b the mean over frequencies and d = `APART`.
+    Krug 2018, sec. 4.3: "a quick change from lower to higher signal and back in the
+    center". NaN where the pattern is shorter.
 
     Parameters
     ----------
@@ -257,7 +245,9 @@ def burst(pattern: Array, step: float) -> float:
     if len(mean) <= 2 * apart or size == 0:
         return float("nan")
     rise = mean[apart:-apart] - (mean[: -2 * apart] + mean[2 * apart :]) / 2
-    return float(rise.max()) / size
+    middle, reach = (len(rise) - 1) / 2, max(0.5, NEAR / step)
+    near = np.abs(np.arange(len(rise)) - middle) <= reach
+    return float(rise[near].max()) / size
 
 
 def width(pattern: Array, step: float) -> float:

@@ -23,10 +23,10 @@ from speechscope.networks.subject import Subject, elsewhere, subject_of
 from speechscope.registry import SCORES
 from speechscope.relevance.explain import Explained, explained, per_class, relevance_by, score
 from speechscope.relevance.targets import target_of
-from speechscope.relevance.waveforms import DEVIATIONS, QUANTITIES, available, measured, shared
 from speechscope.scores.inversion import shaped_noise
 from speechscope.scores.localisation import MEASURES, Regions
 from speechscope.scores.statistics import Score as Items
+from speechscope.scores.voices import OTHER, UNTRAINED, Voices, voices_of
 from speechscope.store.artifact import Artifact
 from speechscope.store.lineage import ancestor
 from speechscope.store.record import file_digest
@@ -44,8 +44,6 @@ STEPS = 20
 """Portions of deletion and insertion (chosen: the curves are smooth by then)."""
 SHARE, SETS = 0.1, 50
 """Of sensitivity-n (chosen): a tenth of the values, 50 random sets."""
-
-UNTRAINED, OTHER = "random weights", "another item"
 
 CEILINGS = {"deletion": 0.0, "insertion": 1.0, **dict.fromkeys(("sensitivity-n", *MEASURES), 1.0)}
 Found = dict[str, NDArray[np.float64]]
@@ -84,8 +82,9 @@ def relevance_scores(path: Path, settings: "Score") -> Iterator[Items]:
     values: Values = {}
     how = settings.recorded("relevance", artifact.record["config"])
     peers = {Path(one).name: _peer(Path(one), subject) for one in getattr(settings, "seeds", ())}
+    voices = voices_of(artifact, subject)
     for start in range(0, len(artifact.read("target")), BLOCK):
-        _measure(artifact, subject, peers, how, slice(start, start + BLOCK), values)
+        _measure(artifact, subject, peers, how, slice(start, start + BLOCK), values, voices)
     _conserved(artifact, values)
     if "cumulative_response" in artifact:
         peak = artifact.read("filter_frequency")[artifact.read("cumulative_response").argmax()]
@@ -102,9 +101,11 @@ def relevance_scores(path: Path, settings: "Score") -> Iterator[Items]:
             found,
             CEILINGS.get(measure.split(",")[0].split(" by ")[0]),
             higher=not measure.startswith("deletion"),
-            # Of voices there are fewer: those of vowels.
+            # What is of a layer has one value.
             speakers=speakers if speakers is not None and len(speakers) == len(items) else None,
         )
+    if voices is not None:
+        yield from voices.scores({"artifact": path.name}, speakers)
 
 
 def _joined(parts: Sequence[Found]) -> Found:
@@ -182,6 +183,7 @@ def _measure(
     settings: "Relevance",
     block: slice,
     values: Values,
+    voices: Voices | None,
 ) -> None:
     config = artifact.record["config"]
     items = artifact.read("item_index", block)
@@ -227,8 +229,8 @@ def _measure(
             got, nulls = agreeing(own, theirs)
             add(name, f"{way}: agreement", got, {**nulls, UNTRAINED: agreement(own, random)})
         signals[name] = own, random
-    if subject.corpus.unit == "window" and config["layer"] is None and available():
-        _voices(artifact, subject, block, signals, add)
+    if voices is not None:
+        voices.add(block.start, artifact.read("input", block), signals)
     for (first, a), (second, b) in combinations(zip(methods, relevance, strict=True), 2):
         add(first, f"agreement with {second}", *agreeing(a, b))
 
@@ -293,36 +295,6 @@ def fillings(subject: Subject, inputs: Tensor, seed: int) -> dict[str, Tensor]:
     known = {"silence": zeros - mean} if subject.centred else {"mean": zeros + mean}
     made = torch.from_numpy(np.asarray(noise)).to(inputs).view_as(inputs)
     return {"": zeros, **known, "noise": made, "another item": other}
-
-
-def _voices(
-    artifact: Artifact,
-    subject: Subject,
-    block: slice,
-    signals: Mapping[str, tuple[Tensor, Tensor]],
-    add: Callable[..., None],
-) -> None:
-    """Compare pitch and formants of the vowels among some waveforms with those of relevance."""
-    rate = int(subject.corpus.config["rate"])
-    names, of_speakers = artifact.flags("label"), subject.corpus.config["labels"] == "speaker"
-    waveforms, labels = artifact.read("input", block), artifact.read("label", block)
-    for row, label in enumerate(labels):
-        vowel = None if of_speakers else names[label]
-        if vowel is not None and vowel not in DEVIATIONS["M"]:
-            continue
-        original = measured(waveforms[row], rate)
-        if not np.isfinite(original[0]):
-            continue  # not voiced
-        for method, relevance in signals.items():
-            right = []
-            for signal in relevance:
-                heard = measured(signal[row].flatten().cpu().numpy(), rate)
-                group, same = shared(original, heard, vowel)
-                right.append(same)
-            for quantity, *both in zip(QUANTITIES, *right, strict=True):
-                for part in ("voiced",) if vowel is None else ("all vowels", vowel):
-                    own, chance = (np.array([same]) for same in both)
-                    add(method, f"{quantity} of {part}, {group}", own, {UNTRAINED: chance})
 
 
 Scores = Callable[[Tensor], Tensor]

@@ -3,13 +3,13 @@
 import numpy as np
 import oracles
 import pytest
+from made import blobs
 
 from speechscope.clustering.layer import clustered
 from speechscope.clustering.spectral import (
     affinity,
-    block_ratio,
     embedding,
-    spectral_labels,
+    spectral_clusters,
     squared_distances,
     width,
 )
@@ -61,7 +61,7 @@ def test_rings_are_told_apart_as_scikit_learn_does() -> None:
 
     points, labels = rings()
     weights = weights_of(points)
-    ours = spectral_labels(embedding(weights, 2), 2, seed=0)
+    ours = spectral_clusters(embedding(weights, 2), 2, seed=0)[0]
     theirs = SpectralClustering(2, affinity="precomputed", random_state=0).fit(weights).labels_
     for found in (ours, theirs):
         assert len({(int(a), int(b)) for a, b in zip(found, labels, strict=True)}) == 2
@@ -81,22 +81,19 @@ def test_the_embedding_spans_what_scikit_learns_does() -> None:
         assert cosine == pytest.approx(1, abs=1e-5)
 
 
-def test_the_ratio_of_blocks_is_that_of_the_formula_and_ignores_the_order() -> None:
-    points = np.random.default_rng(2).normal(size=(24, 3))
-    weights = weights_of(points)
-    labels = np.arange(24) % 3
-    wanted = oracles.affinity_ratio(weights, labels)
-    assert block_ratio(weights**2, labels) == pytest.approx(wanted)
-    other = np.array([2, 0, 1])[labels]
-    assert block_ratio(weights**2, other) == pytest.approx(wanted)
-
-
 def test_the_true_number_of_clusters_is_chosen() -> None:
     rng = np.random.default_rng(0)
     points = 3 * np.eye(5)[np.arange(150) % 5] + 0.3 * rng.normal(size=(150, 5))
     labels, criterion = clustered("spectral", points.astype(np.float32), range(2, 9), seed=0)
     assert labels.max() + 1 == 2 + criterion.argmin() == 5
     assert np.isfinite(criterion).all() and len(criterion) == 7
+
+
+@pytest.mark.parametrize("size", [20, 60])
+def test_seven_blobs_are_found(size: int) -> None:
+    for seed in range(2):
+        labels, _ = clustered("spectral", blobs(size, seed), range(2, 15), seed)
+        assert labels.max() + 1 == 7
 
 
 @pytest.mark.parametrize(
@@ -122,6 +119,6 @@ def test_points_that_are_all_the_same_have_an_affinity() -> None:
 def test_rows_count_by_their_direction() -> None:
     # By place alone, the short rows of one direction would be with those of the other.
     rows = np.repeat([[2.0, 0.0], [0.05, 0.0], [0.0, 0.3]], 10, axis=0)
-    found = spectral_labels(rows, 2, seed=0)
+    found = spectral_clusters(rows, 2, seed=0)[0]
     assert len(set(found[:20])) == len(set(found[20:])) == 1
     assert found[0] != found[20]

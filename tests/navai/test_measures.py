@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from made import bursts
 
 from speechscope.scores.navai import MEANS, band_energy, bands, burst, strength, width
 
@@ -46,6 +47,23 @@ def test_a_burst_stands_out_of_what_is_around_it() -> None:
     assert np.isnan(burst(np.ones((4, 6)), STEP))
 
 
+def test_a_burst_is_looked_for_in_the_middle() -> None:
+    pattern = np.zeros((4, 206))
+    pattern[:, 20] = 1.0
+    assert burst(pattern, STEP) == 0
+    pattern[:, 102] = 1.0
+    assert burst(pattern, STEP) == pytest.approx(1 / np.sqrt(2 / 206))
+
+
+def test_a_burst_is_lost_to_jitter() -> None:
+    # Krug 2018, sec. 4.3: "spreading the strong signal … causes averaging out"; means of 400.
+    found = [burst(bursts(jitter, STEP), STEP) for jitter in (0.0, 0.01, 0.02, 0.04)]
+    chance = burst(bursts(0.0, STEP) - bursts(0.0, STEP, seed=1), STEP)
+    assert found[0] > 5 and found == sorted(found, reverse=True)
+    assert found[1] < 0.7 * found[0] and found[2] < 0.5 * found[0]
+    assert found[3] > chance and chance < 0.7
+
+
 def test_width_is_the_time_above_half_the_energy() -> None:
     pattern = np.zeros((3, 20))
     pattern[:, 8:11], pattern[:, 9], pattern[:, 15] = 0.8, 1.0, 0.9
@@ -60,8 +78,8 @@ def test_strength_is_a_ratio_of_sizes() -> None:
     assert np.isnan(strength(chance, np.zeros((5, 6))))
 
 
-@pytest.mark.parametrize("vowel", MEANS)
+@pytest.mark.parametrize("vowel", MEANS["M"])
 def test_formants_lie_between_men_and_women(vowel: str) -> None:
     for number, (low, high) in enumerate(bands(vowel)):
-        men, women = MEANS[vowel]
-        assert 200 < low < men[number] <= women[number] < high < 3000
+        men, women = (MEANS[group][vowel][number + 1] for group in "MF")
+        assert 200 < low < men <= women < high < 3000
