@@ -94,7 +94,8 @@ def blobs(count: int, size: int, seed: int) -> Points:
     rng = np.random.default_rng(seed)
     centres = 10 / np.sqrt(2) * rng.standard_normal((count, 20))
     points = centres[np.repeat(np.arange(count), size)]
-    return (points + rng.standard_normal(points.shape)).astype(np.float32)
+    points += rng.standard_normal(points.shape)
+    return np.asarray(points, dtype=np.float32)
 
 
 def main() -> None:

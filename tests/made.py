@@ -14,7 +14,8 @@ def blobs(size: int, seed: int, count: int = 7, dimensions: int = 20) -> NDArray
     rng = np.random.default_rng(seed)
     centres = 10 / np.sqrt(2) * rng.standard_normal((count, dimensions))
     points = centres[np.repeat(np.arange(count), size)]
-    return (points + rng.standard_normal(points.shape)).astype(np.float32)
+    points += rng.standard_normal(points.shape)
+    return np.asarray(points, dtype=np.float32)
 
 
 def vowel(f0: float, formants: Sequence[float], begin: int = 0) -> NDArray[np.float64]:

@@ -20,8 +20,12 @@ CONTEXT, STEP = 10, 0.01
 """Frames around the middle that are averaged (Muckenhirn 2019, sec. 4.2.2), and their hop [s]."""
 FRAME = 0.025
 """Length of a frame [s] (Muckenhirn 2019, sec. 4.2.1)."""
-ORDER = 16
-"""Of the linear prediction (Muckenhirn 2019, sec. 4.2.2)."""
+ORDER, TOP = 12, 5000.0
+"""Of the linear prediction, and the frequency up to which it predicts [Hz] (see `formants`)."""
+LOWEST, WIDEST = 150.0, 800.0
+"""Of what counts as a formant: frequency and bandwidth [Hz] (chosen)."""
+STABLE = 1e-6
+"""Noise added to a spectrum, over its power (chosen)."""
 DIVIDE = 170.0
 """Voices below are compared with the deviations of men, above with those of women [Hz].
 
@@ -109,51 +113,28 @@ def available() -> bool:
     return find_spec("parselmouth") is not None
 
 
-def measured(samples: NDArray[np.floating[Any]], rate: int) -> Array:
-    """Return (F0, F1, F2) [Hz] around the middle of a waveform; NaN where there is none.
+def pitch(samples: NDArray[np.floating[Any]], rate: int) -> float:
+    """Return F0 [Hz] around the middle of a waveform (n,), of any scale; NaN if it is not voiced.
 
-    F0 by Praat's autocorrelation method, the median over the frames that are voiced; formants by
-    linear prediction of order 16 up to half the rate, averaged over the same frames.
-
-    Source: Muckenhirn 2019, sec. 4.2.2. Windows of 25 ms (sec. 4.2.1), and Praat's range of 75 to
-    600 Hz and its pre-emphasis from 50 Hz, which the paper leaves open.
-
-    Parameters
-    ----------
-    samples
-        (n,), at least 50 ms; any scale.
-    rate
-        [Hz].
+    By Praat's autocorrelation method, the median over the frames that are voiced (Muckenhirn 2019,
+    sec. 4.2.1); chosen: Praat's range of 75 to 600 Hz.
     """
     import parselmouth
 
     largest = float(np.abs(samples).max())
     if largest == 0:
-        return np.full(3, np.nan)
+        return np.nan
     sound = parselmouth.Sound(np.asarray(samples, dtype=np.float64) / largest, rate)
-    middle = len(samples) / rate / 2
-    times = middle + STEP * (np.arange(CONTEXT) - (CONTEXT - 1) / 2)
-    pitch = sound.to_pitch(time_step=STEP, pitch_floor=75.0, pitch_ceiling=600.0)
-    f0 = np.array([pitch.get_value_at_time(time) for time in times])
-    formants = sound.to_formant_burg(
-        time_step=STEP,
-        max_number_of_formants=ORDER / 2,
-        maximum_formant=rate / 2,
-        window_length=FRAME,
-    )
-    values = [[formants.get_value_at_time(n, time) for time in times] for n in (1, 2)]
-    return np.array([_middle(f0, np.median), *(_middle(np.array(v), np.mean) for v in values)])
-
-
-def _middle(values: Array, of: Any) -> float:
-    kept = values[np.isfinite(values)]
-    return float(of(kept)) if len(kept) else np.nan
+    times = len(samples) / rate / 2 + STEP * (np.arange(CONTEXT) - (CONTEXT - 1) / 2)
+    found = sound.to_pitch(time_step=STEP, pitch_floor=75.0, pitch_ceiling=600.0)
+    f0 = np.array([found.get_value_at_time(time) for time in times])
+    return float(np.median(f0[np.isfinite(f0)])) if np.isfinite(f0).any() else np.nan
 
 
 def levels(signals: NDArray[np.floating[Any]], rate: int) -> Array:
     """Return the logarithm of the power spectra (N, bins) of signals (N, n) around their middles.
 
-    Of the mean power over the frames that `measured` averages, in Hamming windows.
+    Of the mean power over `CONTEXT` frames, in Hamming windows.
     """
     length, hop = round(FRAME * rate), round(STEP * rate)
     first = max(0, (signals.shape[1] - length - (CONTEXT - 1) * hop) // 2)
@@ -165,27 +146,52 @@ def levels(signals: NDArray[np.floating[Any]], rate: int) -> Array:
     return found
 
 
-def equalised(
-    signals: NDArray[np.floating[Any]], originals: NDArray[np.floating[Any]], rate: int
-) -> Array:
-    """Return signals (N, n) through one filter, which gives them the originals' mean spectrum.
+def equalised(given: Array, originals: Array) -> Array:
+    """Return `levels` (N, bins) through one filter, which gives them the originals' mean.
 
-    log |H|² = mean_j (log O_j − log S_j) over the `levels` of all other originals O and signals S,
-    without phase. A relevance signal has a tilt of its own, as a vowel that was differentiated has,
-    and linear prediction would find that instead of the formants. In logarithms a filter that all
-    signals went through is undone exactly, whatever the scale of each. It is the same for all, but
-    for leaving out the signal itself, so that it cannot carry a vowel's own spectrum to it.
+    log |H|² = mean_j (log O_j − log S_j) over all other originals O and signals S. A relevance
+    signal has a tilt of its own, as a vowel that was differentiated has, and linear prediction
+    would find that instead of the formants. In logarithms a filter that all signals went through
+    is undone exactly, whatever the scale of each. It is the same for all, but for leaving out the
+    signal itself, so that it cannot carry a vowel's own spectrum to it.
 
     Muckenhirn 2019 says nothing of a filter; chosen.
     """
-    if len(signals) < 2:
-        return np.asarray(signals, dtype=np.float64)
-    apart = levels(originals, rate) - levels(signals, rate)
-    others = (apart.sum(0) - apart) / (len(apart) - 1)
-    bins, coarse = np.fft.rfftfreq(signals.shape[1]), np.linspace(0, 0.5, apart.shape[1])
-    gains = np.exp([np.interp(bins, coarse, row) / 2 for row in others])
-    even: Array = np.fft.irfft(np.fft.rfft(signals) * gains, signals.shape[1])
+    if len(given) < 2:
+        return given
+    apart = originals - given
+    even: Array = given + (apart.sum(0) - apart) / (len(apart) - 1)
     return even
+
+
+def formants(levels: Array, rate: int) -> Array:
+    """Return F1 and F2 [Hz] (N, 2) of `levels` (N, bins) by linear prediction; NaN where not found.
+
+    The two lowest resonances above `LOWEST` that are no wider than `WIDEST`, of the polynomial that
+    the autocorrelation method finds for the spectrum up to `TOP`, after pre-emphasis
+    |1 − 0.97 e^{−iω}|². Muckenhirn 2019, sec. 4.2.2, has order 16, up to 8 kHz as it seems, and the
+    mean over frames. So Praat found F1 of 69 and 84 % of synthetic men's and women's vowels again
+    with noise 20 dB below, F2 of 84 and 68 %; the mean spectrum and 12 poles for the five formants
+    below 5 kHz find 100, 98, 98 and 90 %. Chosen by that test, without relevance.
+    """
+    from scipy.linalg import solve_toeplitz
+
+    width = rate / 2 / (levels.shape[1] - 1)
+    kept = levels[:, : min(levels.shape[1], round(TOP / width) + 1)]
+    top = width * (kept.shape[1] - 1)
+    angle = np.pi * np.arange(kept.shape[1]) * width / (rate / 2)
+    power = np.exp(kept - kept.max(1, keepdims=True)) * np.abs(1 - 0.97 * np.exp(-1j * angle)) ** 2
+    found = np.full((len(levels), 2), np.nan)
+    for row, correlation in enumerate(np.fft.irfft(power)[:, : ORDER + 1]):
+        if not np.ptp(levels[row]):
+            continue  # silence
+        correlation[0] *= 1 + STABLE
+        weights = solve_toeplitz(correlation[:-1], -correlation[1:])
+        poles = np.roots([1, *weights])
+        frequency, narrow = np.angle(poles) * top / np.pi, -np.log(np.abs(poles)) * 2 * top / np.pi
+        peaks = np.sort(frequency[(frequency > LOWEST) & (narrow < WIDEST)])[:2]
+        found[row, : len(peaks)] = peaks
+    return found
 
 
 def steady(
@@ -297,21 +303,19 @@ class Voices:
         originals = np.array(self._originals)
         if not len(originals):
             return
-        true = np.array([measured(wave, self._rate) for wave in originals])
-        kept = np.isfinite(true[:, 0])
-        originals, true = originals[kept], true[kept]
+        f0 = np.array([pitch(wave, self._rate) for wave in originals])
+        kept = np.isfinite(f0)
+        originals, over = originals[kept], levels(originals[kept], self._rate)
+        true = np.column_stack([f0[kept], formants(over, self._rate)])
         rows = np.array(self._rows)[kept]
-        vowels = [self._vowels[row] for row in rows.tolist()]
-        groups = ["F" if f0 > DIVIDE else "M" for f0 in true[:, 0]]
-        rng = np.random.default_rng(0)
-        noise = rng.standard_normal(originals.shape)
+        vowels = [self._vowels[int(row)] for row in rows]
+        groups = ["F" if one > DIVIDE else "M" for one in true[:, 0]]
+        noise = np.random.default_rng(0).standard_normal(originals.shape)
         size = originals.std(1, keepdims=True)
         changed = np.diff(originals + CHANGED * size * noise, axis=1, prepend=0)
-        nothing, best = self._heard(noise, originals), self._heard(changed, originals)
+        nothing, best = self._heard(noise, over), self._heard(changed, over)
         for method, signals in self._signals.items():
-            own, random = (
-                self._heard(np.array(signals[start::2])[kept], originals) for start in (0, 1)
-            )
+            own, random = (self._heard(np.array(signals[start::2])[kept], over) for start in (0, 1))
             for reading, reference in (("", true), (" by the table", _of(MEANS, vowels, groups))):
                 if reading and None in vowels:
                     continue
@@ -331,14 +335,18 @@ class Voices:
                             {null: found[null][mine, n] for null in (UNTRAINED, OTHER, NOISE)},
                             float(np.nanmean(ceiling[mine, n])),
                             speakers=None if speakers is None else speakers[rows[mine]],
+                            beside={
+                                null: float(np.nanmean(found[null][mine, n]))
+                                for null in (OTHER, NOISE)
+                                if np.isfinite(found[null][mine, n]).any()
+                            },
                         )
 
-    def _heard(self, signals: NDArray[np.floating[Any]], originals: NDArray[np.float32]) -> Array:
-        """Return F0 of signals as they are, and the formants of them `equalised`, (N, 3)."""
-        even = equalised(signals, originals, self._rate)
-        plain = np.array([measured(signal, self._rate)[0] for signal in signals])
-        formants = np.array([measured(signal, self._rate)[1:] for signal in even])
-        return np.column_stack([plain, formants])
+    def _heard(self, signals: NDArray[np.floating[Any]], over: Array) -> Array:
+        """Return F0 of signals as they are, formants of their `equalised` levels, (N, 3)."""
+        f0 = [pitch(signal, self._rate) for signal in signals]
+        even = equalised(levels(signals, self._rate), over)
+        return np.column_stack([f0, formants(even, self._rate)])
 
 
 def _other(

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from made import bursts
 
-from speechscope.scores.navai import MEANS, band_energy, bands, burst, strength, width
+from speechscope.scores.navai import band_energy, bands, burst, strength, width
+from speechscope.scores.voices import MEANS
 
 FREQUENCY = np.arange(0, 8000, 100.0)
 STEP = 0.01
