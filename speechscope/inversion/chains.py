@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from speechscope.inversion.analysis import Analysis
+from speechscope.inversion.moves import Directions
 from speechscope.inversion.problem import Known, Problem, Reconstruction, Restorer
 from speechscope.networks.layers import Conv, Layered, Linear, Network
 from speechscope.registry import INVERSION
@@ -93,6 +94,7 @@ def invert(
     derived: Tensor | None = None,
     known: Known | None = None,
     analysis: Analysis | None = None,
+    directions: Mapping[int, Directions] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Inversion:
     """Reconstruct inputs (N, C, F, T) from what each layer, a number, makes of them.
@@ -105,6 +107,8 @@ def invert(
         What ``decode`` and ``align`` restore inputs with, by method and layer number.
     derived, known, analysis
         See `Problem`.
+    directions
+        Of each layer, for methods that move its activity.
     progress
         Called with (reconstructions done, reconstructions in all).
 
@@ -139,8 +143,9 @@ def invert(
                 None if known is None else known.at(block),
                 analysis,
             )
-            for method, answer in enumerate(_answers(problem, settings)):
-                apart = mismatch(problem, answer.x)
+            along = (directions or {}).get(layer)
+            for method, (answer, asked) in enumerate(_answers(problem, settings, along)):
+                apart = mismatch(asked, answer.x)
                 with counting:
                     inversion.put((method, place), block, answer, apart)
                     done += len(answer.x)
@@ -154,29 +159,52 @@ def invert(
     return inversion
 
 
-def _answers(problem: Problem, settings: "Invert") -> Iterator[Reconstruction]:
-    """Yield what every sequence of methods answers, the mean of several runs (sec. 6.7)."""
-    runs: list[tuple[Problem, Invert, dict[tuple[str, ...], Reconstruction]]] = [
-        (problem, settings, {})
-    ]
-    for run in range(1, settings.average):
-        seeds = [mixed(seed, run) for seed in problem.seeds]
-        again = replace(settings, seed=mixed(settings.seed, run))
-        runs.append((replace(problem, seeds=seeds), again, {}))
-    for sequence in settings.sequences():
-        answers = [_run(sequence, *run) for run in runs]
+Run = tuple[Problem, "Invert", dict[tuple[str, ...], Reconstruction]]
+"""A run of methods: the problem, the settings, and what is finished of it."""
+
+
+def _answers(
+    problem: Problem, settings: "Invert", along: Directions | None
+) -> Iterator[tuple[Reconstruction, Problem]]:
+    """Yield what every sequence of methods answers, and to which problem.
+
+    Of several runs, their mean (sec. 6.7).
+    """
+    runs: dict[str, list[Run]] = {}
+    for sequence, move in zip(settings.sequences(), settings.moves(), strict=True):
+        if move not in runs:
+            runs[move] = _runs(moved(problem, move, along), settings)
+        answers = [_run(sequence, *run) for run in runs[move]]
+        asked = runs[move][0][0]
         if len(answers) == 1:
-            yield answers[0]
+            yield answers[0], asked
             continue
         waveforms = [answer.waveform for answer in answers if answer.waveform is not None]
         histories = [answer.objective.t() for answer in answers]
         joined = torch.nn.utils.rnn.pad_sequence(histories, padding_value=torch.nan)
-        yield Reconstruction(
+        mean = Reconstruction(
             torch.stack([answer.x for answer in answers]).mean(0),
             joined.nanmean(1).t(),
             torch.stack([answer.steps for answer in answers]).amax(0),
             None if len(waveforms) < len(answers) else torch.stack(waveforms).mean(0),
         )
+        yield mean, asked
+
+
+def moved(problem: Problem, move: str, along: Directions | None) -> Problem:
+    """Return the problem with its activity moved; as it is where nothing is asked."""
+    if not move or along is None:
+        return problem
+    return replace(problem, target=problem.target + along.of(move, problem.seeds))
+
+
+def _runs(problem: Problem, settings: "Invert") -> list[Run]:
+    runs: list[Run] = [(problem, settings, {})]
+    for run in range(1, settings.average):
+        seeds = [mixed(seed, run) for seed in problem.seeds]
+        again = replace(settings, seed=mixed(settings.seed, run))
+        runs.append((replace(problem, seeds=seeds), again, {}))
+    return runs
 
 
 def _run(

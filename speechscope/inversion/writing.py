@@ -16,6 +16,7 @@ from speechscope.errors import SpeechscopeError
 from speechscope.features.distances import lost, partners
 from speechscope.inversion.analysis import Analysis
 from speechscope.inversion.chains import invert, longest
+from speechscope.inversion.moves import Directions
 from speechscope.inversion.problem import Known, Restorer
 from speechscope.inversion.sound import audible, sound_of
 from speechscope.inversion.source import Examples, TrainingPool
@@ -48,7 +49,7 @@ class Inverter:
         What the network was trained on.
     examples
         What to reconstruct.
-    network, layers, restorers, derived, analysis
+    network, layers, restorers, derived, analysis, directions
         As `speechscope.inversion.chains.invert` takes them.
     """
 
@@ -60,6 +61,7 @@ class Inverter:
     restorers: Mapping[str, Mapping[int, Restorer]]
     derived: Tensor | None = None
     analysis: Analysis | None = None
+    directions: Mapping[int, Directions] | None = None
 
     @cached_property
     def pool(self) -> TrainingPool:
@@ -83,14 +85,16 @@ class Inverter:
             derived=None if self.derived is None else self.derived.to(device),
             analysis=None if self.analysis is None else self.analysis.to(device),
             known=Known(x, *self.examples.told(task.items), self.pool),
+            directions=self.directions,
             progress=None if progress is None else lambda n, _: progress(n // methods, len(inputs)),
         )
         mean, sound = self.corpus.mean, audible(self.corpus)
 
-        target = self._activations(x, layer)
+        activity = self._activations(x, layer)
 
         def values() -> Iterator[Values]:
-            for number in range(methods):
+            for number, move in enumerate(self.settings.moves()):
+                target = activity + self._moved(move, layer, seeds)
                 place = number, task.part
                 restored = inversion.reconstruction[number, 0].numpy() + mean
                 yield Values("reconstruction", place, restored)
@@ -120,6 +124,13 @@ class Inverter:
 
         finite = inversion.mismatch.isfinite().flatten(0, 1).all(0).numpy()
         return Results(values(), {"finite": finite})
+
+    def _moved(self, move: str, layer: int, seeds: Sequence[int]) -> NDArray[np.float64] | float:
+        """Return what a method adds to the activations of items with these seeds."""
+        if not move or self.directions is None:
+            return 0.0
+        held = self.directions[layer].of(move, seeds)
+        return np.asarray(held.flatten(1).double().cpu().numpy())
 
     def _activations(self, x: Tensor, layer: int) -> NDArray[np.float64]:
         """Return the activations (N, units) of inputs (N, C, F, T)."""
@@ -191,6 +202,7 @@ def write_inversion(
     """
     layers = work.layers
     index = np.asarray(work.examples.index, dtype=np.int64)[part]
+    _put_directions(writer, work)
     _create(writer, work, len(index), step)
     _coordinates(writer, work, index, part)
     # Deep layers take longest: begun first, they leave none to be waited for at the end.
@@ -244,6 +256,21 @@ def _create(writer: ArtifactWriter, work: Inverter, count: int, step: int) -> No
         shape = (*before.values(), count, *each.values())
         chunk = (*(1 for _ in before), step, *each.values())
         writer.create(name, shape, kind, (*before, "item", *each), attributes, chunk)
+
+
+def _put_directions(writer: ArtifactWriter, work: Inverter) -> None:
+    """Write the directions that activity was moved along, as ``direction_LAYER``."""
+    for layer, held in (work.directions or {}).items():
+        name = work.network.named(layer)
+        rows = torch.stack([part.flatten() for part in held.by_name.values()]).cpu().numpy()
+        writer.put(
+            f"direction_{name}",
+            rows,
+            ("direction", f"unit_{name}"),
+            {"units": "1", "long_name": "what a step, or a deviation more, adds to the activity"},
+        )
+        if layer == work.layers[0]:
+            writer.name_axis("direction", list(held.by_name))
 
 
 def _coordinates(

@@ -16,9 +16,9 @@ from scipy.stats import rankdata
 
 from speechscope.corpus.phones import NONE, features_of
 from speechscope.corpus.store import Corpus, per_class
+from speechscope.features.attributes import attributes
 from speechscope.features.distances import level_distance, levels, lost, partners, powers
 from speechscope.features.filterbanks import filters
-from speechscope.scores.attributes import attributes
 from speechscope.scores.statistics import ROUNDING, Score, shuffled
 
 Points = NDArray[np.floating[Any]]
@@ -142,7 +142,7 @@ class Heard:
     mel
         From `mel_levels`.
     values
-        From `speechscope.scores.attributes.attributes`, by name.
+        From `speechscope.features.attributes.attributes`, by name.
     """
 
     mel: NDArray[np.float32]

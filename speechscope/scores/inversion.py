@@ -6,7 +6,7 @@ spectrum get, none of which has seen the item.
 """
 
 import importlib.util
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,11 +19,12 @@ from speechscope.corpus.phones import NONE, features_of
 from speechscope.corpus.store import Corpus
 from speechscope.errors import ArtifactError, UsageProblem
 from speechscope.features import distances
+from speechscope.features.attributes import available
 from speechscope.features.distances import lost, partners
 from speechscope.registry import SCORES
-from speechscope.scores.attributes import available
 from speechscope.scores.heard import LOST, SEX, Heard, Judges, Listener, sexes, truths
 from speechscope.scores.listener import NamedBy
+from speechscope.scores.moved import Steps
 from speechscope.scores.statistics import Row, Score
 from speechscope.store.artifact import Artifact
 from speechscope.store.lineage import ancestor
@@ -71,10 +72,12 @@ def inversion_scores(path: Path, settings: "Settings") -> Iterator[Score | Row]:
         for score in (inversion.scores(None) if inversion.sounds else ())
     }
     best |= {EUCLIDEAN: 0.0, SPECTROGRAM: 1.0, **dict.fromkeys(MISMATCHES, 0.0)}
-    for m, method in enumerate(artifact.flags("technique")):
+    methods = artifact.flags("technique")
+    for m, method in enumerate(methods):
         for at, layer in enumerate(artifact.read("layer_number").tolist()):
             names: Row = {"artifact": path.name, "method": method, "layer": int(layer)}
-            for score in inversion.scores((m, at)):
+            moved = "@" in method
+            for score in inversion.steps(methods, m, at) if moved else inversion.scores((m, at)):
                 yield replace(
                     score,
                     names={**names, **score.names},
@@ -124,6 +127,17 @@ class Inversion:
         self._vowels = (np.array(features_of(classes)["height"]) != NONE)[labels]
         original = self._heard("waveform_original", ())
         self._listener = Listener(original, labels, wanted, _judges(corpus))
+
+    def steps(self, methods: Sequence[str], m: int, layer: int) -> Iterator[Score]:
+        """Yield what is heard of a step, of a method that moved the activity."""
+        method, _, move = methods[m].partition("@")
+        others = method, f"{method}@random"
+        if not self.sounds or move == "random" or not set(others) <= set(methods):
+            return
+        scored = Steps(self.artifact.flags("label"), self._labels, self._listener.judges)
+        heard = [self._heard("waveform", (n, layer)) for n in (m, *map(methods.index, others))]
+        for score in scored.scores(move, *heard):
+            yield replace(score, speakers=self._speakers)
 
     def hear_by(self, path: Path, moved: Mapping[str, Path]) -> None:
         """Have another model name the phones, too.

@@ -43,7 +43,9 @@ class Invert(FromRecipe, Choosing, Sounding, Foreign, Moved, Sharded, Computing,
     trained decoder; decode+bp descends from what the decoder gives (Churchman 2015, sec. 6). align
     trains decoders on the training split for the layers asked for, up to a delay of the segment,
     which deep layers no longer know: by mxcorr it is the best from layers 6 to 12. average,
-    shaped-noise, random, same-class, nearest, random-signs and round-trip are controls.
+    shaped-noise, random, same-class, nearest, random-signs and round-trip are controls. METHOD@STEP
+    moves the activity first, by what voicing, nasality, frication, place or height of phones, or a
+    deviation of intensity, duration, F0, F1 or F2, changes there; @-STEP back, @2STEP further.
 
     Every 256 items what is done is kept beside the output; --resume goes on from there, with the
     same result as without the stop.
@@ -61,7 +63,7 @@ class Invert(FromRecipe, Choosing, Sounding, Foreign, Moved, Sharded, Computing,
     )
     method: tuple[str, ...] = setting(
         ("decode+bp",),
-        "Methods; + chains them, as in decode+bp.",
+        "Methods; + chains them, as in decode+bp; regress@voicing moves the activity.",
         "Churchman 2015, sec. 8: the best of the paper's methods",
         choices=INVERSION.names,
         others=True,
@@ -172,12 +174,28 @@ class Invert(FromRecipe, Choosing, Sounding, Foreign, Moved, Sharded, Computing,
         UsageProblem
             There is no such method.
         """
-        sequences = [tuple(part.strip() for part in name.split("+")) for name in self.method]
+        plain = [name.partition("@")[0] for name in self.method]
+        sequences = [tuple(part.strip() for part in name.split("+")) for name in plain]
         for name, sequence in zip(self.method, sequences, strict=True):
             if not all(part in INVERSION for part in sequence):
                 known = ", ".join(INVERSION.names())
                 raise UsageProblem(f"method {name}: choose from {known}, or chain them with +")
         return sequences
+
+    def moves(self) -> list[str]:
+        """Return what each method moves the activity along; "": nothing."""
+        return [name.partition("@")[2] for name in self.method]
+
+    def with_controls(self) -> "Invert":
+        """Return the settings with what methods that move the activity are held against.
+
+        These are the same method without a move, and with a random one.
+        """
+        methods: list[str] = []
+        for name in self.method:
+            plain, at, _ = name.partition("@")
+            methods += [plain, name, f"{plain}@random"] if at else [name]
+        return replace(self, method=tuple(dict.fromkeys(methods)))
 
     def uses(self, method: str) -> bool:
         """Say whether a method is part of any that is asked for."""
@@ -210,6 +228,7 @@ def run(settings: Invert, console: Console) -> Written:
     settings.check_model()
     if settings.model is not None and "method" not in settings.given:
         settings = replace(settings, method=("bp",))  # there are no decoders to start from
+    settings = settings.with_controls()
     path, shard = settings.path("inversion.zarr"), settings.part()
     device = choose(settings.device)
     opened = source.open_source(settings, device)
@@ -303,6 +322,7 @@ def _inverter(
 
     from speechscope.inversion.align import train_aligned
     from speechscope.inversion.analysis import Analysis
+    from speechscope.inversion.moves import Move, directions
     from speechscope.inversion.regress import train_inverses
     from speechscope.inversion.sound import stft_of
     from speechscope.inversion.source import TrainingPool, derivation, training_segments
@@ -329,4 +349,11 @@ def _inverter(
         pool = TrainingPool(corpus, settings.align_items, settings.seed)
         with console.bar("regress") as progress:
             restorers["regress"] = train_inverses(network, layers, pool, settings, progress)
-    return Inverter(settings, corpus, examples, network, layers, restorers, derived, analysis)
+    along = None
+    moves = [Move.parse(text) for text in settings.moves() if text]
+    if moves:
+        pool = TrainingPool(corpus, settings.align_items, settings.seed)
+        along = directions(network, layers, pool, corpus.classes)
+    return Inverter(
+        settings, corpus, examples, network, layers, restorers, derived, analysis, along
+    )

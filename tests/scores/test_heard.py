@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from speechscope.scores import attributes
+from speechscope.features import attributes
 from speechscope.scores.heard import MEL, MEL_WITHIN, Heard, Listener, together
 from speechscope.scores.inversion import WAVEFORM, Given, _correlated, shaped_noise
 from speechscope.scores.statistics import ABOVE, AT, Row, Score, rows_of
