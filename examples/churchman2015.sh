@@ -10,7 +10,8 @@
 #   figures/             figures 10, 11, B.1 and B.2 as PDF (with the plot extra)
 #   report.html          all of it, with the sounds
 # QUICK=1 takes minutes on two cores; TRAIN, DECODE and INVERT replace the flags of these stages. A
-# run that was stopped goes on.
+# run that was stopped goes on. KEEP=docs/results keeps the scores there, as those of SPEECH (recorded
+# or synthetic).
 set -eu
 
 corpus=${1:?"name a corpus folder"}
@@ -29,6 +30,11 @@ else
     chirps=48
 fi
 scope=${SPEECHSCOPE:-speechscope}
+keep() { # figures for docs/results.md, where KEEP names its folder
+    [ -z "${KEEP:-}" ] ||
+        python "$(dirname "$0")/../tools/keep_results.py" "$KEEP/churchman.csv" \
+            --corpus "${SPEECH:-recorded}" "$@"
+}
 
 mkdir -p "$results"
 # Table 1 (sec. 4): the networks over several seeds.
@@ -63,3 +69,4 @@ $scope report "$data" "$model" "$results/decoder-blind.pt" "$results/speech.zarr
     "$results/chirps.zarr" -f -o "$results/report.html" || [ $? -eq 4 ]
 $scope report "$results/speech.zarr" --format pdf -f -o "$results/figures" || [ $? -eq 4 ]
 cat "$results/figure9.csv"
+keep "$results/speech.zarr" "$results/chirps.zarr" "$results"/decoder-*.pt

@@ -11,7 +11,8 @@
 #   heard/               averages as sounds, where they can be heard
 #   report.html          appendix A: the table of letters; the rest; figures/ holds the averages
 # QUICK=1 takes minutes on two cores; TRAIN replaces the flags of the training, of which there is
-# never enough without a GPU. A run that was stopped goes on.
+# never enough without a GPU. A run that was stopped goes on. KEEP=docs/results keeps the scores there,
+# as those of SPEECH (recorded or synthetic).
 set -eu
 
 corpus=${1:?"name a corpus folder"}
@@ -24,6 +25,11 @@ else
     steps=250
 fi
 scope=${SPEECHSCOPE:-speechscope}
+keep() { # figures for docs/results.md, where KEEP names its folder
+    [ -z "${KEEP:-}" ] ||
+        python "$(dirname "$0")/../tools/keep_results.py" "$KEEP/krug.csv" \
+            --corpus "${SPEECH:-recorded}" "$@"
+}
 
 mkdir -p "$results"
 # Exit code 4 says that some recordings were left out; their reasons have been printed.
@@ -44,3 +50,4 @@ $scope report "$results/model.pt" "$results/maximum.zarr" "$results/navai.zarr" 
     -f -o "$results/report.html" || [ $? -eq 4 ]
 $scope report "$results/navai.zarr" --format pdf -f -o "$results/figures" || [ $? -eq 4 ]
 cat "$results/model.csv" "$results/navai.csv"
+keep "$results/model.pt" "$results/navai.zarr"

@@ -7,7 +7,8 @@
 # RESULTS (networks/ by default) holds the models, accuracy.csv with the scores of every model, and
 # table.csv with the mean and the spread over seeds of the class-balanced accuracy over the folded
 # classes. A tenth of the training speakers is set apart to choose the epoch on; the test split is
-# only scored. QUICK=1 takes minutes: three networks, one seed, fewer items and epochs; NETWORKS,
+# only scored. KEEP=docs/results keeps the scores there, as those of SPEECH (recorded or synthetic).
+# QUICK=1 takes minutes: three networks, one seed, fewer items and epochs; NETWORKS,
 # SEEDS and BUDGET name others. A run that was stopped goes on.
 set -eu
 
@@ -23,6 +24,11 @@ else
     budget=${BUDGET:-}
 fi
 scope=${SPEECHSCOPE:-speechscope}
+keep() { # figures for docs/results.md, where KEEP names its folder
+    [ -z "${KEEP:-}" ] ||
+        python "$(dirname "$0")/../tools/keep_results.py" "$KEEP/churchman.csv" \
+            --corpus "${SPEECH:-recorded}" "$@"
+}
 
 mkdir -p "$results"
 # Exit code 4 says that some recordings were left out; their reasons have been printed.
@@ -68,3 +74,4 @@ awk -F, -v networks="$networks" '
         }
     }' "$results/accuracy.csv" > "$results/table.csv"
 cat "$results/table.csv"
+keep "$@"

@@ -11,6 +11,7 @@
 #                        figures/ holds them as PDF
 # QUICK=1 takes minutes on two cores; PREPARE (such as "--phone-set sampa-fr" for French), TRAIN
 # and CLUSTER replace the flags of these stages. A run that was stopped goes on.
+# KEEP=docs/results keeps the scores there, as those of SPEECH (recorded or synthetic).
 set -eu
 
 corpus=${1:?"name a corpus folder"}
@@ -24,6 +25,11 @@ else
     cluster=${CLUSTER:-}
 fi
 scope=${SPEECHSCOPE:-speechscope}
+keep() { # figures for docs/results.md, where KEEP names its folder
+    [ -z "${KEEP:-}" ] ||
+        python "$(dirname "$0")/../tools/keep_results.py" "$KEEP/pellegrini.csv" \
+            --corpus "${SPEECH:-recorded}" "$@"
+}
 
 mkdir -p "$results"
 # Exit code 4 says that some recordings were left out; their reasons have been printed.
@@ -46,3 +52,4 @@ $scope report "$results/model.pt" "$results/clusters.zarr" "$results/auto.zarr" 
     -f -o "$results/report.html" || [ $? -eq 4 ]
 $scope report "$results/clusters.zarr" --format pdf -f -o "$results/figures" || [ $? -eq 4 ]
 cat "$results/clusters.csv" "$results/auto.csv"
+keep "$results/model.pt" "$results/clusters.zarr" "$results/auto.zarr"

@@ -10,7 +10,8 @@
 # fraction of its time. ROWS names the rows, such as "table3-04 table4-05", FORWARD and BUDGET
 # replace the flags of the classifier and of the autoencoders. QUICK=1 takes minutes: that network,
 # two units, the rows that the findings of sec. 6 rest on, fewer items and epochs. A run that was
-# stopped goes on.
+# stopped goes on. KEEP=docs/results keeps the scores there, as those of SPEECH (recorded or
+# synthetic).
 set -eu
 
 corpus=${1:?"name a corpus folder"}
@@ -29,6 +30,11 @@ else
     budget=${BUDGET:-}
 fi
 scope=${SPEECHSCOPE:-speechscope}
+keep() { # figures for docs/results.md, where KEEP names its folder
+    [ -z "${KEEP:-}" ] ||
+        python "$(dirname "$0")/../tools/keep_results.py" "$KEEP/riemens.csv" \
+            --corpus "${SPEECH:-recorded}" "$@"
+}
 
 mkdir -p "$results"
 # Exit code 4 says that some recordings were left out; their reasons have been printed.
@@ -93,3 +99,4 @@ table4 09 --unpool switch --stack strong # stacked
 table4 10 --unpool switch --stack weak
 table4 11 --unpool blind --stack weak
 $scope score "$results"/table4-*.pt --csv > "$results/table4.csv"
+keep "$results/corpus.zarr" "$results"/table[34]-*.pt

@@ -40,20 +40,24 @@ def machine() -> str:
 
 
 def figures(row: Mapping[str, object]) -> Iterator[dict[str, object]]:
-    """Yield the figures of a row of scores, one a line: a decoder's row holds several."""
+    """Yield the figures of a row of scores, one a line: a decoder's row holds several.
+
+    What stands beside a measure, as the share of white noise, is a measure ``…, white noise``.
+    """
     several = [name for name in OF_DECODERS if name in row]
     subject = "; ".join(
         f"{name}={value}"
         for name, value in row.items()
-        if name not in ASIDE and name not in several and value not in (None, "")
-        and not isinstance(value, float)
-    )  # fmt: skip
+        if name not in ASIDE and not isinstance(value, float) and value not in (None, "")
+    )
+    measure = row.get("measure", row.get("score", ""))
     if not several:
         values = {name: row.get(name) for name in FIGURES}
-        named = row.get("measure", row.get("score", ""))
-        yield {"subject": subject, "measure": named, "n": row.get("items"), **values}
-    for name in several:
-        yield {"subject": subject, "measure": name, "value": row[name]}
+        yield {"subject": subject, "measure": measure, "n": row.get("items"), **values}
+    for name, value in row.items():
+        if isinstance(value, float) and name not in ASIDE:
+            named = name if name in several else f"{measure}, {name}"
+            yield {"subject": subject, "measure": named, "value": value}
 
 
 def lines(artifact: Path, corpus: str, seconds: str) -> Iterator[dict[str, object]]:
