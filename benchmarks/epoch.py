@@ -152,7 +152,7 @@ def compare_losses(items: Items, positions: NDArray[np.int64], steps: int) -> fl
     for index in range(steps):
         part = torch.from_numpy(positions[index * BATCH : (index + 1) * BATCH])
         x, wanted = items.x[part].double(), items.y[part]
-        mine = float(step(x.__getitem__, wanted, generator)[0])
+        mine = float(step(x.__getitem__, wanted, generator)[0]) / len(wanted)
         for drop, kept in zip(drops, step.kept, strict=True):
             drop.kept = kept
         optimizer.zero_grad()

@@ -310,7 +310,7 @@ def convolution(
     spans all frames, these are channels of a convolution over frequency, with a map for every frame
     of the output. That is several times as fast on the CPU as `conv2d`, whose derivative by a
     weight as wide as its input is also wrong there (PyTorch 2.13; see tests/networks/test_kernels).
-    On a GPU weights that are kept are not rearranged at every call.
+    On a GPU nothing is rearranged.
 
     Parameters
     ----------
@@ -324,7 +324,7 @@ def convolution(
         How often each frame of x counts, as in x.repeat_interleave(repeat, dim=3).
     """
     top, bottom, left, right = pads
-    if x.device.type != "cpu" and repeat == 1 and not weight.requires_grad:
+    if x.device.type != "cpu" and repeat == 1:
         return functional.conv2d(_pad(x, (left, right, top, bottom)), weight, bias, stride)
     frames, width = x.shape[3] * repeat, weight.shape[3]
     if weight.shape[2] == x.shape[2] and top == bottom == 0 and repeat == 1:

@@ -126,19 +126,19 @@ class ClassifierTraining(NetworkTraining):
         )
 
     def learn(self, batch: Batch, share: float) -> tuple[Tensor, Tensor, int]:
-        """Train on a batch; return its summed loss, its right answers and its items."""
+        """Train on a batch; return its summed loss, its right answers (as `Step`), its items."""
         self.network.train()
         take, wanted, generator = batch
         loss, right = self.step(take, wanted, generator)
         # Left on the device: asking for the numbers would wait for every batch.
-        return loss * len(wanted), right, len(wanted)
+        return loss, right, len(wanted)
 
     def measure(self, learned: Sequence[tuple[Tensor, Tensor, int]], begun: float) -> None:
         """See `Training`."""
         self.network.eval()
         number, (losses, hits, counts) = self.made, zip(*learned, strict=True)
-        loss = float(self.group.add_up(sum(losses, start=torch.zeros_like(losses[0]))))
-        right = int(self.group.add_up(sum(hits, start=torch.zeros_like(hits[0]))))
+        loss = float(self.group.add_up(torch.stack(losses).sum()))
+        right = int(self.group.add_up(torch.cat(hits).sum()))
         test_losses, predicted = answers(self.network, self.source, "test", self.group)
         labels, fold = self.source.labels("test"), self.source.fold
         rng = np.random.default_rng([self.settings.seed, number, 1])

@@ -7,7 +7,7 @@ al. 2015, "Efficient batchwise dropout training using submatrices"). What is lef
 training, by 1 / (share kept), rather than at test time, as is usual now.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +54,8 @@ class Step:
         The units left in at the last step, of every fully connected layer but the last.
     sums
         The rule's running sums of every parameter, by its name.
+    zeros
+        Whether units are left out by multiplying with zeros, in whole arrays of weights.
 
     Raises
     ------
@@ -71,6 +73,11 @@ class Step:
         self.network, self.settings, self.group = network, settings, group
         self.rule, self.count = rule_of(settings), 0
         self._device = next(network.parameters()).device
+        # A GPU multiplies by zeros in less time than it starts the operations that avoid them;
+        # AdaGrad alone leaves alone what has a derivative of 0.
+        self.zeros = (
+            self._device.type != "cpu" and settings.optimizer == "adagrad" and not settings.l2
+        )
         self.dense = dense_layers(network)
         self.weights = {
             name: parameter for name, parameter in network.named_parameters() if name not in frozen
@@ -133,7 +140,13 @@ class Step:
                 order = torch.randperm(units, generator=generator)[:left].sort().values
                 self.kept[number] = order
 
-    def logits(self, x: Tensor, dense: Tensor, shapes: Mapping[str, tuple[int, ...]]) -> Tensor:
+    def logits(
+        self,
+        x: Tensor,
+        dense: Tensor,
+        shapes: Mapping[str, tuple[int, ...]],
+        scales: Sequence[float | Tensor],
+    ) -> Tensor:
         """Return the logits (B, classes) of inputs (B, C, F, T).
 
         Parameters
@@ -143,6 +156,8 @@ class Step:
         dense, shapes
             What is in use of the fully connected layers' parameters, one after the other, and the
             shape of each by its name.
+        scales
+            What the outputs of each hidden layer are multiplied by: 1 / (share kept).
         """
         parts = torch.split(dense, [prod(shape) for shape in shapes.values()])
         weights = {
@@ -153,14 +168,14 @@ class Step:
         h = self.network.activation(x, first).flatten(1)
         for number, name in enumerate(self.dense):
             h = functional.linear(h, weights[f"{name}.weight"], weights[f"{name}.bias"])
-            if number < len(self.left):
-                h = functional.relu(h) * (self.units[number] / self.left[number])
+            if number < len(scales):
+                h = functional.relu(h) * scales[number]
         return h
 
     def __call__(
         self, take: Take, wanted: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """Train on a batch; return its mean loss and its number of right answers.
+        """Train on a batch; return its summed loss, and its right answers, to be added up.
 
         Parameters
         ----------
@@ -173,21 +188,22 @@ class Step:
         """
         self.count += 1
         self.draw(generator)
-        shapes, places = self._used()
+        shapes, places, scales = self._used()
         values = self._line if places is None else self._line.index_select(0, places)
         dense = values[: sum(map(prod, shapes.values()))].detach().requires_grad_()
         others = [self.weights[name] for name in self._others]
         mine = self.group.part(len(wanted))
         with products(self.settings):
-            logits = self._logits(take(mine), dense, shapes)
-            # The mean log-loss is wanted, over the whole batch.
+            logits = self._logits(take(mine), dense, shapes, scales)
             loss = functional.cross_entropy(
                 logits,
                 wanted[mine],
                 reduction="sum",
                 label_smoothing=self.settings.label_smoothing,
-            ) / len(wanted)
-            grads = torch.autograd.grad(loss, [dense, *others])
+            )
+            # The derivative of the mean log-loss is wanted, over the whole batch.
+            share = torch.full_like(loss, 1 / len(wanted))
+            grads = torch.autograd.grad(loss, [dense, *others], share)
         with torch.no_grad():
             grad = self.group.add_up(torch.cat([part.flatten() for part in grads]))
             if self.settings.l2:
@@ -200,14 +216,19 @@ class Step:
             if places is not None:
                 for whole, part in zip(arrays, used, strict=True):
                     whole.index_copy_(0, places, part)
-        return loss.detach(), (logits.argmax(1) == wanted[mine]).sum()
+        return loss.detach(), logits.argmax(1) == wanted[mine]
 
-    def _used(self) -> tuple[dict[str, tuple[int, ...]], Tensor | None]:
-        """Return the shapes of what is in use of the fully connected layers, and all places in use.
+    def _used(
+        self,
+    ) -> tuple[dict[str, tuple[int, ...]], Tensor | None, Sequence[float | Tensor]]:
+        """Return what of the parameters is in use, and what hidden layers are multiplied by.
 
-        Rows and columns are sent at once, places in the one line of parameters; None: all.
+        Of the fully connected layers' parameters the shapes; of the one line of all the places
+        (None: all).
         """
-        rows = [*self.kept, torch.arange(self.units[-1])]
+        scales = [units / left for units, left in zip(self.units, self.left, strict=False)]
+        kept = [torch.arange(units) for units in self.units[:-1]] if self.zeros else self.kept
+        rows = [*kept, torch.arange(self.units[-1])]
         columns = [torch.arange(self.network.parameters_of(self.dense[0])[0].shape[1]), *rows[:-1]]
         shapes: dict[str, tuple[int, ...]] = {
             f"{name}.weight": (len(r), len(c))
@@ -215,7 +236,8 @@ class Step:
         }
         shapes |= {f"{name}.bias": (len(r),) for name, r in zip(self.dense, rows, strict=True)}
         if sum(map(prod, shapes.values())) == len(self._line) - len(self._after):
-            return shapes, None
+            return shapes, None, self._masks(scales) if self.zeros else scales
+        # Rows and columns are sent at once.
         sides: list[Tensor] = []
         for name, r, c in zip(self.dense, rows, columns, strict=True):
             width = self.weights[f"{name}.weight"].shape[1]
@@ -227,7 +249,15 @@ class Step:
             (r[:, None] + c).view(-1)
             for r, c in zip(there[:count:2], there[1:count:2], strict=True)
         ]
-        return shapes, torch.cat([*inner, *there[count:], self._after])
+        return shapes, torch.cat([*inner, *there[count:], self._after]), scales
+
+    def _masks(self, scales: Sequence[float]) -> Sequence[Tensor]:
+        """Return what the outputs of hidden layers are multiplied by: 0 where they are left out."""
+        masks = [
+            torch.zeros(units).index_fill_(0, kept, scale)
+            for units, kept, scale in zip(self.units, self.kept, scales, strict=False)
+        ]
+        return torch.split(sent(torch.cat(masks), self._device), self.units[:-1]) if masks else ()
 
 
 def dense_layers(network: Network) -> list[str]:
