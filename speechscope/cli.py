@@ -330,7 +330,10 @@ def _report(error: BaseException) -> int:
         _say(f"error: {error}; install the extra that brings it")
         return 1
     if type(error).__name__ == "OutOfMemoryError":  # PyTorch's, which need not be imported here
-        _say("error: the memory of the device is used up; lower --batch, or take --device cpu")
+        _say(
+            "error: the memory of the device is used up; take --device cpu, or, of train and "
+            "decode-train, lower --batch"
+        )
         return 1
     _say(f"error: {type(error).__name__}: {_one_line(str(error))} (--debug shows where)")
     return 1

@@ -154,7 +154,7 @@ def invert(
 
     parts = blocks(network, len(inputs), layers, settings, inputs.device)
     # Another network may hold state that two threads would disturb.
-    whole = partial(in_halves, reconstruct, setting="--block")
+    whole = partial(in_halves, reconstruct, remedy="lower --block")
     side_by_side(whole, parts, inputs.device, allowed=isinstance(network, Network))
     return inversion
 

@@ -43,6 +43,10 @@ through (a size, a parameter, a mask); unknown: anything else.
 Part: TypeAlias = Literal["conv", "dense", "norm", "pool", "other"]
 
 
+OF_ANY_LAYER = "gradient, integrated, smoothgrad and occlusion take any layer"
+"""What to do where a method cannot treat one."""
+
+
 class Untreatable(SpeechscopeError):
     """A method cannot treat a layer faithfully; the message names it."""
 
@@ -237,7 +241,8 @@ class Graph:
         reached = _needed(self.steps, len(self.steps), relevant=relevant)
         for number, step in enumerate(self.steps, 1):
             if step.kind in kinds and number in reached:
-                raise Untreatable(f"layer {step.name} ({step.what}): {kinds[step.kind]}")
+                layer = f"layer {step.name} ({step.what})" if step.name else step.what
+                raise Untreatable(f"{layer}: {kinds[step.kind]}; {OF_ANY_LAYER}")
 
 
 def _needed(

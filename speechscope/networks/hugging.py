@@ -80,7 +80,8 @@ def from_transformers(name: str) -> Loaded:
                 network = kind(config) if architecture else kind.from_config(config)
     except Exception as error:
         reason = " ".join(str(error).split())[:200]
-        raise UsageProblem(f"--model hf:{name}: {type(error).__name__}: {reason}") from error
+        where = "" if folder.is_dir() else "no such folder, and transformers says: "
+        raise UsageProblem(f"--model hf:{name}: {where}{type(error).__name__}: {reason}") from error
     classes = _vocabulary(folder, network) or _labels(config)
     return Loaded(HuggingFace(network, _scaling(folder)), not weights, classes)
 

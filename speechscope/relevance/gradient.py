@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from speechscope.errors import UsageProblem
-from speechscope.networks.graph import Graph, Step, Untreatable
+from speechscope.networks.graph import OF_ANY_LAYER, Graph, Step, Untreatable
 from speechscope.registry import RELEVANCE
 from speechscope.relevance.explain import Explained, derivative
 from speechscope.work.device import sent
@@ -79,16 +79,23 @@ def integrated_gradients(
 def grad_cam(of: Explained, x: Tensor, target: Tensor, *_: object) -> Tensor:
     """Return where what the last convolution and its activation give speaks for the target class.
 
-    See `class_activation`.
+    The last whose maps have positions in frequency and time; see `class_activation`.
     """
     graph = of.steps().fitting(x)
-    return class_activation(graph, x, target, _after_last_convolution(graph))
+    last: Untreatable | None = None
+    # The last convolutions of some networks are fully connected layers, of maps of one value.
+    for number in [n for n, step in enumerate(graph.steps, 1) if step.part == "conv"][::-1] or [1]:
+        try:
+            return class_activation(graph, x, target, _after_convolution(graph, number))
+        except Untreatable as error:
+            last = last or error
+    assert last is not None
+    raise last
 
 
-def _after_last_convolution(graph: Graph) -> str:
-    """Return the layer that takes what the last convolution and its activation give."""
+def _after_convolution(graph: Graph, number: int) -> str:
+    """Return the layer that takes what a convolution and its activation give."""
     steps = graph.steps
-    number = max((n for n, step in enumerate(steps, 1) if step.part == "conv"), default=1)
     while number < len(steps) - 1 and _belongs(graph, steps[number]):
         number += 1
     return steps[number].name
@@ -124,9 +131,13 @@ def class_activation(graph: Graph, x: Tensor, target: Tensor, layer: str) -> Ten
     with torch.no_grad():
         maps = before(x)
     if x.dim() != 4 or maps.dim() not in (3, 4) or maps[0, 0].numel() < 2:
-        raise Untreatable(f"layer {layer}: Grad-CAM needs maps, found {tuple(maps.shape[1:])}")
+        raise Untreatable(
+            f"layer {layer}: Grad-CAM needs maps, found {tuple(maps.shape[1:])}; {OF_ANY_LAYER}"
+        )
     if (maps.dim() == 3 or maps.shape[2] == 1) and x.shape[2] > 1:
-        raise Untreatable(f"layer {layer}: Grad-CAM needs maps over frequency; these have one bin")
+        raise Untreatable(
+            f"layer {layer}: Grad-CAM needs maps over frequency, these have one bin; {OF_ANY_LAYER}"
+        )
     weights = derivative(after, maps, target).flatten(2).mean(2)
     maps = maps if maps.dim() == 4 else maps.unsqueeze(2)
     activation = (weights[:, :, None, None] * maps).sum(1, keepdim=True).clamp(min=0)

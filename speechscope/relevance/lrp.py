@@ -265,7 +265,10 @@ def _propagate(
 def _back(y: Tensor, s: Tensor, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """Return Σ_j s_j ∂y_j / ∂x_i for inputs x; given s itself, PyTorch imports SymPy for 0.4 s."""
     if not y.requires_grad:
-        raise Untreatable("no slope leads from the scores to what is explained (a detach, no_grad)")
+        raise Untreatable(
+            "no slope leads from the scores to what is explained (a detach, no_grad); occlusion "
+            "needs none"
+        )
     with torch.enable_grad():
         start: Tensor = _Start.apply(y, s)  # type: ignore[no-untyped-call]
     return torch.autograd.grad(start, inputs)

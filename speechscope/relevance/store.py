@@ -32,6 +32,7 @@ from speechscope.relevance.waveforms import FirstLayer, Frames, first_layer, spe
 from speechscope.store.artifact import Artifact
 from speechscope.store.wav import write_folder
 from speechscope.store.writer import CHUNK_BYTES, ArtifactWriter, flag_attributes
+from speechscope.work.device import in_halves
 from speechscope.work.local import OVERLAPPED, Executor, Overlapping, block_size
 from speechscope.work.tasks import Results, Task, Values, carry_out, mixed, tasks_of
 
@@ -206,13 +207,22 @@ class Explainer:
         self, number: int, method: str, x: Tensor, target: Tensor, seeds: Sequence[int]
     ) -> Iterator[Values]:
         """Yield the relevance of inputs by one method, and what is worked out beside it."""
-        of = self.explained[0]
-        if method == "lrp":
-            relevance, sums = lrp_with_sums(of, x, target, self.settings)
-            by_layer = torch.stack([sums[name] for name in self.layers], 1)
-            yield Values("relevance_sum", (), by_layer.cpu().numpy())
-        if method != "lrp" or self.settings.shifts > 1:
-            relevance = relevance_by(method, of, x, target, self.settings, seeds)
+        of, parts, sums = self.explained[0], list[Tensor](), list[Tensor]()
+
+        def explain(items: slice) -> None:
+            if method == "lrp":
+                relevance, of_layer = lrp_with_sums(of, x[items], target[items], self.settings)
+            if method != "lrp" or self.settings.shifts > 1:
+                given = x[items], target[items], self.settings, seeds[items]
+                relevance = relevance_by(method, of, *given)
+            parts.append(relevance)
+            if method == "lrp":
+                sums.append(torch.stack([of_layer[name] for name in self.layers], 1))
+
+        in_halves(explain, slice(0, len(x)), "take --device cpu")
+        relevance = torch.cat(parts)
+        if sums:
+            yield Values("relevance_sum", (), torch.cat(sums).cpu().numpy())
         yield Values("relevance", (number,), relevance.reshape(len(x), *self.inside).cpu().numpy())
         if self.frames is not None:
             spectrum = spectra(method, relevance.flatten(1), x.flatten(1), self.frames)

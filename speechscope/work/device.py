@@ -50,13 +50,13 @@ def sent(x: torch.Tensor, device: torch.device) -> torch.Tensor:
     return x if device.type == "cpu" else x.pin_memory().to(device, non_blocking=True)
 
 
-def in_halves(work: Callable[[slice], None], items: slice, setting: str) -> None:
+def in_halves(work: Callable[[slice], None], items: slice, remedy: str) -> None:
     """Do work on some items; where a device's memory does not hold it, on one half and the other.
 
     Parameters
     ----------
-    setting
-        What makes the blocks smaller.
+    remedy
+        What to do then.
 
     Raises
     ------
@@ -74,8 +74,7 @@ def in_halves(work: Callable[[slice], None], items: slice, setting: str) -> None
             work(half)
         except torch.OutOfMemoryError as error:
             raise SpeechscopeError(
-                f"the memory of the device does not hold {half.stop - half.start} items; lower "
-                f"{setting}"
+                f"the memory of the device does not hold {half.stop - half.start} items; {remedy}"
             ) from error
 
 

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import corpora
 import numpy as np
@@ -21,6 +22,7 @@ from speechscope.networks.tracing import table_graph
 from speechscope.relevance import store
 from speechscope.relevance.gradient import sensitivity, smoothgrad
 from speechscope.relevance.guided import guided_backpropagation
+from speechscope.relevance.lrp import lrp_with_sums
 from speechscope.relevance.waveforms import (
     Frames,
     cumulative_response,
@@ -74,6 +76,28 @@ def test_relevance_is_that_of_the_library(here: Path) -> None:
     wanted = guided_backpropagation(whole(table_graph(model.network)), x, scores.argmax(1)).numpy()
     np.testing.assert_allclose(opened.relevance[1], wanted, atol=1e-6 * np.abs(wanted).max())
     assert opened.attrs["speechscope"]["parents"][0]["kind"] == "model"
+
+
+def test_what_a_device_does_not_hold_is_explained_in_halves(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["relevance", "--method", "guided,lrp,integrated", "--items", "0:7", "-fq", "-o"]
+    assert run([*command, "whole.zarr"]) == 0
+    tried = []
+
+    def little(of: Any, x: torch.Tensor, *given: Any) -> Any:
+        tried.append(len(x))
+        if len(x) > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return lrp_with_sums(of, x, *given)
+
+    monkeypatch.setattr(store, "lrp_with_sums", little)
+    assert run([*command, "halves.zarr"]) == 0
+    assert tried == [7, 4, 3]
+    one, other = (Artifact(here / name) for name in ("whole.zarr", "halves.zarr"))
+    for name in ("relevance", "relevance_sum"):
+        wanted = one.read(name)
+        np.testing.assert_allclose(other.read(name), wanted, atol=1e-6 * np.abs(wanted).max())
 
 
 @pytest.mark.parametrize(

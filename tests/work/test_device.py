@@ -14,12 +14,12 @@ def test_what_does_not_fit_is_done_in_halves() -> None:
         if items.stop - items.start > 3:
             raise torch.OutOfMemoryError("CUDA out of memory")
 
-    in_halves(work, slice(4, 7), "--block")
+    in_halves(work, slice(4, 7), "lower --block")
     assert tried == [(4, 7)]
-    in_halves(work, slice(4, 9), "--block")
+    in_halves(work, slice(4, 9), "lower --block")
     assert tried[1:] == [(4, 9), (4, 7), (7, 9)]
     with pytest.raises(SpeechscopeError, match="does not hold 4 items; lower --block"):
-        in_halves(work, slice(0, 8), "--block")
+        in_halves(work, slice(0, 8), "lower --block")
 
 
 def test_memory_used_up_is_one_line(
@@ -32,6 +32,6 @@ def test_memory_used_up_is_one_line(
     assert cli.run(["train", "corpus.zarr"]) == 1
     said = capsys.readouterr().err
     assert said == (
-        "speechscope: error: the memory of the device is used up; lower --batch, or take "
-        "--device cpu\n"
+        "speechscope: error: the memory of the device is used up; take --device cpu, or, of train "
+        "and decode-train, lower --batch\n"
     )
