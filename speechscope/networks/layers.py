@@ -310,7 +310,7 @@ def convolution(
     spans all frames, these are channels of a convolution over frequency, with a map for every frame
     of the output. That is several times as fast on the CPU as `conv2d`, whose derivative by a
     weight as wide as its input is also wrong there (PyTorch 2.13; see tests/networks/test_kernels).
-    On a GPU nothing is rearranged.
+    On a GPU weights that are kept are not rearranged at every call.
 
     Parameters
     ----------
@@ -324,7 +324,7 @@ def convolution(
         How often each frame of x counts, as in x.repeat_interleave(repeat, dim=3).
     """
     top, bottom, left, right = pads
-    if x.device.type != "cpu" and repeat == 1:
+    if x.device.type != "cpu" and repeat == 1 and not weight.requires_grad:
         return functional.conv2d(_pad(x, (left, right, top, bottom)), weight, bias, stride)
     frames, width = x.shape[3] * repeat, weight.shape[3]
     if weight.shape[2] == x.shape[2] and top == bottom == 0 and repeat == 1:
@@ -332,11 +332,12 @@ def convolution(
         return functional.conv1d(bins, weight.flatten(1, 2), bias, stride[1]).unsqueeze(2)
     if width >= frames and stride[1] == 1:
         after = frames + left + right - width + 1
-        columns = _pad(x.transpose(2, 3).flatten(1, 2), (top, bottom))
+        # In one order now: it would be brought into it forward, and once more back.
+        columns = _pad(x.transpose(2, 3).flatten(1, 2), (top, bottom)).contiguous()
         kernel = over_frames(weight, frames, left, after)
         if repeat > 1:
             kernel = kernel.view(*kernel.shape[:3], -1, repeat).sum(4)
-        bias = None if bias is None else bias.repeat(after)
+        bias = bias if bias is None or after == 1 else bias.repeat(after)
         kernel = kernel.transpose(2, 3).flatten(1, 2)
         y = functional.conv1d(columns, kernel, bias, stride[0])
         return y.view(len(y), after, weight.shape[0], y.shape[2]).permute(0, 2, 3, 1)
@@ -354,7 +355,8 @@ def over_frames(weight: Tensor, frames: int, left: int, after: int) -> Tensor:
     """
     padded = _pad(weight, (max(after - 1 - left, 0), max(frames + left - weight.shape[3], 0)))
     starts = range(max(after - 1, left), -1, -1)[:after]
-    return torch.cat([padded[..., start : start + frames] for start in starts])
+    kernels = [padded[..., start : start + frames] for start in starts]
+    return torch.cat(kernels) if after > 1 else kernels[0]
 
 
 def _pad(x: Tensor, pads: Sequence[int]) -> Tensor:

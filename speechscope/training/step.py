@@ -8,6 +8,7 @@ training, by 1 / (share kept), rather than at test time, as is usual now.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cache
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -92,6 +93,7 @@ class Step:
             for units, after in zip(self.units, self.dense[1:], strict=False)
         ]
         self.kept = [torch.arange(units) for units in self.units[:-1]]
+        self._share = cache(lambda items: self._line.new_tensor(1 / items))
         self._logits = compiled(self.logits, settings)
 
     def _in_line(self) -> None:
@@ -143,8 +145,7 @@ class Step:
     def logits(
         self,
         x: Tensor,
-        dense: Tensor,
-        shapes: Mapping[str, tuple[int, ...]],
+        weights: Mapping[str, Tensor],
         scales: Sequence[float | Tensor],
     ) -> Tensor:
         """Return the logits (B, classes) of inputs (B, C, F, T).
@@ -153,17 +154,11 @@ class Step:
         ----------
         x
             The inputs.
-        dense, shapes
-            What is in use of the fully connected layers' parameters, one after the other, and the
-            shape of each by its name.
+        weights
+            What is in use of the fully connected layers' parameters, by their names.
         scales
             What the outputs of each hidden layer are multiplied by: 1 / (share kept).
         """
-        parts = torch.split(dense, [prod(shape) for shape in shapes.values()])
-        weights = {
-            name: part.view(shape)
-            for (name, shape), part in zip(shapes.items(), parts, strict=True)
-        }
         first = self.network.resolve(self.dense[0]) - 1
         h = self.network.activation(x, first).flatten(1)
         for number, name in enumerate(self.dense):
@@ -190,11 +185,15 @@ class Step:
         self.draw(generator)
         shapes, places, scales = self._used()
         values = self._line if places is None else self._line.index_select(0, places)
-        dense = values[: sum(map(prod, shapes.values()))].detach().requires_grad_()
+        parts = torch.split(values, [*map(prod, shapes.values()), len(self._after)])
+        dense = {
+            name: part.view(shape).detach().requires_grad_()
+            for (name, shape), part in zip(shapes.items(), parts, strict=False)
+        }
         others = [self.weights[name] for name in self._others]
         mine = self.group.part(len(wanted))
         with products(self.settings):
-            logits = self._logits(take(mine), dense, shapes, scales)
+            logits = self._logits(take(mine), dense, scales)
             loss = functional.cross_entropy(
                 logits,
                 wanted[mine],
@@ -202,8 +201,8 @@ class Step:
                 label_smoothing=self.settings.label_smoothing,
             )
             # The derivative of the mean log-loss is wanted, over the whole batch.
-            share = torch.full_like(loss, 1 / len(wanted))
-            grads = torch.autograd.grad(loss, [dense, *others], share)
+            share = self._share(len(wanted))
+            grads = torch.autograd.grad(loss, [*dense.values(), *others], share)
         with torch.no_grad():
             grad = self.group.add_up(torch.cat([part.flatten() for part in grads]))
             if self.settings.l2:
