@@ -9,25 +9,30 @@ A regression from activity to image is what Dosovitskiy & Brox 2016 invert netwo
 descent on the waveform are this project's.
 """
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from speechscope.errors import UsageProblem
+from speechscope.errors import ArtifactError, UsageProblem
 from speechscope.features.stft import Stft
 from speechscope.inversion.analysis import OfSound
-from speechscope.inversion.problem import Problem, Reconstruction, at_most
+from speechscope.inversion.problem import Problem, Reconstruction, Restorer, at_most
 from speechscope.inversion.sound import griffin_lim, transform
-from speechscope.inversion.source import TrainingPool
 from speechscope.networks.layers import Layered
 from speechscope.registry import INVERSION
+from speechscope.store.checkpoint import Checkpoint
+from speechscope.work.tasks import mixed
 
 if TYPE_CHECKING:
+    from speechscope.inversion.source import TrainingPool
     from speechscope.stages.invert import Invert
+    from speechscope.stages.shared import Regressing
 
 CODES, SPECTRA = 400, 256
 """Principal components kept of the activity and of the log magnitudes (chosen)."""
@@ -90,6 +95,16 @@ class Principal(nn.Module):
         for name, value in (("mean", mean), ("scale", scale), ("basis", basis), ("size", size)):
             self.register_buffer(name, value.float())
 
+    @classmethod
+    def sized(cls, values: int, components: int) -> "Principal":
+        """Return one of so many values and components, all 0, to load into."""
+        made = cls.__new__(cls)
+        nn.Module.__init__(made)
+        shapes = {"mean": (values,), "scale": (values,), "basis": (values, components), "size": ()}
+        for name, shape in shapes.items():
+            made.register_buffer(name, torch.zeros(shape))
+        return made
+
     def forward(self, points: Tensor) -> Tensor:
         """Return the components (N, k) of points (N, d)."""
         found: Tensor = ((points - self.mean) / self.scale) @ self.basis / self.size
@@ -123,6 +138,23 @@ class Inverse(nn.Module):
         self.inner = nn.Linear(code + spectrum, HIDDEN)
         self.middle = nn.ModuleList(nn.Linear(HIDDEN, HIDDEN) for _ in range(4))
         self.outer = nn.Linear(HIDDEN, spectrum)
+
+    def among(self, codes: Tensor, waveforms: Tensor, speakers: Tensor) -> None:
+        """Give it its examples: their codes (n, k), waveforms (n, samples) and speakers (n,)."""
+        self.register_buffer("example_codes", codes)
+        self.register_buffer("example_waveforms", waveforms)
+        self.register_buffer("example_speakers", speakers)
+
+    @classmethod
+    def of(cls, state: Mapping[str, Tensor], stft: Stft) -> "Inverse":
+        """Return the inverse with this state."""
+        codes, spectra = (
+            Principal.sized(*state[f"{name}.basis"].shape) for name in ("codes", "spectra")
+        )
+        made = cls(codes, spectra, stft)
+        made.among(*(state[f"example_{name}"] for name in ("codes", "waveforms", "speakers")))
+        made.load_state_dict(dict(state))
+        return made.eval().requires_grad_(False)
 
     def forward(self, code: Tensor, example: Tensor) -> Tensor:
         """Return components of the log magnitude (N, k) from those of activity and of example."""
@@ -185,9 +217,10 @@ def log_magnitude(stft: Stft, waveforms: Tensor) -> Tensor:
 def train_inverses(
     network: Layered,
     layers: Sequence[int],
-    pool: TrainingPool,
-    settings: "Invert",
+    pool: "TrainingPool",
+    settings: "Regressing",
     progress: Callable[[int, int], None] | None = None,
+    done: Callable[[int, Inverse], None] | None = None,
 ) -> dict[int, Inverse]:
     """Train an inverse for each layer (a number) on the mean squared error of log magnitudes.
 
@@ -200,6 +233,8 @@ def train_inverses(
         Training items; at least two speakers.
     progress
         Called with (passes done, passes in all), each of all items.
+    done
+        Called with every layer that is trained, and its inverse.
 
     Raises
     ------
@@ -217,13 +252,11 @@ def train_inverses(
     logs, codes = _seen(network, layers, pool, some, stft, device)
     spectra = Principal(logs, SPECTRA, standardised=False).to(device)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.seed)
-        inverses = {
-            layer: Inverse(
-                Principal(codes[layer], CODES, standardised=True).to(device), spectra, stft
-            ).to(device)
-            for layer in layers
-        }
+        inverses = {}
+        for layer in layers:
+            torch.manual_seed(mixed(settings.seed, layer))  # whichever others are asked for
+            reduced = Principal(codes[layer], CODES, standardised=True).to(device)
+            inverses[layer] = Inverse(reduced, spectra, stft).to(device)
         del logs, codes
         wanted, known = _reduced(network, inverses, pool, spectra, stft, device)
         speakers = torch.from_numpy(pool.speakers).to(device)
@@ -231,13 +264,91 @@ def train_inverses(
         places = torch.from_numpy(examples).to(device)
         heard = pool.waveforms(examples).to(device)
         for number, (layer, inverse) in enumerate(inverses.items()):
-            inverse.register_buffer("example_codes", known[layer][places])
-            inverse.register_buffer("example_waveforms", heard)
-            inverse.register_buffer("example_speakers", speakers[places])
+            inverse.among(known[layer][places], heard, speakers[places])
             passes = settings.regress_epochs
             report = None if progress is None else _beyond(progress, number * passes, len(layers))
+            torch.manual_seed(mixed(settings.seed, layer))
             _learn(inverse, known[layer], wanted, wanted[places], speakers, passes, report)
-    return {layer: inverse.eval().requires_grad_(False) for layer, inverse in inverses.items()}
+            inverse.eval().requires_grad_(False)
+            if done is not None:
+                done(layer, inverse)
+    return inverses
+
+
+def inverse_values(inverses: Mapping[int, Inverse]) -> dict[str, Any]:
+    """Return what ``inverse.pt`` holds of inverses by layer, beside scores and state."""
+    return {
+        "stft": {layer: asdict(inverse.stft) for layer, inverse in inverses.items()},
+        "weights": {layer: inverse.state_dict() for layer, inverse in inverses.items()},
+    }
+
+
+def inverses_of(values: Mapping[str, Any]) -> dict[int, Inverse]:
+    """Return the inverses that `inverse_values` was made of."""
+    return {
+        layer: Inverse.of(state, Stft(**values["stft"][layer]))
+        for layer, state in values["weights"].items()
+    }
+
+
+def load_inverses(path: Path, network: Layered) -> dict[int, Restorer]:
+    """Read the inverses of ``inverse.pt``, by layer, on the network's device.
+
+    Raises
+    ------
+    ArtifactError
+        It is missing, damaged, or does not fit the network.
+    """
+    checkpoint = Checkpoint(path, "inverse")
+    device = next(network.parameters()).device
+    try:
+        found = inverses_of(checkpoint.values)
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ArtifactError(f"{path}: holds no inverses that can be read ({reason})") from error
+    return {layer: inverse.to(device) for layer, inverse in found.items()}
+
+
+def measure(
+    network: Layered, inverses: Mapping[int, Inverse], pool: "TrainingPool"
+) -> list[dict[str, Any]]:
+    """Return how far learned spectra are from those of items not trained on, a row a layer.
+
+    ``error``, that of the ``example`` it is given, and of the ``mean`` spectrum: root mean square
+    of the difference of log magnitudes [dB], an item each (N,), with ``speaker``.
+    """
+    device = next(network.parameters()).device
+    decibels = 20 / np.log(10)
+
+    def apart(first: Tensor, second: Tensor) -> Tensor:
+        found: Tensor = (first - second).square().mean(1).sqrt().cpu() * decibels
+        return found
+
+    rows: dict[int, list[tuple[Tensor, ...]]] = {layer: [] for layer in inverses}
+    places = np.arange(len(pool.labels))
+    for part in np.array_split(places, -(-len(places) // BATCH)):
+        waveforms = pool.waveforms(part).to(device)
+        speakers = torch.from_numpy(pool.speakers[part]).to(device)
+        with torch.no_grad():
+            held = network.activations(pool.inputs(part).to(device), list(inverses))
+            for layer, inverse in inverses.items():
+                code = inverse.codes(held[layer].flatten(1).float())
+                near = inverse.example_waveforms[inverse.nearest(code, speakers)[:, 0]]
+                example = log_magnitude(inverse.stft, near).flatten(1)
+                true = log_magnitude(inverse.stft, waveforms).flatten(1)
+                found = inverse.spectra.points(inverse(code, inverse.spectra(example)))
+                mean = inverse.spectra.mean.expand_as(true)
+                rows[layer].append(tuple(apart(true, one) for one in (found, example, mean)))
+    who = torch.from_numpy(pool.speakers)
+    return [
+        {
+            "layer": layer,
+            **dict(zip(("error", "example", "mean"), map(torch.cat, zip(*parts, strict=True)),
+                       strict=True)),
+            "speaker": who,
+        }
+        for layer, parts in rows.items()
+    ]  # fmt: skip
 
 
 def _beyond(
@@ -249,7 +360,7 @@ def _beyond(
 def _seen(
     network: Layered,
     layers: Sequence[int],
-    pool: TrainingPool,
+    pool: "TrainingPool",
     places: NDArray[np.int64],
     stft: Stft,
     device: torch.device,
@@ -267,7 +378,7 @@ def _seen(
 def _reduced(
     network: Layered,
     inverses: dict[int, Inverse],
-    pool: TrainingPool,
+    pool: "TrainingPool",
     spectra: Principal,
     stft: Stft,
     device: torch.device,

@@ -21,6 +21,7 @@ from speechscope.corpus.utterances import BadRecording
 from speechscope.errors import SpeechscopeError, UsageProblem
 from speechscope.features.representations import SCOPES, Scaling, delta
 from speechscope.inversion.problem import Restorer
+from speechscope.inversion.regress import load_inverses
 from speechscope.networks.layers import Layered
 from speechscope.networks.saved import load_classifier, load_decoders
 from speechscope.networks.subject import elsewhere
@@ -47,8 +48,8 @@ class Source:
         On its device, for inputs with the training mean removed.
     corpus
         Whose mean that is.
-    decoders
-        Trained decoders by layer, where they were asked for.
+    decoders, inverses
+        Trained ones by layer, where they were asked for.
     config
         What the record says of the network.
     notes
@@ -62,6 +63,7 @@ class Source:
     decoders: Mapping[int, Restorer] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    inverses: Mapping[int, Restorer] = field(default_factory=dict)
 
 
 def open_source(settings: "Invert", device: torch.device) -> Source:
@@ -100,13 +102,18 @@ def open_source(settings: "Invert", device: torch.device) -> Source:
     corpus = Corpus(ancestor(model, trained.checkpoint.record, "corpus", moved))
     network = trained.network.to(device)
     decoders = load_decoders(path, network) if decodes else {}
-    missing = [n for n in map(network.resolve, settings.layer) if decodes and n not in decoders]
-    if missing:
-        raise UsageProblem(
-            f"{path} has decoders for layers {', '.join(map(str, sorted(decoders)))}, not "
-            f"{', '.join(map(str, missing))}; train them with decode-train --layer"
-        )
-    return Source(path, record["kind"], network, corpus, decoders)
+    inverses = load_inverses(path, network) if record["kind"] == "inverse" else {}
+    for known, what, way in (
+        (decoders, "decoders" if decodes else "", "decode-train"),
+        (inverses, "inverses" if inverses else "", "decode-train --method regress"),
+    ):
+        missing = [n for n in map(network.resolve, settings.layer) if what and n not in known]
+        if missing:
+            raise UsageProblem(
+                f"{path} has {what} for layers {', '.join(map(str, sorted(known)))}, not "
+                f"{', '.join(map(str, missing))}; train them with {way} --layer"
+            )
+    return Source(path, record["kind"], network, corpus, decoders, inverses=inverses)
 
 
 class Examples(Protocol):
@@ -318,11 +325,13 @@ class TrainingPool:
         The corpus.
     most, seed
         How many items at most, and which then.
+    split
+        Where they are from.
     """
 
-    def __init__(self, corpus: Corpus, most: int, seed: int) -> None:
+    def __init__(self, corpus: Corpus, most: int, seed: int, split: str = "train") -> None:
         rng = np.random.default_rng([seed, 0xA116])
-        self._corpus, self._items = corpus, np.sort(rng.permutation(corpus.items("train"))[:most])
+        self._corpus, self._items = corpus, np.sort(rng.permutation(corpus.items(split))[:most])
         self.labels = corpus.labels[self._items]
         self.speakers = corpus.artifact.read("speaker")[self._items].astype(np.int64)
         self.mean, self.signed = torch.from_numpy(corpus.mean), corpus.features == "real"

@@ -205,3 +205,27 @@ def decoder_rows(path: Path, settings: "Settings") -> Iterator[Row]:
     made = {name: config[name] for name in SHOWN if name in config}
     for row in checkpoint.values["scores"]:
         yield {"artifact": path.name, **made, **row}
+
+
+@SCORES.register("inverse")
+def inverse_scores(path: Path, settings: "Settings") -> Iterator[Score]:
+    """Yield how far learned spectra are from those of test items [dB], a layer each.
+
+    By chance: the example that the inverse was given, and the mean spectrum.
+
+    Raises
+    ------
+    ArtifactError
+        The checkpoint is missing or damaged.
+    """
+    checkpoint = Checkpoint(path, "inverse")
+    for row in checkpoint.values["scores"]:
+        yield Score(
+            {"artifact": path.name, "layer": row["layer"], "measure": "log spectrum [dB]"},
+            row["error"].double().numpy(),
+            {"its example": row["example"].double().numpy()}
+            | {"the mean spectrum": row["mean"].double().numpy()},
+            0.0,
+            higher=False,
+            speakers=row["speaker"].numpy(),
+        )

@@ -1,31 +1,53 @@
 """``speechscope decode-train``: decoders that restore the input from a layer's activity."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from speechscope.errors import UsageProblem
 from speechscope.settings import argument, option, record_of, setting
-from speechscope.stages.shared import Computing, FromRecipe, Writing, Written
+from speechscope.stages.shared import FromRecipe, Regressing, Writing, Written
 from speechscope.work.progress import Console
 
+if TYPE_CHECKING:
+    from speechscope.corpus.store import Corpus
+    from speechscope.inversion.regress import Inverse
+    from speechscope.networks.layers import Network
+
+EMPTY: Mapping[str, Any] = {"stft": {}, "weights": {}}
+OF_INVERSES = ("align_items", "regress_epochs")
+OF_DECODERS = (
+    "epochs", "together", "level", "per_class", "batch", "lr", "encoder", "decoder", "unpool",
+    "stack", "relu", "noise", "sparse", "contractive", "units",
+)  # fmt: skip
+"""Settings that mean something to the one method alone."""
+TESTED = 500
+"""Test items that inverses are measured with, at most (chosen)."""
 NOT_TRIED = "Riemens 2015, sec. 8: proposed, not tried"
 
 
 @dataclass(frozen=True, kw_only=True)
-class DecodeTrain(FromRecipe, Writing, Computing):
-    """Train a decoder for each layer, and the encoder with it where asked.
+class DecodeTrain(FromRecipe, Writing, Regressing):
+    """Train a decoder for each layer, and the encoder with it where asked; or an inverse.
 
     By default the network stays as it is, pooling is inverted blindly, and decoders are trained
     stage by stage from the code outwards, then together (Churchman 2015, sec. 6.5). --recipe
     riemens2015 trains autoencoders; each row of Riemens' tables is a combination of --encoder,
-    --decoder, --unpool, --stack, --units and --relu.
+    --decoder, --unpool, --stack, --units and --relu. --method regress trains learned inverses,
+    from activity to sound, which invert --method regress reads: inverse.pt.
 
     Example: speechscope decode-train --encoder random --decoder random --stack weak --units 2
     """
 
     model: Path = argument(
         Path("model.pt"), "The trained network; - reads its path.", metavar="[MODEL]"
+    )
+    method: str = setting(
+        "decode",
+        "What is trained: decoders of the network's layers, or learned inverses.",
+        "Churchman 2015, sec. 6.5",
+        choices=("decode", "regress"),
     )
     layer: tuple[str, ...] = setting(
         ("1", "3", "6", "9", "12"),
@@ -106,29 +128,28 @@ class DecodeTrain(FromRecipe, Writing, Computing):
 
 
 def run(settings: DecodeTrain, console: Console) -> Written:
-    """Write ``decoder.pt``."""
+    """Write ``decoder.pt``, or ``inverse.pt``."""
     settings = consistent(settings)
-    source, path = settings.model, settings.path("decoder.pt")
+    regress = settings.method == "regress"
+    source, path = settings.model, settings.path("inverse.pt" if regress else "decoder.pt")
 
     from speechscope.corpus.store import Corpus
-    from speechscope.networks.autoencoders import resolve
-    from speechscope.networks.saved import decoder_values, load_classifier
+    from speechscope.networks.saved import load_classifier
     from speechscope.store import checkpoint
     from speechscope.store.lineage import ancestor, entry
     from speechscope.store.record import new_record
     from speechscope.store.staging import staged
-    from speechscope.training.decoders import DecoderTraining, measure
     from speechscope.training.resume import ResumeFile
-    from speechscope.training.source import CorpusSource
     from speechscope.work.device import choose
 
     device = choose(settings.device)
     trained = load_classifier(source)
     moved = {} if settings.corpus is None else {"corpus": settings.corpus}
     data = Corpus(ancestor(source, trained.checkpoint.record, "corpus", moved))
-    layers = [resolve(trained.network, name) for name in settings.layer]
+    network = trained.network.to(device)
+    kind = "inverse" if regress else "decoder"
     record = new_record(
-        "decoder",
+        kind,
         config=record_of(settings),
         seed=settings.seed,
         device=str(device),
@@ -139,30 +160,101 @@ def run(settings: DecodeTrain, console: Console) -> Written:
         staged(path, force=settings.force or settings.resume, directory=False) as partial,
         console.bar("decode-train") as progress,
     ):
-        items = CorpusSource(data, ("train", "test"), device)
-        training = DecoderTraining(trained.network.to(device), items, layers, settings)
         state = unfinished.load(path) if settings.resume else None
-        training.run(state=state, on_epoch=unfinished.save, progress=progress)
-        scores = [
-            measure(autoencoder, items, settings)
-            for _, autoencoder in sorted(training.autoencoders.items())
-        ]
-        values = {
-            **decoder_values(training.autoencoders),
-            "history": training.history,
-            "scores": scores,
-            "state": training.state(),
-        }
+        train = _inverses if regress else _decoders
+        values = train(network, data, settings, state, unfinished.save, progress)
         checkpoint.write(partial, record, values)
     unfinished.clear()
+    scores = [_told(row) for row in values["scores"]]
+    known = "mean" if regress else "silence"
     console.note(
         "; ".join(
-            f"layer {row['layer']}: error {row['test']:.3g} (silence {row['silence']:.3g})"
+            f"layer {row['layer']}: error {row[OWN[kind]]:.3g} ({known} {row[known]:.3g})"
             for row in scores
         )
     )
-    _judge(scores, console)
-    return Written(path, "decoder", {"scores": scores})
+    if not regress:
+        _judge(scores, console)
+    return Written(path, kind, {"scores": scores})
+
+
+OWN = {"decoder": "test", "inverse": "error"}
+"""The error of what was trained, in a row of its scores."""
+Saved = Callable[[Mapping[str, Any]], None]
+
+
+def _decoders(
+    network: "Network",
+    data: "Corpus",
+    settings: DecodeTrain,
+    state: dict[str, Any] | None,
+    save: Saved,
+    progress: Callable[[int, int], None] | None,
+) -> dict[str, Any]:
+    """Train decoders; return what ``decoder.pt`` holds."""
+    from speechscope.networks.autoencoders import resolve
+    from speechscope.networks.saved import decoder_values
+    from speechscope.training.decoders import DecoderTraining, measure
+    from speechscope.training.source import CorpusSource
+    from speechscope.work.device import choose
+
+    layers = [resolve(network, name) for name in settings.layer]
+    items = CorpusSource(data, ("train", "test"), choose(settings.device))
+    training = DecoderTraining(network, items, layers, settings)
+    training.run(state=state, on_epoch=save, progress=progress)
+    return {
+        **decoder_values(training.autoencoders),
+        "history": training.history,
+        "scores": [
+            measure(one, items, settings) for _, one in sorted(training.autoencoders.items())
+        ],
+        "state": training.state(),
+    }
+
+
+def _inverses(
+    network: "Network",
+    data: "Corpus",
+    settings: DecodeTrain,
+    state: dict[str, Any] | None,
+    save: Saved,
+    progress: Callable[[int, int], None] | None,
+) -> dict[str, Any]:
+    """Train inverses, those that are not in the state; return what ``inverse.pt`` holds."""
+    from speechscope.inversion.analysis import Analysis
+    from speechscope.inversion.regress import (
+        inverse_values,
+        inverses_of,
+        measure,
+        train_inverses,
+    )
+    from speechscope.inversion.source import TrainingPool, derivation
+
+    Analysis(data, derivation(data))  # raises where what is inverted is not made from sound alone
+    layers = [network.resolve(name) for name in settings.layer]
+    device = next(network.parameters()).device
+    finished = {n: one.to(device) for n, one in inverses_of(state or EMPTY).items() if n in layers}
+    left = [layer for layer in layers if layer not in finished]
+
+    def done(layer: int, inverse: "Inverse") -> None:
+        finished[layer] = inverse
+        save(inverse_values(finished))
+
+    if left:
+        pool = TrainingPool(data, settings.align_items, settings.seed)
+        train_inverses(network, left, pool, settings, progress, done)
+    test = TrainingPool(data, TESTED, settings.seed, "test")
+    values = inverse_values(finished)
+    return {**values, "scores": measure(network, finished, test), "state": values}
+
+
+def _told(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row of scores with the mean over items where it holds every one's."""
+    plain = {name: value for name, value in row.items() if name != "speaker"}
+    return {
+        name: float(value.mean()) if hasattr(value, "mean") else value
+        for name, value in plain.items()
+    }
 
 
 def _judge(scores: Sequence[Mapping[str, float]], console: Console) -> None:
@@ -185,6 +277,8 @@ def consistent(settings: DecodeTrain) -> DecodeTrain:
         Settings contradict each other.
     """
     settings.exclusive("units", "layer")
+    regress = settings.method == "regress"
+    settings.refuse(OF_DECODERS if regress else OF_INVERSES, f"--method {settings.method}")
     encoder = settings.encoder
     if encoder in ("init", "random"):
         if settings.stack == "decoder":

@@ -11,10 +11,10 @@ from speechscope.settings import argument, option, record_of, setting
 from speechscope.stages.seeing import seen
 from speechscope.stages.shared import (
     Choosing,
-    Computing,
     Foreign,
     FromRecipe,
     Moved,
+    Regressing,
     Sharded,
     Sounding,
     Spread,
@@ -31,12 +31,13 @@ if TYPE_CHECKING:
     from speechscope.inversion.source import Examples, Source
     from speechscope.inversion.writing import Inverter
 
+INVERSE = Path("inverse.pt")
 RATES = {"bold": 1e-6, "adagrad": 0.02, "adam": 0.01}
 """η of each rule: Churchman 2015, sec. 6.4.2, of the bold driver; chosen, an entry's first step."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Invert(FromRecipe, Choosing, Sounding, Foreign, Moved, Sharded, Computing, Spread):
+class Invert(FromRecipe, Choosing, Sounding, Foreign, Moved, Sharded, Regressing, Spread):
     """Reconstruct test items from what a layer makes of them, and turn them back into sound.
 
     anneal proposes random changes and bp descends, both on ½‖Y* − Y‖² + λ/2‖X‖²; decode runs a
@@ -55,7 +56,7 @@ class Invert(FromRecipe, Choosing, Sounding, Foreign, Moved, Sharded, Computing,
 
     source: Path | None = argument(
         None,
-        "decoder.pt where the method decodes, else model.pt; - reads its path.",
+        "decoder.pt where the method decodes, inverse.pt of regress, else model.pt; - reads one.",
         metavar="[CHECKPOINT]",
     )
     layer: tuple[str, ...] = setting(
@@ -121,12 +122,6 @@ class Invert(FromRecipe, Choosing, Sounding, Foreign, Moved, Sharded, Computing,
         low=0,
         high=1,
     )
-    align_items: int = setting(
-        28000,
-        "Training segments of align, regress and controls.",
-        "chosen: as many as in docs/results.md",
-        low=1,
-    )
     align_epochs: int = setting(
         4, "Passes over them.", "chosen: more items and passes still help, at their cost", low=1
     )
@@ -142,9 +137,6 @@ class Invert(FromRecipe, Choosing, Sounding, Foreign, Moved, Sharded, Computing,
     align_dropout: float = setting(0.2, "Share of the hidden units left out.", "chosen", flags="")
     align_lags: int = setting(
         1541, "Delay align is free in [samples].", "chosen: 96 ms, most of a segment", low=0
-    )
-    regress_epochs: int = setting(
-        20, "Passes of regress over its training segments.", "chosen", low=0
     )
     regress_steps: int = setting(60, "Steps regress descends on the sound.", "chosen", low=0)
     audio: Path | None = option(None, "The same as --input FILE.", metavar="FILE")
@@ -205,7 +197,10 @@ class Invert(FromRecipe, Choosing, Sounding, Foreign, Moved, Sharded, Computing,
         """See `FromRecipe`."""
         if self.model:
             return self.corpus or Path("corpus.zarr")
-        return self.source or Path("decoder.pt" if self.uses("decode") else "model.pt")
+        if self.source is not None or self.uses("decode"):
+            return self.source or Path("decoder.pt")
+        trained = self.uses("regress") and INVERSE.exists()
+        return INVERSE if trained else Path("model.pt")
 
     @property
     def step_size(self) -> float | None:
@@ -345,7 +340,9 @@ def _inverter(
             )
     sounding = settings.uses("regress") or (settings.on == "waveform" and settings.uses("bp"))
     analysis = Analysis(corpus, derived) if sounding else None
-    if settings.uses("regress"):
+    if opened.inverses:
+        restorers["regress"] = opened.inverses
+    elif settings.uses("regress"):
         pool = TrainingPool(corpus, settings.align_items, settings.seed)
         with console.bar("regress") as progress:
             restorers["regress"] = train_inverses(network, layers, pool, settings, progress)

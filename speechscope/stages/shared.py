@@ -209,6 +209,21 @@ class Choosing(Settings):
     all: bool = option(False, "All test items.")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Regressing(Computing):
+    """Stages that train inverses."""
+
+    align_items: int = setting(
+        28000,
+        "Training segments of align, regress and controls.",
+        "chosen: as many as in docs/results.md",
+        low=1,
+    )
+    regress_epochs: int = setting(
+        20, "Passes of regress over its training segments.", "chosen", low=0
+    )
+
+
 class Result(Protocol):
     """What a stage returns: something to show."""
 

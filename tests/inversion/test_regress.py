@@ -1,14 +1,20 @@
 """A learned inverse knows more of a sound than its example does, and is led by the activity."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
+import corpora
 import numpy as np
 import pytest
 import torch
+import xarray
 from numpy.typing import NDArray
 from prepared import prepared
 from torch import Tensor
 
+from speechscope.cli import run
 from speechscope.errors import UsageProblem
 from speechscope.inversion import chains, regress
 from speechscope.inversion.analysis import Analysis
@@ -185,6 +191,92 @@ def test_an_inverse_is_seeded_and_leaves_the_generator_alone(network: Network) -
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(one.outer.weight, two.outer.weight)
     assert not torch.equal(one.outer.weight, other.outer.weight)
+
+
+def test_an_inverse_is_measured_beside_its_example_and_the_mean(
+    network: Network, inverse: Inverse
+) -> None:
+    test = Tones(150, 2)  # more than a batch
+    (row,) = regress.measure(network, {3: inverse}, test)  # type: ignore[arg-type]
+    speakers = torch.from_numpy(test.speakers)
+    code = inverse.codes(network.activation(test.all(), 3).flatten(1))
+    for name in ("error", "example", "mean"):
+        assert row[name].shape == (150,)
+    for item in (0, 140):
+        apart = torch.cdist(code[item : item + 1], inverse.example_codes)[0]
+        apart[inverse.example_speakers == speakers[item]] = torch.inf
+        near = inverse.example_waveforms[apart.argmin()][None]
+        true, example = (
+            log_magnitude(inverse.stft, part).flatten()
+            for part in (test.sounds[item : item + 1], near)
+        )
+        found = inverse(code[item : item + 1], inverse.spectra(example[None]))
+        for name, log in (
+            ("error", inverse.spectra.points(found)[0]),
+            ("example", example),
+            ("mean", inverse.spectra.mean),
+        ):
+            wanted = 8.685889638 * float((true - log).square().mean().sqrt())
+            assert float(row[name][item]) == pytest.approx(wanted, rel=1e-3)
+    assert float(row["error"].mean()) < float(row["mean"].mean())
+
+
+def test_inverses_are_an_artifact(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    corpora.timit(tmp_path / "timit", speakers=3, sentences=2)
+    assert run(["prepare", "timit", "-q"]) == 0
+    assert run(["train", "--epochs", "1", "--per-class", "3", "-q"]) == 0
+    little = ["--regress-epochs", "2", "-q"]
+    apply = ["invert", "--method", "regress", "--regress-steps", "2", "--items", "0:4", "-fq"]
+    assert run([*apply, "--layer", "9,12", "--regress-epochs", "2", "-o", "spot.zarr"]) == 0
+
+    stopped: list[int] = []
+    plain = regress._learn
+
+    def stopping(*args: Any) -> None:
+        if len(stopped) == 1:
+            raise KeyboardInterrupt
+        stopped.append(1)
+        plain(*args)
+
+    monkeypatch.setattr(regress, "_learn", stopping)
+    train = ["decode-train", "--method", "regress", "--layer", "9,12", *little]
+    assert run(train) == 130 and not Path("inverse.pt").exists()
+    counted: list[int] = []
+
+    def counting(*args: Any) -> None:
+        counted.append(1)
+        plain(*args)
+
+    monkeypatch.setattr(regress, "_learn", counting)
+    assert run([*train, "--resume"]) == 0
+    assert len(counted) == 1  # the first layer was kept
+    assert not list(tmp_path.glob(".inverse*"))
+
+    # What is read back answers as what is trained on the spot does, and nothing is trained.
+    assert run([*apply, "--layer", "12", "-o", "read.zarr"]) == 0
+    assert len(counted) == 1
+    spot, read = xarray.open_zarr("spot.zarr"), xarray.open_zarr("read.zarr")
+    np.testing.assert_array_equal(spot.waveform[:, 1], read.waveform[:, 0])
+    assert read.attrs["speechscope"]["parents"][0]["kind"] == "inverse"
+    capsys.readouterr()
+    assert run(["score", "inverse.pt", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["layer"] for row in rows] == [9, 12]
+    assert {row["null"] for row in rows} <= {"its example", "the mean spectrum"}
+    for arguments, code, message in (
+        ([*apply, "--layer", "6"], 2, "inverse.pt has inverses for layers 9, 12, not 6"),
+        ([*train, "--unpool", "switch", "-f"], 2, "--unpool has no meaning for --method regress"),
+        (["decode-train", "--regress-epochs", "2"], 2, "has no meaning for --method decode"),
+        ([*apply[:1], "inverse.pt", "--method", "decode"], 2, "needs a decoder"),
+    ):
+        assert run(arguments) == code
+        assert message in capsys.readouterr().err
+    held = Path("inverse.pt").read_bytes()
+    Path("inverse.pt").write_bytes(held[: len(held) // 2])
+    assert run([*apply, "--layer", "12"]) == 3
 
 
 def test_what_is_missing_is_said(network: Network) -> None:
