@@ -16,12 +16,11 @@ if TYPE_CHECKING:
     from speechscope.networks.layers import Network
 
 EMPTY: Mapping[str, Any] = {"stft": {}, "weights": {}}
-OF_INVERSES = ("align_items", "regress_epochs")
 OF_DECODERS = (
-    "epochs", "together", "level", "per_class", "batch", "lr", "encoder", "decoder", "unpool",
-    "stack", "relu", "noise", "sparse", "contractive", "units",
+    "together", "level", "encoder", "decoder", "unpool", "stack", "relu", "sparse", "contractive",
+    "units",
 )  # fmt: skip
-"""Settings that mean something to the one method alone."""
+"""Settings of this stage alone that mean nothing to inverses; others may be set for all stages."""
 TESTED = 500
 """Test items that inverses are measured with, at most (chosen)."""
 NOT_TRIED = "Riemens 2015, sec. 8: proposed, not tried"
@@ -277,8 +276,8 @@ def consistent(settings: DecodeTrain) -> DecodeTrain:
         Settings contradict each other.
     """
     settings.exclusive("units", "layer")
-    regress = settings.method == "regress"
-    settings.refuse(OF_DECODERS if regress else OF_INVERSES, f"--method {settings.method}")
+    if settings.method == "regress":
+        settings.refuse(OF_DECODERS, "--method regress")
     encoder = settings.encoder
     if encoder in ("init", "random"):
         if settings.stack == "decoder":

@@ -269,7 +269,6 @@ def test_inverses_are_an_artifact(
     for arguments, code, message in (
         ([*apply, "--layer", "6"], 2, "inverse.pt has inverses for layers 9, 12, not 6"),
         ([*train, "--unpool", "switch", "-f"], 2, "--unpool has no meaning for --method regress"),
-        (["decode-train", "--regress-epochs", "2"], 2, "has no meaning for --method decode"),
         ([*apply[:1], "inverse.pt", "--method", "decode"], 2, "needs a decoder"),
     ):
         assert run(arguments) == code
