@@ -306,8 +306,9 @@ def convolution(
 ) -> Tensor:
     """Return the convolution (B, maps, F', T') of inputs (B, C, F, T).
 
-    Where a kernel spans all bins, they are taken as channels of a convolution over time; where it
-    spans all frames, these are channels of a convolution over frequency, with a map for every frame
+    Where there are more maps than a kernel has weights, windows are copied and multiplied, which
+    costs less than such a product gains. Where a kernel spans all bins, they are taken as channels
+    of a convolution over time; where it spans all frames, these are channels of a convolution over frequency, with a map for every frame
     of the output. That is several times as fast on the CPU as `conv2d`, whose derivative by a
     weight as wide as its input is also wrong there (PyTorch 2.13; see tests/networks/test_kernels).
     On a GPU weights that are kept are not rearranged at every call.
@@ -327,6 +328,8 @@ def convolution(
     if x.device.type != "cpu" and repeat == 1 and not weight.requires_grad:
         return functional.conv2d(_pad(x, (left, right, top, bottom)), weight, bias, stride)
     frames, width = x.shape[3] * repeat, weight.shape[3]
+    if x.device.type == "cpu" and repeat == 1 and len(weight) > weight[0].numel():
+        return _by_windows(_pad(x, (left, right, top, bottom)), weight, bias, stride)
     if weight.shape[2] == x.shape[2] and top == bottom == 0 and repeat == 1:
         bins = _pad(x.flatten(1, 2), (left, right))
         return functional.conv1d(bins, weight.flatten(1, 2), bias, stride[1]).unsqueeze(2)
@@ -345,6 +348,14 @@ def convolution(
         x, repeat = x.repeat_interleave(repeat, dim=3), 1
     y = functional.conv2d(_pad(x, (left, right, top, bottom)), weight, bias, stride)
     return y if repeat == 1 else y.repeat_interleave(repeat, dim=3)
+
+
+def _by_windows(x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[int, int]) -> Tensor:
+    windows = x.unfold(2, weight.shape[2], stride[0]).unfold(3, weight.shape[3], stride[1])
+    batch, _, bins, frames = windows.shape[:4]
+    rows = windows.permute(0, 2, 3, 1, 4, 5).reshape(batch * bins * frames, -1)
+    y = functional.linear(rows, weight.flatten(1), bias)
+    return y.view(batch, bins, frames, len(weight)).permute(0, 3, 1, 2)
 
 
 def over_frames(weight: Tensor, frames: int, left: int, after: int) -> Tensor:
