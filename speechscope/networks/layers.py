@@ -308,10 +308,11 @@ def convolution(
 
     Where there are more maps than a kernel has weights, windows are copied and multiplied, which
     costs less than such a product gains. Where a kernel spans all bins, they are taken as channels
-    of a convolution over time; where it spans all frames, these are channels of a convolution over frequency, with a map for every frame
-    of the output. That is several times as fast on the CPU as `conv2d`, whose derivative by a
-    weight as wide as its input is also wrong there (PyTorch 2.13; see tests/networks/test_kernels).
-    On a GPU weights that are kept are not rearranged at every call.
+    of a convolution over time; where it spans all frames, these are channels of a convolution over
+    frequency, with a map for every frame of the output. That is several times as fast on the CPU as
+    `conv2d`, whose derivative by a weight as wide as its input is also wrong there (PyTorch 2.13;
+    see tests/networks/test_kernels). On a GPU weights that are kept are not rearranged at every
+    call.
 
     Parameters
     ----------
