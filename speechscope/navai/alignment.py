@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from speechscope.networks.graph import OF_ANY_LAYER, Untreatable
 from speechscope.registry import ALIGNMENTS
 from speechscope.relevance.explain import Explained, per_class, predicted
 from speechscope.relevance.lrp import lrp
@@ -75,7 +76,12 @@ def answered(
                 (relevance["gradient"],) = torch.autograd.grad(chosen, place)
     assert target is not None
     if "lrp" in methods:
-        relevance["lrp"] = lrp(of, x, target, settings)
+        try:
+            relevance["lrp"] = lrp(of, x, target, settings)
+        except Untreatable as error:
+            reason = str(error).removesuffix(f"; {OF_ANY_LAYER}")
+            free = [name for name in ALIGNMENTS.names() if ALIGNMENTS[name].relevance != "lrp"]
+            raise Untreatable(f"{reason}; --align {','.join(free)} takes any layer") from error
     return target, shifts(settings.alignments, relevance, x)
 
 

@@ -379,6 +379,24 @@ def test_any_network_is_averaged(here: Path) -> None:
     assert run(["navai", *told, "--mode", "profile"]) == 2
 
 
+def test_a_layer_without_a_rule_leaves_the_alignments_that_need_none(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("soft_navai.py").write_text(
+        "import torch\n"
+        "def make():\n"
+        "    return torch.nn.Sequential(\n"
+        "        torch.nn.Flatten(), torch.nn.Softplus(), torch.nn.Linear(201 * 16, 5))\n"
+    )
+    told = ["navai", "--model", "soft_navai:make", "--corpus", "corpus.zarr", "-o", "s.zarr", "-fq"]
+    assert run(told) == 1
+    said = capsys.readouterr().err
+    assert "layer 1 (Softplus): no rule" in said
+    left = said.split("--align ")[1].split()[0]
+    assert left == "none,min-sensitivity,max-sensitivity"
+    assert run([*told, "--align", left]) == 0
+
+
 WRONG = [
     (["corpus.zarr"], 2, "corpus.zarr is a corpus; navai takes a model or relevance"),
     (["nowhere.pt"], 3, "nowhere.pt does not exist"),
