@@ -8,6 +8,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, NoReturn
@@ -291,45 +292,55 @@ def run(arguments: Sequence[str]) -> int:
             import traceback
 
             traceback.print_exc()
-        return _report(error)
+        as_json = "--json" in arguments or bool(os.environ.get(variable("--json")))
+        return _report(error, as_json)
     return code if isinstance(code, int) else 0
 
 
-def _report(error: BaseException) -> int:
-    """Print an error as one line on standard error and return its exit code."""
+def _report(error: BaseException, as_json: bool) -> int:
+    """Print an error as one line on standard error, or as an object; return its exit code."""
     if isinstance(error, BrokenPipeError):
         # The reader of our output is gone; a second attempt at exit would complain again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    if isinstance(error, ItemsSkipped):
-        for line in error.skipped:
-            _say(f"skipped {line}")
-        _say(str(error))
-        return error.exit_code
+    code, message = _told(error)
+    skipped = error.skipped if isinstance(error, ItemsSkipped) else ()
+    if as_json:
+        import json
+
+        found = {"code": code, "kind": type(error).__name__, "message": message}
+        said = {"error": found | ({"skipped": list(skipped)} if skipped else {})}
+        sys.stderr.write(json.dumps(said) + "\n")
+        return code
+    for line in skipped:
+        _say(f"skipped {line}")
+    plain = skipped or code in (INTERRUPTED, Terminated.exit_code)
+    _say(message if plain else f"error: {message}")
+    return code
+
+
+def _told(error: BaseException) -> tuple[int, str]:
+    """Return the exit code of an error, and its line."""
     if isinstance(error, SpeechscopeError):
-        _say(f"error: {error}")
-        return error.exit_code
+        return error.exit_code, str(error)
     if isinstance(error, KeyboardInterrupt | typer.Abort):
-        _say("interrupted")
-        return INTERRUPTED
+        return INTERRUPTED, "interrupted"
     if isinstance(error, Terminated):
-        _say("terminated")
-        return error.exit_code
+        return error.exit_code, "terminated"
     if isinstance(error, _UsageError):
         command = getattr(getattr(error, "ctx", None), "command_path", "speechscope")
-        message = error.format_message()  # type: ignore[attr-defined]
-        _say(f"error: {_one_line(message)} (see `{command} --help`)")
-        return UsageProblem.exit_code
+        message = _one_line(error.format_message())  # type: ignore[attr-defined]
+        return UsageProblem.exit_code, f"{message} (see `{command} --help`)"
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         reason = error.strerror or str(error)
         hint = "; free some space and run it again" if error.errno == errno.ENOSPC else ""
-        _say(f"error: {where}{reason}{hint}")
-        return 1
+        return 1, f"{where}{reason}{hint}"
     if isinstance(error, ModuleNotFoundError):
-        _say(f"error: {error}; install the extra that brings it")
-        return 1
+        return 1, f"{error}; install the extra that brings it"
     if type(error).__name__ == "OutOfMemoryError":  # PyTorch's, which need not be imported here
+<<<<<<< HEAD
         _say(
             "error: the memory of the device is used up; take --device cpu, or, of train and "
             "decode-train, lower --batch"
@@ -337,6 +348,10 @@ def _report(error: BaseException) -> int:
         return 1
     _say(f"error: {type(error).__name__}: {_one_line(str(error))} (--debug shows where)")
     return 1
+=======
+        return 1, "the memory of the device is used up; lower --batch, or take --device cpu"
+    return 1, f"{type(error).__name__}: {_one_line(str(error))} (--debug shows where)"
+>>>>>>> e01bb75 (export writes artifacts for R, NumPy, MATLAB and Praat; score --csv is one tidy table; errors are JSON with --json; what is not there is exit code 1)
 
 
 def _say(line: str) -> None:

@@ -30,6 +30,12 @@ class ArtifactError(SpeechscopeError):
     exit_code = 3
 
 
+class NotThere(ArtifactError):
+    """An artifact that is to be read is not there (1)."""
+
+    exit_code = 1
+
+
 class ItemsSkipped(SpeechscopeError):
     """The output was written, but some items were left out (4).
 

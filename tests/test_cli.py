@@ -105,7 +105,7 @@ def test_items_left_out_are_exit_code_4_unless_accepted(
 @pytest.mark.parametrize(
     ("arguments", "code", "text"),
     [
-        (["prepare", "nowhere"], 1, "nowhere is not a folder"),
+        (["prepare", "nowhere"], 1, "nowhere is not there"),
         (["prepare", "."], 1, ". holds no labels speechscope knows"),
         (["prepare", "x", "--features", "wavelet"], 2, "--features wavelet: choose from "),
         (["prepare", "x", "--labels", "letter"], 2, "--unit segment has none; use utterance"),
@@ -115,7 +115,7 @@ def test_items_left_out_are_exit_code_4_unless_accepted(
         (["prepare", "x", "--recipe", "muckenhirn2019", "--deltas", "1"], 2, "have no bands"),
         (["prepare", "x", "--context", "4"], 2, "--context 4: an odd number has a middle frame"),
         (["prepare", "x", "--phone-set", "klingon"], 2, "--phone-set klingon: choose from "),
-        (["prepare", "x", "--phone-set", "ipa"], 1, "x is not a folder"),
+        (["prepare", "x", "--phone-set", "ipa"], 1, "x is not there"),
         (
             ["prepare", "x", "--mapping", "y", "--phone-set", "timit-48"],
             2,
@@ -130,8 +130,8 @@ def test_items_left_out_are_exit_code_4_unless_accepted(
         (["prepare", "x", "--workers", "0"], 2, "--workers 0: at least 1"),
         (["nonsense"], 2, "No such command 'nonsense'"),
         (["-C", "nowhere", "info", "x"], 2, "-C nowhere: No such file or directory"),
-        (["info", "nothing.zarr"], 3, "nothing.zarr does not exist"),
-        (["check", "nothing.pt"], 3, "nothing.pt does not exist"),
+        (["info", "nothing.zarr"], 1, "nothing.zarr does not exist"),
+        (["check", "nothing.pt"], 1, "nothing.pt does not exist"),
         (["check", "."], 3, "not a speechscope artifact"),
         (["synth", "x", "--speakers", "1"], 2, "--speakers 1: at least 2"),
     ],
@@ -219,7 +219,7 @@ def test_check_deep_finds_what_check_does_not(
 
 def test_a_traceback_only_with_debug(workdir: Path) -> None:
     plain = call("info", "x")
-    assert plain.returncode == 3 and "Traceback" not in plain.stderr
+    assert plain.returncode == 1 and "Traceback" not in plain.stderr
     debugged = call("--debug", "info", "x")
     assert debugged.returncode == 3 and "Traceback" in debugged.stderr
 

@@ -80,8 +80,10 @@ def check_folder(root: Path) -> None:
     SpeechscopeError
         There is no such folder.
     """
+    if root.exists() and not root.is_dir():
+        raise SpeechscopeError(f"{root} is a file; name the folder of the corpus")
     if not root.is_dir():
-        raise SpeechscopeError(f"{root} is not a folder; name a corpus folder")
+        raise SpeechscopeError(f"{root} is not there; name the folder of a corpus")
 
 
 def check_regular(path: Path) -> int:

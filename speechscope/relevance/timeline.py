@@ -5,7 +5,7 @@ meet, as phones with gaps between them, each for its own time.
 """
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from speechscope.corpus.export import Interval, answered, grid
 from speechscope.corpus.store import Corpus
 from speechscope.corpus.units import stretches
 from speechscope.store.artifact import Artifact
@@ -90,7 +91,7 @@ def recordings(artifact: Artifact, corpus: Corpus) -> Iterator[Recording]:
     for number in np.unique(utterance):
         items = np.flatnonzero(utterance == number)
         items = items[np.argsort(starts[items] + stops[items], kind="stable")]
-        start, stop = _answered(starts[items], stops[items])
+        start, stop = answered(starts[items], stops[items])
         yield Recording(
             names[number],
             int(corpus.config["rate"]),
@@ -116,20 +117,6 @@ def _places(artifact: Artifact, corpus: Corpus) -> tuple[NDArray[np.int64], ...]
     hop = int(corpus.config["window"]) - int(corpus.config["overlap"])
     start = (at - edges[item]) * hop
     return read("utterance")[item], start, start + artifact.array("input").shape[-1] * hop
-
-
-def _answered(
-    start: NDArray[np.int64], stop: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the time that each item answers for, given those of the items in order."""
-    start, stop = np.maximum(start, 0), stop.copy()
-    meet = start[1:] <= stop[:-1]
-    between = (start[:-1] + stop[:-1] + start[1:] + stop[1:]) // 4
-    overlap = start[1:] < stop[:-1]
-    edge = np.where(overlap, between, stop[:-1])
-    stop[:-1] = np.where(meet, edge, stop[:-1])
-    start[1:] = np.where(meet, edge, start[1:])
-    return start, stop
 
 
 def _shares(artifact: Artifact) -> dict[str, NDArray[np.float64]]:
@@ -161,8 +148,8 @@ def _shares(artifact: Artifact) -> dict[str, NDArray[np.float64]]:
     }
 
 
-def write_recordings(path: Path, folder: Path, corpus: Corpus, *, force: bool) -> None:
-    """Write a TextGrid and a table of every recording into a folder.
+def write_recordings(path: Path, folder: Path, corpus: Corpus, *, force: bool) -> int:
+    """Write a TextGrid and a table of every recording into a folder; return how many.
 
     The TextGrid has the tiers ``answer``, neighbours with the same answer as one, ``probability``
     and, for every method and band, the share of the relevance in it, means over the answer. The
@@ -174,7 +161,7 @@ def write_recordings(path: Path, folder: Path, corpus: Corpus, *, force: bool) -
         The folder exists and may not be replaced.
     """
     artifact = Artifact(path, "relevance")
-    shares = _shares(artifact)
+    shares, written = _shares(artifact), 0
     with staged(folder, force=force, directory=True, owned=ours) as partial:
         (partial / MARK).write_text(f"{path.name}\n", encoding="utf-8")
         for recording in recordings(artifact, corpus):
@@ -184,6 +171,8 @@ def write_recordings(path: Path, folder: Path, corpus: Corpus, *, force: bool) -
             grid = textgrid(recording, values)
             (partial / f"{name}.TextGrid").write_text(grid, encoding="utf-8")
             _table(recording, values, partial / f"{name}.csv")
+            written += 1
+    return written
 
 
 Columns = Mapping[str, NDArray[np.float64]]
@@ -199,9 +188,6 @@ def _table(recording: Recording, values: Columns, path: Path) -> None:
             table.writerow((*times, answer, *(f"{column[row]:.4f}" for column in values.values())))
 
 
-Interval = tuple[int, int, str]
-
-
 def textgrid(recording: Recording, values: Columns) -> str:
     """Return the answers along a recording as a Praat TextGrid, its times exact to the sample."""
     runs = recording.runs()
@@ -211,42 +197,7 @@ def textgrid(recording: Recording, values: Columns) -> str:
     for name, column in values.items():
         tiers[name] = [(start, stop, f"{column[rows].mean():.3f}") for start, stop, rows in runs]
     end = max(recording.samples, *(stop for _, stop, _ in runs))
-    lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', ""]
-    lines += [f"xmin = 0\nxmax = {end / recording.rate!r}\ntiers? <exists>\nsize = {len(tiers)}"]
-    lines.append("item []:")
-    for number, (name, intervals) in enumerate(tiers.items(), 1):
-        filled = list(_filled(intervals, end))
-        lines += [
-            f"    item [{number}]:",
-            '        class = "IntervalTier"',
-            f"        name = {_quoted(name)}",
-            f"        xmin = 0\n        xmax = {end / recording.rate!r}",
-            f"        intervals: size = {len(filled)}",
-        ]
-        for place, (start, stop, text) in enumerate(filled, 1):
-            lines += [
-                f"        intervals [{place}]:",
-                f"            xmin = {start / recording.rate!r}",
-                f"            xmax = {stop / recording.rate!r}",
-                f"            text = {_quoted(text)}",
-            ]
-    return "\n".join(lines) + "\n"
-
-
-def _filled(intervals: Sequence[Interval], end: int) -> Iterator[Interval]:
-    """Yield intervals with empty ones where there is none: a tier has no gaps."""
-    at = 0
-    for start, stop, text in intervals:
-        if start > at:
-            yield at, start, ""
-        yield start, stop, text
-        at = stop
-    if at < end:
-        yield at, end, ""
-
-
-def _quoted(text: str) -> str:
-    return '"' + text.replace('"', '""') + '"'
+    return grid(tiers, end, recording.rate)
 
 
 def sound(corpus: Corpus, number: int, most: int) -> NDArray[np.float32]:

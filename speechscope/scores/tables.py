@@ -13,6 +13,8 @@ UNSEEN = {"null", "p"}
 """Columns that people find in the CSV."""
 PARTS = ("method", "layer", "reduction", "algorithm", "alignment", "bins", "kept")
 """Columns that say what was scored, beside its measure."""
+COLUMNS = ("artifact", "input", *PARTS, "measure", "against", *STATISTICS)
+"""The columns that a CSV always has."""
 UNJUDGED = "agreement"
 """Of methods, and with random weights: whether it is above chance is not better or worse."""
 DETAIL = {"phone", "speaker"}
@@ -159,12 +161,34 @@ def aligned(rows: Sequence[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def tidy(row: Row) -> Iterator[Row]:
+    """Yield a row for each measured value of a row.
+
+    Of rows with several values, each is its own ``measure``; of those with a measure and several
+    values, such as the likeness of a layer to others, ``against`` says what each is held against.
+    """
+    if "value" in row or not any(isinstance(cell, float) for cell in row.values()):
+        yield row
+        return
+    values = {k: cell for k, cell in row.items() if isinstance(cell, float) or cell is None}
+    names = {k: cell for k, cell in row.items() if k not in values or k in PARTS}
+    column = "against" if "measure" in row else "measure"
+    for name, cell in values.items():
+        if name not in names:
+            yield {**names, column: name, "value": cell}
+
+
 def as_csv(rows: Sequence[Row]) -> str:
-    """Write comma-separated values with a header line; numbers in full."""
+    """Write one table of comma-separated values, a measured value a row; numbers in full.
+
+    The columns `COLUMNS` are always there, in their order; others follow.
+    """
+    every = [one for row in rows for one in tidy(row)]
+    others = dict.fromkeys(name for row in every for name in row if name not in COLUMNS)
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
+    writer = csv.DictWriter(text, [*COLUMNS, *others], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(every)
     return text.getvalue()
 
 

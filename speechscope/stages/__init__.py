@@ -29,6 +29,7 @@ STAGES = (
     "merge",
     "score",
     "report",
+    "export",
     "info",
     "check",
     "doctor",

@@ -38,9 +38,11 @@ class Checked:
     def shown(self, form: str) -> str:
         """See `speechscope.stages.shared.Result`."""
         if form == "json":
-            return "\n".join(
-                json.dumps({"path": str(path), "kind": kind, "deep": self.deep, "ok": True})
-                for path, kind in self.kinds
+            return json.dumps(
+                [
+                    {"path": str(path), "kind": kind, "deep": self.deep, "ok": True}
+                    for path, kind in self.kinds
+                ]
             )
         if self.quiet:
             return ""

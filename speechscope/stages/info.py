@@ -60,7 +60,7 @@ def run(settings: Info, console: Console) -> Described:
         facts = {**_origin(path, checkpoint.record), "history": history(path, checkpoint.record)}
         if test := checkpoint.values.get("test"):
             facts["on the test split"] = {name: f"{value:.4f}" for name, value in test.items()}
-        return Described({**facts, "tensors": dict(_tensors(checkpoint.values))})
+        return Described({**facts, "tensors": dict(_shapes(checkpoint.values))})
     artifact = Artifact(path)
     arrays = {}
     for name in artifact:
@@ -95,9 +95,15 @@ def _short(value: Any) -> Any:
     return value
 
 
-def _tensors(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+def tensors(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the tensors of a checkpoint by their names, ``weights/conv1.weight``."""
     for name, value in values.items():
         if isinstance(value, dict):
-            yield from _tensors(value, f"{prefix}{name}/")
+            yield from tensors(value, f"{prefix}{name}/")
         elif hasattr(value, "dtype"):
-            yield f"{prefix}{name}", f"{tuple(value.shape)} {value.dtype}".replace("torch.", "")
+            yield f"{prefix}{name}", value
+
+
+def _shapes(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, value in tensors(values):
+        yield name, f"{tuple(value.shape)} {value.dtype}".replace("torch.", "")

@@ -277,14 +277,14 @@ class Table:
 
         if form == "json":
             return tables.as_json(self.rows)
+        if form == "csv":
+            return tables.as_csv(self.rows)
         groups: list[list[Row]] = []
         for row in self.rows:
             if groups and list(groups[-1][0]) == list(row):
                 groups[-1].append(row)
             else:
                 groups.append([row])
-        if form == "csv":
-            return "\n".join(map(tables.as_csv, groups))
         said = "".join(f"{sentence}\n" for sentence in tables.sentences(self.rows))
         return "\n".join([said, *map(tables.as_text, groups)])
 

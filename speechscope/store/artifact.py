@@ -31,7 +31,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from speechscope.errors import ArtifactError
+from speechscope.errors import ArtifactError, NotThere
 from speechscope.store import chunks, names
 from speechscope.store.record import Record, bytes_digest, read_record
 
@@ -217,7 +217,7 @@ def open_record(path: Path) -> Record:
         It is missing, foreign or damaged, or its format is unknown.
     """
     if not path.exists():
-        raise ArtifactError(f"{path} does not exist; name the artifact or run the stage before")
+        raise NotThere(f"{path} does not exist; name the artifact or run the stage before")
     try:
         text = small_file(path / METADATA)
     except OSError as error:

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from speechscope.errors import ArtifactError
+from speechscope.errors import ArtifactError, NotThere
 from speechscope.store.record import Record, file_digest, read_record
 
 PLAIN = (str, bytes, int, float, bool, type(None))
@@ -107,8 +107,10 @@ def read(path: Path, reader: Callable[[Path], Any] | None = None) -> tuple[Recor
     ArtifactError
         See `Checkpoint`.
     """
-    if not path.is_file():
-        raise ArtifactError(f"{path} does not exist; name the checkpoint or run the stage before")
+    if path.is_dir():
+        raise ArtifactError(f"{path} is a folder; a checkpoint, a file, is wanted here")
+    if not path.exists():
+        raise NotThere(f"{path} does not exist; name the checkpoint or run the stage before")
     try:
         values = (reader or plain_values)(path)
     except ArtifactError:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from speechscope.errors import ArtifactError
+from speechscope.errors import ArtifactError, NotThere
 from speechscope.store import artifact
 from speechscope.store.artifact import METADATA
 from speechscope.store.record import Parent, Record, file_digest
@@ -120,8 +120,10 @@ def ancestor(
             target = other
         option = "--corpus" if parent["kind"] == "corpus" else "--checkpoint"
         if not (target / METADATA).exists() and not target.is_file():
-            raise ArtifactError(
-                f"{path} was made from {target}, which is not there; "
+            there = target.exists()
+            found = "which is no artifact any more" if there else "which is not there"
+            raise (ArtifactError if there else NotThere)(
+                f"{path} was made from {target}, {found}; "
                 f"name the {parent['kind']} with {option} PATH"
             )
         if digest_at(target) != parent["digest"]:

@@ -226,8 +226,8 @@ def test_the_scores_are_tables(here: Path, capsys: pytest.CaptureFixture[str]) -
         (["--clusters", "1"], 2, "expected from 2"),
         (["--frame", "last"], 2, "--frame last: choose from third, middle, mean"),
         (["--split", "dev"], 2, "has no dev items"),
-        (["--layer", "0", "--against", "none.pt"], 3, "none.pt does not exist"),
-        (["absent.pt"], 3, "absent.pt does not exist"),
+        (["--layer", "0", "--against", "none.pt"], 1, "none.pt does not exist"),
+        (["absent.pt"], 1, "absent.pt does not exist"),
         (["corpus.zarr"], 3, "corpus.zarr"),
     ],
 )

@@ -399,7 +399,7 @@ def test_a_layer_without_a_rule_leaves_the_alignments_that_need_none(
 
 WRONG = [
     (["corpus.zarr"], 2, "corpus.zarr is a corpus; navai takes a model or relevance"),
-    (["nowhere.pt"], 3, "nowhere.pt does not exist"),
+    (["nowhere.pt"], 1, "nowhere.pt does not exist"),
     (["--align", "middle"], 2, "--align middle: choose from none"),
     (["--class", "zz"], 2, "--class zz: choose from iy"),
     (["--class", "sil"], 2, "--class sil is left out by --exclude"),

@@ -328,9 +328,7 @@ def test_networks_are_compared_on_the_same_items(
     asked = ["score", "model.pt", "same.pt", "b.pt", "--input", str(trained / "other"), "--csv"]
     capsys.readouterr()
     assert run([*asked, "--by", "phone,speaker"]) == 0
-    text = capsys.readouterr().out
-    tables = [list(csv.DictReader(part.splitlines())) for part in text.split("\n\n")]
-    rows = [row for table in tables for row in table]
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
     compared = {r["artifact"]: r for r in rows if r["measure"].endswith("over model.pt")}
     assert set(compared) == {"same.pt", "b.pt"}
     assert float(compared["same.pt"]["value"]) == 0
@@ -360,8 +358,7 @@ def test_networks_of_other_inputs_are_compared_each_with_its_own(
     stages.run("train", {**LITTLE, "corpus": "mel.zarr", "output": "mel.pt"})
     capsys.readouterr()
     assert run(["score", "model.pt", "mel.pt", "--input", str(trained / "other"), "--csv"]) == 0
-    tables = capsys.readouterr().out.split("\n\n")
-    rows = [row for table in tables for row in csv.DictReader(table.splitlines())]
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
     (compared,) = [row for row in rows if row["measure"] == "folded accuracy over model.pt"]
     accuracy = {r["artifact"]: float(r["value"]) for r in rows if r["measure"] == "accuracy"
                 and r["classes"] == "39"}  # fmt: skip

@@ -1,5 +1,6 @@
 """Every unit through the commands: what xarray sees, and which stages take it."""
 
+import csv
 from pathlib import Path
 from typing import Any
 
@@ -152,12 +153,10 @@ def test_every_unit_is_shown_and_checked(
 
 def test_the_round_trips_of_a_corpus(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["score", str(folder / "segment.zarr"), "--csv"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("artifact,bins,kept,measure,items,value,low,high,chance,ceiling")
-    rows = [line.split(",") for line in lines[1:]]
-    assert [row[1] for row in rows] == ["101"] * 3 + ["201"] * 3 + ["301"] * 3
-    assert {row[4] for row in rows} == {"21"}  # all test segments
-    assert 0.99 < float(rows[3][5]) <= 1
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert [row["bins"] for row in rows] == ["101"] * 3 + ["201"] * 3 + ["301"] * 3
+    assert {row["items"] for row in rows} == {"21"}  # all test segments
+    assert 0.99 < float(rows[3]["value"]) <= 1
 
 
 def test_a_network_that_fits_is_trained_on_other_representations(workdir: Path) -> None:

@@ -165,7 +165,7 @@ def test_a_parent_that_changed_since(server: ForkServer, work: Path, parent: str
         ("part-1 part-2 part-2", 2, "given twice"),
         ("part-1 other-2", 3, "--seed 1, not 0"),
         ("part-1 part-2 other-2", 3, "--seed 1, not 0"),
-        ("part-1 gone-2", 3, "does not exist"),
+        ("part-1 gone-2", 1, "does not exist"),
         ("part-1 cut-2", 3, "chunks are there"),
         ("part-1 flipped-2", 3, "damaged"),
     ],

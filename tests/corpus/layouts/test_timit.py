@@ -65,7 +65,7 @@ def test_links_are_followed_once(tmp_path: Path) -> None:
 
 
 def test_an_unusable_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SpeechscopeError, match="is not a folder"):
+    with pytest.raises(SpeechscopeError, match="is not there"):
         Timit().scan(tmp_path / "nothing")
     with pytest.raises(SpeechscopeError, match="holds no recording with a"):
         Timit().scan(tmp_path)
