@@ -1,5 +1,6 @@
 """`cluster` from the command line, on segments, frames, waveforms and networks of others."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -213,7 +214,9 @@ def test_the_scores_are_tables(here: Path, capsys: pytest.CaptureFixture[str]) -
     assert {row["probe"] for row in rows if "probe" in row} >= {"manner", "voicing"}
     assert sum(row.get("measure") == "cka" for row in rows) == 3
     assert run(["score", "clusters.zarr", "--csv"]) == 0
-    assert capsys.readouterr().out.count("artifact,layer") == 3  # one heading a table
+    table = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    likeness = [row for row in table if row["measure"] == "cka"]
+    assert len(likeness) == 9 and {row["against"] for row in likeness} == set(found.flags("layer"))
 
 
 @pytest.mark.parametrize(

@@ -253,7 +253,7 @@ def test_a_damaged_artifact_is_refused_in_one_line(
     chunk.write_bytes(data)
     Path("note.txt").write_text("hello")
     for name in ("navai.zarr", "note.txt", "no.zarr"):
-        assert run(["report", name]) == 3
+        assert run(["report", name]) == (1 if name == "no.zarr" else 3)
         err = capsys.readouterr().err
         assert name in err and err.count("\n") == 1
         assert not Path("report.html").exists()

@@ -201,9 +201,7 @@ LINES = (
 )
 
 
-def test_every_field_of_json_is_documented(
-    here: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_field_of_json_is_documented(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import corpora
 
     text = (Path(__file__).parents[2] / "docs" / "export.md").read_text()
