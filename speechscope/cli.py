@@ -340,18 +340,11 @@ def _told(error: BaseException) -> tuple[int, str]:
     if isinstance(error, ModuleNotFoundError):
         return 1, f"{error}; install the extra that brings it"
     if type(error).__name__ == "OutOfMemoryError":  # PyTorch's, which need not be imported here
-<<<<<<< HEAD
-        _say(
-            "error: the memory of the device is used up; take --device cpu, or, of train and "
+        return 1, (
+            "the memory of the device is used up; take --device cpu, or, of train and "
             "decode-train, lower --batch"
         )
-        return 1
-    _say(f"error: {type(error).__name__}: {_one_line(str(error))} (--debug shows where)")
-    return 1
-=======
-        return 1, "the memory of the device is used up; lower --batch, or take --device cpu"
     return 1, f"{type(error).__name__}: {_one_line(str(error))} (--debug shows where)"
->>>>>>> e01bb75 (export writes artifacts for R, NumPy, MATLAB and Praat; score --csv is one tidy table; errors are JSON with --json; what is not there is exit code 1)
 
 
 def _say(line: str) -> None:
