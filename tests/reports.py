@@ -157,7 +157,7 @@ class Page(HTMLParser):
         if tag not in ("meta", "img", "input", "br"):
             self.open.append(tag)
         if tag == "section":
-            self._figure = str(found["data-figure"])
+            self._figure = str(found.get("data-figure"))
         if tag == "tr":
             self.rows.append([])
         if tag == "td":
@@ -184,13 +184,13 @@ class Page(HTMLParser):
                 self.scripts += data
         elif self.open[-1:] != ["style"]:
             self.text += data
-            if self.open[-1:] == ["td"]:
+            if "td" in self.open:
                 self.rows[-1][-1] += data
 
     @property
     def figures(self) -> list[str]:
         """The names of the figures that stand open."""
-        return [str(found["data-figure"]) for tag, found in self.tags if tag == "section"]
+        return [str(found["data-figure"]) for _, found in self.tags if "data-figure" in found]
 
 
 def content(address: str) -> bytes:

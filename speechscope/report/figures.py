@@ -1,20 +1,17 @@
-"""What a report is made of, whatever it is drawn with: chapters of figures, figures of data.
+"""What a report is made of, before it is drawn: chapters of figures, figures of data.
 
-`speechscope.report.page` draws them as HTML, `speechscope.report.paper` as files for a paper.
-Chapters name these classes ``fig.Chart``, ``fig.Grid`` and so on.
+`speechscope.report.drawing` draws them, for the page and for a paper. Chapters name these classes
+``fig.Chart``, ``fig.Grid`` and so on.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 Values: TypeAlias = NDArray[Any]
-APART = 0.16
-"""Least distance of two ticks of an axis that is not even, as a share of it (chosen)."""
 
 
 @dataclass(frozen=True)
@@ -55,35 +52,6 @@ def axis_of(name: str, units: str, centres: Values) -> Axis:
         half = float(steps[0]) / 2
         return Axis(name, units, float(values[0]) - half, float(values[-1]) + half)
     return Axis(name, units, float(values[0]), float(values[-1]), tuple(values.tolist()))
-
-
-def ticks(axis: Axis, count: int) -> list[tuple[float, str]]:
-    """Return about `count` round values within an axis, and how they are written.
-
-    Steps are 1, 2, 4 or 5 times a power of ten; on an axis that is not even, such as that of mel
-    bands, ticks that would come too near their neighbours are left out.
-    """
-    low, high = sorted((axis.low, axis.high))
-    if not high > low or count < 1:
-        return []
-    if axis.centres:
-        return _uneven_ticks(axis, low, high, count)
-    rough = (high - low) / count
-    power = 10.0 ** np.floor(np.log10(rough))
-    step = min((m * power for m in (1, 2, 4, 5, 10) if m * power >= rough), default=rough)
-    first, last = np.ceil(low / step - 1e-9), np.floor(high / step + 1e-9)
-    values = [float(k * step) for k in np.arange(first, last + 1)]
-    return [(value, f"{value + 0.0:.6g}") for value in values]
-
-
-def _uneven_ticks(axis: Axis, low: float, high: float, count: int) -> list[tuple[float, str]]:
-    tens = range(int(np.floor(np.log10(max(low, 1e-9)))), int(np.ceil(np.log10(high))) + 1)
-    kept: list[tuple[float, str]] = []
-    for value in (m * 10.0**ten for ten in tens for m in (1, 2, 5)):
-        far = not kept or axis.place(value) - axis.place(kept[-1][0]) >= max(APART, 0.7 / count)
-        if low <= value <= high and far:
-            kept.append((value, f"{value:.6g}"))
-    return kept
 
 
 @dataclass(frozen=True)
@@ -131,6 +99,8 @@ class Picture:
         The colours of the values.
     sound
         What is seen, to be heard.
+    original
+        The sound it came from, to be heard beside it.
     alt
         What is seen, in words, for those who do not see it.
     under : (rows, columns), 0 to 1
@@ -144,6 +114,7 @@ class Picture:
     sound: Sound | None = None
     alt: str = ""
     under: Values | None = None
+    original: Sound | None = None
 
 
 @dataclass(frozen=True)
@@ -173,6 +144,7 @@ class Chart:
     logarithmic: bool = False
     sound: Sound | None = None
     alt: str = ""
+    original: Sound | None = None
 
     @property
     def counted(self) -> bool:
@@ -181,11 +153,9 @@ class Chart:
         return bool(np.all(values == np.rint(values)))
 
 
-def signed(
-    values: Values, x: Axis, y: Axis, label: str, largest: float | None = None, **more: Any
-) -> Picture:
-    """Return a `Picture` of values of either sign, over their largest magnitude or `largest`."""
-    most = float(np.nanmax(np.abs(values), initial=0.0)) if largest is None else largest
+def signed(values: Values, x: Axis, y: Axis, label: str, **more: Any) -> Picture:
+    """Return a `Picture` of values of either sign, over their largest magnitude."""
+    most = float(np.nanmax(np.abs(values), initial=0.0))
     return Picture(values / (most or 1.0), x, y, Scale(label, -1.0, 1.0, "diverging"), **more)
 
 
@@ -274,6 +244,21 @@ class Matrix(Figure):
         return shares
 
 
+Way: TypeAlias = tuple[float, float, float, bool, str]
+"""A score, the ends of its interval, whether it is above chance, and its figures in words."""
+
+
+@dataclass(frozen=True)
+class Held(Figure):
+    """Scores by name on the way from chance, 0, to the best there can be, 1.
+
+    `parts` are what was scored, such as layers: a score or None for each of `rows`.
+    """
+
+    rows: Sequence[str]
+    parts: Mapping[str, Sequence[Way | None]]
+
+
 @dataclass(frozen=True)
 class Table(Figure):
     """Rows of cells under their headings."""
@@ -343,9 +328,26 @@ class Recording(Figure):
 
 @dataclass(frozen=True)
 class Chapter:
-    """What a report says of one artifact: its path, its kind, and what it is in short.
+    """What a report says of one artifact: its path, its kind, its record and its figures.
 
-    `left_out` says which figures could not be drawn, and why.
+    Parameters
+    ----------
+    title, kind
+        The path of the artifact, and its kind.
+    facts
+        Its record, by name: how it was made, and of what.
+    figures
+        In order.
+    left_out
+        Which figures could not be drawn, and why.
+    looked
+        What was looked at, in a sentence for those who have not read the papers.
+    scores
+        What `speechscope score` says of it: rows of `speechscope.scores.statistics`.
+    main
+        The row that stands for all; None: `speechscope.report.findings` chooses one.
+    unscored
+        Why there are no scores.
     """
 
     title: str
@@ -353,83 +355,7 @@ class Chapter:
     facts: Mapping[str, str]
     figures: Sequence[Figure]
     left_out: Sequence[str] = ()
-
-
-LEVELS = 256
-
-SEQUENTIAL = (
-    (0.10, 0.030, 285.0),
-    (0.32, 0.130, 295.0),
-    (0.54, 0.170, 355.0),
-    (0.76, 0.150, 50.0),
-    (0.98, 0.060, 105.0),
-)
-"""Lightness, chroma and hue [degrees] at equal distances: night blue, violet, red, orange, cream
-(chosen)."""
-COLD, WARM, MIDDLE = (0.42, 0.140, 255.0), (0.42, 0.150, 35.0), (0.97, 0.0, 0.0)
-"""Ends of the diverging scale, of one lightness, and its middle: blue and red are the pair that
-colour-blind readers keep apart (chosen; Krug 2018, fig. 3, has blue and red)."""
-
-LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-"""Of curves. Source: M. Okabe and K. Ito (2008), "Color Universal Design"."""
-DASHES = ("", "6 3", "2 3", "8 3 2 3")
-"""Of curves beyond the colours, in SVG's ``stroke-dasharray``."""
-
-_TO_LMS = np.array(
-    [
-        [1, 0.3963377774, 0.2158037573],
-        [1, -0.1055613458, -0.0638541728],
-        [1, -0.0894841775, -1.2914855480],
-    ]
-)
-_TO_RGB = np.array(
-    [
-        [4.0767416621, -3.3077115913, 0.2309699292],
-        [-1.2684380046, 2.6097574011, -0.3413193965],
-        [-0.0041960863, -0.7034186147, 1.7076147010],
-    ]
-)  # fmt: skip
-
-
-@lru_cache
-def palette(name: str) -> NDArray[np.uint8]:
-    """Return the colours of a scale, (`LEVELS`, 3) sRGB, of its lowest value first.
-
-    Parameters
-    ----------
-    name
-        ``sequential`` or ``diverging``.
-    """
-    if name == "sequential":
-        return _through([_lab(*stop) for stop in SEQUENTIAL])
-    return _through([_lab(*COLD), _lab(*MIDDLE), _lab(*WARM)])
-
-
-def levels(values: NDArray[np.floating], low: float, high: float) -> NDArray[np.uint8]:
-    """Return the place of each value on a scale of `LEVELS` colours; beyond its ends, the end."""
-    span = high - low if high > low else 1.0
-    places = np.nan_to_num((np.asarray(values, dtype=np.float64) - low) / span * (LEVELS - 1))
-    rounded: NDArray[np.uint8] = np.clip(np.rint(places), 0, LEVELS - 1).astype(np.uint8)
-    return rounded
-
-
-def line(number: int) -> tuple[str, str]:
-    """Return the colour and the dashes of curve `number`."""
-    return LINES[number % len(LINES)], DASHES[number // len(LINES) % len(DASHES)]
-
-
-def _lab(lightness: float, chroma: float, hue: float) -> tuple[float, float, float]:
-    angle = np.deg2rad(hue)
-    return lightness, chroma * float(np.cos(angle)), chroma * float(np.sin(angle))
-
-
-def _through(stops: list[tuple[float, float, float]]) -> NDArray[np.uint8]:
-    """Return colours at equal distances along straight lines of OKLab."""
-    places = np.linspace(0, len(stops) - 1, LEVELS)
-    lab = np.stack(
-        [np.interp(places, range(len(stops)), axis) for axis in zip(*stops, strict=True)]
-    )
-    linear = np.clip(_TO_RGB @ (_TO_LMS @ lab) ** 3, 0, 1)
-    encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
-    colours: NDArray[np.uint8] = np.rint(encoded.T * 255).astype(np.uint8)
-    return colours
+    looked: str = ""
+    scores: Sequence[Mapping[str, Entry]] = ()
+    main: Mapping[str, Entry] | None = None
+    unscored: str = "Nothing here is scored: it is to be looked at and listened to."

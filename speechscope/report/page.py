@@ -2,22 +2,38 @@
 
 import base64
 import io
+import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
+from matplotlib.figure import Figure as Sheet
 
 from speechscope import __version__
-from speechscope.report import figures, svg
+from speechscope.report import drawing
 from speechscope.report import figures as fig
+from speechscope.report.findings import Finding, findings
 from speechscope.store.staging import staged
 from speechscope.store.wav import PEAK
 
 FILES = "page_files"
 """The folder of the template, the style and the scripts, beside this module."""
+BOX = (134.0, 104.0)
+"""Width and height of a small picture [px]."""
+LEFT, NARROW, BOTTOM, ABOVE = 40.0, 6.0, 20.0, 8.0
+"""Room around it: for ticks at the left or none, for ticks below, above [px]."""
+CHART = (430.0, 300.0)
+"""Of a chart by itself [px]: three of them are beside each other on a page of 1,400 px."""
+BAR = 27.0
+"""Room for the bars of one category [px]."""
+PANEL, SCORE = 340.0, 19.0
+"""Width of a panel of scores, and height of one score [px]."""
+SQUARE = 15.0
+"""Side of one entry of a matrix [px]."""
 
 
 def write_page(chapters: Sequence[fig.Chapter], path: Path, examples: int, *, force: bool) -> int:
@@ -47,38 +63,6 @@ def page(chapters: Sequence[fig.Chapter], examples: int) -> str:
     examples
         How many items a figure shows at most, for the reader to know.
     """
-    environment = Environment(
-        loader=PackageLoader("speechscope.report", FILES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-    )
-    environment.filters.update(
-        picture=lambda shown: Markup(svg.picture(shown)),
-        small_chart=lambda shown: Markup(svg.chart(shown, small=True)),
-        large_chart=lambda shown: Markup(svg.chart(shown, small=False)),
-        bars=lambda shown: Markup(svg.bars(shown)),
-        matrix=lambda shown: Markup(svg.matrix(shown)),
-        plane=lambda shown: Markup(svg.plane(shown)),
-        swatch=lambda number: Markup(svg.swatch(number)),
-        wav=_sound,
-        whole_wav=lambda sound: svg.address(wav(sound, None), "audio/wav"),
-        strip=lambda shown: svg.image(shown.values, shown.scale, shown.under),
-        ticks=lambda axis: fig.ticks(axis, max(2, round(axis.high - axis.low))),
-        few_ticks=lambda axis: [
-            (axis.place(v), text) for v, text in fig.ticks(axis, 4) if 0.03 < axis.place(v) < 0.95
-        ],
-        ramp=_ramp,
-        share_ramp=lambda _: _ramp(fig.Scale("", 0.0, 1.0)),
-        scales=_scales,
-        first_chart=lambda shown: next(
-            (c for c in _cells(shown) if isinstance(c, fig.Chart)), None
-        ),
-        matrix_data=_matrix_data,
-        cloud_data=_cloud_data,
-        kind=lambda figure: type(figure).__name__,
-        shown=_shown,
-    )
     folder = Path(__file__).parent / FILES
     style, *scripts = (
         (folder / name).read_text("utf-8") for name in ("style.css", "report.js", "cloud.js")
@@ -87,14 +71,184 @@ def page(chapters: Sequence[fig.Chapter], examples: int) -> str:
         f"At most {examples} items a figure (--examples), {fig.SECONDS:g} s of each sound; sounds "
         "are brought to one level. The page needs no network."
     )
-    return environment.get_template("report.html.jinja").render(
-        title="speechscope: " + ", ".join(Path(chapter.title).name for chapter in chapters),
-        chapters=chapters,
-        version=__version__,
-        footer=footer,
-        style=Markup(style),
-        script=Markup("".join(scripts)),
+    colours = "".join(f"--line-{k}:{colour};" for k, colour in enumerate(drawing.LINES))
+    found: list[Finding] = findings(chapters)
+    with drawing.drawn_for(drawing.PAGE):
+        return (
+            _environment()
+            .get_template("report.html.jinja")
+            .render(
+                title="speechscope: " + ", ".join(Path(chapter.title).name for chapter in chapters),
+                chapters=chapters,
+                findings=found,
+                version=__version__,
+                footer=footer,
+                style=Markup(f":root{{{colours}}}\n{style}"),
+                script=Markup("".join(scripts)),
+            )
+        )
+
+
+def _environment() -> Environment:
+    """Return the template's language: what draws figures, and what tells of them."""
+    environment = Environment(
+        loader=PackageLoader("speechscope.report", FILES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
     )
+    pen = _Pen()
+    environment.filters.update(
+        cells=pen.cells,
+        chart=pen.chart,
+        bars=pen.bars,
+        matrix=pen.matrix,
+        plane=pen.plane,
+        held=pen.held,
+        whole_wav=lambda sound: drawing.address(wav(sound, None), "audio/wav"),
+        strip=lambda shown: drawing.png(shown.values[::-1], shown.scale),
+        ticks=lambda axis: drawing.ticks(axis, max(2, round(axis.high - axis.low))),
+        few_ticks=lambda axis: [
+            (axis.place(v), text)
+            for v, text in drawing.ticks(axis, 4)
+            if 0.03 < axis.place(v) < 0.95
+        ],
+        ramp=lambda scale: drawing.png(
+            np.linspace(scale.low, scale.high, drawing.LEVELS)[None], scale
+        ),
+        scales=_scales,
+        axes=_axes,
+        span=_span,
+        matrix_data=_matrix_data,
+        cloud_data=_cloud_data,
+        kind=lambda figure: type(figure).__name__,
+        shown=_shown,
+        names=_names,
+    )
+    return environment
+
+
+class _Pen:
+    """Draws the sheets of one page, whose names and sounds are each there once."""
+
+    def __init__(self) -> None:
+        self.drawn = 0
+        self.heard: dict[str, str] = {}
+
+    def cells(self, figure: fig.Grid | fig.Gallery) -> Iterator[tuple[str, Markup]]:
+        """Yield the rows of a grid or gallery, each a name and its cells."""
+        rows = figure.rows if isinstance(figure, fig.Grid) else [(n, [c]) for n, c in figure.cells]
+        titles = figure.columns if isinstance(figure, fig.Grid) else [""]
+        ends = drawing.limits(cell for cell in _cells(figure) if isinstance(cell, fig.Chart))
+        for name, row in rows:
+            parts = []
+            for at, shown in enumerate(row):
+                title = escape(titles[at] if at < len(titles) else "")
+                parts.append(Markup('<div class="cell">') + Markup("<p>{}</p>").format(title))
+                if shown is not None:
+                    parts.append(Markup(self._cell(shown, at == 0, ends)) + self._player(shown))
+                parts.append(Markup("</div>"))
+            yield name, Markup("").join(parts)
+
+    def _cell(self, shown: fig.Picture | fig.Chart, first: bool, ends: drawing.Limits) -> str:
+        if isinstance(shown, fig.Chart):
+            text = _cell_sheet(shown, first, ends)
+        else:
+            frame = _frame(shown.x, shown.y, shown.values.shape, first)
+            image = drawing.png(shown.values, shown.scale, shown.under)
+            text = re.sub(r"data:image/png;base64,[^\"]*", lambda _: image, frame)
+        label = Markup('role="img" aria-label="{}"').format(shown.alt)
+        return self._own(text.replace('role="img"', label, 1))
+
+    def _player(self, shown: fig.Picture | fig.Chart) -> Markup:
+        """Return what plays a cell: its sound, if it is not in the page yet, and its original."""
+        if shown.sound is None:
+            return Markup("")
+        audio, names = Markup(""), []
+        for sound in (shown.sound, shown.original):
+            if sound is None:
+                continue
+            content = drawing.address(wav(sound), "audio/wav")
+            if content not in self.heard:
+                self.heard[content] = f"s{len(self.heard)}"
+                audio += Markup(
+                    '<audio controls preload="none" id="{}" aria-label="{}" src="{}"></audio>'
+                ).format(self.heard[content], shown.alt, Markup(content))
+            names.append(self.heard[content])
+        return audio + Markup(
+            '<span class="players" data-sounds="{}" data-alt="{}"></span>'
+        ).format(" ".join(names), shown.alt)
+
+    def chart(self, shown: fig.Chart) -> Markup:
+        """Return a chart by itself."""
+        sheet = _sheet(*CHART)
+        drawing.plot(sheet, sheet.subplots(), shown, CHART[0] / drawing.INCH)
+        return self._done(sheet, shown.alt or shown.y)
+
+    def bars(self, figure: fig.Bars) -> Markup:
+        """Return bars, one category beside the other."""
+        width = BAR * len(figure.categories) * (1 if figure.stacked else len(figure.series) / 1.5)
+        sheet = _sheet(max(CHART[0], width + 90), 260.0)
+        axes = sheet.subplots()
+        drawing.bars(axes, figure)
+        drawing.key(sheet, axes, list(figure.series), max(CHART[0], width) / drawing.INCH)
+        return self._done(sheet, f"{figure.title}: {figure.axis} by category")
+
+    def matrix(self, figure: fig.Matrix) -> Markup:
+        """Return a matrix whose place in its picture is written beside it."""
+        rows, columns = figure.shares.shape
+        longest = max(map(len, [*figure.row_names, *figure.column_names]), default=1)
+        margin = 34 + 7.5 * min(longest, 14)
+        width, height = margin + SQUARE * columns + 8, margin + SQUARE * rows + 8
+        sheet = _sheet(width, height, fitted=False)
+        box = (margin / width, margin / height, SQUARE * columns / width, SQUARE * rows / height)
+        axes = sheet.add_axes(box)
+        drawing.matrix(axes, figure)
+        text = self._done(sheet, f"{figure.title}: {figure.row} by {figure.column}")
+        place = f'<svg data-margin="{margin:g}" data-top="8"'
+        return Markup(str(text).replace("<svg", place, 1))
+
+    def plane(self, figure: fig.Plane) -> Markup:
+        """Return small pictures in a plane."""
+        sheet = _sheet(640.0, 480.0)
+        drawing.plane(sheet.subplots(), figure)
+        return self._done(sheet, figure.title)
+
+    def held(self, figure: fig.Held) -> Markup:
+        """Return scores between chance and best."""
+        sheet = _sheet(*CHART)
+        wide = PANEL if len(figure.parts) == 1 else min(PANEL, 1120 / len(figure.parts))
+        wide /= drawing.INCH
+        drawing.held(sheet, figure, wide, SCORE / drawing.INCH)
+        return self._done(sheet, f"{figure.title}: rows are measures, columns what was scored")
+
+    def _done(self, sheet: Any, alt: str) -> Markup:
+        return Markup(self._own(drawing.svg(sheet, alt)))
+
+    def _own(self, text: str) -> str:
+        """Return an SVG whose parts have names that no other of the page has."""
+        self.drawn += 1
+        return re.sub(r"(id=\"|#)([mpC]\w{6,})", rf"\g<1>{self.drawn}-\2", text)
+
+
+def _sheet(width: float, height: float, *, fitted: bool = True) -> Any:
+    size = (width / drawing.INCH, height / drawing.INCH)
+    return Sheet(figsize=size, layout="constrained" if fitted else None)
+
+
+def _cell_sheet(shown: fig.Cell, first: bool, ends: drawing.Limits | None) -> str:
+    left = LEFT if first else NARROW
+    width, height = left + BOX[0] + NARROW, ABOVE + BOX[1] + BOTTOM
+    sheet = _sheet(width, height, fitted=False)
+    box = (left / width, BOTTOM / height, BOX[0] / width, BOX[1] / height)
+    drawing.cell(sheet.add_axes(box), shown, left=first, below=True, limits=ends)
+    return drawing.svg(sheet, "")
+
+
+@lru_cache(maxsize=64)
+def _frame(x: fig.Axis, y: fig.Axis, shape: tuple[int, int], first: bool) -> str:
+    """Return the picture of nothing: pictures of the same axes differ in what is inside alone."""
+    return _cell_sheet(fig.Picture(np.zeros(shape), x, y, fig.Scale("", 0, 1)), first, None)
 
 
 def wav(sound: fig.Sound, seconds: float | None = fig.SECONDS) -> bytes:
@@ -115,14 +269,6 @@ def wav(sound: fig.Sound, seconds: float | None = fig.SECONDS) -> bytes:
     return file.getvalue()
 
 
-def _sound(sound: fig.Sound) -> str:
-    return svg.address(wav(sound), "audio/wav")
-
-
-def _ramp(scale: fig.Scale) -> str:
-    return svg.image(np.linspace(scale.low, scale.high, figures.LEVELS)[None], scale)
-
-
 def _cells(figure: fig.Figure) -> Iterator[Any]:
     if isinstance(figure, fig.Grid):
         yield from (cell for _, cells in figure.rows for cell in cells)
@@ -136,9 +282,43 @@ def _cells(figure: fig.Figure) -> Iterator[Any]:
 
 def _scales(figure: fig.Figure) -> list[fig.Scale]:
     """Return the scales of a figure's pictures, each once."""
+    if isinstance(figure, fig.Matrix):
+        return [fig.Scale("share of the row", 0.0, 1.0)]
     return list(
         dict.fromkeys(cell.scale for cell in _cells(figure) if isinstance(cell, fig.Picture))
     )
+
+
+def _axes(figure: fig.Figure) -> list[tuple[str, str]]:
+    """Return what the cells of a figure show across and up, each once."""
+    sides = ((cell.x, cell.y) for cell in _cells(figure) if cell is not None)
+    named = (tuple(s.label if isinstance(s, fig.Axis) else s for s in pair) for pair in sides)
+    return list(dict.fromkeys((x, y) for x, y in named))
+
+
+def _names(figure: fig.Figure) -> list[str]:
+    """Return the names of the curves in the cells of a figure, where there are several."""
+    charts = (cell for cell in _cells(figure) if isinstance(cell, fig.Chart))
+    names = next(([line.name for line in chart.lines] for chart in charts), [])
+    return names if len(names) > 1 else []
+
+
+def _span(figure: fig.Figure) -> str:
+    """Return the width a figure asks for: others stand beside it where there is room."""
+    width = CHART[0]
+    if isinstance(figure, fig.Plot):
+        width *= len(figure.charts)
+    elif isinstance(figure, fig.Bars):
+        width = max(width, BAR * len(figure.categories))
+    elif isinstance(figure, fig.Held):
+        width = 600 if len(figure.parts) == 1 else 9e3
+    elif isinstance(figure, fig.Matrix | fig.Plane | fig.Cloud):
+        width = 600
+    elif isinstance(figure, fig.Grid):
+        width = len(figure.rows) * (80.0 + len(figure.columns) * (BOX[0] + 40))
+    elif not isinstance(figure, fig.Table):
+        width = 9e3
+    return f"{width:.0f}px"
 
 
 def _matrix_data(figure: fig.Matrix) -> dict[str, Any]:
@@ -148,6 +328,7 @@ def _matrix_data(figure: fig.Matrix) -> dict[str, Any]:
         "rows": list(figure.row_names),
         "columns": list(figure.column_names),
         "counts": np.asarray(figure.counts).tolist(),
+        "square": SQUARE,
     }
 
 
@@ -166,7 +347,10 @@ def _cloud_data(figure: fig.Cloud) -> dict[str, Any]:
             for name, (group, names) in figure.groups.items()
         },
         "said": list(figure.captions),
-        "sounds": [None if sound is None else _sound(sound) for sound in figure.sounds],
+        "sounds": [
+            None if sound is None else drawing.address(wav(sound), "audio/wav")
+            for sound in figure.sounds
+        ],
     }
 
 

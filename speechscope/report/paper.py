@@ -1,58 +1,96 @@
-"""Single figures as PNG or PDF files fit for a paper, drawn by matplotlib."""
+"""Single figures as PNG or PDF files fit for a paper: one sheet a figure."""
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import matplotlib as mpl
+from matplotlib.figure import Figure as Sheet
 
-from speechscope.errors import SpeechscopeError, UsageProblem
-from speechscope.report import figures
+from speechscope.errors import UsageProblem
+from speechscope.report import drawing
 from speechscope.report import figures as fig
 from speechscope.store.staging import staged
 
-DPI = 200
-"""Of PNG files (chosen: print at the size of a column)."""
+DPI = 300
+"""Of PNG files, and of nothing else: PDF files are vectors (chosen)."""
 ACROSS = 6
 """Pictures beside each other where a page would wrap them (chosen)."""
-INCH = (1.45, 1.15)
-"""Width and height of a small picture [inch]."""
-Size = tuple[float, float]
+CELL = 1.3
+"""Width of a small picture where no width is asked for [inch] (chosen)."""
+SHAPE = 0.72
+"""Height of a small picture over its width (chosen)."""
+UNITS = {"mm": 1 / 25.4, "cm": 1 / 2.54, "in": 1.0}
+"""Of ``--width`` [inch]."""
 MARK = ".speechscope"
 """In a folder of figures: it may be replaced."""
+NOTHING = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Creator": "speechscope"}}
 
 
 def write_figures(
-    chapters: Sequence[fig.Chapter], path: Path, file_format: str, *, force: bool
+    chapters: Sequence[fig.Chapter],
+    path: Path,
+    file_format: str,
+    *,
+    width: str | None = None,
+    style: str | None = None,
+    force: bool,
 ) -> list[str]:
     """Write every figure into a folder, or the only one into a file; return their names.
+
+    Parameters
+    ----------
+    width
+        Of each figure, such as ``84mm``; None: as its contents need.
+    style
+        A style of matplotlib, by name or file.
 
     Raises
     ------
     UsageProblem
-        There are several figures for one file, none at all, or the output may not be replaced.
-    SpeechscopeError
-        matplotlib is not installed.
+        There are several figures for one file, none at all, the output may not be replaced, or
+        there is no such width or style.
     """
-    figures = _by_stem(chapters)
+    figures, inches = _by_stem(chapters), None if width is None else in_inches(width)
     if not figures:
         raise UsageProblem("none of these figures can be drawn as a file; tables are for score")
-    if path.suffix == f".{file_format}":
-        if len(figures) > 1:
-            names = ", ".join(dict.fromkeys(figure.name for figure in figures.values()))
-            raise UsageProblem(
-                f"{path} is one file for {len(figures)} figures ({names}); choose one with "
-                "--figure, or give -o a folder"
-            )
-        (figure,) = figures.values()
-        with staged(path, force=force, directory=False) as partial:
-            draw(figure, partial, file_format)
-        return [path.name]
-    with staged(path, force=force, directory=True, owned=lambda f: (f / MARK).is_file()) as folder:
-        (folder / MARK).write_text("figures of a report\n")
-        for stem, figure in figures.items():
-            draw(figure, folder / f"{stem}.{file_format}", file_format)
+    if style is not None and style not in mpl.style.available and not Path(style).is_file():
+        names = ", ".join(name for name in mpl.style.available if not name.startswith("_"))
+        raise UsageProblem(f"--style {style}: no such file, and none of matplotlib's: {names}")
+    with drawing.drawn_for(drawing.PAPER, style):
+        if path.suffix == f".{file_format}":
+            if len(figures) > 1:
+                names = ", ".join(dict.fromkeys(figure.name for figure in figures.values()))
+                raise UsageProblem(
+                    f"{path} is one file for {len(figures)} figures ({names}); choose one with "
+                    "--figure, or give -o a folder"
+                )
+            (figure,) = figures.values()
+            with staged(path, force=force, directory=False) as partial:
+                draw(figure, partial, file_format, inches)
+            return [path.name]
+        owned: Callable[[Path], bool] = lambda folder: (folder / MARK).is_file()  # noqa: E731
+        with staged(path, force=force, directory=True, owned=owned) as folder:
+            (folder / MARK).write_text("figures of a report\n")
+            for stem, figure in figures.items():
+                draw(figure, folder / f"{stem}.{file_format}", file_format, inches)
     return [f"{stem}.{file_format}" for stem in figures]
+
+
+def in_inches(width: str) -> float:
+    """Return a width such as ``84mm``, ``8.4cm`` or ``3.3in`` [inch].
+
+    Raises
+    ------
+    UsageProblem
+        It is none.
+    """
+    found = re.fullmatch(r"(\d+\.?\d*)\s*(mm|cm|in)", width)
+    inches = float(found[1]) * UNITS[found[2]] if found else 0.0
+    if not 0.5 <= inches <= 100:
+        raise UsageProblem(f"--width {width}: give a width such as 84mm, 8.4cm or 3.3in")
+    return inches
 
 
 def _by_stem(chapters: Sequence[fig.Chapter]) -> dict[str, fig.Figure]:
@@ -69,21 +107,9 @@ def _by_stem(chapters: Sequence[fig.Chapter]) -> dict[str, fig.Figure]:
     return figures
 
 
-def draw(figure: fig.Figure, output: Path, file_format: str) -> None:
-    """Draw one figure into a file; the same figure gives the same bytes.
-
-    Raises
-    ------
-    SpeechscopeError
-        matplotlib is not installed.
-    """
-    try:
-        from matplotlib.figure import Figure as Sheet
-    except ModuleNotFoundError as error:
-        raise SpeechscopeError(
-            "drawing needs matplotlib; pip install 'speechscope[plot]'"
-        ) from error
-    drawers: dict[type[fig.Figure], Callable[[Any, Any], None]] = {
+def draw(figure: fig.Figure, output: Path, file_format: str, width: float | None = None) -> None:
+    """Draw one figure into a file, of a width [inch]; the same figure gives the same bytes."""
+    drawers: dict[type[fig.Figure], Callable[[Any, Any, float | None], None]] = {
         fig.Grid: _grid,
         fig.Gallery: _gallery,
         fig.Plot: _plot,
@@ -91,221 +117,168 @@ def draw(figure: fig.Figure, output: Path, file_format: str) -> None:
         fig.Matrix: _matrix,
         fig.Cloud: _cloud,
         fig.Plane: _plane,
+        fig.Held: _held,
         fig.Recording: _recording,
     }
     sheet = Sheet(layout="constrained")
-    drawers[type(figure)](sheet, figure)
-    nothing = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Creator": "speechscope"}}
-    sheet.savefig(output, format=file_format, dpi=DPI, metadata=nothing[file_format])
+    drawers[type(figure)](sheet, figure, width)
+    sheet.savefig(output, format=file_format, dpi=DPI, metadata=NOTHING[file_format])
 
 
-def _grid(sheet: Any, figure: fig.Grid) -> None:
-    rows, columns = max(1, len(figure.rows)), max(1, len(figure.columns))
-    sheet.set_size_inches(INCH[0] * columns + 1.2, INCH[1] * rows + 0.7)
-    all_axes = sheet.subplots(rows, columns, squeeze=False)
-    drawn: dict[fig.Scale, Any] = {}
-    for number, ((name, cells), line) in enumerate(zip(figure.rows, all_axes, strict=False)):
-        for at, (cell, axes) in enumerate(zip(cells, line, strict=True)):
-            _cell(axes, cell, drawn, left=at == 0, below=number == len(figure.rows) - 1)
-        first = cells[0] if cells else None
-        label = "" if first is None else first.y
-        label = label.label if isinstance(label, fig.Axis) else label
-        line[0].set_ylabel(f"{name}\n{label}".strip(), fontsize=6)
-        if cells and first is None:  # an axis that is off has no label
-            line[0].text(0.5, 0.5, name, ha="center", va="center", fontsize=7)
-    for name, axes in zip(figure.columns, all_axes[0], strict=False):
-        axes.set_title(name, fontsize=7)
-    _scales(sheet, all_axes, drawn)
+def _grid(sheet: Any, figure: fig.Grid, width: float | None) -> None:
+    _cells(sheet, [row for _, row in figure.rows], width, figure.columns,
+           [name for name, _ in figure.rows])  # fmt: skip
 
 
-def _panels(sheet: Any, count: int, across: int, size: Size, room: Size, **more: Any) -> Any:
-    """Return axes (rows, columns) of a size each for panels, those beyond `count` without a frame.
+def _gallery(sheet: Any, figure: fig.Gallery, width: float | None) -> None:
+    cells = figure.cells
+    rows = [cells[start : start + ACROSS] for start in range(0, len(cells), ACROSS)]
+    _cells(sheet, [[shown for _, shown in row] for row in rows], width, titles=[
+        [name for name, _ in row] for row in rows
+    ])  # fmt: skip
 
-    `room` is that of the whole besides; sizes are (width, height) [inch].
+
+def _cells(
+    sheet: Any,
+    rows: Sequence[Sequence[fig.Cell]],
+    width: float | None,
+    columns: Sequence[str] = (),
+    names: Sequence[str] = (),
+    titles: Sequence[Sequence[str]] = (),
+    shape: float = SHAPE,
+) -> None:
+    """Draw cells in rows and columns of one size, which only the outer ones have ticks beside.
+
+    `columns` are named above the first row and `names` beside each row, or each cell has its own of
+    `titles`. Places are counted and not fitted: fitting hundreds of axes takes minutes.
     """
-    columns = max(1, min(across, count))
-    rows = -(-max(1, count) // columns)
-    sheet.set_size_inches(size[0] * columns + room[0], size[1] * rows + room[1])
-    panels = sheet.subplots(rows, columns, squeeze=False, **more)
+    em = mpl.rcParams["font.size"] / drawing.INCH
+    across = max(map(len, rows), default=1)
+    every = [shown for row in rows for shown in row]
+    charts = [shown for shown in every if isinstance(shown, fig.Chart)]
+    scales = list(dict.fromkeys(c.scale for c in every if isinstance(c, fig.Picture)))
+    ends, gap = drawing.limits(charts), 0.6 * em
+    above = 1.5 * em if titles else gap
+    left, right, foot = (6.1 if names else 4.8) * em, gap + 5.5 * em * len(scales), 3 * em
+    whole = width or CELL * across + left + right
+    wide = max(0.05, (whole - left - right) / across - gap)
+    high = max(shape * wide, 3 * em)
+    key = 1.6 * em if charts and len(charts[0].lines) > 1 else 0.0
+    head = 1.5 * em if columns else 0.0
+    tall = len(rows) * (high + above) + head + foot + key
+    sheet.set_size_inches(whole, tall)
+    sheet.set_layout_engine("none")
+    for number, row in enumerate(rows):
+        for at, shown in enumerate(row):
+            below = number == len(rows) - 1 or not at < len(rows[number + 1])
+            x, y = left + at * (wide + gap), foot + key + (len(rows) - 1 - number) * (high + above)
+            axes = sheet.add_axes((x / whole, y / tall, wide / whole, high / tall))
+            drawing.cell(axes, shown, left=at == 0, below=below, limits=ends)
+            if shown is not None and below:
+                axes.set_xlabel(_label(shown.x))
+            if at == 0:
+                label = "" if shown is None else _label(shown.y)
+                beside = f"{names[number]}\n{label}" if names else label
+                sheet.text(0.2 * em / whole, (y + high / 2) / tall, beside.strip(), rotation=90,
+                           va="center", ha="left", multialignment="center",
+                           fontsize="small")  # fmt: skip
+            if titles or (columns and number == 0):
+                title = titles[number][at] if titles else columns[at]
+                axes.set_title(_cut(title, int(wide / (0.5 * em))), fontsize="small", pad=2)
+    for number, scale in enumerate(scales):
+        place = whole - right + gap + 5.5 * em * number
+        bar = sheet.add_axes((place / whole, (foot + key) / tall, 0.8 * em / whole,
+                              min(high * 3, tall - foot - key - head - above) / tall))  # fmt: skip
+        drawing.scale_bar(sheet, None, scale, cax=bar)
+    if key:
+        lines = sheet.axes[every.index(charts[0])].get_legend_handles_labels()
+        sheet.legend(*lines, loc="lower left", ncols=len(charts[0].lines))
+
+
+def _cut(text: str, most: int) -> str:
+    """Return a text of no more letters than there is room for."""
+    return text if len(text) <= max(4, most) else f"{text[: max(4, most) - 1]}…"
+
+
+def _label(side: fig.Axis | str) -> str:
+    return side.label if isinstance(side, fig.Axis) else side
+
+
+def _panels(
+    sheet: Any, count: int, width: float | None, each: float, shape: float, **more: Any
+) -> list[Any]:
+    """Return axes for panels side by side, as many as a width [inch] has room for."""
+    across = max(1, min(2 if width is None else round(width / each), count))
+    wide = each if width is None else width / across
+    rows = -(-max(1, count) // across)
+    sheet.set_size_inches(wide * across, wide * shape * rows)
+    panels = sheet.subplots(rows, across, squeeze=False, **more)
     for axes in panels.flat[count:]:
         axes.set_axis_off()
-    return panels
+    return list(panels.flat)
 
 
-def _gallery(sheet: Any, figure: fig.Gallery) -> None:
-    size, room = (INCH[0], INCH[1] + 0.2), (1.2, 0.5)
-    panels = _panels(sheet, len(figure.cells), ACROSS, size, room)
-    drawn: dict[fig.Scale, Any] = {}
-    for axes, (name, cell) in zip(panels.flat, figure.cells, strict=False):
-        _cell(axes, cell, drawn, left=True, below=True)
-        axes.set_title(name, fontsize=5)
-    _scales(sheet, panels, drawn)
+def _plot(sheet: Any, figure: fig.Plot, width: float | None) -> None:
+    panels = _panels(sheet, len(figure.charts), width, 3.3, 0.75)
+    together = len({tuple(line.name for line in shown.lines) for shown in figure.charts}) == 1
+    for number, (axes, shown) in enumerate(zip(panels, figure.charts, strict=False)):
+        drawing.chart(axes, shown)
+        axes.set(xlabel=shown.x, ylabel=shown.y)
+        names = [line.name for line in shown.lines]
+        if together and number == 0:
+            drawing.key(sheet, axes, names, float(sheet.get_size_inches()[0]))
+        elif not together and len(names) > 1:
+            axes.legend()
 
 
-def _recording(sheet: Any, figure: fig.Recording) -> None:
-    """Draw the strips one below the other, and the answers under the last."""
-    panels = _panels(sheet, len(figure.strips), 1, (7.0, 1.4), (0.6, 0.5))
-    drawn: dict[fig.Scale, Any] = {}
-    for number, (axes, (name, shown)) in enumerate(zip(panels.flat, figure.strips, strict=True)):
-        _cell(axes, shown, drawn, left=True, below=number == len(figure.strips) - 1)
-        axes.set_title(name, fontsize=6)
-    time = figure.strips[-1][1].x
-    for start, stop, answer, _ in figure.answers:
-        middle = time.place((start + stop) / 2)
-        panels.flat[-1].text(middle, 0.02, answer, ha="center", va="bottom", fontsize=4)
-    _scales(sheet, panels, drawn)
-
-
-def _cell(
-    axes: Any, cell: fig.Cell, drawn: dict[fig.Scale, Any], *, left: bool, below: bool
-) -> None:
-    """Draw a cell, and enter a picture of its scale into `drawn`."""
-    if cell is None:
-        axes.set_axis_off()
-        return
-    if isinstance(cell, fig.Chart):
-        _chart(axes, cell, 6, left=left, below=below)
-        return
-    drawn[cell.scale] = _picture(axes, cell)
-    for side, axis, shown in ((axes.xaxis, cell.x, below), (axes.yaxis, cell.y, left)):
-        marks = fig.ticks(axis, 4)
-        side.set_ticks([axis.place(value) for value, _ in marks])
-        side.set_ticklabels([text for _, text in marks] if shown else [], fontsize=6)
-    axes.tick_params(length=2)
-    if below:
-        axes.set_xlabel(cell.x.label, fontsize=6)
-
-
-def _picture(axes: Any, shown: fig.Picture) -> Any:
-    """Draw a picture into axes that go from 0 to 1, its lowest row below."""
-    extent = (0, 1, 0, 1)
-    made = {"origin": "lower", "aspect": "auto", "extent": extent, "interpolation": "nearest"}
-    if shown.under is None:
-        return axes.imshow(shown.values, **made, **_colours(shown.scale))
-    axes.imshow(1 - shown.under, cmap="gray", vmin=-0.2, vmax=1.05, **made)
-    middle = (shown.scale.low + shown.scale.high) / 2
-    away = np.abs(shown.values - middle) / (shown.scale.high - middle)
-    weight = np.sqrt(np.clip(away, 0, 1))
-    return axes.imshow(shown.values, alpha=weight, **made, **_colours(shown.scale))
-
-
-def _colours(scale: fig.Scale) -> dict[str, Any]:
-    from matplotlib.colors import ListedColormap
-
-    palette = ListedColormap(figures.palette(scale.palette) / 255)
-    return {"cmap": palette, "vmin": scale.low, "vmax": scale.high}
-
-
-def _scales(sheet: Any, all_axes: Any, drawn: dict[fig.Scale, Any]) -> None:
-    """Add what the colours of each scale stand for."""
-    for scale, picture in drawn.items():
-        shrink = min(1.0, 3 / max(1, len(all_axes)))
-        _scale(sheet, all_axes, picture, scale.label, shrink=shrink, aspect=30)
-
-
-def _scale(
-    sheet: Any, axes: Any, drawn: Any, label: str, *, shrink: float = 0.6, aspect: int = 20
-) -> None:
-    bar = sheet.colorbar(drawn, ax=axes, shrink=shrink, aspect=aspect)
-    bar.set_label(label, fontsize=6)
-    bar.ax.tick_params(labelsize=6)
-
-
-def _plot(sheet: Any, figure: fig.Plot) -> None:
-    panels = _panels(sheet, len(figure.charts), 2, (3.6, 2.7), (0, 0))
-    for axes, chart in zip(panels.flat, figure.charts, strict=False):
-        _chart(axes, chart, 8)
-        if len(chart.lines) > 1:
-            axes.legend(fontsize=7, frameon=False)
-
-
-def _chart(
-    axes: Any, chart: fig.Chart, size: int, *, left: bool = True, below: bool = True
-) -> None:
-    """Draw curves, labelled in letters of a size."""
-    for number, line in enumerate(chart.lines):
-        colour, dashes = figures.line(number)
-        style: Any = (0, tuple(map(float, dashes.split()))) if dashes else "-"
-        drawn = {"color": colour, "linestyle": style, "linewidth": 1.0, "label": line.name}
-        if chart.steps:
-            axes.step(line.x, line.y, where="post", **drawn)
-            continue
-        axes.plot(line.x, line.y, marker="o" if line.points else None, markersize=3, **drawn)
-        if line.low is not None and line.high is not None:
-            axes.fill_between(line.x, line.low, line.high, color=colour, alpha=0.2, linewidth=0)
-    end = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "bottom", "fontsize": 6}
-    for name, value in chart.rules.items():
-        axes.axhline(value, color="0.4", linestyle="--", linewidth=0.8)
-        axes.annotate(name, (1, value), **end)
-    if chart.logarithmic:
-        axes.set_yscale("symlog", linthresh=1)
-    if chart.counted:
-        axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.tick_params(labelsize=size, length=2)
-    if below:
-        axes.set_xlabel(chart.x, fontsize=size)
-    if left:
-        axes.set_ylabel(chart.y, fontsize=size)
-
-
-def _bars(sheet: Any, figure: fig.Bars) -> None:
-    sheet.set_size_inches(max(3.5, 0.16 * len(figure.categories) + 1.5), 2.8)
+def _bars(sheet: Any, figure: fig.Bars, width: float | None) -> None:
+    wide = width or max(3.3, 0.16 * len(figure.categories) + 1.0)
+    sheet.set_size_inches(wide, min(2.4, 0.75 * wide))
     axes = sheet.subplots()
-    at, base = np.arange(len(figure.categories)), np.zeros(len(figure.categories))
-    wide = 0.8 if figure.stacked else 0.8 / max(1, len(figure.series))
-    for number, (name, values) in enumerate(figure.series.items()):
-        place = at if figure.stacked else at + (number + 0.5) * wide - 0.4
-        heights = np.asarray(values, dtype=np.float64)
-        colour = figures.line(number)[0]
-        axes.bar(place, heights, wide, bottom=base, color=colour, label=name)
-        base = base + heights if figure.stacked else base
-    axes.set_xticks(at, figure.categories, fontsize=6, rotation=90)
-    axes.set_ylabel(figure.axis, fontsize=8)
-    axes.tick_params(labelsize=6)
-    if len(figure.series) > 1:
-        axes.legend(fontsize=7, frameon=False)
+    drawing.bars(axes, figure)
+    drawing.key(sheet, axes, list(figure.series), wide)
 
 
-def _matrix(sheet: Any, figure: fig.Matrix) -> None:
-    shares = figure.shares
-    rows, columns = shares.shape
-    sheet.set_size_inches(0.13 * columns + 1.8, 0.13 * rows + 1.2)
+def _matrix(sheet: Any, figure: fig.Matrix, width: float | None) -> None:
+    rows, columns = figure.shares.shape
+    wide = width or 0.13 * columns + 1.8
+    sheet.set_size_inches(wide, (wide - 1.2) * rows / columns + 0.9)
     axes = sheet.subplots()
-    drawn = axes.imshow(shares, **_colours(fig.Scale("", 0.0, 1.0)))
-    axes.set_xticks(range(columns), figure.column_names, fontsize=5, rotation=90)
-    axes.set_yticks(range(rows), figure.row_names, fontsize=5)
-    axes.set_xlabel(figure.column, fontsize=8)
-    axes.set_ylabel(figure.row, fontsize=8)
-    _scale(sheet, axes, drawn, "share of the row")
+    drawing.matrix(axes, figure)
+    share = (wide - 1.2) / columns * drawing.INCH
+    axes.tick_params(labelsize=min(mpl.rcParams["font.size"], 0.9 * share))
+    drawing.scale_bar(sheet, axes, fig.Scale("share of the row", 0.0, 1.0), shrink=0.6, aspect=20)
 
 
-def _cloud(sheet: Any, figure: fig.Cloud) -> None:
+def _cloud(sheet: Any, figure: fig.Cloud, width: float | None) -> None:
     space = {"projection": "3d"}
-    panels = _panels(sheet, len(figure.views), 2, (3.8, 3.6), (0, 0), subplot_kw=space)
-    label = np.asarray(figure.label)
-    for axes, (name, points) in zip(panels.flat, figure.views.items(), strict=False):
-        for index in np.unique(label):
-            members = points[label == index]
-            colour = figures.line(int(index))[0]
-            axes.scatter(*members.T, s=3, color=colour, alpha=0.5, linewidths=0)
-            axes.text(*members.mean(axis=0), figure.names[index], fontsize=7, ha="center")
-        axes.set_title(name, fontsize=8)
-        axes.tick_params(labelsize=5, pad=-2)
+    panels = _panels(sheet, len(figure.views), width, 3.3, 0.95, subplot_kw=space)
+    for axes, (name, points) in zip(panels, figure.views.items(), strict=False):
+        drawing.cloud(axes, figure, points)
+        axes.set_title(name)
 
 
-def _plane(sheet: Any, figure: fig.Plane) -> None:
-    sheet.set_size_inches(5.5, 4.2)
+def _plane(sheet: Any, figure: fig.Plane, width: float | None) -> None:
+    wide = width or 5.5
+    sheet.set_size_inches(wide, 0.76 * wide)
     axes = sheet.subplots()
-    axes.set(xlim=(figure.x.low, figure.x.high), ylim=(figure.y.low, figure.y.high))
-    axes.set_xlabel(figure.x.label, fontsize=8)
-    axes.set_ylabel(figure.y.label, fontsize=8)
-    axes.tick_params(labelsize=6)
-    drawn = None
-    for name, shown, x, y in figure.places:
-        left, up = figure.x.place(x), figure.y.place(y)
-        inset = axes.inset_axes((left - 0.04, up - 0.048, 0.08, 0.096))
-        drawn = _picture(inset, shown)
-        inset.set(xticks=[], yticks=[])
-        inset.set_title(name, fontsize=7, pad=1)
-    if drawn is not None:
-        _scale(sheet, axes, drawn, figure.places[-1][1].scale.label)
+    drawing.plane(axes, figure)
+    if figure.places:
+        drawing.scale_bar(sheet, axes, figure.places[-1][1].scale, shrink=0.6, aspect=20)
+
+
+def _held(sheet: Any, figure: fig.Held, width: float | None) -> None:
+    em = mpl.rcParams["font.size"] / drawing.INCH
+    beside = (0.48 * max(map(len, figure.rows)) + 2 + 13 * (len(figure.parts) == 1)) * em
+    panel = 1.2 if width is None else max(0.3, (width - beside) / len(figure.parts))
+    drawing.held(sheet, figure, panel, 0.16)
+
+
+def _recording(sheet: Any, figure: fig.Recording, width: float | None) -> None:
+    """Draw the strips one below the other, and the answers in the last."""
+    _cells(sheet, [[shown] for _, shown in figure.strips], width or 7.0,
+           names=[name for name, _ in figure.strips], shape=0.2)  # fmt: skip
+    last = sheet.axes[len(figure.strips) - 1]
+    for start, stop, answer, _ in figure.answers:
+        middle = figure.strips[-1][1].x.place((start + stop) / 2)
+        last.text(middle, 0.02, answer, ha="center", va="bottom", fontsize="xx-small")

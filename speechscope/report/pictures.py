@@ -1,6 +1,6 @@
 """How items of a corpus are seen and heard: levels in decibels, axes in Hz and ms, waveforms."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,17 @@ from speechscope.corpus.utterances import SPLITS
 from speechscope.features.filterbanks import COMPRESSION
 from speechscope.features.representations import SCOPES
 from speechscope.features.stft import Stft
-from speechscope.report.figures import SECONDS, Axis, Picture, Scale, Sound, Values, axis_of
+from speechscope.report.figures import (
+    SECONDS,
+    Axis,
+    Cell,
+    Chart,
+    Picture,
+    Scale,
+    Sound,
+    Values,
+    axis_of,
+)
 from speechscope.store.artifact import Artifact
 
 RANGE_DB = 60.0
@@ -22,6 +32,11 @@ RANGE_DB = 60.0
 DECIBELS = Scale("level below the picture's loudest point [dB]", -RANGE_DB, 0.0)
 DEVIATIONS = Scale("value, z-normalised [standard deviations]", -2.0, 3.0)
 SHARES = Scale("value, of the picture's largest", -1.0, 1.0, "diverging")
+ROWS = 104
+"""Of a picture, as many as it has pixels (chosen)."""
+TOP = 99.0
+"""Percentile of the magnitudes that has the full colour: a few values are far above the rest."""
+ROOTS = "{} over the picture's 99th percentile, by its square root"
 WINDOW, HOP, POINTS = 0.025, 0.005, 512
 """Of the spectrograms of waveforms: frames of 25 ms every 5 ms [s], and samples (chosen)."""
 
@@ -142,6 +157,83 @@ def waveform_picture(
     return style.picture(stft.magnitude(heard[None]), Sound(heard, rate), alt)
 
 
+def sounding(values: Values) -> tuple[int, int]:
+    """Return the first frame of an input (…, frame) that is no padding, and the one after the last.
+
+    Padding is silence, and silence is frames that are all alike, whatever the representation.
+    """
+    frames = values.reshape(-1, values.shape[-1])
+
+    def padding(frames: Values) -> int:
+        alike = (frames == frames[:, :1]).all(axis=0)
+        count = 0 if alike.all() else int(alike.argmin())
+        return count if count > 1 or not frames[:, 0].any() else 0
+
+    return padding(frames), frames.shape[1] - padding(frames[:, ::-1])
+
+
+def longest(inputs: Iterable[Values]) -> int:
+    """Return how many frames the longest sound in inputs has."""
+    return max((last - first for first, last in map(sounding, inputs)), default=1)
+
+
+def from_onset(shown: Cell, given: Values, frames: int) -> Cell:
+    """Return so many frames of a cell from where the sound of its input begins, which is 0 then."""
+    first = min(sounding(given)[0], max(0, given.shape[-1] - 1))
+    part = slice(first, first + frames)
+    if isinstance(shown, Chart):
+        lines = [
+            replace(line, x=line.x[part] - line.x[part][:1], y=line.y[part]) for line in shown.lines
+        ]
+        return replace(shown, lines=lines)
+    if shown is None or shown.values.shape[1] != given.shape[-1] or shown.x.centres:
+        return shown
+    step = (shown.x.high - shown.x.low) / shown.values.shape[1]
+    room = ((0, 0), (0, max(0, first + frames - shown.values.shape[1])))
+    under = None if shown.under is None else np.pad(shown.under[:, part], room)
+    values = np.asarray(shown.values[:, part], dtype=np.float64)
+    return replace(
+        shown,
+        values=np.pad(values, room, constant_values=np.nan),
+        under=under,
+        x=replace(shown.x, low=0.0, high=frames * step),
+    )
+
+
+def readable(
+    values: Values, x: Axis, y: Axis, what: str, under: Values | None = None, **more: Any
+) -> Picture:
+    """Return a picture of values (rows, columns) of either sign of which few are large.
+
+    Such are those of the real part of a spectrum, whose signs change from bin to bin: a picture of
+    all of them, up to the largest, is nearly blank. A row of it is the strongest of the rows it
+    stands for; colours are square roots, with their sign, over the `TOP` percentile.
+
+    Parameters
+    ----------
+    what
+        The values are.
+    under : (rows, columns)
+        See `Picture`.
+    """
+    strongest = pooled(values)
+    size = np.abs(strongest)
+    largest = float(np.percentile(size, TOP)) or float(size.max()) or 1.0
+    roots = np.sign(strongest) * np.sqrt(size / largest)
+    below = None if under is None else pooled(under)
+    return Picture(roots, x, y, Scale(ROOTS.format(what), -1, 1, "diverging"), under=below, **more)
+
+
+def pooled(values: Values) -> Values:
+    """Return no more than `ROWS` rows: of neighbours the value that is largest, with its sign."""
+    each = -(-len(values) // ROWS)
+    whole = np.pad(values, ((0, -len(values) % each), (0, 0)), "edge")
+    groups = whole.reshape(-1, each, values.shape[1])
+    best = np.abs(groups).argmax(axis=1)[:, None]
+    strongest: Values = np.take_along_axis(groups, best, axis=1)[:, 0]
+    return strongest
+
+
 def sound_in(artifact: Artifact, name: str, at: int | tuple[int, ...]) -> Sound | None:
     """Return a waveform of an artifact; None where it has none."""
     if name not in artifact:
@@ -180,8 +272,11 @@ def _samples(corpus: Corpus, items: Indices) -> tuple[Indices, Indices]:
     return np.maximum(start, first), np.minimum(stop, last)
 
 
-def pictures(corpus: Corpus, items: Indices, names: Sequence[str]) -> list[Picture]:
-    """Return what one sees, and hears, of items of a corpus, one each, described by `names`."""
+def pictures(corpus: Corpus, items: Indices, names: Sequence[str]) -> list[Cell]:
+    """Return what one sees, and hears, of items of a corpus, one each, described by `names`.
+
+    Segments are shown from where they begin, without their padding.
+    """
     heard = sounds(corpus, items)
     if corpus.unit == "window":
         return [
@@ -199,7 +294,11 @@ def pictures(corpus: Corpus, items: Indices, names: Sequence[str]) -> list[Pictu
         inputs = list(corpus.view.read(np.asarray(items, dtype=np.int64)))
         styles = [style] * len(inputs)
     drawn = zip(styles, inputs, heard, names, strict=True)
-    return [style.picture(values, sound, alt) for style, values, sound, alt in drawn]
+    shown: list[Cell] = [style.picture(values, sound, alt) for style, values, sound, alt in drawn]
+    if corpus.unit != "segment":
+        return shown
+    frames = longest(inputs)
+    return [from_onset(cell, given, frames) for cell, given in zip(shown, inputs, strict=True)]
 
 
 def spread(values: Sequence[int] | NDArray[np.integer], most: int) -> list[int]:

@@ -45,11 +45,11 @@ def side_by_side(rows: Sequence[Row]) -> list[list[Row]]:
 
     None where they have no layers, or are all of one.
     """
-    parts = list(dict.fromkeys(map(_part, rows)))
+    parts = list(dict.fromkeys(map(part_of, rows)))
     if len(parts) < 2 or not all({"measure", "verdict", "layer"} <= set(row) for row in rows):
         return []
     measures = list(dict.fromkeys(str(row["measure"]) for row in rows))
-    cells = {(_part(row), str(row["measure"])): row for row in rows}
+    cells = {(part_of(row), str(row["measure"])): row for row in rows}
     return [
         [
             {"measure": name}
@@ -60,7 +60,7 @@ def side_by_side(rows: Sequence[Row]) -> list[list[Row]]:
     ]
 
 
-def _part(row: Row) -> str:
+def part_of(row: Row) -> str:
     """Return what a score is of, as words."""
     names = [
         (f"layer {value}" if name == "layer" and isinstance(value, int) else str(value))
@@ -91,16 +91,16 @@ def sentences(rows: Sequence[Row]) -> Iterator[str]:
         if not judged:
             yield f"{name}: nothing here is held against chance."
             continue
-        parts = list(dict.fromkeys(map(_part, judged)))
+        parts = list(dict.fromkeys(map(part_of, judged)))
         if len(parts) == 1:
             yield f"{_subject(judged[0])}{_lists(judged)}."
             continue
-        each = max(sum(_part(row) == part for row in judged) for part in parts)
+        each = max(sum(part_of(row) == part for row in judged) for part in parts)
         if each == 1:
-            yield f"{name}: {_lists([{**row, 'measure': _part(row)} for row in judged])}."
+            yield f"{name}: {_lists([{**row, 'measure': part_of(row)} for row in judged])}."
             continue
         counts = {
-            part: sum(_part(row) == part and row["verdict"] == ABOVE for row in judged)
+            part: sum(part_of(row) == part and row["verdict"] == ABOVE for row in judged)
             for part in parts
         }
         most = sorted(parts, key=lambda part: -counts[part])[:NAMED]
@@ -113,7 +113,7 @@ def _subject(row: Row) -> str:
     """Return the beginning of a sentence on an artifact of which one thing was scored."""
     if {"method", "layer"} <= set(row):
         return f"{row['artifact']}: what {row['method']} rebuilds from layer {row['layer']} is "
-    part = _part(row)
+    part = part_of(row)
     return f"{row['artifact']}{', ' if part else ''}{part}: "
 
 

@@ -12,10 +12,9 @@ from speechscope.stages.shared import OnDevice, Table
 from speechscope.work.progress import Console
 
 PRESENTATION = ("json",)
-NEEDED = ("torch", "numpy", "scipy", "zarr", "soundfile", "sklearn", "numba")
+NEEDED = ("torch", "numpy", "scipy", "zarr", "soundfile", "sklearn", "numba", "matplotlib")
 EXTRAS = {
     "parselmouth": "praat",
-    "matplotlib": "plot",
     "distributed": "dask",
     "pystoi": "speech",
     "transformers": "hf",

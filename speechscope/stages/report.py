@@ -5,6 +5,7 @@ from pathlib import Path
 
 from speechscope.errors import UsageProblem
 from speechscope.settings import argument, common, option
+from speechscope.stages.score import Score
 from speechscope.stages.shared import Moved, OnDevice, Writing, Written
 from speechscope.work.progress import Console
 
@@ -32,9 +33,11 @@ class Report(Moved, Writing, OnDevice):
     patterns by class and alignment, and clusters: F by layer, a projection in space whose points
     sound, compositions, F1-F2 maps.
 
+    The page opens with what was found: of every artifact its main figure beside what chance gives
+    and its interval, and the sentence of speechscope score.
+
     --format png or pdf writes each figure as a file of its own into the folder -o names, or the one
-    figure that --figure leaves into the file it names (this needs matplotlib: pip install
-    'speechscope\[plot]').
+    figure that --figure leaves into the file it names, --width wide and in a --style.
 
     Example: speechscope report inversion.zarr relevance.zarr -o report.html
     """
@@ -48,7 +51,22 @@ class Report(Moved, Writing, OnDevice):
     figure: tuple[str, ...] = option((), "Only figures of these names.")
     examples: int = option(12, "Items a figure shows, and sounds, at most.", low=1)
     items: tuple[str, ...] = option((), "Positions in the artifact, such as 0,5,7; the first ones.")
+    width: str | None = option(
+        None, "Of figures as files, such as 84mm; by default as they need.", metavar="LENGTH"
+    )
+    style: str | None = option(
+        None, "Of figures as files: a style of matplotlib.", metavar="FILE|NAME"
+    )
     skip_bad: bool = common(False, "Accept left-out items: exit 0, not 4.")
+
+    def scoring(self) -> "Score":
+        """Return how the artifacts are scored."""
+        return Score(
+            artifacts=self.artifacts or (),
+            corpus=self.corpus,
+            checkpoint=self.checkpoint,
+            device=self.device,
+        )
 
     @property
     def positions(self) -> list[int] | None:
@@ -71,6 +89,9 @@ def run(settings: Report, console: Console) -> Written:
     if not paths:
         raise UsageProblem(f"name an artifact; there is none here of {', '.join(DEFAULTS)}")
     _ = settings.positions  # refused before anything is read
+    for name in ("width", "style") if form == "html" else ():
+        if getattr(settings, name) is not None:
+            raise UsageProblem(f"--{name} goes with --format png or pdf")
     path = settings.path("report.html" if form == "html" else "figures")
 
     from speechscope.report.chapters import chapters
@@ -86,7 +107,8 @@ def run(settings: Report, console: Console) -> Written:
         console.note(f"{size / 1e6:.1f} MB, {settings.examples} examples a figure at most")
         facts = {"figures": sum(len(chapter.figures) for chapter in written), "bytes": size}
     else:
-        names = write_figures(written, path, form, force=settings.force)
+        made = {"width": settings.width, "style": settings.style}
+        names = write_figures(written, path, form, **made, force=settings.force)
         console.note(f"{len(names)} figures")
         facts = {"figures": len(names)}
     left_out = [f"{chapter.title}: {line}" for chapter in written for line in chapter.left_out]

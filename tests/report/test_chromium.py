@@ -23,10 +23,14 @@ PROBE = """
 <script>
 (async () => {
   const found = {}, wait = (ms) => new Promise((done) => setTimeout(done, ms));
-  const button = document.querySelector(".play"), audio = button.previousElementSibling;
+  const pair = [...document.querySelectorAll(".players")].find((p) => p.buttons.length === 2);
+  const [button, other] = pair.buttons, audio = button.sound;
   button.click();
   await wait(300);
   found.pressed = button.getAttribute("aria-pressed");
+  document.dispatchEvent(new KeyboardEvent("keydown", { key: "a", bubbles: true }));
+  found.original = [other.getAttribute("aria-pressed"), button.getAttribute("aria-pressed"),
+    other.sound !== audio];
   found.sound = [audio.error, audio.duration > 0.01];
   const box = document.querySelector(".cloud"), cloud = box.cloud;
   const press = (key, at) => at.dispatchEvent(
@@ -77,6 +81,7 @@ def test_a_page_in_a_browser(
     assert match, done.stderr
     found = json.loads(unescape(match[1]))
     assert found["sound"] == [None, True] and found["pressed"] in ("true", "false")
+    assert found["original"] == ["true", "false", True]
     assert found["moved"] == [True, True, True]
     assert found["selected"] == 1 and found["said"].startswith("[aa], item 1")
     assert found["heard"] and found["drawn"]

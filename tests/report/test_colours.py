@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from speechscope.report.figures import DASHES, LEVELS, LINES, levels, line, palette
+from speechscope.report.drawing import DASHES, LEVELS, LINES, levels, line, palette
 
 LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 # Machado, Oliveira & Fernandes 2009, table 1: severity 1.0, on linear RGB.

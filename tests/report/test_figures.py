@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from speechscope.features.filterbanks import centres
-from speechscope.report.figures import Axis, axis_of, ticks
+from speechscope.report.drawing import ticks
+from speechscope.report.figures import Axis, axis_of
 
 
 @pytest.mark.parametrize(

@@ -6,24 +6,38 @@ import numpy as np
 import pytest
 import soundfile
 from matplotlib import image
+from numpy.typing import NDArray
+from reports import content
 
-from speechscope.report.figures import SECONDS, Sound
+from speechscope.report.drawing import address, palette, png
+from speechscope.report.figures import SECONDS, Scale, Sound
 from speechscope.report.page import wav
-from speechscope.report.svg import address, png
+
+SCALE = Scale("", 0.0, 255.0)
 
 
-def test_a_palette_picture_is_what_matplotlib_reads() -> None:
-    rng = np.random.default_rng(0)
-    palette = rng.integers(0, 256, (256, 3)).astype(np.uint8)
-    pixels = rng.integers(0, 256, (5, 7)).astype(np.uint8)
-    found = image.imread(io.BytesIO(png(pixels, palette)))
-    np.testing.assert_array_equal(np.rint(found[..., :3] * 255).astype(np.uint8), palette[pixels])
+def read(address: str) -> NDArray[np.integer]:
+    pixels: NDArray[np.floating] = image.imread(io.BytesIO(content(address)))
+    return np.asarray(np.rint(pixels * 255).astype(int))
 
 
-def test_a_colour_picture_is_what_matplotlib_reads() -> None:
-    pixels = np.random.default_rng(1).integers(0, 256, (4, 3, 3)).astype(np.uint8)
-    found = image.imread(io.BytesIO(png(pixels)))
-    np.testing.assert_array_equal(np.rint(found * 255).astype(np.uint8), pixels)
+def test_a_picture_has_the_colours_of_its_values() -> None:
+    values = np.random.default_rng(0).integers(0, 256, (5, 7)).astype(float)
+    found = read(png(values, SCALE))
+    np.testing.assert_array_equal(found[..., :3], palette("sequential")[values.astype(int)])
+
+
+def test_what_lies_under_a_picture_is_seen_where_values_are_small() -> None:
+    values, under = np.array([[0.0, 1.0, -1.0]]), np.ones((1, 3))
+    found = read(png(values, Scale("", -1.0, 1.0, "diverging"), under))[0]
+    assert np.ptp(found[0, :3]) == 0  # grey
+    np.testing.assert_array_equal(found[1:, :3], palette("diverging")[[-1, 0]])
+
+
+def test_nothing_is_drawn_where_there_is_no_value() -> None:
+    found = read(png(np.array([[np.nan, 255.0]]), SCALE))[0]
+    assert found[0, 3] == 0
+    assert found[1].tolist() == [*palette("sequential")[-1].tolist(), 255]
 
 
 def test_a_sound_is_scaled_cut_and_of_16_bits() -> None:

@@ -1,6 +1,7 @@
 """Every kind of artifact as a page: what stands there is what the artifact holds."""
 
 import base64
+import io
 import json
 import shutil
 from pathlib import Path
@@ -12,28 +13,28 @@ from numpy.typing import NDArray
 from reports import HOSTILE, Page, content
 
 from speechscope.cli import run
-from speechscope.report.figures import levels
+from speechscope.report.drawing import levels, palette
 from speechscope.store.artifact import Artifact
 from speechscope.store.record import new_record
 from speechscope.store.writer import create_artifact
 
 FIGURES = {
-    "corpus.zarr": ["classes", "examples", "round-trip"],
+    "corpus.zarr": ["classes", "examples", "round-trip", "held"],
     "windows.zarr": ["classes", "examples"],
     "letters.zarr": ["classes", "examples"],
     "frames.zarr": ["classes", "examples"],
-    "model.pt": ["curves", "confusion", "filters", "responses"],
-    "windows.pt": ["curves", "confusion", "filters", "responses"],
+    "model.pt": ["curves", "confusion", "held", "filters", "responses"],
+    "windows.pt": ["curves", "confusion", "held", "filters", "responses"],
     "letters.pt": ["curves", "confusion", "written", "filters", "responses"],
     "decoder.pt": ["curves", "leak-test"],
-    "inversion.zarr": ["grid", "layers", "scores", "intensity", "scores-table"],
-    "relevance.zarr": ["overlays"],
-    "signals.zarr": ["overlays", "spectra"],
+    "inversion.zarr": ["held", "grid", "layers", "scores", "intensity"],
+    "relevance.zarr": ["overlays", "held"],
+    "signals.zarr": ["overlays", "spectra", "held"],
     "spoken.zarr": ["overlays"],
     "maximum.zarr": ["optima", "climb"],
     "navai.zarr": ["patterns", "means", "shifts", "counts"],
 }
-TABLES = ("written", "scores-table")
+TABLES = ("written",)
 """Those of them that are no pictures."""
 
 
@@ -89,27 +90,18 @@ def test_hostile_names_are_text(here: Path) -> None:
 
 
 def test_the_same_artifacts_give_the_same_page(here: Path) -> None:
+    names = ["corpus.zarr", "inversion.zarr", "navai.zarr", "clusters.zarr"]
     for name in ("one.html", "two.html"):
-        assert run(["report", "-o", str(here / name), "-q"]) == 0
+        assert run(["report", *names, "-o", str(here / name), "-q"]) == 0
     assert (here / "one.html").read_bytes() == (here / "two.html").read_bytes()
 
 
-def indices(address: str) -> NDArray[np.uint8]:
-    """Return the palette indices of a PNG in a page, (rows, columns), by its chunks alone."""
-    import struct
-    import zlib
+def pixels(address: str) -> NDArray[np.integer]:
+    """Return the colours of a picture in a page, (rows, columns, 3 or 4), the lowest row first."""
+    from matplotlib import image
 
-    data = content(address)
-    width, height, depth, kind = struct.unpack(">IIBB", data[16:26])
-    assert (depth, kind) == (8, 3)
-    at, body = 8, b""
-    while at < len(data):
-        size, name = struct.unpack(">I4s", data[at : at + 8])
-        body += data[at + 8 : at + 8 + size] if name == b"IDAT" else b""
-        at += 12 + size
-    rows = np.frombuffer(zlib.decompress(body), np.uint8).reshape(height, width + 1)
-    assert not rows[:, 0].any()
-    return rows[:, 1:]
+    found: NDArray[np.floating] = image.imread(io.BytesIO(content(address)))
+    return np.asarray(np.rint(found * 255).astype(int))
 
 
 def decibels(values: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -125,26 +117,38 @@ def test_the_pictures_of_an_inversion_are_its_arrays(here: Path) -> None:
     page = page_of(["inversion.zarr", "--items", "4,1"], here)
     artifact = Artifact(Path("inversion.zarr"))
     original, found = artifact.read("original"), artifact.read("reconstruction")
+    sounding = np.array([np.flatnonzero(original[i].any(axis=(0, 1)))[[0, -1]] for i in (4, 1)])
+    frames = int(np.ptp(sounding, axis=1).max()) + 1
     wanted = []
-    for item in (4, 1):  # methods down, layers across, the original in the first row
-        wanted += [original[item], *found[0, :, item], *found[1, :, item]]
-    assert len(page.images["grid"]) == len(wanted) == 2 * (1 + 2 * 2)
+    for item, (first, _) in zip((4, 1), sounding, strict=True):
+        for method in range(2):  # methods down, layers across, the original before them
+            row = [original[item], *found[method, :, item]]
+            wanted += [decibels(values[0])[:, first : first + frames] for values in row]
+    assert len(page.images["grid"]) == len(wanted) == 2 * 2 * (1 + 2)
     for address, values in zip(page.images["grid"], wanted, strict=True):
-        drawn = indices(address)[::-1].astype(int)  # the lowest frequency is the last row
-        expected = levels(decibels(values[0]), -60.0, 0.0)
-        assert np.abs(drawn - expected).max() <= 1  # float32 against float64
+        drawn = pixels(address)
+        assert drawn.shape[1] == frames, "time counts from where the sound begins"
+        there = values.shape[1]
+        ramp = palette("sequential").astype(int)
+        expected = levels(values, -60.0, 0.0).astype(int)
+        near = [ramp[np.clip(expected + step, 0, 255)] for step in (-1, 0, 1)]  # float32
+        apart = np.abs(drawn[:, :there, None, :3] - np.stack(near, axis=2)).max(axis=-1)
+        assert apart.min(axis=2).max() == 0
+        assert there == frames or not drawn[:, there:, 3].any()
 
 
 def test_the_sounds_of_an_inversion_are_its_waveforms(here: Path) -> None:
-    import io
-
     import soundfile
 
     page = page_of(["inversion.zarr", "--items", "2", "--figure", "grid"], here)
     artifact = Artifact(Path("inversion.zarr"))
     wanted = [artifact.read("waveform_original", 2), *artifact.read("waveform")[0, :, 2]]
     wanted += list(artifact.read("waveform")[1, :, 2])
-    assert len(page.sounds) == len(wanted)
+    assert len(page.sounds) == len(wanted), "a sound is in the page once"
+    ids = [str(found["id"]) for tag, found in page.tags if tag == "audio"]
+    cells = [str(found["data-sounds"]).split() for _, found in page.tags if "data-sounds" in found]
+    beside = [[ids[0]], *([restored, ids[0]] for restored in ids[1:])]
+    assert cells == [*beside[:3], beside[0], *beside[3:]], "the original is beside each"
     for sound, samples in zip(page.sounds, wanted, strict=True):
         found, rate = soundfile.read(io.BytesIO(content(sound)))
         assert rate == 16000
@@ -159,8 +163,10 @@ def test_the_patterns_of_navai_are_its_array(here: Path) -> None:
     assert len(page.images["patterns"]) == 2 * len(kept) == 8
     for number, address in enumerate(page.images["patterns"]):
         values = pattern[number % 2, kept[number // 2]]
-        expected = levels(values / np.abs(values).max(), -1.0, 1.0)[::-1]
-        np.testing.assert_array_equal(indices(address), expected)
+        size = np.abs(values)
+        roots = np.sign(values) * np.sqrt(size / np.percentile(size, 99))
+        expected = palette("diverging")[levels(roots, -1.0, 1.0)]
+        np.testing.assert_array_equal(pixels(address)[..., :3], expected)
 
 
 def test_the_points_of_a_cloud_are_the_projection(here: Path) -> None:
@@ -211,9 +217,10 @@ def test_the_confusion_matrix_is_what_score_counts(
 
 
 def test_examples_bound_the_page(here: Path) -> None:
-    few, many = (page_of(["--examples", count], here) for count in ("1", "4"))
-    # By kind: the corpus' examples, the grid and the layers of the inversion, inputs and relevance.
-    assert len(few.sounds) < len(many.sounds) <= 4 * (1 + 5 + 3 + 3) + 2
+    names = ["corpus.zarr", "inversion.zarr", "clusters.zarr"]
+    few, many = (page_of([*names, "--examples", count], here) for count in ("1", "4"))
+    # By kind: the corpus' examples, the grid and the layers of the inversion.
+    assert len(few.sounds) < len(many.sounds) <= 4 * (1 + 5)
     assert few.size < many.size
     cloud = next(data for data in few.data if "views" in data)
     assert len(cloud["label"]) == 40  # at most 40 for each example
@@ -226,8 +233,14 @@ def test_figures_and_examples_that_are_not_there_are_named(
     for arguments, text in (
         (["inversion.zarr", "--items", "99"], "inversion.zarr has items 0 to 5, not 99"),
         (["inversion.zarr", "--items", "one"], "--items one: give positions such as 0,5,7"),
-        (["inversion.zarr", "--figure", "pie"], "--figure pie: choose from grid, layers, scores"),
+        (["inversion.zarr", "--figure", "pie"], "--figure pie: choose from held, scores-table"),
         (["inversion.zarr", "--format", "gif"], "choose from html, png, pdf"),
+        (["inversion.zarr", "--width", "84mm"], "--width goes with --format png or pdf"),
+        (
+            ["inversion.zarr", "--format", "pdf", "--width", "84"],
+            "--width 84: give a width such as",
+        ),
+        (["inversion.zarr", "--format", "pdf", "--style", "no"], "--style no: no such file, and"),
         (["inversion.zarr", "--examples", "0"], "--examples"),
     ):
         assert run(["report", *arguments, "-o", str(here / "x.html")]) == 2
@@ -327,21 +340,52 @@ def test_one_figure_is_one_file(here: Path, capsys: pytest.CaptureFixture[str]) 
 
     path = here / "bars.png"
     assert run(["report", "inversion.zarr", "-o", str(path)]) == 2
-    assert "(grid, layers, scores, intensity); choose one with --figure" in capsys.readouterr().err
+    assert (
+        "(held, grid, layers, scores, intensity); choose one with --figure"
+        in capsys.readouterr().err
+    )
     assert run(["report", "inversion.zarr", "--figure", "intensity", "-o", str(path)]) == 0
     assert image.imread(path)[..., :3].std() > 0.05
     assert capsys.readouterr().out == f"{path}\n"
 
 
-def test_without_matplotlib_pages_work_and_files_say_what_is_missing(
-    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
-    page_of(["navai.zarr"], here)
-    assert run(["report", "navai.zarr", "--format", "png", "-o", str(here / "f")]) == 1
-    err = capsys.readouterr().err
-    assert "drawing needs matplotlib; pip install 'speechscope[plot]'" in err
-    assert err.count("\n") == 1 and not (here / "f").exists()
+def test_a_style_is_that_of_matplotlib(here: Path) -> None:
+    from matplotlib import image
+
+    style = here / "mine.mplstyle"
+    style.write_text("figure.facecolor: 112233\n")
+    path = here / "styled.png"
+    wanted = ["--figure", "scores", "-o", str(path), "--width", "84mm"]
+    assert run(["report", "inversion.zarr", *wanted, "--style", str(style)]) == 0
+    pixels = image.imread(path)
+    assert np.rint(pixels[0, 0, :3] * 255).tolist() == [0x11, 0x22, 0x33]
+    assert pixels.shape[1] == pytest.approx(84 / 25.4 * 300, abs=1)
+
+
+def test_a_page_opens_with_what_score_says(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = ["model.pt", "inversion.zarr", "maximum.zarr"]
+    page = page_of(names, here)
+    found = page.rows[1 : 1 + len(names)]
+    capsys.readouterr()
+    assert run(["score", "model.pt", "inversion.zarr", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    accuracy = [row for row in rows if row["measure"] == "accuracy"][-1]
+    looked, figure, chance, best, said = found[0]
+    assert looked.startswith("A network of ") and "48 classes" in looked
+    assert figure.startswith(f"{100 * accuracy['value']:.0f} % of the sounds")
+    assert (
+        f"95 % interval {100 * accuracy['low']:.0f} % to {100 * accuracy['high']:.0f} %" in figure
+    )
+    assert chance.startswith(f"{100 * accuracy['chance']:.0f} %") and best == "100 %"
+    assert str(accuracy["verdict"]) in said
+    assert run(["score", "model.pt"]) == 0
+    printed = "".join(capsys.readouterr())
+    sentence = next(line for line in printed.splitlines() if line.startswith("model.pt: "))
+    assert sentence in said
+    assert "6 sounds, rebuilt from what layer 1, 9" in found[1][0]
+    assert "Nothing here is scored" in found[2][4]
+    # The record is at the end, after all figures.
+    assert page.text.index("made by") > page.text.index("Optimal inputs")
 
 
 def test_the_files_of_the_page_are_in_the_package() -> None:

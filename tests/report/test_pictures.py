@@ -10,12 +10,16 @@ import pytest
 
 from speechscope.corpus.store import Corpus
 from speechscope.features.stft import centred
-from speechscope.report.figures import Axis
+from speechscope.report.figures import Axis, Picture
 from speechscope.report.pictures import (
     DECIBELS,
     DEVIATIONS,
     InputStyle,
+    from_onset,
+    longest,
     pictures,
+    readable,
+    sounding,
     sounds,
     waveform_picture,
 )
@@ -57,6 +61,41 @@ def test_silence_is_the_floor() -> None:
     assert (style.grey(np.zeros((1, 3, 2))) == 0).all()
 
 
+def test_padding_is_no_sound_whatever_silence_is() -> None:
+    inside = np.random.default_rng(0).normal(size=(1, 3, 4))
+    for silence in (0.0, -2.5):
+        given = np.full((1, 3, 10), silence)
+        given[..., 3:7] = inside
+        assert sounding(given) == (3, 7)
+    assert sounding(inside) == (0, 4)
+    assert sounding(np.zeros((1, 3, 5))) == (0, 5)
+
+
+def test_time_counts_from_where_the_sound_begins() -> None:
+    given = np.zeros((1, 2, 10))
+    given[..., 4:6] = 1.0
+    other = np.random.default_rng(0).normal(size=(1, 2, 10))
+    other[..., :2] = 0.0
+    frames = longest([given, other])
+    assert frames == 8
+    style = InputStyle("real", "none", Axis("frequency"), Axis("time", "ms", 0.0, 100.0))
+    shown = from_onset(style.picture(given), given, frames)
+    assert isinstance(shown, Picture)
+    assert (shown.x.low, shown.x.high) == (0.0, 80.0)
+    assert (shown.values[:, :2] == 0).all() and (shown.values[:, 2:6] == -60).all()
+    assert np.isnan(shown.values[:, 6:]).all(), "beyond what was put in there is nothing"
+
+
+def test_few_large_values_do_not_make_a_picture_blank() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(201, 16))
+    values[3, 4] = -1e6
+    shown = readable(values, Axis("time"), Axis("frequency"), "relevance")
+    assert len(shown.values) == 101 and "99th percentile" in shown.scale.label
+    assert shown.values[1, 4] < -1, "the strongest of rows 2 and 3, with its sign"
+    assert np.median(np.abs(shown.values)) > 0.3
+
+
 def prepared(tmp_path: Path, unit: str) -> Corpus:
     root = corpora.timit(tmp_path / "timit", speakers=1, sentences=1)
     settings = {
@@ -89,6 +128,7 @@ def test_a_frame_sounds_with_its_context(tmp_path: Path) -> None:
     # Eleven frames, 160 samples apart, of 320 samples.
     np.testing.assert_array_equal(sound.samples, wave[start - 5 * 160 : start + 5 * 160 + 320])
     (shown,) = pictures(corpus, item, ["x"])
+    assert isinstance(shown, Picture)
     assert shown.values.shape == (40, 11) and shown.alt == "x"
     assert [shown.x.low, shown.x.high] == pytest.approx([-55, 55])
 

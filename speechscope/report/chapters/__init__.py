@@ -11,18 +11,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from speechscope.corpus.seen import seen_by
 from speechscope.corpus.store import Corpus
 from speechscope.errors import ArtifactError, UsageProblem
 from speechscope.registry import CHAPTERS
-from speechscope.report.figures import Chapter, Table
-from speechscope.scores.statistics import Row
-from speechscope.scores.tables import LEGEND, sentences, side_by_side
+from speechscope.report.figures import Chapter, Figure, Held, Table, Way
+from speechscope.scores.statistics import ABOVE, Row
+from speechscope.scores.tables import LEGEND, part_of, side_by_side
 from speechscope.store.lineage import record_at
 from speechscope.store.record import Record
 
 if TYPE_CHECKING:
     from speechscope.stages.report import Report
+
+LEAST, MOST = 3, 9
+"""Scores from which on they are drawn, and parts that are drawn at most (chosen)."""
 
 
 def chapters(
@@ -103,16 +108,18 @@ def corpus_of(
         return None
 
 
-def score_tables(rows: Sequence[Row]) -> list[Table]:
-    """Return what ``speechscope score`` prints: a table for those of each kind, closed."""
-    tables: list[Table] = []
+def score_figures(rows: Sequence[Row]) -> list[Figure]:
+    """Return scores between chance and best, and as the tables that ``speechscope score`` prints.
+
+    Tables are closed; those of several methods and layers have them side by side.
+    """
     judged = [row for row in rows if "verdict" in row]
+    found: list[Figure] = _held(judged)
     for number, part in enumerate(side_by_side(judged)):
         title = "Scores" if number == 0 else "Scores, continued"
         cells = [list(row.values()) for row in part]
         name = "scores-table" if number == 0 else f"scores-table-{number + 1}"
-        note = " ".join(sentences(judged)) if number == 0 else ""
-        tables.append(Table(name, title, f"{note} {LEGEND}", list(part[0]), cells))
+        found.append(Table(name, title, LEGEND, list(part[0]), cells, closed=True))
     if judged:
         kept = [
             column
@@ -120,6 +127,39 @@ def score_tables(rows: Sequence[Row]) -> list[Table]:
             if column != "artifact" and any(row.get(column) is not None for row in judged)
         ]
         figures = [[row.get(column) for column in kept] for row in judged]
-        note = "" if tables else " ".join(sentences(judged))
-        tables.append(Table("figures-table", "Scores in full", note, kept, figures, closed=True))
-    return tables
+        found.append(Table("figures-table", "Scores in full", "", kept, figures, closed=True))
+    return found
+
+
+def _held(rows: Sequence[Row]) -> list[Figure]:
+    """Return the scores that have both chance and ceiling, by measure and by what was scored."""
+    ways: dict[str, dict[str, Way]] = {}
+    for row in rows:
+        numbers = [row.get(name) for name in ("chance", "ceiling", "value", "low", "high")]
+        chance, ceiling, *found = [np.nan if n is None else float(n) for n in numbers]
+        if not np.isfinite([chance, ceiling, found[0]]).all() or chance == ceiling:
+            continue
+        value, low, high = [(number - chance) / (ceiling - chance) for number in found]
+        said = f"{numbers[2]:.3g} (chance {chance:.3g})"
+        way = value, low, high, row.get("verdict") == ABOVE, said
+        part, measure = part_of(row) or str(row.get("artifact", "")), str(row["measure"])
+        if "classes" in row:
+            measure = f"{measure} of {row['classes']} classes"
+        ways.setdefault(part, {})[measure] = way
+    measures = list(dict.fromkeys(name for of in ways.values() for name in of))
+    if len(measures) * len(ways) < LEAST:
+        return []
+    if len(measures) == 1:  # many of one measure are beside each other in one panel
+        ways = {measures[0]: {name: of[measures[0]] for name, of in ways.items()}}
+        measures = list(ways[measures[0]])
+    parts = dict(sorted(ways.items(), key=lambda way: -sum(w[3] for w in way[1].values()))[:MOST])
+    shown = {name: ways[name] for name in ways if name in parts}
+    note = (
+        "How far each score is on the way from what chance gives to the best there can be, with "
+        "its 95 % interval: green and filled is above chance, after correction for the number of "
+        "scores (Holm 1979)."
+    )
+    if len(shown) < len(ways):
+        note += f" The {MOST} of {len(ways)} with most above chance."
+    columns = {name: [of.get(measure) for measure in measures] for name, of in shown.items()}
+    return [Held("held", "What holds against chance", note, measures, columns)]

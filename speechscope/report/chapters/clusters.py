@@ -9,7 +9,7 @@ import numpy as np
 from speechscope.corpus.store import Corpus
 from speechscope.registry import CHAPTERS
 from speechscope.report import figures as fig
-from speechscope.report.chapters import corpus_of, score_tables
+from speechscope.report.chapters import corpus_of, score_figures
 from speechscope.report.pictures import sounds, spread
 from speechscope.scores.statistics import scored
 from speechscope.store.artifact import Artifact
@@ -64,9 +64,14 @@ def chapter(path: Path, settings: "Report") -> fig.Chapter:
     if "composition" in artifact:
         figures += drawn.compositions()
     figures += _planes(artifact)
-    if "dimensions" in artifact and "class_manner" in artifact:
-        figures += score_tables(scored("clusters", path, settings))
-    return fig.Chapter(str(path), "clusters", facts, figures, left_out)
+    held = "dimensions" in artifact and "class_manner" in artifact
+    scores = scored("clusters", path, settings) if held else []
+    figures += score_figures(scores)
+    looked = (
+        f"Whether {artifact.array('cluster').shape[-1]:,} sounds group by phone in what layer "
+        f"{', '.join(drawn.layers)} holds of them"
+    )
+    return fig.Chapter(str(path), "clusters", facts, figures, left_out, looked, scores)
 
 
 class _Clusters:

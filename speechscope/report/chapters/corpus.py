@@ -1,5 +1,6 @@
 """The chapter of ``corpus.zarr``: what there is of each class, examples, the round trip."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,12 +11,17 @@ from speechscope.corpus.store import Corpus
 from speechscope.corpus.utterances import SPLITS
 from speechscope.registry import CHAPTERS
 from speechscope.report import figures as fig
-from speechscope.report.chapters import score_tables
+from speechscope.report.chapters import score_figures
 from speechscope.report.pictures import example_items, names_of, pictures
-from speechscope.scores.statistics import scored
+from speechscope.scores.statistics import Row, scored
 
 if TYPE_CHECKING:
     from speechscope.stages.report import Report
+
+KEPT = {"real": "real part", "magnitude": "phase dropped", "complex": "phase kept"}
+"""What the round trip calls a representation."""
+UNITS = {"segment": "labelled sounds", "utterance": "utterances"}
+"""What the reader calls them; frames and windows are these."""
 
 
 @CHAPTERS.register("corpus")
@@ -41,9 +47,17 @@ def chapter(path: Path, settings: "Report") -> fig.Chapter:
     }
     facts |= overview(corpus)
     figures: list[fig.Figure] = [_counts(corpus), _examples(corpus, settings.examples)]
-    if corpus.unit == "segment":
-        figures += _round_trip(path, settings)
-    return fig.Chapter(str(path), "corpus", facts, figures)
+    scores = scored("corpus", path, settings) if corpus.unit == "segment" else []
+    if scores:
+        figures += _round_trip(scores)
+    kept = KEPT.get(corpus.features)
+    own = [row for row in scores if (row["bins"], row["kept"]) == (config["bins"], kept)]
+    looked = (
+        f"{len(corpus.splits):,} {UNITS.get(corpus.unit, corpus.unit)} from {recordings:,} "
+        f"recordings of {speakers:,} speakers, {float(config.get('seconds', 0)) / 60:.1f} min"
+    )
+    main = own[0] if own else None
+    return fig.Chapter(str(path), "corpus", facts, figures, looked=looked, scores=scores, main=main)
 
 
 def _counts(corpus: Corpus) -> fig.Bars:
@@ -72,8 +86,7 @@ def _examples(corpus: Corpus, most: int) -> fig.Gallery:
     return fig.Gallery("examples", "Examples", note, cells)
 
 
-def _round_trip(path: Path, settings: "Report") -> list[fig.Figure]:
-    rows = scored("corpus", path, settings)
+def _round_trip(rows: Sequence[Row]) -> list[fig.Figure]:
     note = (
         "Mean largest cross-correlation of waveforms with what comes back of them, by frequency "
         f"bins and by what is kept of the transform; {rows[0]['items']:,} items at most of the "
@@ -87,4 +100,4 @@ def _round_trip(path: Path, settings: "Report") -> list[fig.Figure]:
         )
         lines.append(fig.Line(str(way), bins, values, points=True))
     chart = fig.Chart(lines, "frequency bins", "cross-correlation", alt="round trip by bins")
-    return [fig.Plot("round-trip", "Round trip", note, [chart]), *score_tables(rows)]
+    return [fig.Plot("round-trip", "Round trip", note, [chart]), *score_figures(rows)]

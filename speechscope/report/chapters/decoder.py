@@ -9,6 +9,7 @@ import numpy as np
 from speechscope.errors import ArtifactError
 from speechscope.registry import CHAPTERS
 from speechscope.report import figures as fig
+from speechscope.scores.statistics import scored
 from speechscope.store.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
@@ -45,7 +46,18 @@ def chapter(path: Path, settings: "Report") -> fig.Chapter:
         "layers": ", ".join(map(str, layers)),
         **{name: str(config[name]) for name in scheme if name in config},
     }
-    return fig.Chapter(str(path), "decoder", facts, figures)
+    main = None
+    if scores:
+        best = min(scores, key=lambda row: float(row["test"]) / (float(row["silence"]) or 1.0))
+        distance = {"value": float(best["test"]), "chance": float(best["silence"])}
+        main = {"measure": "distance to the input", "layer": best["layer"], **distance,
+                "ceiling": 0.0, "null": "silence"}  # fmt: skip
+    looked = f"Decoders that turn what layer {', '.join(map(str, layers))} holds into a sound"
+    rows = scored("decoder", path, settings)
+    return fig.Chapter(
+        str(path), "decoder", facts, figures, looked=looked, scores=rows, main=main,
+        unscored="Held against silence: a distance below it is better than restoring nothing.",
+    )  # fmt: skip
 
 
 def _curves(history: Sequence[dict[str, Any]]) -> list[fig.Figure]:

@@ -1,6 +1,7 @@
 """The chapter of ``inversion.zarr``: what each method restores from each layer."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,8 +9,8 @@ import numpy as np
 
 from speechscope.registry import CHAPTERS
 from speechscope.report import figures as fig
-from speechscope.report.chapters import corpus_of, score_tables, shown_items
-from speechscope.report.pictures import sound_in, style_of
+from speechscope.report.chapters import corpus_of, score_figures, shown_items
+from speechscope.report.pictures import from_onset, longest, sound_in, style_of
 from speechscope.scores.inversion import EUCLIDEAN, SIZE, SPECTROGRAM, WAVEFORM
 from speechscope.scores.statistics import Row as Scores
 from speechscope.scores.statistics import scored
@@ -60,11 +61,16 @@ def chapter(path: Path, settings: "Report") -> fig.Chapter:
     figures: list[fig.Figure] = [
         drawn.cases(cases[: max(1, CELLS // (width * len(methods)))]),
         drawn.by_layer(shown[: max(1, CELLS // width)], _best(scores, methods)),
-        _score_curves(scores, methods),
-        drawn.intensities(shown[0]),
-        *score_tables(scores),
+        *([_score_curves(scores, methods)] if len(layers) > 1 else []),
     ]
-    return fig.Chapter(str(path), "inversion", facts, figures)
+    # One method alone shows the same items in both grids.
+    figures = [*score_figures(scores), *figures[0 if len(methods) > 1 else 1 :]]
+    figures.insert(1 if width == 2 else len(figures), drawn.intensities(shown[0]))
+    looked = (
+        f"{count:,} sounds, rebuilt from what layer {', '.join(map(str, drawn.numbers))} of the "
+        f"network holds of them by {', '.join(methods)}"
+    )
+    return fig.Chapter(str(path), "inversion", facts, figures, looked=looked, scores=scores)
 
 
 class _Inversion:
@@ -82,6 +88,8 @@ class _Inversion:
         self.count = int(artifact.array("original").shape[0])
         classes = artifact.flags("label")
         self.labels = [classes[k] for k in artifact.read("label")]
+        items = shown_items(settings, path, self.count)
+        self.frames = longest(artifact.read("original", item) for item in items)
         self.style = style_of(artifact, corpus_of(settings, path, artifact.record, [], ""))
 
     def cases(self, items: Sequence[int]) -> fig.Grid:
@@ -89,30 +97,33 @@ class _Inversion:
         rows = []
         for item in items:
             for number, method in enumerate(self.methods):
-                original = self.original(item) if number == 0 else None
                 cells = [self.restored(number, at, item) for at in range(len(self.layers))]
-                rows.append((f"[{self.labels[item]}] {method}", [original, *cells]))
+                rows.append((f"[{self.labels[item]}] {method}", [self.original(item), *cells]))
         note = (
             f"{len(items)} of {self.count:,} items: methods down, layers across, the original "
             "first (Churchman 2015, fig. B.1). Each picture has its own loudest point: "
-            "reconstructions from deep layers are much softer than their originals."
+            "reconstructions from deep layers are much softer than their originals. Time counts "
+            "from where the sound begins; the silence that pads it is left out."
         )
         title = "Reconstructions by method and layer"
         return fig.Grid("grid", title, note, self.columns, rows)
 
     def by_layer(self, items: Sequence[int], method: int) -> fig.Grid:
-        """Return every layer (rows) of some items (columns) by one method (fig. 11)."""
-        rows = [("original", [self.original(item) for item in items])]
-        rows += [
-            (f"layer {name}", [self.restored(method, at, item) for item in items])
-            for at, name in enumerate(self.layers)
+        """Return some items (rows) from every layer (columns) by one method (fig. 11)."""
+        layers = range(len(self.layers))
+        rows = [
+            (
+                f"[{self.labels[item]}] item {item}",
+                [self.original(item), *(self.restored(method, at, item) for at in layers)],
+            )
+            for item in items
         ]
+        best = ", the method that scores best" if len(self.methods) > 1 else ""
         note = (
-            f"{len(items)} of {self.count:,} items by {self.methods[method]}, the method that "
-            "scores best; layers down (Churchman 2015, fig. 11)."
+            f"{len(items)} of {self.count:,} items by {self.methods[method]}{best}; layers across, "
+            "the original first (Churchman 2015, fig. 11)."
         )
-        columns = [f"[{self.labels[item]}] item {item}" for item in items]
-        return fig.Grid("layers", "Reconstructions by item and layer", note, columns, rows)
+        return fig.Grid("layers", "Reconstructions by item and layer", note, self.columns, rows)
 
     def intensities(self, item: int) -> fig.Grid:
         """Return histograms of the values of an item and its reconstructions (fig. 10)."""
@@ -145,12 +156,19 @@ class _Inversion:
 
     def _cell(self, name: str, waveform: str, at: int | tuple[int, ...], alt: str) -> fig.Cell:
         values = self.artifact.read(name, at)
+        item = at if isinstance(at, int) else at[-1]
+        given = self.artifact.read("original", item)
         sound = sound_in(self.artifact, waveform, at)
+        shown: fig.Picture | fig.Chart
         if values.shape[1] > 1:
-            return self.style.picture(values, sound, alt)
-        time = self.style.time
-        across = np.linspace(time.low, time.high, values.size)
-        return fig.curve(values.ravel(), across, time.label, "value", sound=sound, alt=alt)
+            shown = self.style.picture(values, sound, alt)
+        else:
+            time = self.style.time
+            across = np.linspace(time.low, time.high, values.size)
+            shown = fig.curve(values.ravel(), across, time.label, "value", sound=sound, alt=alt)
+        if name != "original":
+            shown = replace(shown, original=sound_in(self.artifact, "waveform_original", item))
+        return from_onset(shown, given, self.frames)
 
 
 def _histogram(values: fig.Values, edges: fig.Values) -> fig.Chart:

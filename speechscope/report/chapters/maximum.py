@@ -51,7 +51,8 @@ def chapter(path: Path, settings: "Report") -> fig.Chapter:
         fig.Plot("climb", "Activation by step", "Before every step, and after the last.", [climb]),
     ]
     facts = {"layer": str(layer), "units": str(len(names))}
-    return fig.Chapter(str(path), "maximum", facts, figures, left_out)
+    looked = f"Inputs made to excite {len(names)} units of {layer} as much as can be"
+    return fig.Chapter(str(path), "maximum", facts, figures, left_out, looked)
 
 
 def _optimum(artifact: Artifact, corpus: Corpus | None, number: int, alt: str) -> fig.Cell:

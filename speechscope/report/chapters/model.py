@@ -17,9 +17,9 @@ from speechscope.networks.wav2letter import Wav2Letter
 from speechscope.registry import CHAPTERS
 from speechscope.relevance.waveforms import cumulative_response
 from speechscope.report import figures as fig
-from speechscope.report.chapters import corpus_of, score_tables
+from speechscope.report.chapters import corpus_of, score_figures
 from speechscope.report.pictures import example_items, hop, names_of
-from speechscope.scores.statistics import scored
+from speechscope.scores.statistics import Row, scored
 from speechscope.training import evaluation
 from speechscope.training.source import CorpusSource, CorpusUtterances
 from speechscope.work.device import choose
@@ -69,12 +69,18 @@ def chapter(path: Path, settings: "Report") -> fig.Chapter:
     missing = "confusions and first-layer responses"
     corpus = corpus_of(settings, path, record, left_out, missing)
     figures: list[fig.Figure] = [_curves(history, best)] if history else []
+    scores: Sequence[Row] = []
     if corpus is not None:
         figures += confusions(model, corpus, settings)
         if (corpus.splits == SPLITS.index("test")).any():
-            figures += score_tables(scored("model", path, settings))
+            scores = scored("model", path, settings)
+            figures += score_figures(scores)
     figures += filter_figures(model, corpus)
-    return fig.Chapter(str(path), "model", facts, figures, left_out)
+    looked = (
+        f"A network of {weights:,} weights ({model.name}), trained for {len(history)} epochs to "
+        f"name {len(model.classes)} classes"
+    )
+    return fig.Chapter(str(path), "model", facts, figures, left_out, looked, scores)
 
 
 def _curves(history: Sequence[Mapping[str, Any]], best: int) -> fig.Plot:

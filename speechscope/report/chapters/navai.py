@@ -8,8 +8,8 @@ import numpy as np
 
 from speechscope.registry import CHAPTERS
 from speechscope.report import figures as fig
-from speechscope.report.chapters import score_tables
-from speechscope.report.pictures import axes_of
+from speechscope.report.chapters import score_figures
+from speechscope.report.pictures import axes_of, readable
 from speechscope.scores.statistics import scored
 from speechscope.store.artifact import Artifact
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 CLASSES = 64
 """Classes shown at most (chosen; the papers have 26 to 48)."""
-LABEL = "value, of the picture's largest"
+TITLES = {"none": "not aligned", "max-lrp": "max LRP"}
+"""Of alignments whose names are no words."""
 
 
 @CHAPTERS.register("navai")
@@ -48,16 +49,13 @@ def chapter(path: Path, settings: "Report") -> fig.Chapter:
             values = artifact.read(name, (a,) if k is None else (a, k))
             alt = f"{name} of {'all classes' if k is None else classes[k]}"
             if rows > 1:
-                cells.append(fig.signed(values, time, frequency, LABEL, alt=alt))
+                cells.append(readable(values, time, frequency, "value", alt=alt))
                 continue
             across = np.linspace(time.low, time.high, columns)
             cells.append(fig.curve(values[0], across, time.label, "value", alt=alt))
         return ("all classes" if k is None else f"[{classes[k]}]", cells)
 
-    titles = [
-        "not aligned" if name == "none" else name.replace("-", " ").replace("lrp", "LRP")
-        for name in alignments
-    ]
+    titles = [TITLES.get(name, name.replace("-", " ")) for name in alignments]
     note = (
         f"{len(shown)} of {len(classes)} classes, by alignment: the mean over a class's inputs "
         "less the mean over all classes (Krug 2018, fig. 3 and app. A). Not spectrograms: red is "
@@ -78,10 +76,14 @@ def chapter(path: Path, settings: "Report") -> fig.Chapter:
     averaged, names = "Inputs of each class that went into its mean.", [classes[k] for k in shown]
     inputs = {"inputs": [float(np.max(count[..., k])) for k in shown]}
     figures.append(fig.Bars("counts", "Inputs averaged", averaged, names, inputs, "inputs"))
-    if "pattern_shuffled" in artifact:
-        figures += score_tables(scored("navai", path, settings))
+    scores = scored("navai", path, settings) if "pattern_shuffled" in artifact else []
+    figures += score_figures(scores)
     facts = {"alignments": ", ".join(alignments), "classes": str(len(classes))}
-    return fig.Chapter(str(path), "navai", facts, figures)
+    looked = (
+        f"What the sounds of each of {len(shown)} classes have that others have not, on average, "
+        f"aligned by {', '.join(alignments)}"
+    )
+    return fig.Chapter(str(path), "navai", facts, figures, looked=looked, scores=scores)
 
 
 def _shifts(shift: fig.Values, time: fig.Axis, frames: int, titles: Sequence[str]) -> fig.Grid:

@@ -10,19 +10,24 @@ import numpy as np
 
 from speechscope.corpus.seen import UNLABELLED
 from speechscope.corpus.store import Corpus
+from speechscope.errors import ArtifactError, UsageProblem
 from speechscope.registry import CHAPTERS
 from speechscope.relevance.store import relevance_sounds
 from speechscope.relevance.timeline import Recording, recordings, sound
 from speechscope.report import figures as fig
-from speechscope.report.chapters import corpus_of, shown_items
+from speechscope.report.chapters import corpus_of, score_figures, shown_items
 from speechscope.report.pictures import (
     DECIBELS,
     axes_of,
     decibels,
+    from_onset,
+    longest,
+    readable,
     sounds,
     style_of,
     waveform_picture,
 )
+from speechscope.scores.statistics import Row, scored
 from speechscope.store.artifact import Artifact
 
 if TYPE_CHECKING:
@@ -30,11 +35,8 @@ if TYPE_CHECKING:
 
 CELLS = 400
 """Pictures at most (chosen: about 5 MB with their sounds)."""
-LABEL = "relevance, of the picture's 99th percentile"
 RECORDINGS, LONGEST = 4, 60.0
 """Recordings shown as a whole at most, and seconds of each: a minute is some 4 MB (chosen)."""
-TOP = 99.0
-"""Percentile of the magnitudes that has the full colour: a few values are far above the rest."""
 
 
 @CHAPTERS.register("relevance")
@@ -83,7 +85,23 @@ def chapter(path: Path, settings: "Report") -> fig.Chapter:
     if corpus is not None and "looked_at" in config and not layer:
         figures = [*_recordings(artifact, corpus, settings.examples), *figures]
     figures.append(_answers(artifact, shown))
-    return fig.Chapter(str(path), "relevance", facts, figures, left_out)
+    scores, unscored = _scores(path, settings)
+    figures += score_figures(scores)
+    looked = (
+        f"What in each of {count:,} sounds the network's answer rests on, by "
+        f"{', '.join(drawn.methods)}"
+    )
+    return fig.Chapter(
+        str(path), "relevance", facts, figures, left_out, looked, scores, unscored=unscored
+    )
+
+
+def _scores(path: Path, settings: "Report") -> tuple[list[Row], str]:
+    """Return the scores, and without the network that they need why there are none."""
+    try:
+        return scored("relevance", path, settings.scoring()), ""
+    except (ArtifactError, UsageProblem) as error:
+        return [], f"Not scored here: {error}."
 
 
 def _recordings(artifact: Artifact, corpus: Corpus, most: int) -> Iterator[fig.Recording]:
@@ -98,7 +116,8 @@ def _recordings(artifact: Artifact, corpus: Corpus, most: int) -> Iterator[fig.R
         strips = [("spectrogram", replace(spectrum, x=time, sound=None))]
         along = _along(artifact, heard, seconds)
         if along is not None:
-            shown = _signed(along, time, axes_of(artifact)[0], f"{method} of {heard.name}")
+            alt = f"{method} of {heard.name}"
+            shown = readable(along, time, axes_of(artifact)[0], "relevance", alt=alt)
             strips.append((f"relevance, {method}", shown))
         answers = [
             (start / heard.rate, stop / heard.rate, heard.answers[rows.start],
@@ -160,11 +179,16 @@ class _Items:
 
     def rows(self, items: list[int], draw: Callable[[int, int], fig.Cell]) -> Rows:
         """Return the inputs, and what `draw` makes of them by each method."""
-        numbers = range(len(self.methods))
-        return [
-            (self._name(item), [self.input(item), *(draw(n, item) for n in numbers)])
-            for item in items
-        ]
+        whole = [self.artifact.read("input", item) for item in items]
+        padded = not self.waveform and not self.layer
+        frames = longest(whole) if padded else 0
+        drawn: Rows = []
+        for item, given in zip(items, whole, strict=True):
+            heard = self.input(item)
+            cells = [heard, *(draw(n, item) for n in range(len(self.methods)))]
+            cells = [from_onset(cell, given, frames) if padded else cell for cell in cells]
+            drawn.append((self._name(item), [cells[0], *(_beside(c, heard) for c in cells[1:])]))
+        return drawn
 
     def _name(self, item: int) -> str:
         """Return an item's class, and what was answered where that is another."""
@@ -198,8 +222,9 @@ class _Items:
             ]
             sound = fig.Sound(values, self.rate)
             return fig.Chart(lines, "time [ms]", "of the largest", sound=sound, alt=alt)
-        picture = _signed(values.sum(axis=0), self.style.time, self.style.frequency, alt)
-        return replace(picture, under=self.style.grey(given), sound=self._weighted(given, values))
+        axes, grey = (self.style.time, self.style.frequency), self.style.grey(given)
+        picture = readable(values.sum(axis=0), *axes, "relevance", grey, alt=alt)
+        return replace(picture, sound=self._weighted(given, values))
 
     def _weighted(self, given: fig.Values, values: fig.Values) -> fig.Sound | None:
         """Return what one hears of an input (C, F, T) weighted by its relevance."""
@@ -218,10 +243,9 @@ class _Items:
         return fig.Picture(levels, time, frequency, scale, sound, alt)
 
 
-def _signed(values: fig.Values, x: fig.Axis, y: fig.Axis, alt: str) -> fig.Picture:
-    size = np.abs(values)
-    largest = float(np.percentile(size, TOP)) or float(size.max())
-    return fig.signed(values, x, y, LABEL, largest=largest, alt=alt)
+def _beside(shown: fig.Cell, original: fig.Picture) -> fig.Cell:
+    """Return a cell whose sound is heard beside that of its input."""
+    return None if shown is None else replace(shown, original=original.sound)
 
 
 def _inner(values: fig.Values, alt: str) -> fig.Cell:
@@ -229,7 +253,8 @@ def _inner(values: fig.Values, alt: str) -> fig.Cell:
     summed = values.sum(axis=0) if values.ndim == 3 else values
     if values.ndim == 3 and values.shape[1] > 1:
         rows, columns = summed.shape
-        return _signed(summed, fig.Axis("frame", "", 0, columns), fig.Axis("bin", "", 0, rows), alt)
+        axes = fig.Axis("frame", "", 0, columns), fig.Axis("bin", "", 0, rows)
+        return readable(summed, *axes, "relevance", alt=alt)
     at = np.arange(summed.size, dtype=np.float64)
     return fig.curve(summed.ravel(), at, "unit", "relevance", alt=alt)
 

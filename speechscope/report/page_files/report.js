@@ -5,7 +5,7 @@ function stop() {
   if (playing.audio) { playing.audio.pause(); playing.audio.currentTime = 0; }
   if (playing.button) {
     playing.button.setAttribute("aria-pressed", "false");
-    playing.button.textContent = "▶";
+    playing.button.textContent = playing.button.dataset.sign;
   }
   playing.audio = playing.button = null;
 }
@@ -19,24 +19,42 @@ function play(audio, button) {
   audio.onended = stop;
   audio.play().catch(stop);
 }
-for (const audio of document.querySelectorAll(".cell audio")) {
-  const button = document.createElement("button");
-  button.type = "button";
-  button.className = "play";
-  button.textContent = "▶";
-  button.setAttribute("aria-pressed", "false");
-  button.setAttribute("aria-label", "Play " + audio.getAttribute("aria-label"));
-  button.addEventListener("click", () => play(audio, button));
-  audio.removeAttribute("controls");
-  audio.after(button);
+// A cell sounds what it shows and, beside it, the original it came from; B and A switch between the
+// two, of the cell last played, at the same moment.
+let current = null;
+for (const box of document.querySelectorAll(".players")) {
+  const names = box.dataset.sounds.split(" ");
+  box.buttons = names.map((name, at) => {
+    const button = document.createElement("button"), audio = document.getElementById(name);
+    button.type = "button";
+    button.className = "play";
+    button.dataset.sign = button.textContent = at ? "A" : "▶";
+    button.title = at ? "Play the original (A)" : names.length > 1 ? "Play (B)" : "Play";
+    button.setAttribute("aria-pressed", "false");
+    button.setAttribute("aria-label", (at ? "Play the original of " : "Play ") + box.dataset.alt);
+    button.addEventListener("click", () => { current = box; play(audio, button); });
+    button.sound = audio;
+    box.append(button);
+    return button;
+  });
 }
+for (const audio of document.querySelectorAll(".cell audio")) audio.removeAttribute("controls");
+document.addEventListener("keydown", (event) => {
+  const at = { b: 0, a: 1 }[event.key.toLowerCase()];
+  if (at === undefined || event.ctrlKey || event.metaKey || event.altKey || !current) return;
+  const button = current.buttons[at];
+  if (!button || playing.button === button || event.target.closest("select, input")) return;
+  const from = current.buttons.includes(playing.button) ? playing.audio.currentTime : 0;
+  play(button.sound, button);
+  if (from < button.sound.duration) button.sound.currentTime = from;
+});
 
 // Matrices: name the entry under the pointer, or under the arrow keys.
 for (const box of document.querySelectorAll(".matrix")) {
   const data = JSON.parse(box.querySelector("script").textContent);
   const svg = box.querySelector("svg"), output = box.querySelector("output");
   const area = box.querySelector(".scroll");
-  const margin = Number(svg.dataset.margin), side = Number(svg.dataset.square);
+  const margin = Number(svg.dataset.margin), top = Number(svg.dataset.top), side = data.square;
   const cursor = document.createElementNS("http://www.w3.org/2000/svg", "rect");
   cursor.setAttribute("class", "cursor");
   cursor.setAttribute("width", side);
@@ -46,7 +64,7 @@ for (const box of document.querySelectorAll(".matrix")) {
     at = [row, column];
     if (!cursor.parentNode) svg.append(cursor);
     cursor.setAttribute("x", margin + column * side);
-    cursor.setAttribute("y", 6 + row * side);
+    cursor.setAttribute("y", top + row * side);
     const count = data.counts[row][column];
     const total = data.counts[row].reduce((sum, n) => sum + n, 0);
     const share = total ? (100 * count / total).toFixed(1) : "0.0";
@@ -56,7 +74,7 @@ for (const box of document.querySelectorAll(".matrix")) {
   svg.addEventListener("pointermove", (event) => {
     const scale = svg.getBoundingClientRect().width / svg.viewBox.baseVal.width;
     const column = Math.floor((event.offsetX / scale - margin) / side);
-    const row = Math.floor((event.offsetY / scale - 6) / side);
+    const row = Math.floor((event.offsetY / scale - top) / side);
     if (data.rows[row] !== undefined && data.columns[column] !== undefined) show(row, column);
   });
   area.addEventListener("keydown", (event) => {
