@@ -7,12 +7,15 @@ Nothing is timed.
 
     python benchmarks/criteria.py --blobs 7
     python benchmarks/criteria.py model.pt --layer relu5 --per-class 30 100 --seeds 0 1 2
+
+With `--keep CSV --corpus recorded` the lines are added to the figures of docs/results/.
 """
 
 import argparse
 import csv
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -108,10 +111,13 @@ def main() -> None:
     parser.add_argument("--per-class", type=int, nargs="+", default=[30])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--most", type=int, default=33)
+    parser.add_argument("--keep", type=Path, help="a CSV in docs/results/")
+    parser.add_argument("--corpus", default="recorded", help="recorded or synthetic, for --keep")
     given = parser.parse_args()
     torch.set_num_threads(1)
     lines = csv.writer(sys.stdout)
     lines.writerow(["source", "points", "seed", "algorithm", "criterion", "clusters"])
+    kept: list[dict[str, object]] = []
     for size in given.per_class:
         for seed in given.seeds:
             sources = (
@@ -126,7 +132,30 @@ def main() -> None:
             for name, points in sources.items():
                 for row in judged(points, min(given.most, len(points) - 1), seed):
                     lines.writerow([name, len(points), seed, *row])
+                    kept.append(figure(given.corpus, seed, len(points), *row))
                 sys.stdout.flush()
+    if given.keep:
+        sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+        from keep_results import write
+
+        write(given.keep, kept)
+
+
+def figure(
+    corpus: str, seed: int, points: int, algorithm: str, criterion: str, clusters: int
+) -> dict[str, object]:
+    """Return a figure as docs/results/ has them; of samples of several sizes one is kept a seed."""
+    return {
+        "corpus": corpus,
+        "artifact": f"criteria-{points}",
+        "seed": seed,
+        "subject": f"algorithm={algorithm}; criterion={criterion.replace(' (ours)', '')}",
+        "measure": "clusters",
+        "value": clusters,
+        "n": points,
+        "command": " ".join(["python", *sys.argv]),
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
 
 
 if __name__ == "__main__":

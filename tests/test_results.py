@@ -129,3 +129,14 @@ def test_a_decoders_row_is_several_figures_and_others_one() -> None:
     found = list(keep_results.figures(share))
     assert [one["measure"] for one in found] == ["F1", "F1, white noise"]
     assert found[0]["n"] == 20 and found[1]["value"] == 0.2
+
+
+def test_what_is_kept_again_takes_the_place_of_the_old(tmp_path: Path) -> None:
+    path = tmp_path / "results/x.csv"
+    line: dict[str, object] = {"corpus": "recorded", "artifact": "a", "seed": 0, "measure": "m"}
+    keep_results.write(path, [{**line, "value": 1.0}, {**line, "value": 2.0, "measure": "n"}])
+    keep_results.write(path, [{**line, "seed": 1, "value": 3.0}])
+    keep_results.write(path, [{**line, "value": 4.0}])
+    with path.open(newline="") as file:
+        kept = [(row["seed"], row["measure"], row["value"]) for row in csv.DictReader(file)]
+    assert kept == [("1", "m", "3.0"), ("0", "m", "4.0")]

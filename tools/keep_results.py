@@ -11,7 +11,7 @@ import argparse
 import csv
 import os
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from speechscope.scores.statistics import scored
@@ -68,7 +68,6 @@ def lines(artifact: Path, corpus: str, seconds: str) -> Iterator[dict[str, objec
         "artifact": artifact.stem,
         "seed": record["seed"],
         "command": " ".join(record["argv"]),
-        "machine": machine(),
         "made": record["created"],
         "seconds": seconds,
     }
@@ -79,6 +78,24 @@ def lines(artifact: Path, corpus: str, seconds: str) -> Iterator[dict[str, objec
             yield {**beside, **shown}
 
 
+def write(path: Path, new: Sequence[Mapping[str, object]]) -> None:
+    """Add lines to a CSV, in place of those of the same artifact, corpus and seed."""
+    kept: list[Mapping[str, object]] = []
+    if path.exists():
+        with path.open(newline="") as file:
+            kept = list(csv.DictReader(file))
+    own = {(line["corpus"], line["artifact"], str(line["seed"])) for line in new}
+    kept = [
+        line for line in kept if (line["corpus"], line["artifact"], str(line["seed"])) not in own
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(kept)
+        writer.writerows({"machine": machine(), **line} for line in new)
+
+
 def main() -> None:
     """Add the scores of the artifacts that are named to the CSV."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -87,19 +104,8 @@ def main() -> None:
     parser.add_argument("--corpus", required=True, help="recorded or synthetic")
     parser.add_argument("--seconds", default="", help="what the run took")
     given = parser.parse_args()
-    kept: list[dict[str, object]] = []
-    if given.csv.exists():
-        with given.csv.open(newline="") as file:
-            kept = list(csv.DictReader(file))
     for artifact in given.artifacts:
-        new = list(lines(artifact, given.corpus, given.seconds))
-        own = (given.corpus, artifact.stem)
-        kept = [line for line in kept if (line["corpus"], line["artifact"]) != own] + new
-    given.csv.parent.mkdir(parents=True, exist_ok=True)
-    with given.csv.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(kept)
+        write(given.csv, list(lines(artifact, given.corpus, given.seconds)))
 
 
 if __name__ == "__main__":
