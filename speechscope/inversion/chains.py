@@ -170,12 +170,14 @@ def _answers(
 
     Of several runs, their mean (sec. 6.7).
     """
-    runs: dict[str, list[Run]] = {}
-    for sequence, move in zip(settings.sequences(), settings.moves(), strict=True):
-        if move not in runs:
-            runs[move] = _runs(moved(problem, move, along), settings)
-        answers = [_run(sequence, *run) for run in runs[move]]
-        asked = runs[move][0][0]
+    runs: dict[tuple[str, int], list[Run]] = {}
+    ways = zip(settings.moves(), settings.draws(), strict=True)
+    for sequence, (move, draw) in zip(settings.sequences(), ways, strict=True):
+        if (move, draw) not in runs:
+            part = replace(moved(problem, move, along), draw=draw)
+            runs[move, draw] = _runs(part, settings)
+        answers = [_run(sequence, *run) for run in runs[move, draw]]
+        asked = runs[move, draw][0][0]
         if len(answers) == 1:
             yield answers[0], asked
             continue

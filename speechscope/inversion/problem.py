@@ -106,6 +106,8 @@ class Problem:
         What makes inputs from waveforms, for methods that look for those.
     heard
         Waveforms (B, samples) of the start, where the method before gave them.
+    draw
+        Which draw from what the activity leaves open; 0: none, the most likely.
     """
 
     network: Layered
@@ -119,6 +121,7 @@ class Problem:
     known: Known | None = None
     analysis: "Analysis | None" = None
     heard: Tensor | None = None
+    draw: int = 0
 
     def objective(self) -> "Objective":
         """Return E of the items, as a function of the static channels where others follow."""

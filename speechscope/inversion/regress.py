@@ -9,8 +9,8 @@ A regression from activity to image is what Dosovitskiy & Brox 2016 invert netwo
 descent on the waveform are this project's.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +52,17 @@ FLOOR = 3e-3
 QUEFRENCY = 2e-3
 """Where the envelope of a spectrum, which is learned, ends and the fine structure of voices, which
 is the example's, begins [s] (chosen: voices of 500 Hz)."""
+HELD, HELD_MOST = 0.1, 2048
+"""Share of the training items, of speakers of their own where there are several, whose errors are
+what draws are made of, and how many are kept at most (chosen)."""
+FEWEST = 5
+"""Speakers from which on one may be held out (chosen)."""
+FARTHEST = 10.0
+"""Deviations a unit's activity counts at most: one that training items hardly moved says nothing
+of how far (chosen)."""
+AROUND = 16
+"""Nearest of them whose errors say how large one is here; and the nearest examples that a draw has
+a random one of (chosen)."""
 ITERATIONS = 30
 """Griffin-Lim's; it begins with phases of speech (chosen)."""
 STEP, FAITH = 7e-4, 3.0
@@ -75,6 +86,7 @@ class Principal(nn.Module):
     scale: Tensor
     basis: Tensor
     size: Tensor
+    limit: Tensor
 
     def __init__(self, points: Tensor, most: int, *, standardised: bool) -> None:
         super().__init__()
@@ -92,7 +104,9 @@ class Principal(nn.Module):
         if wide:
             basis = points.T @ basis / values[kept].sqrt()
         size = (values[kept].sum() / len(points) / max(1, len(kept))).sqrt()
-        for name, value in (("mean", mean), ("scale", scale), ("basis", basis), ("size", size)):
+        limit = mean.new_tensor(FARTHEST if standardised else torch.inf)
+        held = {"mean": mean, "scale": scale, "basis": basis, "size": size, "limit": limit}
+        for name, value in held.items():
             self.register_buffer(name, value.float())
 
     @classmethod
@@ -100,14 +114,15 @@ class Principal(nn.Module):
         """Return one of so many values and components, all 0, to load into."""
         made = cls.__new__(cls)
         nn.Module.__init__(made)
-        shapes = {"mean": (values,), "scale": (values,), "basis": (values, components), "size": ()}
-        for name, shape in shapes.items():
+        shapes = {"mean": (values,), "scale": (values,), "basis": (values, components)}
+        for name, shape in {**shapes, "size": (), "limit": ()}.items():
             made.register_buffer(name, torch.zeros(shape))
         return made
 
     def forward(self, points: Tensor) -> Tensor:
         """Return the components (N, k) of points (N, d)."""
-        found: Tensor = ((points - self.mean) / self.scale) @ self.basis / self.size
+        standard = ((points - self.mean) / self.scale).clamp(-self.limit, self.limit)
+        found: Tensor = standard @ self.basis / self.size
         return found
 
     def points(self, components: Tensor) -> Tensor:
@@ -130,6 +145,9 @@ class Inverse(nn.Module):
     example_codes: Tensor
     example_waveforms: Tensor
     example_speakers: Tensor
+    held_codes: Tensor
+    held_sizes: Tensor
+    spread: Tensor
 
     def __init__(self, codes: Principal, spectra: Principal, stft: Stft) -> None:
         super().__init__()
@@ -145,6 +163,38 @@ class Inverse(nn.Module):
         self.register_buffer("example_waveforms", waveforms)
         self.register_buffer("example_speakers", speakers)
 
+    def erring(self, codes: Tensor, errors: Tensor) -> None:
+        """Tell it the errors (n, k) it makes of components, by codes (n, c) it has not trained on.
+
+        Their covariance, shrunk as Ledoit & Wolf (2004) do, and by how much the square of each is
+        more than that, per component.
+        """
+        from sklearn.covariance import ledoit_wolf
+
+        values = errors.double().cpu().numpy()
+        covariance = torch.from_numpy(ledoit_wolf(values, assume_centered=True)[0])
+        spread = torch.linalg.cholesky(covariance).to(errors)
+        apart = torch.linalg.solve_triangular(spread, errors.T, upper=False)
+        self.register_buffer("held_codes", codes)
+        self.register_buffer("held_sizes", apart.square().mean(0))
+        self.register_buffer("spread", spread)
+
+    def drawn(self, codes: Tensor, seeds: Sequence[int]) -> Tensor:
+        """Return errors (N, k) such as it may make of codes (N, c), each from its own seed.
+
+        ε = s L z with L Lᵀ the covariance of held-out errors, z normal, and s² the mean size of
+        those of the `AROUND` nearest codes.
+        """
+        near = torch.cdist(codes, self.held_codes)
+        nearest = near.topk(min(AROUND, near.shape[1]), largest=False).indices
+        size = self.held_sizes[nearest].mean(1).sqrt()
+        normal = torch.stack(
+            [torch.randn(len(self.spread), generator=torch.Generator().manual_seed(s))
+             for s in seeds]
+        )  # fmt: skip
+        found: Tensor = size[:, None] * (normal.to(self.spread) @ self.spread.T)
+        return found
+
     @classmethod
     def of(cls, state: Mapping[str, Tensor], stft: Stft) -> "Inverse":
         """Return the inverse with this state."""
@@ -153,6 +203,8 @@ class Inverse(nn.Module):
         )
         made = cls(codes, spectra, stft)
         made.among(*(state[f"example_{name}"] for name in ("codes", "waveforms", "speakers")))
+        for name in ("held_codes", "held_sizes", "spread"):
+            made.register_buffer(name, state[name])
         made.load_state_dict(dict(state))
         return made.eval().requires_grad_(False)
 
@@ -177,11 +229,20 @@ class Inverse(nn.Module):
         apart[speakers[:, None] == self.example_speakers] = torch.inf
         return apart.topk(min(count, apart.shape[1]), largest=False).indices
 
-    def sounds(self, activity: Tensor, speakers: Tensor) -> Tensor:
-        """Return waveforms (N, samples) for activity (N, …): learned spectra, borrowed phases."""
+    def sounds(self, activity: Tensor, speakers: Tensor, seeds: Sequence[int] = ()) -> Tensor:
+        """Return waveforms (N, samples) for activity (N, …): learned spectra, borrowed phases.
+
+        With seeds, one an item, a draw from what the activity leaves open: a random one of the near
+        examples, and a spectrum with an error as large as there are.
+        """
         code = self.codes(activity.flatten(1).float())
-        example = self.example_waveforms[self.nearest(code, speakers)[:, 0]]
+        near = self.nearest(code, speakers, AROUND if seeds else 1)
+        place = [seed % near.shape[1] for seed in seeds] or [0] * len(code)
+        chosen = near[torch.arange(len(code)), torch.tensor(place, device=near.device)]
+        example = self.example_waveforms[chosen]
         found = self(code, self.spectra(log_magnitude(self.stft, example).flatten(1)))
+        if seeds:
+            found = found + self.drawn(code, seeds)
         log = self.spectra.points(found).view(len(code), self.stft.bins, self.stft.frames)
         log = with_envelope(log_magnitude(self.stft, example), log, QUEFRENCY * self.stft.rate)
         phase = torch.sgn(transform(self.stft, example))
@@ -262,14 +323,12 @@ def train_inverses(
         speakers = torch.from_numpy(pool.speakers).to(device)
         examples = np.sort(order[:EXAMPLES])
         places = torch.from_numpy(examples).to(device)
-        heard = pool.waveforms(examples).to(device)
+        heard, parts = pool.waveforms(examples).to(device), _held_out(pool.speakers, settings.seed)
         for number, (layer, inverse) in enumerate(inverses.items()):
             inverse.among(known[layer][places], heard, speakers[places])
-            passes = settings.regress_epochs
-            report = None if progress is None else _beyond(progress, number * passes, len(layers))
+            report = _Passes(progress, number, len(layers), settings.regress_epochs)
             torch.manual_seed(mixed(settings.seed, layer))
-            _learn(inverse, known[layer], wanted, wanted[places], speakers, passes, report)
-            inverse.eval().requires_grad_(False)
+            _learn(inverse, known[layer], wanted, wanted[places], speakers, parts, report)
             if done is not None:
                 done(layer, inverse)
     return inverses
@@ -351,10 +410,33 @@ def measure(
     ]  # fmt: skip
 
 
-def _beyond(
-    progress: Callable[[int, int], None], before: int, times: int
-) -> Callable[[int, int], None]:
-    return lambda done, total: progress(before + done, total * times)
+def _held_out(
+    speakers: NDArray[np.int64], seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the places of items to train on, and of others, of speakers of their own."""
+    rng, names = np.random.default_rng([seed, 0x4E1D]), np.unique(speakers)
+    few = len(names) < FEWEST
+    groups = np.arange(len(speakers)) if few else speakers
+    order = rng.permutation(np.unique(groups))
+    held = np.isin(groups, order[: max(1, round(HELD * len(order)))])
+    return np.flatnonzero(~held), rng.permutation(np.flatnonzero(held))[:HELD_MOST]
+
+
+@dataclass(frozen=True)
+class _Passes:
+    """Tells how many passes are done, of so many for each of several layers."""
+
+    progress: Callable[[int, int], None] | None
+    number: int
+    layers: int
+    passes: int
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield each pass of this layer; what was done before is told after it."""
+        for done in range(self.passes):
+            yield done
+            if self.progress is not None:
+                self.progress(self.number * self.passes + done + 1, self.layers * self.passes)
 
 
 def _seen(
@@ -401,8 +483,8 @@ def _learn(
     wanted: Tensor,
     examples: Tensor,
     speakers: Tensor,
-    passes: int,
-    progress: Callable[[int, int], None] | None,
+    parts: tuple[NDArray[np.int64], NDArray[np.int64]],
+    passes: _Passes,
 ) -> None:
     """Train an inverse on components of activity and of log magnitudes, (N, k) each.
 
@@ -410,7 +492,12 @@ def _learn(
     ----------
     examples
         Components of the examples' log magnitudes.
+    parts
+        Places of items to train on, and of those that tell the errors it makes.
     """
+    held, theirs = codes[parts[1]], wanted[parts[1]]
+    others = inverse.nearest(held, speakers[parts[1]])[:, 0]
+    codes, wanted, speakers = codes[parts[0]], wanted[parts[0]], speakers[parts[0]]
     near = torch.cat(
         [
             inverse.nearest(part, who, CLOSE)
@@ -420,8 +507,8 @@ def _learn(
         ]
     )
     optimizer = torch.optim.AdamW(inverse.train().parameters(), RATE, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, passes))
-    for done in range(passes):
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, passes.passes))
+    for _ in passes:
         for items in torch.split(torch.randperm(len(codes)), BATCH):
             chosen = near[items, torch.randint(near.shape[1], (len(items),))]
             error = inverse(codes[items], examples[chosen]) - wanted[items]
@@ -429,8 +516,8 @@ def _learn(
             optimizer.step()
             optimizer.zero_grad()
         schedule.step()
-        if progress is not None:
-            progress(done + 1, passes)
+    inverse.eval().requires_grad_(False)
+    inverse.erring(held, theirs - inverse(held, examples[others]))
 
 
 @INVERSION.register("regress")
@@ -452,7 +539,9 @@ def regress(problem: Problem, start: Tensor | None, settings: "Invert") -> Recon
         raise UsageProblem(f"layer {problem.layer}: no inverse was trained for it")
     speakers = np.full(len(problem.target), -1) if problem.known is None else problem.known.speakers
     with torch.no_grad():
-        found = inverse.sounds(problem.target, torch.from_numpy(speakers).to(problem.target.device))
+        seeds = [mixed(seed, problem.draw) for seed in problem.seeds] if problem.draw else ()
+        who = torch.from_numpy(speakers).to(problem.target.device)
+        found = inverse.sounds(problem.target, who, seeds)
         first = log_magnitude(inverse.stft, found)
     waveforms = found.clone().requires_grad_()
     optimizer = torch.optim.Adam([waveforms], STEP, foreach=False)

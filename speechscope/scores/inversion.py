@@ -22,6 +22,7 @@ from speechscope.features import distances
 from speechscope.features.attributes import available
 from speechscope.features.distances import lost, partners
 from speechscope.registry import SCORES
+from speechscope.scores.draws import certainty
 from speechscope.scores.heard import LOST, SEX, Heard, Judges, Listener, sexes, truths
 from speechscope.scores.listener import NamedBy
 from speechscope.scores.moved import Steps
@@ -76,8 +77,7 @@ def inversion_scores(path: Path, settings: "Settings") -> Iterator[Score | Row]:
     for m, method in enumerate(methods):
         for at, layer in enumerate(artifact.read("layer_number").tolist()):
             names: Row = {"artifact": path.name, "method": method, "layer": int(layer)}
-            moved = "@" in method
-            for score in inversion.steps(methods, m, at) if moved else inversion.scores((m, at)):
+            for score in inversion.of(methods, m, at):
                 yield replace(
                     score,
                     names={**names, **score.names},
@@ -127,6 +127,25 @@ class Inversion:
         self._vowels = (np.array(features_of(classes)["height"]) != NONE)[labels]
         original = self._heard("waveform_original", ())
         self._listener = Listener(original, labels, wanted, _judges(corpus))
+
+    def of(self, methods: Sequence[str], m: int, layer: int) -> Iterator[Score]:
+        """Yield what is scored of a method and a layer, after what the method is."""
+        if "@" in methods[m]:
+            yield from self.steps(methods, m, layer)
+        elif "#" not in methods[m]:  # draws are scored together
+            yield from self.scores((m, layer))
+            yield from self.draws(methods, m, layer)
+
+    def draws(self, methods: Sequence[str], m: int, layer: int) -> Iterator[Score]:
+        """Yield what the draws of a method say of a layer."""
+        drawn = [n for n, name in enumerate(methods) if name.startswith(f"{methods[m]}#")]
+        if len(drawn) < 2 or not self.sounds:
+            return
+        listener = self._listener
+        heard = [self._heard("waveform", (n, layer)) for n in drawn]
+        known = {name: wanted for name, wanted in listener.wanted.items() if name != SEX}
+        for score in certainty(listener.original, heard, listener.judges, known):
+            yield replace(score, speakers=self._speakers)
 
     def steps(self, methods: Sequence[str], m: int, layer: int) -> Iterator[Score]:
         """Yield what is heard of a step, of a method that moved the activity."""

@@ -1,5 +1,6 @@
 """``speechscope invert``: reconstruct inputs from the activity of a layer."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -138,6 +139,9 @@ class Invert(FromRecipe, Choosing, Sounding, Foreign, Moved, Sharded, Regressing
     align_lags: int = setting(
         1541, "Delay align is free in [samples].", "chosen: 96 ms, most of a segment", low=0
     )
+    samples: int = setting(
+        0, "Draws of regress from what the activity leaves open.", "chosen: none", low=0
+    )
     regress_steps: int = setting(60, "Steps regress descends on the sound.", "chosen", low=0)
     audio: Path | None = option(None, "The same as --input FILE.", metavar="FILE")
     input: str | None = option(
@@ -166,7 +170,7 @@ class Invert(FromRecipe, Choosing, Sounding, Foreign, Moved, Sharded, Regressing
         UsageProblem
             There is no such method.
         """
-        plain = [name.partition("@")[0] for name in self.method]
+        plain = [re.split("[@#]", name)[0] for name in self.method]
         sequences = [tuple(part.strip() for part in name.split("+")) for name in plain]
         for name, sequence in zip(self.method, sequences, strict=True):
             if not all(part in INVERSION for part in sequence):
@@ -178,15 +182,31 @@ class Invert(FromRecipe, Choosing, Sounding, Foreign, Moved, Sharded, Regressing
         """Return what each method moves the activity along; "": nothing."""
         return [name.partition("@")[2] for name in self.method]
 
+    def draws(self) -> list[int]:
+        """Return which draw each method is of what the activity leaves open; 0: of none."""
+        numbers = [name.partition("#")[2] for name in self.method]
+        if not all(number.isdecimal() for number in numbers if number):
+            raise UsageProblem(f"--method {','.join(self.method)}: the number of a draw follows #")
+        return [int(number or 0) for number in numbers]
+
     def with_controls(self) -> "Invert":
         """Return the settings with what methods that move the activity are held against.
 
-        These are the same method without a move, and with a random one.
+        These are the same method without a move, and with a random one; and add the draws.
+
+        Raises
+        ------
+        UsageProblem
+            There is no method to draw from.
         """
+        if self.samples and not self.uses("regress"):
+            raise UsageProblem("--samples draws from what regress learns: give --method regress")
         methods: list[str] = []
         for name in self.method:
             plain, at, _ = name.partition("@")
             methods += [plain, name, f"{plain}@random"] if at else [name]
+            if not at and "regress" in plain.split("+"):
+                methods += [f"{name}#{draw + 1}" for draw in range(self.samples)]
         return replace(self, method=tuple(dict.fromkeys(methods)))
 
     def uses(self, method: str) -> bool:

@@ -145,7 +145,11 @@ def test_training_pairs_items_with_examples_by_others(
     monkeypatch.setattr(Inverse, "nearest", noted)
     few = Tones(60, 1)
     train_inverses(network, [3], few, replace(SETTINGS, regress_epochs=1))  # type: ignore[arg-type]
-    assert torch.cat(asked).tolist() == few.speakers.tolist()
+    train, held = regress._held_out(few.speakers, 0)
+    assert torch.cat(asked).tolist() == few.speakers[np.concatenate([held, train])].tolist()
+    # Errors are those on a speaker that nothing was learned from.
+    assert len(set(few.speakers[held])) == 1
+    assert not set(few.speakers[held]) & set(few.speakers[train])
 
 
 def test_the_descent_leads_to_the_activity_and_is_held_to_what_is_learned(
@@ -179,6 +183,24 @@ def test_the_descent_leads_to_the_activity_and_is_held_to_what_is_learned(
     logs = [log_magnitude(inverse.stft, run.waveforms[0, 0]) for run in (first, free, held)]
     moved = [float((logs[0] - log).abs().mean()) for log in logs[1:]]
     assert moved[1] < 0.95 * moved[0]
+
+
+def test_draws_err_as_the_inverse_does_where_it_was_not_trained(network: Network) -> None:
+    inverse = train_inverses(network, [3], Tones(60, 1), replace(SETTINGS, regress_epochs=0))[3]  # type: ignore[arg-type]
+    rng = np.random.default_rng(0)
+    mixed, count = rng.normal(size=(5, 5)), 4000
+    codes = torch.from_numpy(rng.normal(size=(count, 3))).float()
+    near = (codes[:, 0] > 0).numpy()  # where errors are three times as large
+    errors = (rng.normal(size=(count, 5)) @ mixed) * np.where(near, 3.0, 1.0)[:, None]
+    inverse.erring(codes, torch.from_numpy(errors).float())
+    at = torch.tensor([[3.0, 0, 0], [-3.0, 0, 0]])
+    drawn = np.array([inverse.drawn(at, [seed, seed + 9999]).numpy() for seed in range(3000)])
+    for place, rows in enumerate((near, ~near)):
+        wanted = np.cov(errors[rows].T)
+        np.testing.assert_allclose(np.cov(drawn[:, place].T), wanted, atol=0.35 * wanted.max())
+    assert drawn[:, 0].std() / drawn[:, 1].std() == pytest.approx(3, rel=0.25)
+    one, same = (inverse.drawn(at, [5, 6]) for _ in range(2))
+    assert torch.equal(one, same) and torch.equal(one[:1], inverse.drawn(at[:1], [5]))
 
 
 def test_an_inverse_is_seeded_and_leaves_the_generator_alone(network: Network) -> None:
