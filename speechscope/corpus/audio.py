@@ -33,8 +33,9 @@ CANCELLED = 0.1
 BITS = (8, 16, 24)
 """Of integers that float32 holds exactly."""
 
-# What writers that cannot go back leave in place of the size: near the largest number.
-_STREAMED = 0x7FFF0000
+# What writers that cannot go back leave in place of the size: near the largest number, with a sign
+# or without one.
+_STREAMED = (range(0x7FFF0000, 0x80000100), range(0xFFFF0000, 0x100000000))
 _CHUNKS = 10_000
 _CHUNK_NAME = re.compile(rb"[ -~]{4}")
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
@@ -168,8 +169,6 @@ def _mono(
         block: NDArray[np.float32] = file.read(frames, dtype="float32", always_2d=True)
         if len(block) == 0:
             break
-        if not np.isfinite(block).all():
-            raise BadRecording("holds values that are not numbers")
         length += len(block)
         if length > LONGEST_HOURS * 3600 * file.samplerate:
             raise BadRecording(f"is longer than {LONGEST_HOURS} hours: cut it into utterances")
@@ -177,7 +176,10 @@ def _mono(
             raise BadRecording(f"unfolds to more than {most} samples: it holds next to no sound")
         if bits in BITS:
             digest.update(_integers(block, bits))
-        mono = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):
+            mono = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32)
+        if not np.isfinite(mono).all():
+            raise BadRecording("holds values that are not numbers")
         if block.shape[1] > 1:
             power += float(np.square(mono, dtype=np.float64).sum())
             squares += np.square(block, dtype=np.float64).sum(axis=0)
@@ -292,7 +294,9 @@ def _chunks(file: BinaryIO, size: int) -> int | None:
         elif name in (b"data", b"SSND"):
             if length == 0xFFFFFFFF and large:
                 length = large
-            elif length >= max(_STREAMED, size) or (length == 0 and _streamed(whole)):
+            elif _streamed(length) and (length > size or _streamed(whole)):
+                if not _streamed(whole) and whole + 8 > size:
+                    raise BadRecording(f"is truncated: {size} of the {whole + 8} bytes it counts")
                 return None  # written to a pipe: no promise
             data = length
         missing = body + length - size
@@ -313,7 +317,7 @@ def _chunks(file: BinaryIO, size: int) -> int | None:
 
 def _streamed(length: int) -> bool:
     """Whether a size is what writers leave that did not know it."""
-    return length == 0 or length >= _STREAMED
+    return length == 0 or any(length in values for values in _STREAMED)
 
 
 def _format(head: bytes, order: str) -> int:
@@ -353,7 +357,7 @@ def _one_size(file: BinaryIO, size: int, container: str) -> None:
     else:
         order: Literal["little", "big"] = "big" if head[:4] == b".snd" else "little"
         start, length = (int.from_bytes(head[n : n + 4], order) for n in (4, 8))
-        counted = 0 if length >= _STREAMED else start + length
+        counted = 0 if _streamed(length) else start + length
     if size < counted:
         raise BadRecording(f"is truncated: {size} of the {counted} bytes in its header")
 

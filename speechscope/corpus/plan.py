@@ -102,9 +102,11 @@ class Plan:
         reader = Reader(layout, settings)
         seen = _survey(reader, tasks, spread)
         settings, phones = _phones(root, settings, seen, summary)
-        limit = seen.longest_kept(phones, settings.longest)
+        limit = seen.longest_kept(None if settings.whole else phones, settings.longest)
         if settings.unit == "segment" and limit is not None:
             settings = replace(settings, length=max(limit, settings.length))
+        if settings.whole:
+            settings = replace(settings, length=limit or settings.length)
         return cls(layout, settings, wanted, speakers, tasks, mine, phones, limit, seen, summary)
 
     @property

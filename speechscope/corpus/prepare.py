@@ -16,6 +16,7 @@ from speechscope.corpus.phones import PhoneSet
 from speechscope.corpus.plan import Plan, refuse_loss
 from speechscope.corpus.reading import Reader, Summary, Task
 from speechscope.corpus.units import Cut, Recording, Rows, Unit
+from speechscope.corpus.units.window import UNLABELLED, WholeWaveforms
 from speechscope.corpus.update import Before
 from speechscope.corpus.utterances import Utterance
 from speechscope.registry import UNITS
@@ -87,7 +88,7 @@ def prepare(
         layout=plan.layout.name,
         phone_set=settings.phone_set,
     )
-    unit: Unit = UNITS[settings.unit](settings)
+    unit = _unit(settings, plan.phones)
     classes = _classes(settings, plan.phones, plan.speakers)
     arrays = CorpusArrays(
         writer,
@@ -107,6 +108,13 @@ def prepare(
     lines = summary.skipped if shard is None else summary.as_lines()
     put_losses(writer, summary.dropped, lines, summary.samples / settings.sample_rate)
     return summary
+
+
+def _unit(settings: "Prepare", phones: PhoneSet | None) -> Unit:
+    if settings.whole and phones is not None:
+        return WholeWaveforms(settings, phones.classes)
+    unit: Unit = UNITS[settings.unit](settings)
+    return unit
 
 
 def _write(
@@ -177,6 +185,8 @@ def _kept(
 
 def _classes(settings: "Prepare", phones: PhoneSet | None, speakers: Sequence[str]) -> PhoneSet:
     """Return the classes of the corpus: phones, speakers, or none."""
+    if settings.whole:
+        return PhoneSet.of((UNLABELLED,), {})
     if settings.labels == "phone":
         assert phones is not None
         return phones

@@ -248,6 +248,10 @@ class Reader:
                 if not self.settings.marked:
                     frames, source = length_of(utterance.audio)
                     lengths = [("", round(frames * rate / source))]
+                elif self.settings.whole:
+                    frames, source = length_of(utterance.audio)
+                    seen.names.update(s.label for s in self._marks(utterance).segments if s.label)
+                    lengths = [("", -(-frames * rate // source))]
                 elif self.measures:
                     frames, source = length_of(utterance.audio)
                     marks = self._marks(utterance).placed(frames / source, source)
@@ -289,6 +293,8 @@ class Reader:
         except BadRecording as error:
             summary.skip(f"{utterance.audio}: {error}")
             return None
+        if chosen.whole and not self._fits(len(samples), summary):
+            return None
         if chosen.normalize == "gain":
             samples = samples / np.float32(GAIN_SCALE * root_mean_square(samples))
         if chosen.marked:
@@ -304,8 +310,9 @@ class Reader:
         found = Summary()
         for utterance, speaker, split in task:
             pieces = self.glance(utterance, speaker, found)[1]
-            found.items += len(pieces)
-            found.splits[split] += len(pieces)
+            items = min(1, len(pieces)) if self.settings.whole else len(pieces)
+            found.items += items
+            found.splits[split] += items
             found.utterances += bool(pieces)
         return found
 
@@ -321,7 +328,8 @@ class Reader:
                 letters_of(self.layout.text(utterance))
             if self.settings.marked:
                 stretches = self._stretches(utterance, length, rate / source, summary)
-                pieces = tuple(self._pieces(utterance, stretches, speaker, summary))
+                fits = not self.settings.whole or self._fits(length, summary)
+                pieces = tuple(self._pieces(utterance, stretches, speaker, summary)) if fits else ()
             else:
                 pieces = (Piece(speaker, 0, length),) if self._fits(length, summary) else ()
         except BadRecording as error:

@@ -18,6 +18,7 @@ from speechscope.corpus.pairing import AUDIO_SUFFIXES
 from speechscope.corpus.phones import phone_set
 from speechscope.corpus.store import Corpus
 from speechscope.corpus.units import stretches
+from speechscope.corpus.units.window import UNLABELLED
 from speechscope.corpus.utterances import SPLITS
 from speechscope.errors import SpeechscopeError, UsageProblem
 from speechscope.registry import PHONE_SETS
@@ -30,8 +31,6 @@ PREPARATION = (
     "padding", "duration", "context",
 )  # fmt: skip
 """What of a corpus' settings decides how its inputs look."""
-UNLABELLED = "?"
-"""The label of recordings that nobody labelled."""
 
 
 def differences(corpus: Corpus, trained: Corpus) -> list[str]:

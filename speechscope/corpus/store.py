@@ -31,6 +31,8 @@ class Corpus:
         What an item is: ``segment``, ``frame``, ``window`` or ``utterance``.
     features
         Name of the representation; ``waveform`` for windows.
+    whole
+        Whether its windows are whole recordings, with the times of their phones.
 
     Raises
     ------
@@ -43,6 +45,9 @@ class Corpus:
         self.path = path
         self.config: dict[str, Any] = self.artifact.record["config"]
         self.unit, self.features = str(self.config["unit"]), str(self.config["features"])
+        self.whole = self.unit == "utterance" and self.features == "waveform"
+        if self.whole:  # windows that begin with their recording
+            self.unit = "window"
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Another process opens it anew, whatever its working directory is.
@@ -176,6 +181,26 @@ class Corpus:
         values = self.view.read(items)
         values -= self.mean
         return values
+
+    def phones(self, item: int) -> list[tuple[str, slice]]:
+        """Return the phones of a whole recording and their samples, in order.
+
+        Raises
+        ------
+        UsageProblem
+            Its items are no whole recordings.
+        """
+        if not self.whole:
+            raise UsageProblem(
+                f"{self.path} holds no times of phones (speechscope prepare --unit utterance "
+                "--features waveform)"
+            )
+        names, read = self.names("phone"), self.artifact.read
+        first, last = read("phone_offset", slice(item, item + 2)).tolist()
+        rows = (
+            read(n, slice(first, last)).tolist() for n in ("phone", "phone_start", "phone_stop")
+        )
+        return [(names[n], slice(a, b)) for n, a, b in zip(*rows, strict=True)]
 
     def waveforms(self, items: Indices) -> NDArray[np.float32]:
         """Read segments, zero-padded as for the transform, (N, samples).

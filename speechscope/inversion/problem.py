@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from speechscope.errors import SpeechscopeError
 from speechscope.networks.layers import Layered
 from speechscope.work.accelerators import fastest
 
@@ -229,6 +230,11 @@ class Objective:
         with torch.enable_grad():
             whole = complete(x, self._derived)
             y = self._network.activation(whole, self._layer)
+            if not y.requires_grad:
+                raise SpeechscopeError(
+                    f"no slope leads from layer {self._layer} to the input: the network stops it "
+                    "(a detach, a threshold, a rounding, no_grad); --method anneal needs none"
+                )
             residual = y.detach() - self._target
             # ∂E/∂Y = Y − Y*, and of the penalty ∂E/∂X = λ X.
             outputs, by_outputs = [y], [residual]

@@ -73,6 +73,11 @@ def answered(
             if "gradient" in methods:
                 # Krug 2018, eq. 1: of the score before softmax (sec. 3.4).
                 chosen = scores.gather(1, target[:, None]).sum()
+                if not chosen.requires_grad:
+                    raise Untreatable(
+                        "no slope leads from the scores to the input: the network stops it (a "
+                        "detach, a threshold, a rounding, no_grad); --align none needs none"
+                    )
                 (relevance["gradient"],) = torch.autograd.grad(chosen, place)
     assert target is not None
     if "lrp" in methods:

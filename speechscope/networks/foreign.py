@@ -39,7 +39,7 @@ class Taking:
         Which output: the key or attribute of a dictionary or object, the number of one of several,
         or the name of a layer; "": the only one there is.
     order
-        Of scores: ``bv``, ``b``, ``bvt`` or ``btv`` (times before symbols); "": bv….
+        Of scores: ``bv``, ``b``, ``bvt``, ``btv`` (times before symbols) or ``tbv``; "": bv….
     alone
         Whether items are given one at a time, because what is given for one depends on the others.
     ending
@@ -143,6 +143,8 @@ class ForeignNetwork(Layered):
             out = watch.outputs[name]
         else:
             out = picked(self.outputs(x), name)
+        if len(x) == 1 and 1 not in out.shape:
+            out = out[None]  # squeezed together with the axis of items
         return normal(out, self.taking)
 
     def shifted(self, shift: Tensor) -> "ForeignNetwork":
@@ -240,7 +242,10 @@ class ForeignNetwork(Layered):
         if missing:
             raise SpeechscopeError(f"layer {', '.join(missing)}: does not run for every input")
         found = {n: _real(watch.outputs[name]) for n, name in zip(numbers, names, strict=True)}
-        return {n: v if self._kept[self.named(n)][2] else v[None] for n, v in found.items()}
+        return {
+            n: v if self._kept[self.named(n)][2] else (v if v.dim() else v[None])[None]
+            for n, v in found.items()
+        }
 
     def entry(
         self, layer: int | str
@@ -338,7 +343,7 @@ class ForeignNetwork(Layered):
             count = len(two.outputs[name]) if two.outputs[name].dim() else 0
             rows = value.dim() > 1 and len(value) == 1 and (count == 2 or one is two)
             shape = tuple(_real(value).shape)
-            kept[name] = (shape[1:] if rows else shape, one.counts[name], rows)
+            kept[name] = (shape[1:] if rows else shape or (1,), one.counts[name], rows)
         return kept
 
     @cached_property
@@ -420,8 +425,15 @@ def normal(out: Tensor, taking: Taking) -> Tensor:
     """Return scores as (B, classes, …), in single precision."""
     if out.is_complex():
         raise UsageProblem("its scores are complex: name a layer with real ones by --scores")
-    if out.dim() == 1:
-        out = out[:, None]
+    if not out.is_floating_point():
+        raise UsageProblem(
+            "its output is whole numbers, which are no scores (of an argmax, a decision): name the "
+            "layer that gives the scores by --scores"
+        )
+    if out.dim() < 2:
+        out = out.reshape(-1, 1)
+    if taking.order == "tbv":
+        out = out.permute(1, 2, 0)
     if taking.order == "btv":
         out = out.transpose(1, 2)
     if taking.times is not None:
@@ -474,8 +486,8 @@ def fitted(
         device = next((p.device for p in network.parameters()), torch.device("cpu"))
         example = _drawn(example).to(device)
     name, _, order = (scores or "").partition(":")
-    if order not in ("", "b", "bv", "bvt", "btv"):
-        raise UsageProblem(f"--scores {scores}: after the colon give bv, bvt or btv")
+    if order not in ("", "b", "bv", "bvt", "btv", "tbv"):
+        raise UsageProblem(f"--scores {scores}: after the colon give bv, bvt, btv or tbv")
     tried = (*OWN, *OTHER) if axes is None else (_known(axes),)
     reasons: list[str] = []
     fits: dict[str, Fit] = {}
@@ -535,8 +547,10 @@ def _tried(network: nn.Module, taking: Taking, example: Tensor) -> tuple[Fit | N
             # An explanation of our own is better than what an item alone meets.
             reason = reason or " ".join(str(error).split())[:160]
             continue
-        if len(scores) != len(example) or scores.dim() < 2:
-            reason = f"gives {tuple(scores.shape)}, not a row of scores an input"
+        if scores.dim() < 2 or len(scores) != len(example):
+            reason = reason or f"gives {tuple(scores.shape)}, not a row of scores an input"
+            if scores.dim() == 3 and scores.shape[1] == len(example) and not way.alone:
+                reason += "; if time comes first, --scores :tbv"
             continue
         if not _same(scores, again):
             raise UsageProblem(

@@ -206,7 +206,8 @@ def _layer(call: Reading, layer: nn.Module) -> Found:
     if isinstance(layer, nn.GLU):
         return Found("gated", held=lambda x: recurrent.glu(x, layer.dim))
     if isinstance(layer, nn.LSTM | nn.GRU | nn.RNN):
-        held = recurrent.held(layer, call.args[1:], call.kwargs)
+        plain = bool(call.args) and isinstance(call.args[0], Tensor)  # and no packed sequence
+        held = recurrent.held(layer, call.args[1:], call.kwargs) if plain else None
         return UNKNOWN if held is None or len(call.flows) > 1 else Found("gated", held=held)
     if isinstance(layer, nn.ConstantPad1d | nn.ConstantPad2d):
         return UNKNOWN if layer.value else Found("plain")

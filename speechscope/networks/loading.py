@@ -117,6 +117,11 @@ def _made(factory: str, *, compared: bool) -> Loaded:
         raise UsageProblem(
             f"--model {factory}: expected a torch.nn.Module, found a {type(made).__name__}"
         )
+    if any(map(nn.parameter.is_lazy, (*made.parameters(), *made.buffers()))):
+        raise UsageProblem(
+            f"--model {factory}: has lazy layers, whose sizes are not known before the first "
+            "input: have a factory call it once, and return it"
+        )
     return Loaded(made, isinstance(again, nn.Module) and _differ(made, again))
 
 

@@ -170,7 +170,7 @@ def elsewhere(
     some = next(found for split in ("test", "train") if len(found := _some(data, split)))
     example = torch.from_numpy(data.centred(some) + data.mean).to(device)
     network, count = fitted(loaded.network.to(device), example, axes, scores)
-    classes = tuple(loaded.classes) or data.classes
+    classes = tuple(loaded.classes) or (data.names("phone") if data.whole else data.classes)
     if count != len(classes):
         classes = tuple(str(number) for number in range(count))
     digest = None if weights is None else file_digest(weights)

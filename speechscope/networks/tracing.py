@@ -31,6 +31,13 @@ class _Slot(NamedTuple):
     number: int
 
 
+class _Named(NamedTuple):
+    """A named tuple with arguments that come from the input."""
+
+    kind: type[Any]
+    parts: tuple[Any, ...]
+
+
 def module_graph(
     module: nn.Module, example: Tensor, root: nn.Module | None = None, close: float = CLOSE
 ) -> Graph:
@@ -66,11 +73,21 @@ def module_graph(
             with Without(left_out):
                 return module(x)
 
-    with torch.no_grad(), reader.over():
-        wanted = values(reader.example)
-    graph = reader.graph(wanted)
-    with torch.no_grad():
-        found = graph(example)
+    try:
+        with torch.no_grad(), reader.over():
+            wanted = values(reader.example)
+        graph = reader.graph(wanted)
+        with torch.no_grad():
+            found = graph(example)
+    except SpeechscopeError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:100]
+        raise SpeechscopeError(
+            f"{type(reader.network).__name__} cannot be looked into step by step "
+            f"({type(error).__name__}: {reason}); gradient, integrated, smoothgrad and occlusion "
+            "do without"
+        ) from error
     apart = (found - wanted).abs().amax() if found.shape == wanted.shape else torch.inf
     if bool(apart > close * wanted.abs().amax()):
         name = type(module if root is None else root).__name__
@@ -104,13 +121,13 @@ class _Reader(Watch):
         number = self._numbers.get(id(scores), -1) if isinstance(scores, Tensor) else -1
         if number < 0:
             raise SpeechscopeError(
-                f"{type(self._network).__name__} cannot be looked into: what it computes is not "
+                f"{type(self.network).__name__} cannot be looked into: what it computes is not "
                 "said to Python (TorchScript), or leaves PyTorch; gradient, integrated, smoothgrad "
                 "and occlusion do without"
             )
         if number not in self._slopes:
             raise SpeechscopeError(
-                f"{type(self._network).__name__}: no slope leads from its scores to its input "
+                f"{type(self.network).__name__}: no slope leads from its scores to its input "
                 "(a detach, a threshold or a rounding is on the way); occlusion needs none"
             )
         return Graph(tuple(self._steps[:number]), self._places)
@@ -278,8 +295,12 @@ def _filled(value: Any, held: Mapping[int, Any]) -> Any:
 def _mapped(value: Any, of: Callable[[Any], Any]) -> Any:
     if isinstance(value, _Slot):
         return of(value)
+    if isinstance(value, _Named):
+        return value.kind(*(_mapped(part, of) for part in value.parts))
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(_mapped(part, of) for part in value))
+        parts = tuple(_mapped(part, of) for part in value)
+        changed = any(isinstance(part, _Slot | _Named) for part in parts)
+        return _Named(type(value), parts) if changed else type(value)(*parts)
     if isinstance(value, tuple | list):
         return type(value)(_mapped(part, of) for part in value)
     if isinstance(value, dict):

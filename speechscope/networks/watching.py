@@ -64,7 +64,7 @@ class Watch(TorchFunctionMode):
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self._network = network
+        self.network = network
         self._taken = {name for name, _ in network.named_modules()}
         self._counts: dict[str, int] = {}
         self._inside = self._unit = False
@@ -87,7 +87,7 @@ class Watch(TorchFunctionMode):
     def over(self) -> Iterator[None]:
         """Watch while the block runs."""
         handles = []
-        for name, module in self._network.named_modules():
+        for name, module in self.network.named_modules():
             if ".parametrizations" in name or isinstance(module, torch.jit.ScriptModule):
                 continue
             before, after = partial(self._before, name), partial(self._after, name)

@@ -45,6 +45,8 @@ class Explained:
         Whether the steps hold for one item at a time.
     axes
         Frequency [Hz] and time [s] of what is explained, where it has them.
+    phones
+        Of each item, where its phones lie along time; only for methods that ask for them.
     """
 
     scores: Callable[[Tensor], Tensor]
@@ -52,6 +54,7 @@ class Explained:
     steps: Callable[[], Graph]
     alone: bool = False
     axes: tuple[Axis | None, Axis | None] = (None, None)
+    phones: Sequence[Sequence[slice]] = ()
 
     def of_corpus(self, corpus: "Corpus") -> "Explained":
         """Return it with the axes of the inputs of a corpus."""
@@ -181,9 +184,12 @@ def relevance_by(
     check_shifts(settings, x.shape[1:])
     if of.alone and len(x) > 1:
         parts = [slice(n, n + 1) for n in range(len(x))]
-        one = replace(of, alone=False)
+        one = [replace(of, alone=False, phones=of.phones[p]) for p in parts]
         return torch.cat(
-            [relevance_by(method, one, x[p], target[p], settings, seeds[p]) for p in parts]
+            [
+                relevance_by(method, o, x[p], target[p], settings, seeds[p])
+                for o, p in zip(one, parts, strict=True)
+            ]
         )
     total: Tensor = explain(of, x, target, settings, seeds)
     for count in range(1, settings.shifts):

@@ -84,13 +84,19 @@ def grad_cam(of: Explained, x: Tensor, target: Tensor, *_: object) -> Tensor:
     graph = of.steps().fitting(x)
     last: Untreatable | None = None
     # The last convolutions of some networks are fully connected layers, of maps of one value.
-    for number in [n for n, step in enumerate(graph.steps, 1) if step.part == "conv"][::-1] or [1]:
+    for number in _convolutions(graph):
         try:
             return class_activation(graph, x, target, _after_convolution(graph, number))
         except Untreatable as error:
             last = last or error
     assert last is not None
     raise last
+
+
+def _convolutions(graph: Graph) -> list[int]:
+    """Return the steps that are convolutions, last first, without one that gives the scores."""
+    found = [n for n, step in enumerate(graph.steps, 1) if step.part == "conv"]
+    return [n for n in found[::-1] if n < len(graph.steps)] or [min(1, len(graph.steps) - 1)]
 
 
 def _after_convolution(graph: Graph, number: int) -> str:

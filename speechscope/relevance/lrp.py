@@ -194,17 +194,40 @@ def lrp_with_sums(
     The relevance, shaped as x, and by layer the sums (B,); parameters and errors as `lrp`.
     """
     if of.alone and len(x) > 1:
-        one = replace(of, alone=False)
-        parts = [
-            lrp_with_sums(one, x[n : n + 1], target[n : n + 1], settings) for n in range(len(x))
-        ]
-        named = {name: torch.cat([sums[name] for _, sums in parts]) for name in parts[0][1]}
-        return torch.cat([relevance for relevance, _ in parts]), named
+        return _one_by_one(of, x, target, settings)
     graph = of.steps().fitting(x)
     layers = layers_with_weights(graph)
     relevance, *entering = _propagate(graph, x, target, composite(settings), layers)
+    if not of_items(entering, len(x)):
+        return _one_by_one(of, x, target, settings)
+    if len(x) > 1 and any(part.dim() > 2 and part.shape[1] == len(x) for part in entering):
+        # As many frames as items: of one alone the axes can be told apart.
+        alone = _propagate(
+            of.steps().fitting(x[:1]), x[:1], target[:1], composite(settings), layers
+        )
+        if not of_items(alone[1:], 1):
+            return _one_by_one(of, x, target, settings)
     sums = [part.flatten(1).sum(1) for part in entering]
     return relevance, dict(zip(layers, sums, strict=True))
+
+
+def of_items(values: Sequence[Tensor], count: int) -> bool:
+    """Say whether the first axis of what enters layers is that of items, and not time."""
+    return all(len(part) == count for part in values)
+
+
+def _one_by_one(
+    of: Explained, x: Tensor, target: Tensor, settings: Settings
+) -> tuple[Tensor, dict[str, Tensor]]:
+    found, by_layer = [], dict[str, list[Tensor]]()
+    for item in (slice(n, n + 1) for n in range(len(x))):
+        graph = of.steps().fitting(x[item])
+        layers = layers_with_weights(graph)
+        relevance, *entering = _propagate(graph, x[item], target[item], composite(settings), layers)
+        found.append(relevance)
+        for name, part in zip(layers, entering, strict=True):
+            by_layer.setdefault(name, []).append(part.sum()[None])
+    return torch.cat(found), {name: torch.cat(sums) for name, sums in by_layer.items()}
 
 
 def layers_with_weights(graph: Graph) -> tuple[str, ...]:

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from speechscope.stages.relevance import Relevance
 
 
+PHONE = "phone"
+"""The patch that is a phone of the recording."""
+
+
 @RELEVANCE.register("occlusion")
 def occlusion(
     of: Explained, x: Tensor, target: Tensor, settings: "Relevance", *_: object
@@ -26,11 +30,14 @@ def occlusion(
 
     R_i = mean over patches p with i in p of S_c(x) − S_c(x, p set to 0). For centred inputs 0 is
     the training mean. All channels of x (B, C, F, T) are hidden together; the last patch of an
-    axis ends with it, and one larger than the input is cut to it. In Hz and ms a patch holds the
+    axis ends with it, and one larger than the input is cut to it. ``phone`` hides one phone of a
+    recording after the other, over its whole length. In Hz and ms a patch holds the
     bins and frames whose middles lie in it; a stride without a unit then is half a patch.
 
     Source: Zeiler and Fergus (2014), sec. 4.2; the network is not looked into.
     """
+    if settings.patch == PHONE:
+        return _of_phones(of, x, target)
     patch, stride = area("patch", settings.patch), area("stride", settings.stride)
     rows, frames = (
         list(_spans(x.shape[axis + 2], patch[axis], stride[axis], of.axes[axis])) for axis in (0, 1)
@@ -46,6 +53,21 @@ def occlusion(
                 lost[:, :, row, frame] += loss[:, None, None, None]
                 count[:, :, row, frame] += 1
     return lost / count.clamp(min=1)
+
+
+def _of_phones(of: Explained, x: Tensor, target: Tensor) -> Tensor:
+    """Return what the score loses when one phone is hidden, over the samples of that phone."""
+    lost = torch.zeros_like(x)
+    with torch.no_grad():
+        full = score(of.scores(x), target)
+        for item, phones in enumerate(of.phones):
+            one = x[item : item + 1]
+            for phone in phones:
+                hidden = one.clone()
+                hidden[..., phone] = 0
+                loss = full[item] - score(of.scores(hidden), target[item : item + 1])
+                lost[item, ..., phone] = loss
+    return lost
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Explaining the items of a corpus, writing `relevance.zarr`, and its sounds."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from math import prod
 from pathlib import Path
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from speechscope.corpus.store import Corpus
-from speechscope.errors import SpeechscopeError
+from speechscope.errors import SpeechscopeError, UsageProblem
 from speechscope.networks.layers import Network
 from speechscope.networks.subject import Subject
 from speechscope.relevance.explain import (
@@ -26,7 +26,7 @@ from speechscope.relevance.explain import (
     score,
 )
 from speechscope.relevance.lrp import layers_with_weights, lrp_with_sums, rules_of
-from speechscope.relevance.occlusion import area
+from speechscope.relevance.occlusion import PHONE, area
 from speechscope.relevance.targets import target_of
 from speechscope.relevance.waveforms import FirstLayer, Frames, first_layer, spectra
 from speechscope.store.artifact import Artifact
@@ -70,12 +70,17 @@ class Explainer:
 
     def __post_init__(self) -> None:
         settings, self.flat = self.settings, 0
-        for name in ("patch", "stride"):
+        by_phone = settings.patch == PHONE and "occlusion" in settings.method
+        for name in () if settings.patch == PHONE else ("patch", "stride"):
             area(name, getattr(settings, name))
         found = target_of(settings.target, self.subject)
         self.name, self.subject = found.name, found.subject
         corpus = self.subject.corpus
         shape = corpus.input_shape
+        if by_phone and settings.layer is not None:
+            raise UsageProblem("--patch phone: what enters a layer inside the network has none")
+        if by_phone:
+            corpus.phones(int(self.first[0]))
         check_shifts(settings, shape if settings.layer is None else ())
 
     def __getstate__(self) -> dict[str, Any]:
@@ -186,7 +191,7 @@ class Explainer:
                 responses = self.first_layer.responses(x)
                 yield Values("dictionary_response", (), responses.cpu().numpy())
             for number, name in enumerate(self.settings.method):
-                for found in self._explain(number, name, x, target, seeds):
+                for found in self._explain(number, name, x, target, seeds, task.items):
                     if found.array == "relevance":
                         of_item = found.values.reshape(len(x), -1)
                         finite &= np.isfinite(of_item).all(1)
@@ -204,12 +209,22 @@ class Explainer:
         return Results(values(finite, flat), returned)
 
     def _explain(
-        self, number: int, method: str, x: Tensor, target: Tensor, seeds: Sequence[int]
+        self,
+        number: int,
+        method: str,
+        x: Tensor,
+        target: Tensor,
+        seeds: Sequence[int],
+        places: NDArray[np.integer[Any]],
     ) -> Iterator[Values]:
         """Yield the relevance of inputs by one method, and what is worked out beside it."""
-        of, parts, sums = self.explained[0], list[Tensor](), list[Tensor]()
+        whole, parts, sums = self.explained[0], list[Tensor](), list[Tensor]()
+        if method == "occlusion" and self.settings.patch == PHONE:
+            corpus = self.subject.corpus
+            whole = replace(whole, phones=[[s for _, s in corpus.phones(int(i))] for i in places])
 
         def explain(items: slice) -> None:
+            of = replace(whole, phones=whole.phones[items])
             if method == "lrp":
                 relevance, of_layer = lrp_with_sums(of, x[items], target[items], self.settings)
             if method != "lrp" or self.settings.shifts > 1:

@@ -144,14 +144,19 @@ class Prepare(FromRecipe, Sharded, Spread, OnDevice):
 
     @property
     def marked(self) -> bool:
-        """Whether items are cut by time marks."""
+        """Whether time marks are read."""
         return self.labels == "phone" or self.unit == "segment"
+
+    @property
+    def whole(self) -> bool:
+        """Whether an item is the waveform of a recording, with the times of its phones."""
+        return self.unit == "utterance" and self.features == WAVEFORM
 
     @property
     def longest(self) -> int | str | None:
         """The longest item kept [samples], a percentile as it was written, or None: all.
 
-        Segments need one length: where all are kept, it is that of the longest.
+        Segments and waveforms need one length: where all are kept, it is that of the longest.
 
         Raises
         ------
@@ -160,7 +165,7 @@ class Prepare(FromRecipe, Sharded, Spread, OnDevice):
         """
         text = self.max_length
         if text == "none":
-            return "100%" if self.unit == "segment" else None
+            return "100%" if self.unit == "segment" or self.whole else None
         number = text.removesuffix("%")
         try:
             value = float(number)
@@ -213,19 +218,23 @@ class Prepare(FromRecipe, Sharded, Spread, OnDevice):
         unit, kind = f"--unit {self.unit}", self.unit
         letters, window = self.labels == "letter", self.window
         needed = WAVEFORM if kind == "window" else "a representation"
+        sampled = kind == "window" or self.whole
         bands = f"--deltas {self.deltas}" if self.deltas else f"--normalize {self.normalize}"
         room = "--duration" if self.duration else f"--padding {self.padding}"
         roomy = self.padding != "zeros" or self.duration
         refusals = {
             f"--labels letter: {unit} has none; use utterance": letters and kind != "utterance",
             f"{unit}: has no one phone; use --labels letter or speaker": (
-                self.labels == "phone" and kind == "utterance"
+                self.labels == "phone" and kind == "utterance" and not self.whole
+            ),
+            f"--labels {self.labels}: waveforms of utterances come with their phones": (
+                self.whole and self.labels != "phone"
             ),
             f"--features {self.features}: {unit} needs {needed}": (
-                (kind == "window") != (self.features == WAVEFORM)
+                sampled != (self.features == WAVEFORM)
             ),
-            f"{bands}: windows of the waveform have no bands": (
-                kind == "window" and (self.deltas > 0 or self.normalize == "band")
+            f"{bands}: waveforms have no bands": (
+                sampled and (self.deltas > 0 or self.normalize == "band")
             ),
             f"--length {self.length}: a segment holds at least one --window ({window})": (
                 kind == "segment" and self.length < window

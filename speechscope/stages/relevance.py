@@ -75,7 +75,7 @@ class Relevance(Seeing, Choosing, Propagating, Sounding, Looking, Sharded, Compu
     )
     patch: str = setting(
         "10x4",
-        "What occlusion hides: BINSxFRAMES, 400Hzx40ms, 40ms, 400Hz.",
+        "What occlusion hides: BINSxFRAMES, 400Hzx40ms, 40ms, 400Hz, phone.",
         "chosen: 400 Hz by 36 ms of the default input [bins x frames]",
     )
     stride: str = setting(

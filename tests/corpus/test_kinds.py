@@ -244,7 +244,7 @@ LABELS: dict[str, tuple[Callable[[bytes], Build], str]] = {
     "xlabel": (lambda c: both(".lab", c), "signal u\nnfields 1\n#\n" + timed("{b} 121 {p}")),
     "PHN": (lambda c: both(".PHN", c), timed("{m} {n} {p}")),
     "Audacity": (lambda c: both(".txt", c), timed("{a:.6f}\t{b:.6f}\t{p}")),
-    "ELAN": (lambda c: both(".eaf", c), cases.eaf(("phones", "", FIVE)).partition("\n")[2]),
+    "ELAN": (lambda c: both(".eaf", c), cases.eaf(("phones", "", FIVE))),
     "EMU": (lambda c: both("_annot.json", c), cases.emu()),
     "aligner's table": (lambda c: both(".csv", c), cases.aligner_csv()),
     "aligner's JSON": (lambda c: both(".json", c), cases.aligner_json()),

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -257,3 +258,81 @@ def test_a_function_has_no_name_that_a_layer_has() -> None:
     first = relu(network.c1(x.flatten(1, 2)))  # type: ignore[operator]
     torch.testing.assert_close(found.activation(x, "relu"), first)
     torch.testing.assert_close(found.activation(x, "relu_1"), relu(network.c2(first)))  # type: ignore[operator]
+
+
+def test_time_may_come_first_in_scores() -> None:
+    x = examples("plain")
+    torch.manual_seed(0)
+    network = two(lambda s, x: s.l(s.c1(x).permute(2, 0, 1)))().eval().requires_grad_(False)
+    with pytest.raises(UsageProblem, match="if time comes first, --scores :tbv"):
+        fitted(network, x)
+    found, count = fitted(network, x, scores=":tbv")
+    assert count == 5
+    torch.testing.assert_close(found(x), network(x[:, 0]).permute(1, 2, 0))
+    torch.testing.assert_close(found(x[:1]), network(x[:1, 0]).permute(1, 2, 0))
+
+
+def test_scores_of_one_item_may_be_squeezed() -> None:
+    x = examples("plain")
+    torch.manual_seed(0)
+    for taken, count in ((slice(0, 5), 5), (slice(0, 1), 1)):
+        network = two(lambda s, x, t=taken: s.l(s.c1(x).mean(-1))[:, t].squeeze())()  # type: ignore[misc]
+        found, scores = fitted(network.eval().requires_grad_(False), x)
+        assert scores == count and found(x).shape == (3, count)
+        torch.testing.assert_close(found(x[:1]), found(x)[:1])
+
+
+def test_what_gives_no_scores_is_refused() -> None:
+    x = examples("plain")
+    decided = two(lambda s, x: s.l(s.c1(x).mean(-1)).argmax(-1))().eval()
+    with pytest.raises(UsageProblem, match="whole numbers, which are no scores"):
+        fitted(decided, x)
+    assert fitted(decided, x, scores="l")[1] == 5
+
+
+def test_packed_sequences_are_followed_and_refused_by_rules() -> None:
+    def run(s: Any, x: Tensor) -> Tensor:
+        y = relu(s.c1(x)).transpose(1, 2)
+        lengths = torch.full((len(y),), y.shape[1])
+        packed = nn.utils.rnn.pack_padded_sequence(y, lengths, batch_first=True)
+        out: Tensor = s.l(s.r(packed)[1][0][-1])
+        return out
+
+    network = made_of(two(run, r=nn.LSTM(8, 8, batch_first=True)))
+    x = examples("plain")
+    of = explained(fitted(network, x)[0], x)
+    target = torch.zeros(3).long()
+    given = x.clone().requires_grad_()
+    (wanted,) = torch.autograd.grad(network(given[:, 0])[:, 0].sum(), given)
+    gradient = relevance_by("gradient", of, x, target, Relevance(), [0] * 3)
+    torch.testing.assert_close(gradient, wanted)
+    with pytest.raises(SpeechscopeError, match="layer _pack_padded_sequence"):
+        lrp(of, x, target, rule("epsilon"))
+
+
+def test_layers_that_have_time_first_get_a_sum_an_item() -> None:
+    run = lambda s, x: s.l(s.r(s.c1(x).permute(2, 0, 1))[0].mean(0))  # noqa: E731
+    network, x = made_of(two(run, r=nn.GRU(8, 8))), examples("plain")
+    of = explained(fitted(network, x)[0], x)
+    target = torch.tensor([0, 1, 2])
+    together, sums = lrp_with_sums(of, x, target, rule("epsilon"))
+    for n in range(3):
+        alone, own = lrp_with_sums(of, x[n : n + 1], target[n : n + 1], rule("epsilon"))
+        torch.testing.assert_close(together[n : n + 1], alone)
+        assert {name: float(s[n]) for name, s in sums.items()} == pytest.approx(
+            {name: float(s[0]) for name, s in own.items()}, rel=1e-4
+        )
+
+
+def test_a_layer_of_one_number_is_one_unit() -> None:
+    x = examples("plain")
+    network = made_of(two(lambda s, x: s.l(relu(s.c1(x - x.mean())).mean(-1))))
+    found, _ = fitted(network, x)
+    assert found.taking.alone and found.names[0] == "mean" and found.shapes[0] == (1,)
+    torch.testing.assert_close(found.activation(x, "mean"), x.mean((1, 2, 3))[:, None])
+
+
+def made_of(make: Callable[[], nn.Module]) -> nn.Module:
+    """A network with weights drawn from one seed."""
+    torch.manual_seed(0)
+    return make().eval().requires_grad_(False)

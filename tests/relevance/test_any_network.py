@@ -146,3 +146,40 @@ def test_patches_have_units() -> None:
     assert list(_spans(8, Size(5), Size(3), mel)) == [slice(0, 5), slice(3, 8)]
     with pytest.raises(UsageProblem, match="no axis in ms"):
         list(_spans(8, Size(0.04, "ms"), Size(2), None))
+
+
+def test_one_phone_is_hidden_at_a_time(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    prepare = ["prepare", "timit", "--unit", "utterance", "--features", "waveform", "-q", "-f"]
+    assert run([*prepare, "--max-length", "none", "-o", "whole.zarr"]) == 0
+    told = ["relevance", "--model", "anyones:Frames", "--corpus", "whole.zarr", "-f"]
+    some = ["--method", "occlusion", "--patch", "phone", "--items", "0:2", "--target", "1@0.35"]
+    assert run([*told, *some]) == 0
+    found = Artifact(here / "relevance.zarr", "relevance")
+    network = load_module("anyones:Frames")
+    x = torch.from_numpy(found.read("input"))[:, None]
+
+    def score(x: torch.Tensor) -> torch.Tensor:
+        logits = network.l(torch.relu(network.c(x)).transpose(1, 2))  # type: ignore[operator]
+        found: torch.Tensor = logits[:, int(0.35 / 0.8 * logits.shape[1]), 1]
+        return found
+
+    wanted = torch.zeros_like(x)
+    for phone in (0, 1, 2, 3, 4, 5, 7):  # q, the seventh, is none
+        hidden, place = x.clone(), slice(1600 * phone, 1600 * (phone + 1))
+        hidden[..., place] = 0
+        wanted[..., place] = (score(x) - score(hidden))[:, None, None]
+    np.testing.assert_allclose(found.read("relevance")[0], wanted[:, 0], atol=1e-6)
+    assert wanted.abs().max() > 0
+    assert explain("Frames", "--method", "occlusion", "--patch", "phone") == 2
+    assert "no times of phones" in capsys.readouterr().err
+
+
+def test_lazy_layers_are_refused(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with (here / "anyones.py").open("a") as file:
+        file.write("\nclass Lazy(nn.Sequential):\n    def __init__(self):\n")
+        file.write("        super().__init__(nn.Flatten(), nn.LazyLinear(3))\n")
+    import sys
+
+    sys.modules.pop("anyones", None)
+    assert explain("Lazy", "--method", "gradient") == 2
+    assert "has lazy layers" in capsys.readouterr().err

@@ -7,6 +7,7 @@ of tiers as speakers and no slots without a time.
 Source: H. Sloetjes et al., "ELAN Annotation Format", version 3.0.
 """
 
+import re
 import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from speechscope.registry import LAYOUTS
 
 MOST_DIGITS = 12
 """Of milliseconds: thirty years."""
+_DECLARED = re.compile(r"\s*<\?xml[^>]*\?>")
 Spans = dict[str, tuple[float, float]]
 
 
@@ -37,7 +39,8 @@ class Elan(TierFiles):
         if "<!DOCTYPE" in text:  # no ELAN writes one, and entities can fill the memory
             raise BadRecording(f"{path.name} is malformed: an .eaf has no document type")
         try:
-            root = ET.fromstring(text.encode())
+            # Decoded already: what it says of its encoding does not count.
+            root = ET.fromstring(_DECLARED.sub("", text).encode())
         except (ET.ParseError, ValueError) as error:
             raise BadRecording(f"{path.name} is malformed: {error}") from error
         if root.tag != "ANNOTATION_DOCUMENT":

@@ -142,10 +142,13 @@ class Unit:
         The dimension of ``waveform_offset``.
     view
         Reads its items; None: they are of many lengths.
+    phones
+        Names of the phones whose times it stores beside the items.
     """
 
     edge = PER_UTTERANCE
     view: type[View] | None = None
+    phones: tuple[str, ...] = ()
 
     def __init__(self, settings: "Prepare") -> None:
         self.settings = settings

@@ -4,13 +4,30 @@ An item is the `length` samples around a point every `window` - `overlap` sample
 of a recording they are zeros (chosen: the paper does not say).
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
-from speechscope.corpus.units import Indices, Recording, Rows, Unit, View, covered, stretches
+from speechscope.corpus.units import (
+    Column,
+    Indices,
+    Recording,
+    Rows,
+    Unit,
+    View,
+    covered,
+    stretches,
+)
 from speechscope.features.stft import Float
 from speechscope.registry import UNITS
 from speechscope.store.artifact import Artifact
+
+if TYPE_CHECKING:
+    from speechscope.stages.prepare import Prepare
+
+UNLABELLED = "?"
+"""The class of what nobody gave one."""
 
 
 def standardised(windows: Float) -> Float:
@@ -95,3 +112,60 @@ class WindowUnit(Unit):
             window = padded[start : start + length]
             total[0, 0] += standardised(window) if self.settings.normalize == "item" else window
         return len(rows["start"])
+
+
+class WholeWaveforms(WindowUnit):
+    """Whole recordings as windows that begin with them, and the times of their phones.
+
+    Their class is `UNLABELLED`; behind the end of shorter ones than the longest are zeros.
+
+    Parameters
+    ----------
+    settings
+        See `Unit`; `length` is that of the longest.
+    phones
+        Names of the phones.
+    """
+
+    edge = "item_edge"
+
+    def __init__(self, settings: "Prepare", phones: tuple[str, ...]) -> None:
+        super().__init__(settings)
+        self.phones = phones
+
+    def columns(self) -> list[Column]:
+        """See `Unit`: ``phone [phone]`` from ``phone_start`` to ``phone_stop`` of each item."""
+        sample = {"units": "sample", "sampling_frequency": self.settings.sample_rate}
+        return [
+            *super().columns(),
+            Column("phone", np.int32, ("phone_index",), {}),
+            Column("phone_start", np.int64, ("phone_index",), sample),
+            Column("phone_stop", np.int64, ("phone_index",), sample),
+            Column("phone_offset", np.int64, ("item_edge",), {"units": "1"}, role="edges"),
+        ]
+
+    def times(self) -> NDArray[np.float64]:
+        """See `Unit`: from the first sample of a recording."""
+        return np.arange(self.settings.length) / self.settings.sample_rate
+
+    def items(self, recording: Recording) -> Rows:
+        """See `Unit`."""
+        samples, pieces = recording.samples, recording.pieces
+        if self.settings.normalize == "utterance":
+            samples = (samples - samples.mean()) / samples.std()
+        return {
+            "waveform": samples,
+            "waveform_offset": np.array([len(samples)]),
+            "label": np.array([0]),
+            "start": np.array([0]),
+            "stop": np.array([len(samples)]),
+            "phone": np.array([piece.label for piece in pieces], dtype=np.int64),
+            "phone_start": np.array([piece.start for piece in pieces], dtype=np.int64),
+            "phone_stop": np.array([piece.stop for piece in pieces], dtype=np.int64),
+            "phone_offset": np.array([len(pieces)]),
+        }
+
+    def add(self, rows: Rows, total: NDArray[np.float64]) -> int:
+        """See `Unit`."""
+        total[0, 0, : len(rows["waveform"])] += rows["waveform"]
+        return 1

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from speechscope.corpus.seen import UNLABELLED
 from speechscope.corpus.store import Corpus
+from speechscope.corpus.units.window import UNLABELLED
 from speechscope.errors import ArtifactError, UsageProblem
 from speechscope.registry import CHAPTERS
 from speechscope.relevance.store import relevance_sounds

@@ -8,7 +8,7 @@ import soundfile
 from preparing import SETTINGS, run
 
 from speechscope.corpus.store import Corpus
-from speechscope.errors import UsageProblem
+from speechscope.errors import SpeechscopeError, UsageProblem
 
 WINDOWS = replace(
     SETTINGS,
@@ -125,3 +125,52 @@ def test_speakers_to_be_recognized_are_in_every_split(
 def test_what_needs_spectrograms_refuses_waveforms(corpus: Corpus) -> None:
     with pytest.raises(UsageProblem, match="holds waveforms; this needs spectrograms"):
         _ = corpus.invertible
+
+
+@pytest.fixture(scope="module")
+def whole(root: Path) -> Corpus:
+    chosen = replace(WINDOWS, unit="utterance", window=267, overlap=122)
+    return run(root, root.parent / "whole.zarr", chosen)[0]
+
+
+def test_whole_waveforms_come_with_their_phones(whole: Corpus, root: Path) -> None:
+    assert whole.whole and whole.classes == ("?",)
+    assert whole.input_shape == (1, 1, 12800)
+    found = whole.view.read(np.arange(20))
+    assert found.shape == (20, 1, 1, 12800) == (len(whole.splits), *whole.input_shape)
+    for item in (0, 13, 19):
+        samples = recording(root, whole, int(whole.artifact.read("utterance")[item]))
+        np.testing.assert_array_equal(found[item, 0, 0], samples)
+        names = ("sil", "aa", "s", "cl", "t", "iy", "sil")  # q is dropped
+        places = [slice(1600 * n, 1600 * (n + 1)) for n in (0, 1, 2, 3, 4, 5, 7)]
+        assert whole.phones(item) == list(zip(names, places, strict=True))
+
+
+def test_shorter_waveforms_end_in_zeros_and_longer_ones_are_left_out(tmp_path: Path) -> None:
+    root = corpora.timit(tmp_path / "timit", speakers=2, sentences=2)
+    path = root / "TRAIN/DR1/FAB00/SX0.WAV"
+    soundfile.write(path, corpora.recording(0.5), 16000)
+    path.with_suffix(".PHN").write_text("0 4000 aa\n4000 8000 s\n")
+    settings = replace(WINDOWS, unit="utterance", window=267, overlap=122)
+    corpus, _ = run(root, tmp_path / "all.zarr", settings)
+    first = corpus.names("utterance").index("FAB00/SX0")
+    item = int(np.flatnonzero(corpus.artifact.read("utterance") == first)[0])
+    (values,) = corpus.view.read(np.array([item]))[:, 0, 0]
+    assert len(values) == 12800 and values[:8000].any() and not values[8000:].any()
+    assert corpus.artifact.read("stop")[item] == 8000
+    with pytest.raises(SpeechscopeError, match="longer than 9000 samples: --max-length none"):
+        run(
+            corpora.timit(tmp_path / "long", 2, 2),
+            tmp_path / "none.zarr",
+            replace(settings, max_length="9000"),
+        )
+
+
+def test_letters_and_bands_go_with_no_whole_waveform(root: Path, tmp_path: Path) -> None:
+    settings = replace(WINDOWS, unit="utterance", window=267, overlap=122)
+    for wrong in ({"labels": "letter"}, {"normalize": "band"}, {"deltas": 1}):
+        with pytest.raises(UsageProblem):
+            run(root, tmp_path / "x.zarr", replace(settings, **wrong))
+    windows, _ = run(root, tmp_path / "w.zarr", WINDOWS)
+    with pytest.raises(UsageProblem, match="no times of phones"):
+        windows.phones(0)
