@@ -32,6 +32,7 @@ keep() { # figures for docs/results.md, where KEEP names its folder
 }
 
 mkdir -p "$results"
+[ "${QUICK:-0}" = 1 ] || echo "estimate: of one core 20 minutes an epoch and 52 minutes of speech; --width 0.125 is 64 times as fast" >&2
 # Exit code 4 says that some recordings were left out; their reasons have been printed.
 [ -e "$results/corpus.zarr" ] ||
     $scope prepare "$corpus" --recipe krug2018 -o "$results/corpus.zarr" || [ $? -eq 4 ]

@@ -33,6 +33,7 @@ keep() { # figures for docs/results.md, where KEEP names its folder
 }
 
 mkdir -p "$results"
+[ "${QUICK:-0}" = 1 ] || echo "estimate: of one core 4 minutes an epoch and 52 minutes of speech, for phones and for speakers" >&2
 for target in phone speaker; do
     # Exit code 4 says that some recordings were left out; their reasons have been printed.
     [ -e "$results/$target.zarr" ] ||

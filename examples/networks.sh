@@ -31,6 +31,7 @@ keep() { # figures for docs/results.md, where KEEP names its folder
 }
 
 mkdir -p "$results"
+[ "${QUICK:-0}" = 1 ] || echo "estimate: of one core 4 minutes (time) to 2.6 hours (freq-padded) for five seeds of a network, 3.3 hours in all" >&2
 # Exit code 4 says that some recordings were left out; their reasons have been printed.
 [ -e "$results/corpus.zarr" ] ||
     $scope prepare "$corpus" --dev 0.1 -o "$results/corpus.zarr" || [ $? -eq 4 ]

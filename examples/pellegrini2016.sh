@@ -32,6 +32,7 @@ keep() { # figures for docs/results.md, where KEEP names its folder
 }
 
 mkdir -p "$results"
+[ "${QUICK:-0}" = 1 ] || echo "estimate: of one core 4 minutes an epoch and 52 minutes of speech" >&2
 # Exit code 4 says that some recordings were left out; their reasons have been printed.
 [ -e "$results/corpus.zarr" ] ||
     $scope prepare "$corpus" --recipe pellegrini2016 $prepare -o "$results/corpus.zarr" ||

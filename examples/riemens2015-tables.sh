@@ -37,6 +37,7 @@ keep() { # figures for docs/results.md, where KEEP names its folder
 }
 
 mkdir -p "$results"
+[ "${QUICK:-0}" = 1 ] || echo "estimate: of one core an hour and a half for each trained row of table 3, five for one of table 4" >&2
 # Exit code 4 says that some recordings were left out; their reasons have been printed.
 [ -e "$results/corpus.zarr" ] ||
     $scope prepare "$corpus" -o "$results/corpus.zarr" || [ $? -eq 4 ]
