@@ -1,5 +1,6 @@
 """The ``speechscope`` command: its subcommands, made from the stages, and its exit codes."""
 
+import codecs
 import errno
 import inspect
 import os
@@ -14,8 +15,9 @@ from types import FrameType
 from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
-from speechscope import __version__, settings, stages
+from speechscope import __version__, manual, settings, stages
 from speechscope.errors import ItemsSkipped, SpeechscopeError, Terminated, UsageProblem
 from speechscope.settings import Declared, Setting, variable
 from speechscope.stages import STAGES
@@ -51,7 +53,7 @@ def build(only: Collection[str] = STAGES) -> typer.Typer:
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
-        rich_markup_mode="rich",
+        cls=_Commands,
     )
     app.callback()(speechscope)
     for name in only or STAGES:
@@ -59,8 +61,36 @@ def build(only: Collection[str] = STAGES) -> typer.Typer:
         paragraphs = (inspect.getdoc(kind) or "").split("\n\n")
         # The terminal wraps them to its own width.
         text = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
-        app.command(name, help=text)(_command(name, settings.declared(kind) if only else ()))
+        known = settings.declared(kind) if only else ()
+        app.command(name, help=text, cls=_Command)(_command(name, known))
     return app
+
+
+class _Command(TyperCommand):
+    """A command whose help is ours (`speechscope.manual`)."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help of the command."""
+        name = str(self.name)
+        speaks = getattr(stages.stage(name), "PRESENTATION", USUAL)
+        spoken = [
+            (", ".join(sorted(PRESENTATION[how].flags, key=len)), PRESENTATION[how].said.help)
+            for how in speaks
+        ]
+        spoken.append(("-h, --help", "Show this."))
+        known = settings.declared(stages.settings_class(name))
+        formatter.write(manual.command_page(name, self.help or "", known, spoken))
+
+
+class _Commands(TyperGroup):
+    """The program, whose help is ours."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help of the program."""
+        said = {name: inspect.getdoc(stages.settings_class(name)) or "" for name in STAGES}
+        summaries = [(name, " ".join(t.split("\n\n")[0].split())) for name, t in said.items()]
+        text = inspect.getdoc(speechscope) or ""
+        formatter.write(manual.commands_page(text, summaries))
 
 
 def _version(wanted: bool) -> None:
@@ -270,11 +300,23 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup and shells ask for
             signal.signal(number, _stop)
     sys.unraisablehook = _swallowed
+    _open_streams()
     code = run(sys.argv[1:] if arguments is None else arguments)
     # All is done: what comes now must not turn into a traceback on the way out.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     sys.exit(code)
+
+
+def _open_streams() -> None:
+    """Make standard output and error take any text, and be there."""
+    codecs.register_error("speechscope", manual.encodable)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by who started us
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="speechscope")
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -16,6 +16,7 @@ from speechscope.stages.shared import FromRecipe, Result
 from speechscope.work.progress import SILENT, Console
 
 STAGES = (
+    "demo",
     "synth",
     "prepare",
     "train",
@@ -33,6 +34,7 @@ STAGES = (
     "info",
     "check",
     "doctor",
+    "help",
 )
 """In the order of the pipeline."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from speechscope.errors import UsageProblem
 from speechscope.settings import argument, option, record_of, setting
-from speechscope.stages.shared import FromRecipe, Regressing, Writing, Written
+from speechscope.stages.shared import SMALLEST, FromRecipe, Regressing, Writing, Written
 from speechscope.work.progress import Console
 
 if TYPE_CHECKING:
@@ -74,7 +74,10 @@ class DecodeTrain(FromRecipe, Writing, Regressing):
     )
     batch: int = setting(128, "Items a batch.", "sec. 3.3", low=1)
     lr: float = setting(
-        0.1, "AdaGrad's master step size.", "chosen: a share of the size of a stage's first weights"
+        0.1,
+        "AdaGrad's master step size.",
+        "chosen: a share of the size of a stage's first weights",
+        low=SMALLEST,
     )
     lr_together: float = setting(
         0.02,

@@ -4,7 +4,15 @@ from dataclasses import dataclass
 
 from speechscope.errors import UsageProblem
 from speechscope.settings import record_of, setting
-from speechscope.stages.shared import Computing, Looking, Sounding, Writing, Written, listed
+from speechscope.stages.shared import (
+    SMALLEST,
+    Computing,
+    Looking,
+    Sounding,
+    Writing,
+    Written,
+    listed,
+)
 from speechscope.work.progress import Console
 
 
@@ -28,7 +36,7 @@ class Maximize(Sounding, Looking, Writing, Computing):
         "chosen: one optimum for every class or map",
     )
     steps: int = setting(250, "Steps of Adam.", "Krug 2018, sec. 3.2", low=0)
-    lr: float = setting(0.05, "Its rate.", "Krug 2018, sec. 3.2: Adam")
+    lr: float = setting(0.05, "Its rate.", "Krug 2018, sec. 3.2: Adam", low=SMALLEST)
     l1: float = setting(0.001, "Weight of ‖x‖₁.", "Krug 2018, sec. 3.2", low=0)
     l2: float = setting(0.001, "Weight of ½‖x‖².", "Krug 2018, sec. 3.2", low=0)
     tv: float = setting(

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from speechscope.store.shards import Shard
 
 
+SMALLEST = 1e-12
+"""Below any rate that does something."""
+FOREIGN = (".h5", ".hdf5", ".nc", ".npz", ".npy", ".mat", ".csv", ".json", ".wav", ".txt", ".zip")
+"""Suffixes of files that no command but export writes."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class FromRecipe(Settings):
     """Stages with values that a recipe sets."""
@@ -50,6 +56,11 @@ class Writing(Settings):
         path = Path(usual) if self.output is None else self.output
         if "\n" in str(path) or "\0" in str(path):
             raise UsageProblem(f"-o {str(path)!r}: a path that is passed on is one line")
+        wanted = Path(usual).suffix
+        if wanted in (".zarr", ".pt") and path.suffix in {*FOREIGN, ".zarr", ".pt"} - {wanted}:
+            raise UsageProblem(
+                f"-o {path}: what is written here is {wanted}; export writes other forms"
+            )
         return path
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from speechscope.errors import UsageProblem
 from speechscope.registry import NETWORKS
 from speechscope.settings import argument, make, option, record_of, setting
-from speechscope.stages.shared import Computing, FromRecipe, Writing, Written
+from speechscope.stages.shared import SMALLEST, Computing, FromRecipe, Writing, Written
 from speechscope.work.progress import Console
 
 if TYPE_CHECKING:
@@ -84,7 +84,9 @@ class Train(FromRecipe, Writing, Computing):
     optimizer: str = setting(
         "adagrad", "How weights are updated.", "sec. 5.2", choices=("adagrad", "sgd", "adam")
     )
-    lr: float = setting(0.01, "Step size.", "chosen: no rate is given for AdaGrad (sec. 5.2)")
+    lr: float = setting(
+        0.01, "Step size.", "chosen: no rate is given for AdaGrad (sec. 5.2)", low=SMALLEST
+    )
     momentum: float = setting(
         0.9, "Nesterov momentum of sgd.", "chosen: usual; for sgd only", low=0, high=0.999
     )

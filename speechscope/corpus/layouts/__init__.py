@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from speechscope.corpus.files import check_folder, read_text, walk
 from speechscope.corpus.pairing import Problems, Sorting, ordered
 from speechscope.corpus.utterances import BadRecording, Marks, Scan, Utterance
-from speechscope.errors import SpeechscopeError
+from speechscope.errors import SpeechscopeError, UsageProblem
 from speechscope.registry import LAYOUTS
 
 if TYPE_CHECKING:
@@ -120,9 +120,15 @@ def first_of(problems: Sequence[str]) -> str:
     return f"; the first of {len(problems)} problems: {problems[0]}"
 
 
+UNTIERED = ("timit", "librispeech", "audacity", "manifest", "mlf", "ctm", "lab")
+"""Layouts whose files have one sequence of labels."""
+
+
 def layout_for(root: Path, settings: "Prepare", notes: list[str]) -> Layout:
     """Return the layout of a folder, told what the settings say; see `layout_of`."""
     layout = layout_of(root, settings.layout, notes)
+    if settings.tier is not None and layout.name in UNTIERED:
+        raise UsageProblem(f"--tier has no meaning for the layout {layout.name}: it has no tiers")
     layout.tier, layout.speaker_pattern = settings.tier, settings.speaker_pattern
     layout.annotated = settings.annotated
     layout.undivided = settings.split not in ("auto", "folder")
