@@ -23,6 +23,7 @@ LADDER = (
     ("__main__",),
     ("cli", "api"),
     ("stages",),
+    ("manual",),  # of what commands take, for `help` and --help
     ("fast",),  # knows what it replaces; is found by name (`work.accelerators`)
     ("report",),
     ("scores",),

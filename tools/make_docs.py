@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SHELLS = {"bash": "speechscope.bash", "zsh": "_speechscope", "fish": "speechscope.fish"}
 EXIT_CODES = (
     ("0", "Done."),
-    ("1", "Failed."),
+    ("1", "Failed, or what is to be read is not there."),
     ("2", "Wrong usage: a flag, a variable or speechscope.toml."),
     ("3", "A damaged, foreign or mismatched artifact."),
     ("4", "Done and written, but some items were left out; each is named."),
