@@ -141,26 +141,6 @@ def canonical(first: Points, second: Points) -> float:
     return float(np.clip(found, 0, 1).mean())
 
 
-def parallel(means: Values, pairs: Sequence[tuple[int, int]]) -> tuple[float, float]:
-    """Return whether a step is the same everywhere: mean cosine, and how often it lands.
-
-    Over every two pairs (a, b) and (c, d) of four phones: the cosine of a − b with c − d, and
-    whether b + (c − d) is nearest, by cosine, to a, of all phones but b, c and d.
-    Source: Mikolov, Yih & Zweig 2013, of words.
-
-    Parameters
-    ----------
-    means : (phone, d) mean activations of phones, centred.
-    pairs
-        Indices of phones (after, before).
-
-    Returns
-    -------
-    NaN where there are not two pairs of four phones.
-    """
-    return landing(means, analogies(pairs))
-
-
 def analogies(pairs: Sequence[tuple[int, int]]) -> list[tuple[int, int, int, int]]:
     """Return (a, b, c, d) of every two pairs that have four phones."""
     every = permutations(pairs, 2)
@@ -168,7 +148,19 @@ def analogies(pairs: Sequence[tuple[int, int]]) -> list[tuple[int, int, int, int
 
 
 def landing(means: Values, of: Sequence[tuple[int, int, int, int]]) -> tuple[float, float]:
-    """Return what `parallel` does of analogies (a, b, c, d)."""
+    """Return whether a step is the same everywhere: mean cosine, and how often it lands.
+
+    Over analogies (a, b, c, d): the cosine of a − b with c − d, and whether b + (c − d) is nearest,
+    by cosine, to a, of all phones but b, c and d. Source: Mikolov, Yih & Zweig 2013, of words.
+
+    Parameters
+    ----------
+    means : (phone, d) mean activations of phones, centred.
+
+    Returns
+    -------
+    NaN where there is no analogy.
+    """
     if not of:
         return np.nan, np.nan
     a, b, c, d = np.array(of).T

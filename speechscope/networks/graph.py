@@ -212,19 +212,6 @@ class Graph:
         after = _renumbered(self.steps, later, {source: 0})
         return Graph(before), Graph(after)
 
-    def until(self, layer: str) -> "Graph":
-        """Return the steps to the output of a layer's last call; of a ReLU, to what enters it.
-
-        Raises
-        ------
-        UsageProblem
-            There is no such layer.
-        """
-        last = self.places[layer][1] if layer in self.places else self._calls(layer)[-1]
-        if self.steps[last - 1].kind == "relu" and self.steps[last - 1].inputs[0]:
-            last = self.steps[last - 1].inputs[0]
-        return Graph(_renumbered(self.steps, _needed(self.steps, last), {0: 0}))
-
     def _calls(self, layer: str) -> list[int]:
         """Return the numbers of a layer's steps; raise UsageProblem where there are none."""
         numbers = [n for n, step in enumerate(self.steps, 1) if step.name == layer]

@@ -65,7 +65,7 @@ def inversion_scores(path: Path, settings: "Settings") -> Iterator[Score | Row]:
     """
     artifact = Artifact(path, "inversion")
     inversion = Inversion(artifact, _corpus(artifact, settings.moved()))
-    listener = getattr(settings, "listener", None)  # report has none
+    listener = settings.listener
     if listener is not None:
         inversion.hear_by(listener, settings.moved())
     best = {

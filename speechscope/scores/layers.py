@@ -78,7 +78,7 @@ def layer_scores(path: Path, settings: "Settings") -> Iterator[Score | Whole]:
     ArtifactError
         The model or its corpus is missing, damaged or another.
     """
-    wanted = getattr(settings, "layers", ())
+    wanted = settings.layers
     if not wanted:
         return
     subject = _subject(path, settings)

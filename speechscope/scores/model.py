@@ -65,7 +65,7 @@ def model_scores(path: Path, settings: "Settings") -> Iterator[Score | Row]:
     ArtifactError
         The model or its corpus is missing, damaged or another.
     """
-    if getattr(settings, "layers", ()):  # these alone: `speechscope.scores.layers`
+    if settings.layers:  # these alone: `speechscope.scores.layers`
         return
     model = load_model(path)
     values = model.checkpoint.values
@@ -96,7 +96,7 @@ def model_scores(path: Path, settings: "Settings") -> Iterator[Score | Row]:
     chance = shuffled(fold[predicted], fold[labels])
     groups = {"phone": (fold[labels], model.classes_folded)}
     groups["speaker"] = found.speakers, found.speaker_names
-    for what in getattr(settings, "by", ()):
+    for what in settings.by:
         of, words = groups[what]
         for number in np.unique(of):
             own = of == number
@@ -117,7 +117,7 @@ def model_scores(path: Path, settings: "Settings") -> Iterator[Score | Row]:
 def _corpus_of(path: Path, model: Model, settings: "Settings") -> Corpus:
     """Return the corpus a model is scored with: its own, or another as it takes it."""
     corpus = Corpus(ancestor(path, model.checkpoint.record, "corpus", settings.moved()))
-    other = getattr(settings, "speech", None)  # report has none
+    other = settings.speech
     return corpus if other is None else other(corpus, path)
 
 

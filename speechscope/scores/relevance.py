@@ -81,7 +81,7 @@ def relevance_scores(path: Path, settings: "Score") -> Iterator[Items]:
     subject = _explained(artifact, settings)
     values: Values = {}
     how = settings.recorded("relevance", artifact.record["config"])
-    peers = {Path(one).name: _peer(Path(one), subject) for one in getattr(settings, "seeds", ())}
+    peers = {Path(one).name: _peer(Path(one), subject) for one in settings.seeds}
     voices = voices_of(artifact, subject)
     for start in range(0, len(artifact.read("target")), BLOCK):
         _measure(artifact, subject, peers, how, slice(start, start + BLOCK), values, voices)

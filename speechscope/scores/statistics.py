@@ -7,13 +7,16 @@ at best; from these alone come the mean, its interval and a verdict in words.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
 from speechscope.registry import SCORES
+
+if TYPE_CHECKING:
+    from speechscope.stages.score import Score as Settings
 
 Cell = str | int | float | None
 Row = Mapping[str, Cell]
@@ -184,7 +187,7 @@ def rows_of(found: Iterable[Score | Whole | Row]) -> Iterator[Row]:
             yield score
 
 
-def scored(kind: str, path: Path, settings: Any) -> list[Row]:
+def scored(kind: str, path: Path, settings: "Settings") -> list[Row]:
     """Return the rows of all scores of an artifact of a kind, corrected together."""
     return list(rows_of(found for of in SCORES.of(kind) for found in of(path, settings)))
 

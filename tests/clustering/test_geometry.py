@@ -17,7 +17,7 @@ from speechscope.clustering.geometry import (
     dissimilarities,
     elsewhere,
     halves,
-    parallel,
+    landing,
     representational,
     selectivity,
 )
@@ -136,9 +136,9 @@ def test_a_step_that_is_the_same_everywhere_lands() -> None:
     assert analogies([(0, 4), (1, 4), (2, 5)]) == [
         (0, 4, 2, 5), (1, 4, 2, 5), (2, 5, 0, 4), (2, 5, 1, 4),
     ]  # fmt: skip
-    assert parallel(same, pairs) == pytest.approx((1, 1))
+    assert landing(same, of) == pytest.approx((1, 1))
     other = np.concatenate([base + 2 * rng.normal(size=(4, 30)), base])
-    assert abs(parallel(other, pairs)[0]) < 0.3
+    assert abs(landing(other, of)[0]) < 0.3
     # By loops: the first and third phone of each analogy are those after the step.
     cosines, landed = [], []
     for a, b, c, d in of:
@@ -151,8 +151,8 @@ def test_a_step_that_is_the_same_everywhere_lands() -> None:
             if phone not in (b, c, d)
         }
         landed.append(max(near, key=near.__getitem__) == a)
-    assert parallel(other, pairs) == pytest.approx((np.mean(cosines), np.mean(landed)))
-    assert np.isnan(parallel(same, pairs[:1])).all()
+    assert landing(other, of) == pytest.approx((np.mean(cosines), np.mean(landed)))
+    assert np.isnan(landing(same, analogies(pairs[:1]))).all()
     for (a, b, *_), (first, second, c, d) in zip(of, elsewhere(of, range(8), rng), strict=True):
         assert (first, second) == (a, b) and len({a, b, c, d}) == 4
 

@@ -65,7 +65,7 @@ def chapter(path: Path, settings: "Report") -> fig.Chapter:
         figures += drawn.compositions()
     figures += _planes(artifact)
     held = "dimensions" in artifact and "class_manner" in artifact
-    scores = scored("clusters", path, settings) if held else []
+    scores = scored("clusters", path, settings.scoring()) if held else []
     figures += score_figures(scores)
     looked = (
         f"Whether {artifact.array('cluster').shape[-1]:,} sounds group by phone in what layer "

@@ -47,7 +47,7 @@ def chapter(path: Path, settings: "Report") -> fig.Chapter:
     }
     facts |= overview(corpus)
     figures: list[fig.Figure] = [_counts(corpus), _examples(corpus, settings.examples)]
-    scores = scored("corpus", path, settings) if corpus.unit == "segment" else []
+    scores = scored("corpus", path, settings.scoring()) if corpus.unit == "segment" else []
     if scores:
         figures += _round_trip(scores)
     kept = KEPT.get(corpus.features)

@@ -53,7 +53,7 @@ def chapter(path: Path, settings: "Report") -> fig.Chapter:
         main = {"measure": "distance to the input", "layer": best["layer"], **distance,
                 "ceiling": 0.0, "null": "silence"}  # fmt: skip
     looked = f"Decoders that turn what layer {', '.join(map(str, layers))} holds into a sound"
-    rows = scored("decoder", path, settings)
+    rows = scored("decoder", path, settings.scoring())
     return fig.Chapter(
         str(path), "decoder", facts, figures, looked=looked, scores=rows, main=main,
         unscored="Held against silence: a distance below it is better than restoring nothing.",

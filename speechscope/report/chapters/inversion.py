@@ -47,7 +47,7 @@ def chapter(path: Path, settings: "Report") -> fig.Chapter:
         An item asked for is not in it.
     """
     drawn = _Inversion(path, settings)
-    scores = scored("inversion", path, settings)
+    scores = scored("inversion", path, settings.scoring())
     methods, layers, count = drawn.methods, drawn.layers, drawn.count
     given = drawn.artifact.record["config"].get("input", "corpus")
     facts = {

@@ -73,7 +73,7 @@ def chapter(path: Path, settings: "Report") -> fig.Chapter:
     if corpus is not None:
         figures += confusions(model, corpus, settings)
         if (corpus.splits == SPLITS.index("test")).any():
-            scores = scored("model", path, settings)
+            scores = scored("model", path, settings.scoring())
             figures += score_figures(scores)
     figures += filter_figures(model, corpus)
     looked = (

@@ -76,7 +76,7 @@ def chapter(path: Path, settings: "Report") -> fig.Chapter:
     averaged, names = "Inputs of each class that went into its mean.", [classes[k] for k in shown]
     inputs = {"inputs": [float(np.max(count[..., k])) for k in shown]}
     figures.append(fig.Bars("counts", "Inputs averaged", averaged, names, inputs, "inputs"))
-    scores = scored("navai", path, settings) if "pattern_shuffled" in artifact else []
+    scores = scored("navai", path, settings.scoring()) if "pattern_shuffled" in artifact else []
     figures += score_figures(scores)
     facts = {"alignments": ", ".join(alignments), "classes": str(len(classes))}
     looked = (
