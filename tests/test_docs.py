@@ -164,3 +164,25 @@ def test_every_array_is_documented(workdir: Path, capsys: pytest.CaptureFixture[
         for name in artifact:
             axis = artifact.array(name).metadata.dimension_names == (name,)  # type: ignore[union-attr]
             assert axis or f"`{name}`" in documented[artifact.kind], f"{path.name}: {name}"
+
+
+def test_the_index_of_papers_leads_to_what_it_says() -> None:
+    rows = re.findall(r"^\| (\w+ \d{4}), ([^|]+?) \|.*?`(\S+\.py)` \| `speechscope ([^`]+)` \|$",
+                      (ROOT / "docs" / "papers.md").read_text(), re.MULTILINE)  # fmt: skip
+    assert len(rows) > 30 and len({paper for paper, *_ in rows}) == 5
+    for paper, place, file, command in rows:
+        text = " ".join((ROOT / file).read_text().split())
+        assert re.search(rf"{paper}[^.]{{0,40}}, {re.escape(place)}", text), (paper, place, file)
+        name, *words = command.split()
+        GROUP.commands[name].make_context(name, words)  # type: ignore[attr-defined]
+
+
+def test_the_citation_and_the_site_are_of_this_release() -> None:
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    citation = (ROOT / "CITATION.cff").read_text()
+    assert f"\nversion: {project['version']}\n" in citation and "cff-version: 1.2.0" in citation
+    site = (ROOT / "mkdocs.yml").read_text()
+    listed = set(re.findall(r"([\w-]+\.md)", site))
+    assert listed == {path.name for path in (ROOT / "docs").glob("*.md")}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from speechscope.errors import UsageProblem
 from speechscope.settings import argument, option, record_of, setting
-from speechscope.stages.shared import SMALLEST, FromRecipe, Regressing, Writing, Written
+from speechscope.stages.shared import SMALLEST, FromRecipe, Logged, Regressing, Writing, Written
 from speechscope.work.progress import Console
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ NOT_TRIED = "Riemens 2015, sec. 8: proposed, not tried"
 
 
 @dataclass(frozen=True, kw_only=True)
-class DecodeTrain(FromRecipe, Writing, Regressing):
+class DecodeTrain(FromRecipe, Logged, Writing, Regressing):
     """Train a decoder for each layer, and the encoder with it where asked; or an inverse.
 
     By default the network stays as it is, pooling is inverted blindly, and decoders are trained
@@ -141,6 +141,7 @@ def run(settings: DecodeTrain, console: Console) -> Written:
     from speechscope.store.lineage import ancestor, entry
     from speechscope.store.record import new_record
     from speechscope.store.staging import staged
+    from speechscope.training.logs import EpochLog
     from speechscope.training.resume import ResumeFile
     from speechscope.work.device import choose
 
@@ -158,13 +159,19 @@ def run(settings: DecodeTrain, console: Console) -> Written:
         parents=[entry(source, "model", path)],
     )
     unfinished = ResumeFile(path, record)
+    log = EpochLog(settings.log, settings.tensorboard)
+
+    def save(now: Mapping[str, Any]) -> None:
+        unfinished.save(now)
+        log(now.get("history", ()))
+
     with (
         staged(path, force=settings.force or settings.resume, directory=False) as partial,
         console.bar("decode-train") as progress,
     ):
         state = unfinished.load(path) if settings.resume else None
         train = _inverses if regress else _decoders
-        values = train(network, data, settings, state, unfinished.save, progress)
+        values = train(network, data, settings, state, save, progress)
         checkpoint.write(partial, record, values)
     unfinished.clear()
     scores = [_told(row) for row in values["scores"]]

@@ -65,6 +65,14 @@ class Writing(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Logged(Settings):
+    """Stages that train."""
+
+    log: Path | None = option(None, "Write a CSV with a row an epoch, as it ends.", metavar="FILE")
+    tensorboard: Path | None = option(None, "Write the same for TensorBoard.", metavar="DIR")
+
+
+@dataclass(frozen=True, kw_only=True)
 class OnDevice(Settings):
     """Stages that run a network."""
 

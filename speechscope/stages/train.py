@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from speechscope.errors import UsageProblem
 from speechscope.registry import NETWORKS
 from speechscope.settings import argument, make, option, record_of, setting
-from speechscope.stages.shared import SMALLEST, Computing, FromRecipe, Writing, Written
+from speechscope.stages.shared import SMALLEST, Computing, FromRecipe, Logged, Writing, Written
 from speechscope.work.progress import Console
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ PRESENTATION = ("quiet", "verbose", "json")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Train(FromRecipe, Writing, Computing):
+class Train(FromRecipe, Logged, Writing, Computing):
     """Train a network to name phones, on classes resampled to equal numbers.
 
     Segments, frames and windows train a classifier, the recipe naming the network; utterances with
@@ -216,6 +216,7 @@ def run(settings: Train, console: Console) -> Written | None:
     from speechscope.store.record import new_record
     from speechscope.store.staging import staged
     from speechscope.training.group import check, joined
+    from speechscope.training.logs import EpochLog
     from speechscope.training.resume import ResumeFile
     from speechscope.work.device import choose
 
@@ -232,9 +233,11 @@ def run(settings: Train, console: Console) -> Written | None:
         parents=parents,
     )
     unfinished = ResumeFile(path, record)
+    log = EpochLog(settings.log, settings.tensorboard)
 
     def on_epoch(now: dict[str, Any]) -> None:
         unfinished.save_meanwhile(now)
+        log(now["history"])
         console.epoch(_line(now["history"][-1]))
 
     with joined(device) as group:
