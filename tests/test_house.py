@@ -129,7 +129,7 @@ def test_recipes_override_settings_that_there_are_and_say_why() -> None:
 
 def test_the_top_is_small() -> None:
     assert len([path for path in PACKAGE.iterdir() if path.is_file()]) <= 12
-    assert len([path for path in MODULES if len(path.read_text().splitlines()) > 3]) <= 210
+    assert len([path for path in MODULES if len(path.read_text().splitlines()) > 3]) <= 216
     rooms = {path.parent.name for path in MODULES if path.parent.parent == PACKAGE}
     assert rooms <= {
         *("recipes", "stages", "store", "work", "corpus", "synth", "features", "networks"),
