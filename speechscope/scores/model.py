@@ -192,8 +192,11 @@ SHOWN = ("encoder", "decoder", "unpool", "stack", "relu")
 
 
 @SCORES.register("decoder")
-def decoder_rows(path: Path, settings: "Settings") -> Iterator[Row]:
+def decoder_rows(path: Path, settings: "Settings") -> Iterator[Score | Row]:
     """Yield a row a layer: see `speechscope.training.decoders.measure`.
+
+    Then a verdict each: whether it restores test items better than silence does. Decoders of
+    earlier versions hold no more than means, and have none.
 
     Raises
     ------
@@ -203,8 +206,19 @@ def decoder_rows(path: Path, settings: "Settings") -> Iterator[Row]:
     checkpoint = Checkpoint(path, "decoder")
     config = checkpoint.record["config"]
     made = {name: config[name] for name in SHOWN if name in config}
-    for row in checkpoint.values["scores"]:
+    rows = [dict(row) for row in checkpoint.values["scores"]]
+    items = {row["layer"]: row.pop("items", {}) for row in rows}
+    for row in rows:
         yield {"artifact": path.name, **made, **row}
+    for layer, found in items.items():
+        if found:
+            yield Score(
+                {"artifact": path.name, "layer": layer, "measure": "Euclidean distance"},
+                found["test"].double().numpy(),
+                {"silence": found["silence"].double().numpy()},
+                0.0,
+                higher=False,
+            )
 
 
 @SCORES.register("inverse")

@@ -259,7 +259,7 @@ def _inverses(
 
 def _told(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return a row of scores with the mean over items where it holds every one's."""
-    plain = {name: value for name, value in row.items() if name != "speaker"}
+    plain = {name: value for name, value in row.items() if name not in ("speaker", "items")}
     return {
         name: float(value.mean()) if hasattr(value, "mean") else value
         for name, value in plain.items()

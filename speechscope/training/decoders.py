@@ -129,7 +129,7 @@ def decodings(
 @torch.no_grad()
 def measure(
     autoencoder: Autoencoder, source: CorpusSource, settings: "DecodeTrain"
-) -> dict[str, int | float]:
+) -> dict[str, Any]:
     """Return an autoencoder's errors on inputs of both splits, and its leak test on test inputs.
 
     Returns
@@ -137,7 +137,8 @@ def measure(
     The ``layer``; mean Euclidean distances to the input (Churchman 2015, sec. 6.2): ``train`` and
     ``test`` of what is decoded, ``silence`` of zeros, ``zeroed`` and ``mangled`` of `decodings`;
     and mean largest cross-correlations with it, of centred spectrograms (sec. 7, mxcorr2):
-    ``correlation``, ``zeroed_correlation``, ``mangled_correlation``.
+    ``correlation``, ``zeroed_correlation``, ``mangled_correlation``. ``items``: of every test item
+    the distance of what is decoded and of silence, by ``test`` and ``silence``, (N,) each.
     """
     test: dict[str, list[np.ndarray]] = {}
     for x, code, switches in _codes(autoencoder, source, "test", settings):
@@ -161,6 +162,11 @@ def measure(
         **{
             name: mean.get(name, 0.0)
             for name in ("zeroed", "zeroed_correlation", "mangled", "mangled_correlation")
+        },
+        "items": {
+            name: torch.from_numpy(np.concatenate(test[key]))
+            for name, key in (("test", "decoded"), ("silence", "silence"))
+            if key in test
         },
     }
 

@@ -105,7 +105,16 @@ def test_scores_of_every_kind(
     assert all(row["chance"] < 0.5 < row["ceiling"] for row in waveforms)
     measures = {row["measure"] for row in inversions}
     assert {"manner of the phone", "mismatch of the waveform", "log-mel distance [dB]"} <= measures
-    assert [r["layer"] for r in rows if r["artifact"] == "decoder.pt"] == [1, 9]
+    decoders = [row for row in rows if row["artifact"] == "decoder.pt"]
+    assert [row["layer"] for row in decoders] == [1, 9, 1, 9]
+    for told, judged in zip(decoders[:2], decoders[2:], strict=True):
+        # The same items, beside silence, with a verdict.
+        assert judged["value"] == pytest.approx(told["test"], rel=1e-5)
+        assert (judged["null"], judged["ceiling"]) == ("silence", 0)
+        assert judged["chance"] == pytest.approx(told["silence"], rel=1e-5)
+        above = judged["verdict"] == "above chance"
+        assert above == (judged["p"] is not None and judged["p"] < 0.05)
+        assert not above or told["test"] < told["silence"]
     assert run(["score", "inversion.zarr", "--csv"]) == 0
     table = list(csv.DictReader(capsys.readouterr().out.splitlines()))
     assert list(table[0]) == list(COLUMNS) and len(table) == len(inversions)
