@@ -179,11 +179,19 @@ def cell(
         return
     if isinstance(shown, fig.Chart):
         chart(axes, shown, limits)
-        axes.locator_params(axis="x" if shown.logarithmic else "both", nbins=4)
+        axes.locator_params(axis="x", nbins=3)
+        if not shown.logarithmic:
+            axes.locator_params(axis="y", nbins=4)
     else:
         image(axes, shown)
-        for side, axis in ((axes.xaxis, shown.x), (axes.yaxis, shown.y)):
-            marks = ticks(axis, 4)
+        sheet, place = axes.figure.get_size_inches(), axes.get_position()
+        room = place.width * sheet[0], 2 * place.height * sheet[1]
+        for side, axis, most in zip(
+            (axes.xaxis, axes.yaxis), (shown.x, shown.y), room, strict=True
+        ):
+            marks = ticks(
+                axis, max(1, min(4, int(most * INCH / (2.5 * mpl.rcParams["font.size"]))))
+            )
             side.set_ticks([axis.place(value) for value, _ in marks], [text for _, text in marks])
     axes.tick_params(labelleft=left, labelbottom=below)
 
@@ -279,8 +287,11 @@ def bars(axes: Any, figure: fig.Bars) -> None:
         heights = np.asarray(values, dtype=np.float64)
         axes.bar(place, heights, wide, bottom=base, color=line(number)[0], label=name)
         base = base + heights if figure.stacked else base
-    long = max(map(len, figure.categories), default=0) > 4
-    axes.set_xticks(at, figure.categories, rotation=90 if long and len(at) > 6 else 0)
+    letters = (
+        0.6 * mpl.rcParams["font.size"] / INCH * (max(map(len, figure.categories), default=0) + 0.5)
+    )
+    turned = letters * len(at) > axes.figure.get_size_inches()[0] - 0.6
+    axes.set_xticks(at, figure.categories, rotation=90 if turned else 0)
     axes.tick_params(axis="x", length=0)
     axes.margins(x=0.01)
     axes.set_ylabel(figure.axis)
@@ -303,11 +314,12 @@ def held(sheet: Any, figure: fig.Held, panel: float, row: float) -> None:
     em = mpl.rcParams["font.size"] / INCH
     left = (0.48 * max(map(len, figure.rows), default=1) + 1) * em
     width = left + panel * len(parts) + (14 * em if len(parts) == 1 else em)
-    height = row * (count + 3)
+    narrow = panel < 11 * em
+    height = row * (count + 3 + 2 * narrow)
     sheet.set_size_inches(width, height)
     sheet.set_layout_engine("none")  # placed by hand: fitting takes as long as drawing
     for number, (name, rows) in enumerate(parts):
-        place = left + panel * number, 1.5 * row, 0.95 * panel, count * row
+        place = left + panel * number, (1.5 + narrow) * row, 0.95 * panel, count * row
         sizes = (width, height, width, height)
         axes = sheet.add_axes([part / size for part, size in zip(place, sizes, strict=True)])
         for end in (0.0, 1.0):
@@ -323,10 +335,10 @@ def held(sheet: Any, figure: fig.Held, panel: float, row: float) -> None:
             if len(parts) == 1:
                 axes.annotate(said, (1.2, at), va="center", fontsize="small", annotation_clip=False)
         axes.set(xlim=(-0.8, 1.2), ylim=(count - 0.5, -0.5))
-        axes.set_xticks((0, 1), ("chance", "best"))
+        axes.set_xticks((0, 1), ("chance", "best"), rotation=90 if narrow else 0)
         axes.set_yticks(range(count), figure.rows)
         axes.tick_params(length=0, labelleft=number == 0)
-        axes.set_title(name, fontsize="small")
+        axes.set_title(name.replace(", ", "\n") if narrow else name, fontsize="small")
         axes.grid(axis="y", color=SOFT, alpha=0.2, linewidth=0.6)
         axes.set_axisbelow(True)
         axes.spines[:].set_visible(False)

@@ -1,7 +1,7 @@
 """Single figures as PNG or PDF files fit for a paper: one sheet a figure."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ CELL = 1.3
 """Width of a small picture where no width is asked for [inch] (chosen)."""
 SHAPE = 0.72
 """Height of a small picture over its width (chosen)."""
+BELOW = 5.0
+"""Room for what the colours of a scale stand for, in heights of a letter."""
 UNITS = {"mm": 1 / 25.4, "cm": 1 / 2.54, "in": 1.0}
 """Of ``--width`` [inch]."""
 MARK = ".speechscope"
@@ -132,7 +134,8 @@ def _grid(sheet: Any, figure: fig.Grid, width: float | None) -> None:
 
 def _gallery(sheet: Any, figure: fig.Gallery, width: float | None) -> None:
     cells = figure.cells
-    rows = [cells[start : start + ACROSS] for start in range(0, len(cells), ACROSS)]
+    across = ACROSS if width is None else max(1, min(ACROSS, int(width / CELL)))
+    rows = [cells[start : start + across] for start in range(0, len(cells), across)]
     _cells(sheet, [[shown for _, shown in row] for row in rows], width, titles=[
         [name for name, _ in row] for row in rows
     ])  # fmt: skip
@@ -158,13 +161,15 @@ def _cells(
     charts = [shown for shown in every if isinstance(shown, fig.Chart)]
     scales = list(dict.fromkeys(c.scale for c in every if isinstance(c, fig.Picture)))
     ends, gap = drawing.limits(charts), 0.6 * em
-    above = 1.5 * em if titles else gap
-    left, right, foot = (6.1 if names else 4.8) * em, gap + 5.5 * em * len(scales), 3 * em
+    above = 1.6 * em if titles else 1.1 * em
+    left, right, foot = (6.6 if names else 5.0) * em, gap + em, (3.6 + BELOW * len(scales)) * em
     whole = width or CELL * across + left + right
     wide = max(0.05, (whole - left - right) / across - gap)
-    high = max(shape * wide, 3 * em)
+    high = max(shape * wide, 5 * em)
     key = 1.6 * em if charts and len(charts[0].lines) > 1 else 0.0
-    head = 1.5 * em if columns else 0.0
+    longest = max(map(len, columns), default=0)
+    turned = 0.5 * em * longest > wide + gap
+    head = (0.55 * longest if turned else 1.5 if columns else 0.0) * em
     tall = len(rows) * (high + above) + head + foot + key
     sheet.set_size_inches(whole, tall)
     sheet.set_layout_engine("none")
@@ -174,25 +179,39 @@ def _cells(
             x, y = left + at * (wide + gap), foot + key + (len(rows) - 1 - number) * (high + above)
             axes = sheet.add_axes((x / whole, y / tall, wide / whole, high / tall))
             drawing.cell(axes, shown, left=at == 0, below=below, limits=ends)
-            if shown is not None and below:
-                axes.set_xlabel(_label(shown.x))
-            if at == 0:
-                label = "" if shown is None else _label(shown.y)
-                beside = f"{names[number]}\n{label}" if names else label
-                sheet.text(0.2 * em / whole, (y + high / 2) / tall, beside.strip(), rotation=90,
-                           va="center", ha="left", multialignment="center",
-                           fontsize="small")  # fmt: skip
-            if titles or (columns and number == 0):
-                title = titles[number][at] if titles else columns[at]
-                axes.set_title(_cut(title, int(wide / (0.5 * em))), fontsize="small", pad=2)
-    for number, scale in enumerate(scales):
-        place = whole - right + gap + 5.5 * em * number
-        bar = sheet.add_axes((place / whole, (foot + key) / tall, 0.8 * em / whole,
-                              min(high * 3, tall - foot - key - head - above) / tall))  # fmt: skip
-        drawing.scale_bar(sheet, None, scale, cax=bar)
+            if at == 0 and names:
+                place, said = (1.6 * em / whole, (y + high / 2) / tall), names[number]
+                small = {"fontsize": "small", "rotation": 90, "va": "center"}
+                sheet.text(*place, _cut(said, int(high / (0.42 * em))), **small)
+            if columns and number == 0:
+                angle = 90 if turned else 0
+                axes.set_title(columns[at], fontsize="small", pad=2, rotation=angle)
+            if titles:
+                axes.set_title(
+                    _cut(titles[number][at], int(wide / (0.5 * em))), fontsize="small", pad=2
+                )
+    # What is across and up is said once for all.
+    along, up = _said(shown.x for shown in every if shown), _said(s.y for s in every if s)
+    low = key + BELOW * em * len(scales)
+    across_all, up_all = left + (whole - right - left) / 2, foot + key + (tall - head - foot) / 2
+    sheet.text(across_all / whole, (low + 0.4 * em) / tall, along, ha="center", va="bottom")
+    sheet.text(0.2 * em / whole, up_all / tall, up, rotation=90, ha="left", va="center")
+    _scale_bars(sheet, scales, left, whole - right, key)
     if key:
         lines = sheet.axes[every.index(charts[0])].get_legend_handles_labels()
         sheet.legend(*lines, loc="lower left", ncols=len(charts[0].lines))
+
+
+def _scale_bars(
+    sheet: Any, scales: Sequence[fig.Scale], left: float, right: float, foot: float
+) -> None:
+    """Say below everything, between two places and above a third [inch], what colours stand for."""
+    em, (whole, tall) = mpl.rcParams["font.size"] / drawing.INCH, sheet.get_size_inches()
+    for number, scale in enumerate(scales):
+        up = foot + (BELOW * number + 3.7) * em
+        box = left / whole, up / tall, min(20 * em, right - left) / whole, 0.7 * em / tall
+        cax = sheet.add_axes(box)
+        drawing.scale_bar(sheet, None, scale, cax=cax, orientation="horizontal")
 
 
 def _cut(text: str, most: int) -> str:
@@ -200,15 +219,16 @@ def _cut(text: str, most: int) -> str:
     return text if len(text) <= max(4, most) else f"{text[: max(4, most) - 1]}…"
 
 
-def _label(side: fig.Axis | str) -> str:
-    return side.label if isinstance(side, fig.Axis) else side
+def _said(sides: Iterable[fig.Axis | str]) -> str:
+    """Return the names of axes, each once."""
+    return ", ".join(dict.fromkeys(s.label if isinstance(s, fig.Axis) else s for s in sides))
 
 
 def _panels(
     sheet: Any, count: int, width: float | None, each: float, shape: float, **more: Any
 ) -> list[Any]:
     """Return axes for panels side by side, as many as a width [inch] has room for."""
-    across = max(1, min(2 if width is None else round(width / each), count))
+    across = max(1, min(2 if width is None else int(1.5 * width / each), count))
     wide = each if width is None else width / across
     rows = -(-max(1, count) // across)
     sheet.set_size_inches(wide * across, wide * shape * rows)

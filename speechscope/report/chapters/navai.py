@@ -73,16 +73,13 @@ def chapter(path: Path, settings: "Report") -> fig.Chapter:
     ]
     if "shift" in artifact:
         figures.append(_shifts(artifact.read("shift"), time, columns, titles))
-    averaged, names = "Inputs of each class that went into its mean.", [classes[k] for k in shown]
-    inputs = {"inputs": [float(np.max(count[..., k])) for k in shown]}
-    figures.append(fig.Bars("counts", "Inputs averaged", averaged, names, inputs, "inputs"))
+    averaged = {"inputs": [float(np.max(count[..., k])) for k in shown]}
+    averages = "Inputs averaged", "Inputs of each class that went into its mean."
+    figures.append(fig.Bars("counts", *averages, [classes[k] for k in shown], averaged, "inputs"))
     scores = scored("navai", path, settings.scoring()) if "pattern_shuffled" in artifact else []
     figures += score_figures(scores)
     facts = {"alignments": ", ".join(alignments), "classes": str(len(classes))}
-    looked = (
-        f"What the sounds of each of {len(shown)} classes have that others have not, on average, "
-        f"aligned by {', '.join(alignments)}"
-    )
+    looked = f"What the sounds of each of {len(shown)} classes have on average that others have not"
     return fig.Chapter(str(path), "navai", facts, figures, looked=looked, scores=scores)
 
 

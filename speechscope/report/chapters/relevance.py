@@ -216,12 +216,13 @@ class _Items:
             return _inner(values, alt)
         if self.waveform:
             time = np.arange(len(values)) * 1e3 / self.rate
+            # One below the other: neither hides the other.
             lines = [
-                fig.Line(name, time, signal / (float(np.abs(signal).max()) or 1.0))
-                for name, signal in (("input", given), ("relevance", values))
+                fig.Line(name, time, signal / (2 * float(np.abs(signal).max()) or 1.0) + middle)
+                for name, signal, middle in (("input", given, 0.5), ("relevance", values, -0.5))
             ]
             sound = fig.Sound(values, self.rate)
-            return fig.Chart(lines, "time [ms]", "of the largest", sound=sound, alt=alt)
+            return fig.Chart(lines, "time [ms]", "input over relevance", sound=sound, alt=alt)
         axes, grey = (self.style.time, self.style.frequency), self.style.grey(given)
         picture = readable(values.sum(axis=0), *axes, "relevance", grey, alt=alt)
         return replace(picture, sound=self._weighted(given, values))

@@ -43,7 +43,7 @@ document.addEventListener("keydown", (event) => {
   const at = { b: 0, a: 1 }[event.key.toLowerCase()];
   if (at === undefined || event.ctrlKey || event.metaKey || event.altKey || !current) return;
   const button = current.buttons[at];
-  if (!button || playing.button === button || event.target.closest("select, input")) return;
+  if (!button || playing.button === button || event.target.matches?.("select, input")) return;
   const from = current.buttons.includes(playing.button) ? playing.audio.currentTime : 0;
   play(button.sound, button);
   if (from < button.sound.duration) button.sound.currentTime = from;
