@@ -238,7 +238,8 @@ class Inverse(nn.Module):
         code = self.codes(activity.flatten(1).float())
         near = self.nearest(code, speakers, AROUND if seeds else 1)
         place = [seed % near.shape[1] for seed in seeds] or [0] * len(code)
-        chosen = near[torch.arange(len(code)), torch.tensor(place, device=near.device)]
+        rows = torch.arange(len(code), device=near.device)
+        chosen = near[rows, torch.tensor(place, device=near.device)]
         example = self.example_waveforms[chosen]
         found = self(code, self.spectra(log_magnitude(self.stft, example).flatten(1)))
         if seeds:
