@@ -206,7 +206,14 @@ def _measure(
         name: network.enter(fill) for name, fill in fillings(subject, inputs, block.start).items()
     }
 
+    numbers = {
+        name: own.flatten(1).isfinite().all(1).cpu().numpy()
+        for name, own in zip(methods, relevance, strict=True)
+    }
+
     def add(method: str, measure: str, items: NDArray[np.float64], chance: Found) -> None:
+        if len(items) == len(numbers[method]):  # of what is no number nothing is known
+            items = np.where(numbers[method], items, np.nan)
         values.setdefault((method, measure), []).append({"": items, **chance})
 
     faithful = partial(_faithful, network.scores, x, target, filled, seeds)

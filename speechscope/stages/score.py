@@ -86,7 +86,10 @@ def run(settings: Score, console: Console) -> Table:
     settings.check_model()
     rows: list[Row] = []
     for path in settings.artifacts:
-        kind = record_at(path)["kind"]
+        record = record_at(path)
+        kind, made_of = record["kind"], record["config"]
+        if made_of.get("model") is not None and made_of.get("weights") == "random weights":
+            console.note(f"{path}: {made_of['model']} has random weights")
         if not SCORES.of(kind):
             raise UsageProblem(f"{path} is a {kind}; score takes {', '.join(SCORES.names())}")
         if settings.model is not None and kind != "relevance":

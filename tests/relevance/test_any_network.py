@@ -1,5 +1,6 @@
 """Networks that are not ours from the command line: what is said, written and refused."""
 
+import csv
 from pathlib import Path
 
 import corpora
@@ -116,6 +117,11 @@ def test_items_without_a_number_are_named(here: Path, capsys: pytest.CaptureFixt
     assert np.isfinite(found.read("relevance")[0][finite]).all()
     for index in found.read("item_index")[below][:20]:
         assert f"item {index} (" in said
+    assert run(["score", "relevance.zarr", "--model", "anyones:Root", "--csv"]) == 0
+    told = capsys.readouterr()
+    assert "relevance.zarr: anyones:Root has random weights" in told.err
+    rows = [row for row in csv.DictReader(told.out.splitlines()) if row["method"] == "gradient"]
+    assert {row["items"] for row in rows if "letion" in row["measure"]} == {str(finite.sum())}
 
 
 def test_a_network_that_stops_the_slope_is_said_to(
