@@ -206,14 +206,8 @@ def _measure(
         name: network.enter(fill) for name, fill in fillings(subject, inputs, block.start).items()
     }
 
-    numbers = {
-        name: own.flatten(1).isfinite().all(1).cpu().numpy()
-        for name, own in zip(methods, relevance, strict=True)
-    }
-
     def add(method: str, measure: str, items: NDArray[np.float64], chance: Found) -> None:
-        if len(items) == len(numbers[method]):  # of what is no number nothing is known
-            items = np.where(numbers[method], items, np.nan)
+        items = _known(items, relevance[methods.index(method)])
         values.setdefault((method, measure), []).append({"": items, **chance})
 
     faithful = partial(_faithful, network.scores, x, target, filled, seeds)
@@ -240,6 +234,12 @@ def _measure(
         voices.add(block.start, artifact.read("input", block), signals)
     for (first, a), (second, b) in combinations(zip(methods, relevance, strict=True), 2):
         add(first, f"agreement with {second}", *agreeing(a, b))
+
+
+def _known(values: NDArray[np.float64], relevance: Tensor) -> NDArray[np.float64]:
+    """Return what items get, NaN where their relevance is no number; others stay."""
+    numbers = relevance.flatten(1).isfinite().all(1).cpu().numpy()
+    return np.where(numbers, values, np.nan) if len(values) == len(numbers) else values
 
 
 def _faithful(
