@@ -52,7 +52,7 @@ def findings(chapters: Sequence[Chapter]) -> list[Finding]:
 
 
 def _finding(chapter: Chapter) -> Finding:
-    row = chapter.main or main(chapter.scores)
+    row, count = (chapter.main, 1) if chapter.main else main(chapter.scores)
     judged = [score for score in chapter.scores if "verdict" in score]
     said = " ".join(sentences(judged)) if judged else chapter.unscored
     if row is None:
@@ -69,7 +69,7 @@ def _finding(chapter: Chapter) -> Finding:
         chapter,
         said,
         words,
-        part_of(row),
+        f"the best of {count}: {part_of(row)}" if count > 1 else part_of(row),
         written("value"),
         written("chance"),
         written("ceiling"),
@@ -80,16 +80,17 @@ def _finding(chapter: Chapter) -> Finding:
     )
 
 
-def main(rows: Sequence[Row]) -> Row | None:
-    """Return the score that stands for all: of several, the one furthest on the way from chance."""
+def main(rows: Sequence[Row]) -> tuple[Row | None, int]:
+    """Return the score that stands for all, and of how many it is furthest from chance."""
     for measure in MAIN:
         found = [row for row in rows if row.get("measure") == measure and _known(row)]
         if measure == "accuracy":  # over the folded classes, as papers count
             fewest = min((int(str(row["classes"])) for row in found), default=0)
             found = [row for row in found if row["classes"] == fewest]
         if found:
-            return max(found, key=lambda row: (row.get("verdict") == ABOVE, _way(row)))
-    return next((row for row in rows if _known(row) and row.get("verdict")), None)
+            best = max(found, key=lambda row: (row.get("verdict") == ABOVE, _way(row)))
+            return best, len(found)
+    return next((row for row in rows if _known(row) and row.get("verdict")), None), 1
 
 
 def _known(row: Row) -> bool:

@@ -240,7 +240,7 @@ def test_an_interrupted_training_leaves_a_state_to_resume(
         (["invert", "--layer", "1", "--input", "birds", "-f"], 2, "--input birds: choose from"),
         (["invert", "--layer", "1", "--audio", "a.wav", "-f"], 1, "a.wav: a.wav cannot"),
         (["invert", "--optimizer", "newton", "-f"], 2, "--optimizer newton: choose from bold"),
-        (["report", "inversion.zarr", "--figure", "pie"], 2, "--figure pie: choose from grid, "),
+        (["report", "inversion.zarr", "--figure", "pie"], 2, "--figure pie: choose from held, "),
         (["score", "model.pt", "--json", "--csv"], 2, "exclude each other"),
         (
             ["train", "-o", "x.pt", "--device", "cpu", "--compile"],
