@@ -43,6 +43,8 @@ MOST = 256
 """Most items worked on at a time, and in one chunk."""
 FEW = 64
 """Items of a chunk, below which a task is not worth dividing (chosen)."""
+GAP, ROUNDING = 0.1, 1e-3
+"""Of a difference of scores, and of a score, that integrated gradients may miss unsaid (chosen)."""
 
 
 @dataclass
@@ -69,7 +71,7 @@ class Explainer:
     settings: "Relevance"
 
     def __post_init__(self) -> None:
-        settings, self.flat = self.settings, 0
+        settings, self.flat, self.incomplete = self.settings, 0, 0
         by_phone = settings.patch == PHONE and "occlusion" in settings.method
         for name in () if settings.patch == PHONE else ("patch", "stride"):
             area(name, getattr(settings, name))
@@ -84,7 +86,7 @@ class Explainer:
         check_shifts(settings, shape if settings.layer is None else ())
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = {"name", "flat", *(field.name for field in fields(self))}
+        kept = {"name", "flat", "incomplete", *(field.name for field in fields(self))}
         return {name: value for name, value in self.__dict__.items() if name in kept}
 
     @cached_property
@@ -184,6 +186,7 @@ class Explainer:
         probability = per_class(out).softmax(1).gather(1, guess[:, None])[:, 0]
         seeds = [mixed(self.settings.seed, int(item)) for item in task.items]
         whole = self.subject.whole(inputs).reshape(len(inputs), *self.stored)
+        scores = score(per_class(out), target).cpu().numpy()
 
         def values(finite: NDArray[np.bool_], flat: NDArray[np.bool_]) -> Iterator[Values]:
             yield Values("input", (), whole)
@@ -196,17 +199,29 @@ class Explainer:
                         of_item = found.values.reshape(len(x), -1)
                         finite &= np.isfinite(of_item).all(1)
                         flat |= ~of_item.any(1)
+                        if name == "integrated" and self.settings.shifts == 1:
+                            incomplete[:] = self._incomplete(x, target, scores, of_item.sum(1))
                     yield found
                 if progress is not None:
                     done, methods = (number + 1) * len(x), len(self.settings.method)
                     progress(done, len(x) * methods)
 
-        scores = score(per_class(out), target).cpu().numpy()
         returned = {"score": scores, "probability": probability.cpu().numpy()}
         returned |= {"target": classes[0], "predicted": classes[1]}
         finite = returned["finite"] = np.isfinite(scores)
         flat = returned["flat"] = np.zeros(len(x), dtype=bool)
+        incomplete = returned["incomplete"] = np.zeros(len(x), dtype=bool)
         return Results(values(finite, flat), returned)
+
+    def _incomplete(
+        self, x: Tensor, target: Tensor, scores: NDArray[Any], sums: NDArray[Any]
+    ) -> NDArray[np.bool_]:
+        """Say of which items integrated gradients do not add up to S_c(x) − S_c(0)."""
+        with torch.no_grad():
+            base = score(per_class(self.explained[0].scores(torch.zeros_like(x))), target)
+        wanted = scores - base.cpu().numpy()
+        allowed = GAP * np.abs(wanted) + ROUNDING * np.abs(scores)
+        return np.asarray(~(np.abs(sums - wanted) <= allowed))
 
     def _explain(
         self,
@@ -283,6 +298,7 @@ def write_relevance(
         "predicted": np.empty(count, dtype=np.int16),
         "finite": np.empty(count, dtype=np.int8),
         "flat": np.empty(count, dtype=np.int8),
+        "incomplete": np.empty(count, dtype=np.int8),
     }
     executor = executor or work.alone(-(-count // step))
     tasks = tasks_of(items, step)
@@ -291,6 +307,7 @@ def write_relevance(
             small[name][done.task.start : done.task.stop] = values
     classes = flag_attributes(work.subject.classes)
     finite, work.flat = small.pop("finite"), int(small.pop("flat").sum())
+    work.incomplete = int(small.pop("incomplete").sum())
     if not finite.any():
         raise SpeechscopeError(
             "no item has relevance that is a number: the network gives not-a-number, or its slope "

@@ -164,6 +164,12 @@ def run(settings: Relevance, console: Console) -> Written:
             f"{work.flat} items have relevance 0 everywhere by a method: no slope leads to them "
             "(a rounding, a threshold, a unit that is off)"
         )
+    if work.incomplete:
+        console.note(
+            f"the integrated gradients of {work.incomplete} items do not add up to what the score "
+            "is over that of zeros, to a tenth: the slope jumps or stops on the way (more --steps "
+            "may do, or --method occlusion)"
+        )
     lost = [f"{called(subject.corpus, int(items[n]))}: relevance is not a number" for n in bad]
     skipped = [*left_out, *lost]
     problem = f"{len(skipped)} items or parts of {settings.input or 'the corpus'} were left out"

@@ -284,6 +284,9 @@ def test_inverses_are_an_artifact(
     np.testing.assert_array_equal(spot.waveform[:, 1], read.waveform[:, 0])
     assert read.attrs["speechscope"]["parents"][0]["kind"] == "inverse"
     capsys.readouterr()
+    assert run(["report", "inverse.pt", "-o", "inverse.html", "-fq"]) == 0
+    assert "Learned inverses: sound from what layer 9, 12" in Path("inverse.html").read_text()
+    capsys.readouterr()
     assert run(["score", "inverse.pt", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert [row["layer"] for row in rows] == [9, 12]

@@ -9,6 +9,7 @@ import numpy as np
 from speechscope.errors import ArtifactError
 from speechscope.registry import CHAPTERS
 from speechscope.report import figures as fig
+from speechscope.report.chapters import score_figures
 from speechscope.scores.statistics import scored
 from speechscope.store.checkpoint import Checkpoint
 
@@ -58,6 +59,23 @@ def chapter(path: Path, settings: "Report") -> fig.Chapter:
         str(path), "decoder", facts, figures, looked=looked, scores=rows, main=main,
         unscored="Held against silence: a distance below it is better than restoring nothing.",
     )  # fmt: skip
+
+
+@CHAPTERS.register("inverse")
+def inverse_chapter(path: Path, settings: "Report") -> fig.Chapter:
+    """Return the chapter of ``inverse.pt``: how near learned spectra are to those of test items.
+
+    Raises
+    ------
+    ArtifactError
+        The checkpoint is damaged.
+    """
+    rows = scored("inverse", path, settings.scoring())
+    layers = ", ".join(dict.fromkeys(str(row["layer"]) for row in rows))
+    looked = f"Learned inverses: sound from what layer {layers} holds of it"
+    return fig.Chapter(
+        str(path), "inverse", {"layers": layers}, score_figures(rows), looked=looked, scores=rows
+    )
 
 
 def _curves(history: Sequence[dict[str, Any]]) -> list[fig.Figure]:
