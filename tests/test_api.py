@@ -54,7 +54,7 @@ def test_a_stage_runs_under_the_names_of_its_command(workdir: Path) -> None:
         ("invert", {"rows": 0}, "--rows 0: at least 1"),
         ("invert", {"depth": 3}, "depth is not a setting of invert"),
         ("invert", {"optimizer": "newton"}, "choose from bold, adagrad, adam, lbfgs"),
-        ("inverse", {}, "stage inverse: choose from synth, prepare"),
+        ("inverse", {}, "stage inverse: choose from demo, synth, prepare"),
     ],
 )
 def test_what_a_command_refuses_is_refused(

@@ -193,14 +193,7 @@ class Invert(FromRecipe, Choosing, Sounding, Foreign, Moved, Sharded, Regressing
         """Return the settings with what methods that move the activity are held against.
 
         These are the same method without a move, and with a random one; and add the draws.
-
-        Raises
-        ------
-        UsageProblem
-            There is no method to draw from.
         """
-        if self.samples and not self.uses("regress"):
-            raise UsageProblem("--samples draws from what regress learns: give --method regress")
         methods: list[str] = []
         for name in self.method:
             plain, at, _ = name.partition("@")
@@ -244,6 +237,8 @@ def run(settings: Invert, console: Console) -> Written:
     if settings.model is not None and "method" not in settings.given:
         settings = replace(settings, method=("bp",))  # there are no decoders to start from
     settings = settings.with_controls()
+    if settings.samples and not settings.uses("regress"):  # or a variable means relevance's
+        console.note("--samples draws from what regress learns: without --method regress, nothing")
     path, shard = settings.path("inversion.zarr"), settings.part()
     device = choose(settings.device)
     opened = source.open_source(settings, device)

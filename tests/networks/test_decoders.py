@@ -32,6 +32,8 @@ TARGETS = {1: [0], 3: [0], 6: [3, 0], 9: [6, 3, 0], 12: [11, 9, 6, 3, 0], 13: [1
 @pytest.mark.parametrize("name", ["freq-overlap", "freq-overlap-padded"])
 def test_decoders_give_back_the_input_shape_stage_by_stage(name: str) -> None:
     network = NETWORKS[name]()
+    torch.manual_seed(0)
+    network.reset_parameters()
     x = torch.randn(2, 1, 201, 16)
     for layer, targets in TARGETS.items():
         decoder = Decoder(network, layer)

@@ -105,6 +105,7 @@ def test_draws_are_written_and_scored(
     assert {row["method"] for row in rows.values()} == {"regress"}
     assert rows["bits on intensity"]["null"] == "another item's draws"
     assert rows["intensity in the 90 % interval"]["verdict"] is None
-    assert run(["invert", "model.pt", "--method", "bp", "--samples", "3", *few, "-f"]) == 2
-    assert "give --method regress" in capsys.readouterr().err
+    plain = ["--method", "bp", "--steps", "1", "--samples", "3", "-o", "plain.zarr"]
+    assert run(["invert", "model.pt", *few[:4], *plain]) == 0
+    assert "without --method regress, nothing" in capsys.readouterr().err
     assert run(["invert", "model.pt", "--method", "regress#x", *few, "-f"]) == 2

@@ -304,7 +304,9 @@ def test_a_corpus_prepared_otherwise_is_made_anew_or_refused(
     assert "name the folder of its recordings" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize(
+    "recipe", [RECIPES[0], *(pytest.param(r, marks=pytest.mark.heavy) for r in RECIPES[1:])]
+)
 def test_listen_makes_a_page_and_a_textgrid_of_a_recording(
     here: Callable[[str], Path], recipe: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -279,7 +279,7 @@ def test_a_hop_is_what_frames_do_not_share(
         ),
         (
             {"unit": "window", "features": "waveform", "normalize": "band"},
-            "--normalize band: windows of the waveform have no bands",
+            "--normalize band: waveforms have no bands",
         ),
     ],
 )

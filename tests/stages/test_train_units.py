@@ -153,7 +153,7 @@ def test_letter_training_goes_on_where_it_stopped(
 
 
 def test_letters_go_on_from_another_letter_network(work: Path) -> None:
-    again = [*LETTER_TRAIN, "--from", "letters.pt", "--lr", "1e-30", "-o"]
+    again = [*LETTER_TRAIN, "--from", "letters.pt", "--lr", "1e-12", "-o"]
     assert run([*again, "again.pt"]) == 0
     begun = Checkpoint(Path("letters.pt")).values["weights"]  # of its best epoch
     for name, value in weights("again.pt").items():

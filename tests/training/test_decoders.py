@@ -71,10 +71,14 @@ def train_decoders(
     return training
 
 
-def scores(training: DecoderTraining, source: Patterns | None = None) -> list[dict[str, float]]:
-    return [
+def scores(training: DecoderTraining, source: Patterns | None = None) -> list[dict[str, Any]]:
+    rows = [
         measure(autoencoder, source or Patterns(), training.settings)
         for _, autoencoder in sorted(training.autoencoders.items())
+    ]
+    return [
+        {**row, "items": {name: held.tolist() for name, held in row["items"].items()}}
+        for row in rows
     ]
 
 
@@ -395,7 +399,7 @@ def test_the_switches_of_trained_and_of_kept_encoders_are_used(network: Network)
             unpool=unpool,
             stack="none",
         )
-        return scores(train_decoders(network, Patterns(), [3], settings))[0]["test"]
+        return float(scores(train_decoders(network, Patterns(), [3], settings))[0]["test"])
 
     for encoder in ("fixed", "random"):
         assert error(encoder, "switch") < 0.9 * error(encoder, "blind")

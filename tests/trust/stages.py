@@ -107,6 +107,9 @@ STAGES = {
     "report": Stage(
         "report inversion.zarr --examples 1", "out.html", "--items 1", "inversion.zarr"
     ),
+    "export": Stage(
+        "export inversion.zarr --to csv", "out", "--array steps", "inversion.zarr"
+    ),
     "synth": Stage("synth made --speakers 2 --sentences 1", "made", "--seed 1", "", ""),
 }  # fmt: skip
 """Every command that writes; a new one joins by a line."""
