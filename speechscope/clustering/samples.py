@@ -168,9 +168,10 @@ def choose(subject: Subject, settings: "Cluster") -> Samples:
     chosen = some_of(samples, settings.per_class, settings.seed)
     count = len(np.unique(chosen.labels))
     if count < 2:
+        kind, remedy = ("correct ", " (--any takes all samples)") if correct else ("", "")
         raise UsageProblem(
-            f"{count} classes have {'correct ' if correct else ''}samples in the "
-            f"{settings.split} split of the corpus; clustering needs two (--any takes all samples)"
+            f"{count} classes have {kind}samples in the {settings.split} split of the corpus; "
+            f"clustering needs two{remedy}"
         )
     return chosen
 
