@@ -7,8 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechscope.corpus.store import Corpus
-from speechscope.store.staging import staged
-from speechscope.store.wav import MARK, file_word, ours, write_folder
+from speechscope.store.wav import file_word, marked, write_folder
 
 Interval = tuple[int, int, str]
 """First sample, the one after the last, and what is said."""
@@ -52,8 +51,7 @@ def write_textgrids(corpus: Corpus, folder: Path, *, force: bool) -> int:
     tiers = [name for name in ("label", "label_folded") if name in artifact]
     said = {name: (corpus.names(name), artifact.read(name)) for name in tiers}
     numbers = np.unique(utterance)
-    with staged(folder, force=force, directory=True, owned=ours) as partial:
-        (partial / MARK).write_text(f"{corpus.path.name}\n", encoding="utf-8")
+    with marked(folder, corpus.path.name, force=force) as partial:
         for number in numbers:
             items = np.flatnonzero(utterance == number)
             items = items[np.argsort(starts[items] + stops[items], kind="stable")]

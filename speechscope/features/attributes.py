@@ -118,6 +118,13 @@ PLAIN: Mapping[str, Callable[[Waveforms, int], Values]] = {
     "spectral tilt": tilt,
 }
 PRAAT = ("voicing", "F0", "F1", "F2")
+OCTAVES = ("F0", "F1", "F2")
+"""Attributes that are compared by octaves."""
+
+
+def in_octaves(name: str, values: Waveforms) -> Values:
+    """Return values of an attribute as they are compared: those in `OCTAVES` by octaves."""
+    return np.asarray(np.log2(values) if name in OCTAVES else values, dtype=np.float64)
 
 
 def available() -> bool:

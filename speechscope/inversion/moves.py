@@ -16,7 +16,7 @@ from torch import Tensor
 from speechscope.corpus.phones import NONE, features_of
 from speechscope.corpus.steps import STEPS, pairs_of
 from speechscope.errors import UsageProblem
-from speechscope.features.attributes import attributes, available
+from speechscope.features.attributes import attributes, available, in_octaves
 from speechscope.inversion.source import TrainingPool
 from speechscope.networks.layers import Layered
 
@@ -162,9 +162,7 @@ def _standardised(
         known = np.isfinite(values)
         if name not in MOVED or known.sum() < LEAST:
             continue
-        values = (
-            np.log2(values, where=known, out=np.zeros(len(values))) if name[0] == "F" else values
-        )
+        values = in_octaves(name, values)
         apart = np.where(known, values - values[known].mean(), 0.0)
         deviation = np.sqrt(np.square(apart[known]).mean())
         if deviation > 0:

@@ -18,8 +18,7 @@ from speechscope.corpus.export import Interval, answered, grid
 from speechscope.corpus.store import Corpus
 from speechscope.corpus.units import stretches
 from speechscope.store.artifact import Artifact
-from speechscope.store.staging import staged
-from speechscope.store.wav import MARK, file_word, ours
+from speechscope.store.wav import file_word, marked
 
 BANDS = (0.0, 500.0, 1500.0, 3000.0, np.inf)
 """Edges of the bands of a TextGrid [Hz]: about those of F0 and F1, F2, F3, and frication
@@ -162,8 +161,7 @@ def write_recordings(path: Path, folder: Path, corpus: Corpus, *, force: bool) -
     """
     artifact = Artifact(path, "relevance")
     shares, written = _shares(artifact), 0
-    with staged(folder, force=force, directory=True, owned=ours) as partial:
-        (partial / MARK).write_text(f"{path.name}\n", encoding="utf-8")
+    with marked(folder, path.name, force=force) as partial:
         for recording in recordings(artifact, corpus):
             values = {"probability": recording.probability}
             values |= {name: share[recording.items] for name, share in shares.items()}

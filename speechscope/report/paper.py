@@ -12,6 +12,7 @@ from speechscope.errors import UsageProblem
 from speechscope.report import drawing
 from speechscope.report import figures as fig
 from speechscope.store.staging import staged
+from speechscope.store.wav import marked
 
 DPI = 300
 """Of PNG files, and of nothing else: PDF files are vectors (chosen)."""
@@ -25,8 +26,6 @@ BELOW = 5.0
 """Room for what the colours of a scale stand for, in heights of a letter."""
 UNITS = {"mm": 1 / 25.4, "cm": 1 / 2.54, "in": 1.0}
 """Of ``--width`` [inch]."""
-MARK = ".speechscope"
-"""In a folder of figures: it may be replaced."""
 NOTHING = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Creator": "speechscope"}}
 
 
@@ -72,9 +71,7 @@ def write_figures(
             with staged(path, force=force, directory=False) as partial:
                 draw(figure, partial, file_format, inches)
             return [path.name]
-        owned: Callable[[Path], bool] = lambda folder: (folder / MARK).is_file()  # noqa: E731
-        with staged(path, force=force, directory=True, owned=owned) as folder:
-            (folder / MARK).write_text("figures of a report\n")
+        with marked(path, "figures of a report", force=force) as folder:
             for stem, figure in figures.items():
                 draw(figure, folder / f"{stem}.{file_format}", file_format, inches)
     return [f"{stem}.{file_format}" for stem in figures]

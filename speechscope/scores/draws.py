@@ -4,13 +4,13 @@ What they share the layer knows; by what they differ, it does not.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
 from speechscope.corpus.phones import NONE
+from speechscope.features.attributes import in_octaves
 from speechscope.features.distances import lost, partners
 from speechscope.scores.heard import Heard, Judges
 from speechscope.scores.statistics import Score
@@ -19,7 +19,6 @@ Values = NDArray[np.float64]
 
 OTHERS = "another item's draws"
 INTERVAL = 0.9
-OCTAVES = ("F0", "F1", "F2")
 LEAST = 1e-3
 """Of the deviation over items, below which draws are not taken to agree (chosen)."""
 UNSEEN = 0.5
@@ -41,17 +40,12 @@ def certainty(
     """
     for name, values in original.values.items():
         every = np.array([draw.values[name] for draw in draws])
-        yield from of_values(name, *map(_scaled, (name, name), (values, every)))
+        yield from of_values(name, in_octaves(name, values), in_octaves(name, every))
     if judges is None:
         return
     answers = [judges.answers(draw.mel, wanted) for draw in draws]
     for name, (true, _) in answers[0].items():
         yield of_names(name, true, np.array([answer[name][1] for answer in answers]))
-
-
-def _scaled(name: str, values: NDArray[np.floating[Any]]) -> Values:
-    """Return values, of Hz in octaves."""
-    return np.asarray(np.log2(values) if name in OCTAVES else values, dtype=np.float64)
 
 
 def of_values(name: str, true: Values, draws: Values) -> Iterator[Score]:

@@ -117,8 +117,7 @@ def model_scores(path: Path, settings: "Settings") -> Iterator[Score | Row]:
 def _corpus_of(path: Path, model: Model, settings: "Settings") -> Corpus:
     """Return the corpus a model is scored with: its own, or another as it takes it."""
     corpus = Corpus(ancestor(path, model.checkpoint.record, "corpus", settings.moved()))
-    other = settings.speech
-    return corpus if other is None else other(corpus, path)
+    return settings.speech(corpus, path)
 
 
 def _answers(path: Path, model: Model, settings: "Settings") -> Answers:

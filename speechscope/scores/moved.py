@@ -5,13 +5,13 @@ A step is worth its name where it changes what it is named for more than a rando
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from speechscope.corpus.phones import features_of
 from speechscope.corpus.steps import LABIAL, STEPS
+from speechscope.features.attributes import OCTAVES, in_octaves
 from speechscope.inversion.moves import Move
 from speechscope.scores.heard import PHONES, Heard, Judges
 from speechscope.scores.statistics import Score
@@ -26,7 +26,6 @@ EXPECTED: Mapping[str, tuple[str, int]] = {
     "height": ("F1", -1),
 }
 """The attribute that a step ought to change, and which way; of an attribute, that one."""
-OCTAVES = ("F0", "F1", "F2")
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,9 +61,9 @@ class Steps:
         way = 1 if move.amount >= 0 else -1
         name, sign = EXPECTED.get(move.name, (move.name, 1))
         for attribute, values in moved.values.items():
-            before = still.values[attribute]
-            change = apart(attribute, values, before)
-            other = apart(attribute, random.values[attribute], before)
+            before = in_octaves(attribute, still.values[attribute])
+            change = in_octaves(attribute, values) - before
+            other = in_octaves(attribute, random.values[attribute]) - before
             named = attribute == name
             yield Score(
                 {"measure": f"change of {attribute}{' [octaves]' * (attribute in OCTAVES)}"},
@@ -101,12 +100,3 @@ class Steps:
         if after is not None and plain is not None and other is not None:
             chance = {STILL: plain, RANDOM: other}
             yield Score({"measure": f"{begin} heard as {end}"}, after, chance, 1.0)
-
-
-def apart(
-    attribute: str, first: NDArray[np.floating[Any]], second: NDArray[np.floating[Any]]
-) -> Values:
-    """Return by how much an attribute changes; of Hz in octaves."""
-    if attribute not in OCTAVES:
-        return np.asarray(first - second)
-    return np.asarray(np.log2(first / second))

@@ -1,13 +1,13 @@
 """F0 and formants of voices: of a vowel, and of what a network's relevance signal has of them."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from speechscope.features.attributes import available
 from speechscope.features.distances import lost, partners
 from speechscope.networks.subject import Subject
 from speechscope.scores.statistics import Score
@@ -106,11 +106,6 @@ DEVIATIONS: Table = {
     },
 }
 """Their standard deviations over speakers [Hz], from the same values."""
-
-
-def available() -> bool:
-    """Say whether Praat is installed."""
-    return find_spec("parselmouth") is not None
 
 
 def pitch(samples: NDArray[np.floating[Any]], rate: int) -> float:

@@ -56,7 +56,7 @@ def _arrays(settings: Export, path: Path, console: Console) -> Written:
     from speechscope.store import export
     from speechscope.store.artifact import Artifact
     from speechscope.store.staging import staged
-    from speechscope.store.wav import MARK, ours
+    from speechscope.store.wav import marked
 
     artifact, to = Artifact(settings.artifact), settings.to
     most = export.MOST if to == "csv" else None
@@ -66,8 +66,7 @@ def _arrays(settings: Export, path: Path, console: Console) -> Written:
         with staged(path, force=settings.force, directory=False) as partial:
             write(artifact, partial, names)
     else:
-        with staged(path, force=settings.force, directory=True, owned=ours) as partial:
-            (partial / MARK).write_text(f"{artifact.path.name}\n", encoding="utf-8")
+        with marked(path, artifact.path.name, force=settings.force) as partial:
             export.write_tables(artifact, partial, names)
     if large:
         console.note(
@@ -79,25 +78,19 @@ def _arrays(settings: Export, path: Path, console: Console) -> Written:
 
 def _checkpoint(settings: Export, path: Path) -> Written:
     """Write the tensors of a checkpoint, or as a table the epochs of its training."""
-    import csv
-
     import numpy as np
 
     from speechscope.stages.info import tensors
     from speechscope.store.checkpoint import Checkpoint
     from speechscope.store.staging import staged
-    from speechscope.store.wav import MARK, ours
+    from speechscope.store.wav import marked
+    from speechscope.training.logs import write_rows
 
     values: Any = Checkpoint(settings.artifact).values
     history = values.get("history") or []
     if settings.to == "csv":
-        with staged(path, force=settings.force, directory=True, owned=ours) as partial:
-            (partial / MARK).write_text(f"{settings.artifact.name}\n", encoding="utf-8")
-            with (partial / "epoch.csv").open("w", newline="", encoding="utf-8") as file:
-                columns = list(dict.fromkeys(key for row in history for key in row))
-                table = csv.DictWriter(file, columns, lineterminator="\n")
-                table.writeheader()
-                table.writerows(history)
+        with marked(path, settings.artifact.name, force=settings.force) as partial:
+            write_rows(partial / "epoch.csv", history)
         return Written(path, "csv", {"arrays": ["epoch"], "left_out": []})
     arrays = {
         name: value.float().numpy() if value.is_floating_point() else value.numpy()

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from speechscope.scores.statistics import Row
 
 PRESENTATION = ("json", "csv")
+GOES_WITH = {"model": "relevance", "layers": "models", "seeds": "relevance", "input": "models"}
+"""Options that mean something for artifacts of one kind alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,17 +94,11 @@ def run(settings: Score, console: Console) -> Table:
             console.note(f"{path}: {made_of['model']} has random weights")
         if not SCORES.of(kind):
             raise UsageProblem(f"{path} is a {kind}; score takes {', '.join(SCORES.names())}")
-        if settings.model is not None and kind != "relevance":
-            raise UsageProblem(f"{path} is a {kind}; --model goes with relevance")
-        if settings.layers and kind != "model":
-            raise UsageProblem(f"{path} is a {kind}; --layers goes with models")
-        if settings.seeds and kind != "relevance":
-            raise UsageProblem(f"{path} is a {kind}; --seeds goes with relevance")
-        if settings.input is not None and kind != "model":
-            raise UsageProblem(f"{path} is a {kind}; --input goes with models")
+        for name, kinds in GOES_WITH.items():
+            if getattr(settings, name) and kind != kinds.removesuffix("s"):
+                raise UsageProblem(f"{path} is a {kind}; --{name} goes with {kinds}")
         if settings.input is not None:
-            moved = settings.moved()
-            trained = Corpus(ancestor(path, record_at(path), "corpus", moved))
+            trained = Corpus(ancestor(path, record, "corpus", settings.moved()))
             settings.speech(trained, path, console)  # what is to be said of it is said once
         rows += scored(kind, path, settings)
     return Table(rows)

@@ -2,7 +2,8 @@
 
 import io
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,20 @@ LONGEST_NAME = 100
 def ours(folder: Path) -> bool:
     """Say whether a folder was written by speechscope."""
     return (folder / MARK).is_file()
+
+
+@contextmanager
+def marked(folder: Path, source: object, *, force: bool) -> Iterator[Path]:
+    """Give a folder to write files in, which says what they are of and that it is ours.
+
+    Raises
+    ------
+    UsageProblem
+        The folder exists and may not be replaced.
+    """
+    with staged(folder, force=force, directory=True, owned=ours) as partial:
+        (partial / MARK).write_text(f"{source}\n", encoding="utf-8")
+        yield partial
 
 
 def check_target(folder: Path, *, force: bool) -> None:
@@ -63,8 +78,7 @@ def write_folder(
         The folder exists and may not be replaced.
     """
     written = 0
-    with staged(folder, force=force, directory=True, owned=ours) as partial:
-        (partial / MARK).write_text(f"sounds of {source}\n")
+    with marked(folder, f"sounds of {source}", force=force) as partial:
         for name, samples in sounds:
             loudest = float(np.abs(samples).max())
             scaled = samples * (PEAK / loudest) if loudest > 0 else samples

@@ -30,6 +30,8 @@ class Layout:
         That of the registry.
     tier, speaker_pattern, annotated
         What the settings of those names say.
+    tiered
+        Whether its files may have several sequences of labels.
     undivided
         Whether the names of folders do not count as splits.
     timed, in_samples
@@ -48,6 +50,7 @@ class Layout:
     tier: str | None = None
     speaker_pattern: str | None = None
     annotated = "canonical"
+    tiered = True
     undivided = False
     timed = True
     in_samples = False
@@ -120,14 +123,10 @@ def first_of(problems: Sequence[str]) -> str:
     return f"; the first of {len(problems)} problems: {problems[0]}"
 
 
-UNTIERED = ("timit", "librispeech", "audacity", "manifest", "mlf", "ctm", "lab")
-"""Layouts whose files have one sequence of labels."""
-
-
 def layout_for(root: Path, settings: "Prepare", notes: list[str]) -> Layout:
     """Return the layout of a folder, told what the settings say; see `layout_of`."""
     layout = layout_of(root, settings.layout, notes)
-    if settings.tier is not None and layout.name in UNTIERED:
+    if settings.tier is not None and not layout.tiered:
         raise UsageProblem(f"--tier has no meaning for the layout {layout.name}: it has no tiers")
     layout.tier, layout.speaker_pattern = settings.tier, settings.speaker_pattern
     layout.annotated = settings.annotated

@@ -41,6 +41,7 @@ class LabelFiles(Layout):
     """See the module; label files lie beside the recordings or mirrored, see `paired`."""
 
     rank = 4
+    tiered = False
     needs = "recording that a .lab goes with"
     suffixes: tuple[str, ...] = (".lab", ".xlabel", ".rec", ".phones")
     texts: tuple[str, ...] = (".txt",)

@@ -16,6 +16,7 @@ class LibriSpeech(Layout):
     """See the module; ``train-…``, ``dev-…`` and ``test-…`` above the speakers are the splits."""
 
     rank = 3
+    tiered = False
     needs = f"recording with words in a {SUFFIX}"
     timed = False
 

@@ -24,6 +24,7 @@ class Listed(Layout):
     """A layout of such files: `parts` reads one."""
 
     suffix = ""
+    tiered = False
 
     def knows(self, name: str) -> bool:
         """See `Layout`."""

@@ -40,6 +40,8 @@ class _Entry:
 class Manifest(Layout):
     """See the module; `layout_of` takes one at the top of a folder before anything else."""
 
+    tiered = False
+
     def scan(self, root: Path) -> Scan:
         """See `Layout`; reads a manifest, or the ``manifest.csv`` or ``.tsv`` of a folder.
 

@@ -25,6 +25,7 @@ class Timit(Layout):
     """See the module."""
 
     rank = 1
+    tiered = False
     in_samples = True
     texts = (".txt",)
     needs = (
