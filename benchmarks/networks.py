@@ -75,7 +75,7 @@ def classifier(name: str, batch: int) -> tuple[Update, Update, float, float]:
         for mine, theirs in zip(network.parameters(), plain.parameters(), strict=True):
             theirs.copy_(mine.view(theirs.shape))
     step = fastest(Step)(network, settings)
-    found = float(step(x.__getitem__, wanted, generator)[0])
+    found = float(step(x.__getitem__, wanted, generator)[0]) / batch
     for drop, kept in zip(drops, step.kept, strict=False):
         drop.kept = kept
     apart = abs(found / float(functional.cross_entropy(plain(x), wanted).detach()) - 1)

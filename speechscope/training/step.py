@@ -18,9 +18,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from speechscope.errors import SpeechscopeError
-from speechscope.networks.layers import Linear, Network, ReLU
+from speechscope.networks.layers import Linear, Network, ReLU, pooled
 from speechscope.training.group import ALONE, Group, compiled, products
 from speechscope.training.optimizers import rule_of
+from speechscope.work.accelerators import fastest
 from speechscope.work.device import sent
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ class Step:
         ]
         self.kept = [torch.arange(units) for units in self.units[:-1]]
         self._share = cache(lambda items: self._line.new_tensor(1 / items))
+        self._pool = pooled if settings.compile else fastest(pooled)
         self._logits = compiled(self.logits, settings)
 
     def _in_line(self) -> None:
@@ -160,7 +162,7 @@ class Step:
             What the outputs of each hidden layer are multiplied by: 1 / (share kept).
         """
         first = self.network.resolve(self.dense[0]) - 1
-        h = self.network.activation(x, first).flatten(1)
+        h = self.network.activation(x, first, pool=self._pool).flatten(1)
         for number, name in enumerate(self.dense):
             h = functional.linear(h, weights[f"{name}.weight"], weights[f"{name}.bias"])
             if number < len(scales):
