@@ -40,6 +40,17 @@ KIND_FOLDERS = {
     "lab", "labs", "label", "labels", "textgrid", "textgrids", "grid", "grids", "annotation",
     "annotations", "alignment", "alignments", "aligned",
 }  # fmt: skip
+_DATE = re.compile(r"(?<!\d)(?:19|20)\d\d[-_.]?(?:0[1-9]|1[0-2])[-_.]?(?:[0-2]\d|3[01])(?!\d)")
+_CALLED = re.compile(
+    r"(?:spk|spkr|speaker|sub|subj|subject|participant|talker)(?![^\W\d_]{2})", re.I
+)
+"""What parts of file names begin with that say who speaks."""
+_NO_SPEAKER = re.compile(
+    r"[fmw]|(?:fe)?male|(?:dr|ses|sess|session|rec|recording|u|utt|utterance|sent|sentence|word|item|"
+    r"take|trial|list|block|rep|run|task|text|story|part|page|file|track|tape|mic|ch|channel|day|"
+    r"neutral|happy|sad|angry|afraid)\d*"
+)
+"""What parts of file names say, folded, that tell no speakers apart."""
 
 Files = dict[str, Path]
 """Of one kind, in one folder: by the name that partners share (`_Names`)."""
@@ -463,22 +474,44 @@ def _first_split(root: Path, folder: Path) -> str:
 
 
 def _by_name(recordings: Sequence[Path]) -> dict[Path, str]:
-    """Return the speakers that file names begin with (``p225_001``), or nothing.
+    """Return the speakers that a part of all file names says (``1_anna``), or nothing.
 
-    Chosen: names are believed where there are several beginnings, each with a letter or a number
-    that is not all, and two recordings of each on the average.
+    Chosen: the part that calls itself one (``sub-01``), else the first with letters in every name,
+    else the first number; dates and words such as ``utt3`` are passed over. It is believed where it
+    has several forms, and two recordings of each on the average; of one that differs everywhere
+    (``anna1``), where its letters have.
     """
-    first = {path: re.match(r"([^\W_]+)[-_.\s]", stem_of(path.name)) for path in recordings}
-    if not all(first.values()):
-        return {}
-    spelt: dict[str, str] = {}  # p225_1 and P225_2 are of one
-    named = {
-        path: spelt.setdefault(folded(match[1]), match[1])
-        for path, match in first.items()
-        if match is not None
-    }
-    several = len(set(named.values()))
-    return named if 1 < several <= len(recordings) / 2 else {}
+    names = [_parts_of(stem_of(path.name)) for path in recordings]
+    shortest = min(map(len, names))
+    columns = [[name[n] for name in names] for n in (*range(shortest), *range(-shortest, 0))]
+    letters = [c for c in columns if all(map(_lettered, c))]
+    said = [column for column in letters if all(map(_CALLED.match, column))]
+    named = []
+    for column in letters:
+        stems = [part.rstrip("0123456789") for part in column]
+        named += [column, *[stems] * (min(map(len, stems)) > 1)]
+    numbers = columns[:1] if shortest > 1 else []
+    for column in (*said, *named, *numbers):
+        spelt: dict[str, str] = {}  # p225_1 and P225_2 are of one
+        found = [spelt.setdefault(folded(part), part) for part in column]
+        if 1 < len(spelt) <= len(column) / 2 and not all(map(_NO_SPEAKER.fullmatch, spelt)):
+            return dict(zip(recordings, found, strict=True))
+    return {}
+
+
+def _parts_of(stem: str) -> list[str]:
+    """Return the parts of a file name: between signs; of one without, letters and their number."""
+    parts: list[str] = []
+    for part in re.split(r"[^\w]+|_+", _DATE.sub("", stem)):
+        if parts and part and _CALLED.fullmatch(parts[-1]):
+            parts[-1] += f"-{part}"
+        elif part:
+            parts.append(part)
+    return parts if len(parts) > 1 else re.findall(r"[^\W\d_]+\d*|\d+", "".join(parts)) or [stem]
+
+
+def _lettered(part: str) -> bool:
+    return any(map(str.isalpha, part))
 
 
 def _passed_over(

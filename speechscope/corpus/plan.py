@@ -16,7 +16,7 @@ from speechscope.corpus.phones import (
     phone_set,
     share_known,
 )
-from speechscope.corpus.reading import Reader, Summary, Survey, Task
+from speechscope.corpus.reading import REACHED, Reader, Summary, Survey, Task
 from speechscope.corpus.splits import assign, rule_of, wanted_of
 from speechscope.corpus.utterances import SPLITS, Utterance
 from speechscope.errors import SpeechscopeError, UsageProblem
@@ -27,9 +27,8 @@ if TYPE_CHECKING:
 
 FEW = 0.05
 """Of the labels: so many that no set knows are errors, not another set."""
-REACHED = 0.95
-"""Of a recording: where the labels of none in a corpus end later, they may count at another rate.
-"""
+SURE = 15.0
+"""ln of how much more likely labels have to be at another rate (chosen: three million times)."""
 LOOKED_AT = 64
 """Tasks whose labels are looked at to choose a phone set."""
 KEPT_BY = {"SA sentences": "--keep-sa", "longer than": "--max-length none"}
@@ -167,6 +166,7 @@ def refuse_loss(root: Path, settings: "Prepare", summary: Summary, *, whole: boo
     SpeechscopeError
         It is one; the message says what was left out, and what to do.
     """
+    _refuse_rate(root, summary)
     unknown = sum(summary.unknown.values())
     hint = _hint(summary, settings)
     summary.notes += [*summary.remarked, *hint]
@@ -202,9 +202,23 @@ def refuse_loss(root: Path, settings: "Prepare", summary: Summary, *, whole: boo
         )
 
 
+def _refuse_rate(root: Path, summary: Summary) -> None:
+    """Refuse labels that fit what is heard under them at another rate than the recordings'."""
+    gains = {rates: heard.gain for rates, heard in summary.loudness.items()}
+    own, other = max(gains, key=lambda rates: gains[rates], default=(0.0, 0.0))
+    if gains.get((own, other), 0.0) > SURE:
+        raise SpeechscopeError(
+            f"{root}: has labels at another rate: in {summary.loudness[own, other].recordings} "
+            f"recordings they end early, and fit what is heard under them at {other:.0f} Hz, not "
+            f"at {own:.0f}, so nothing is written; --label-rate {other:.0f} takes them so, "
+            f"--label-rate {own:.0f} as they stand"
+        )
+
+
 def _nothing(root: Path, settings: "Prepare", summary: Summary) -> SpeechscopeError:
     """Say that nothing is left to train on: what was left out, why, and what keeps it."""
-    reasons = [f"{root} has no usable training {settings.unit}"]
+    training = "" if settings.split == "test" else "training "
+    reasons = [f"{root} has no usable {training}{settings.unit}"]
     if summary.lost:
         count, first = summary.skipped_items, summary.skipped[0]
         reasons.append(f"the first of {count} problems: {first}")

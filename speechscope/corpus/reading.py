@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from speechscope.corpus.audio import length_of, read_audio
 from speechscope.corpus.layouts import Layout
@@ -30,6 +31,15 @@ if TYPE_CHECKING:
 # Read speech has a root mean square near a tenth or less of full scale: amplitudes stay near 1.
 GAIN_SCALE = 10.0
 
+Sums = dict[str, NDArray[np.float64]]
+REACHED = 0.95
+"""Of a recording: where the labels of none in a corpus end later, they may count at another rate.
+"""
+DECIBEL = 0.1 * np.log(10)
+"""Of ln(energy)."""
+FAINTEST = 1e-6
+"""Of the mean energy of a recording: what lies below is silence."""
+
 Task = Sequence[tuple[Utterance, int, int]]
 """Utterances, each with the index of its speaker and that of its split, 0 for training."""
 
@@ -52,6 +62,44 @@ class Lost:
 
 
 @dataclass
+class Loudness:
+    """How well labels fit what is heard under them, as they stand and at another rate.
+
+    Parameters
+    ----------
+    recordings
+        How many it is of.
+    own, other
+        Of every label how often it occurs, and the sums of ln(energy) and of its square, (3,).
+    """
+
+    recordings: int = 0
+    own: Sums = field(default_factory=dict)
+    other: Sums = field(default_factory=dict)
+
+    def add(self, found: "Loudness") -> None:
+        """Add that of other recordings."""
+        self.recordings += found.recordings
+        for mine, theirs in ((self.own, found.own), (self.other, found.other)):
+            for label, sums in theirs.items():
+                mine[label] = mine.get(label, 0.0) + sums
+
+    @property
+    def gain(self) -> float:
+        """Return how many times e more likely the labels are at the other rate.
+
+        By what is left of the variance when every label has a loudness of its own; an error of
+        measurement of `DECIBEL` keeps tones and silence from telling rates apart.
+        """
+        left, free = [], 0.0
+        for side in (self.own, self.other):
+            n, total, squares = np.array([*side.values()]).T
+            free = n.sum() - len(n)
+            left.append((squares - total**2 / n).sum() + free * DECIBEL**2)
+        return float(free / 2 * np.log(left[0] / left[1])) if free > 0 else 0.0
+
+
+@dataclass
 class Summary:
     """What became of recordings.
 
@@ -59,7 +107,8 @@ class Summary:
     reason) where something is wrong; `unknown` counts the labels that the phone set does not know,
     `labels` all labels there are, `tiers` those they were in; `kept` the recordings taken as they
     were prepared before; `remarks` what was read otherwise than it stands there; `reach` is the
-    largest share of a recording that labels in sample numbers cover.
+    largest share of a recording that labels in sample numbers cover; `loudness` says of those that
+    end early how they fit it, by what they count at and what they could [Hz].
     """
 
     items: int = 0
@@ -67,6 +116,7 @@ class Summary:
     samples: int = 0
     kept: int = 0
     reach: float = 0.0
+    loudness: dict[tuple[float, float], Loudness] = field(default_factory=dict)
     splits: Counter[int] = field(default_factory=Counter)
     dropped: Counter[str] = field(default_factory=Counter)
     lost: dict[str, Lost] = field(default_factory=dict)
@@ -119,6 +169,8 @@ class Summary:
         self.samples += other.samples
         self.kept += other.kept
         self.reach = max(self.reach, other.reach)
+        for rates, loudness in other.loudness.items():
+            self.loudness.setdefault(rates, Loudness()).add(loudness)
         self.splits.update(other.splits)
         self.dropped.update(other.dropped)
         self.unknown.update(other.unknown)
@@ -289,7 +341,7 @@ class Reader:
             if chosen.labels == "letter":
                 letters = letters_of(self.layout.text(utterance))
             if chosen.marked:
-                stretches = self._stretches(utterance, len(samples), scale, summary)
+                stretches = self._stretches(utterance, len(samples), scale, summary, samples)
         except BadRecording as error:
             summary.skip(f"{utterance.audio}: {error}")
             return None
@@ -339,12 +391,22 @@ class Reader:
         return length, pieces
 
     def _stretches(
-        self, utterance: Utterance, length: int, scale: float, summary: Summary
+        self,
+        utterance: Utterance,
+        length: int,
+        scale: float,
+        summary: Summary,
+        samples: Float | None = None,
     ) -> tuple[Segment, ...]:
         """Return the labelled stretches of a recording so long, in samples as it is read."""
         marks = self._marks(utterance)
-        stretches = marks.fit(length, scale, self.settings.sample_rate)
+        rate = self.settings.sample_rate
+        stretches = marks.fit(length, scale, rate)
         self._remark(utterance, marks, stretches, length, summary)
+        if samples is not None and max(s.stop for s in stretches) < REACHED * length:
+            for own, other in marks.otherwise(length / rate, rate / scale):
+                found = heard(samples, stretches, 1.0), heard(samples, stretches, own / other)
+                summary.loudness.setdefault((own, other), Loudness()).add(Loudness(1, *found))
         summary.tiers[marks.tier] += bool(marks.tier)
         return stretches
 
@@ -411,6 +473,19 @@ class Reader:
             return True
         summary.dropped[f"longer than {self.limit} samples"] += 1
         return False
+
+
+def heard(samples: Float, stretches: Sequence[Segment], factor: float) -> Sums:
+    """Return `Loudness.own` of a recording, or `other`: of stretches moved by a factor."""
+    energy = np.concatenate([[0.0], np.cumsum(np.square(samples, dtype=np.float64))])
+    sums: Sums = {}
+    for stretch in stretches:
+        start, stop = (min(round(t * factor), len(samples)) for t in (stretch.start, stretch.stop))
+        if stretch.label and start < stop:
+            share = (energy[stop] - energy[start]) / (stop - start) * len(samples) / energy[-1]
+            loud = np.log(max(share, FAINTEST))
+            sums[stretch.label] = sums.get(stretch.label, 0.0) + np.array([1.0, loud, loud * loud])
+    return sums
 
 
 def root_mean_square(samples: Float) -> float:

@@ -4,7 +4,7 @@ import csv
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cached_property
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,10 @@ PREPARATION = (
     "padding", "duration", "context",
 )  # fmt: skip
 """What of a corpus' settings decides how its inputs look."""
+
+FRAME, SHORTEST, PAUSE_DECIBELS = 0.01, 0.1, 25
+"""Of pauses: frames they are looked for by [s]; the shortest, and the shortest sound between two
+[s]; how far below what is loud they are [dB]. Source: Praat, "Sound: To TextGrid (silences)"."""
 
 
 def differences(corpus: Corpus, trained: Corpus) -> list[str]:
@@ -207,7 +211,12 @@ Row = tuple[str, float | str, float | str, str, str, str]
 
 
 def readable(
-    source: Path, folder: Path, trained: Corpus, every: int | None = None
+    source: Path,
+    folder: Path,
+    trained: Corpus,
+    every: int | None = None,
+    *,
+    pauses: bool = False,
 ) -> tuple[Path, bool]:
     """Return what `prepare` can read of some speech, and whether it is labelled.
 
@@ -223,6 +232,9 @@ def readable(
         Says what an item is.
     every
         [samples at the rate of `trained`]; None: half a segment.
+    pauses
+        Whether stretches are of what is between pauses: where `every` is None, parts of it of one
+        length, no longer than a segment.
 
     Raises
     ------
@@ -231,6 +243,8 @@ def readable(
     UsageProblem
         A corpus does not hold the sound that is needed.
     """
+    if pauses and trained.unit == "utterance":
+        raise UsageProblem("--pauses: the network answers along whole recordings")
     if (source / METADATA).exists():
         return _manifest(folder, _of_corpus(Corpus(source), folder, trained)), True
     if source.is_dir():
@@ -239,7 +253,7 @@ def readable(
             return source, True
     elif rows := _beside(source):
         return _manifest(folder, rows), True
-    return _manifest(folder, _unlabelled(source, trained, every)), False
+    return _manifest(folder, _unlabelled(source, trained, every, pauses)), False
 
 
 def _manifest(folder: Path, rows: Iterable[Row]) -> Path:
@@ -267,7 +281,7 @@ def _beside(source: Path) -> list[Row]:
     ]
 
 
-def _unlabelled(source: Path, trained: Corpus, every: int | None) -> Iterator[Row]:
+def _unlabelled(source: Path, trained: Corpus, every: int | None, pauses: bool) -> Iterator[Row]:
     """Yield the stretches of recordings that nobody labelled."""
     files = [source]
     if source.is_dir():
@@ -279,15 +293,46 @@ def _unlabelled(source: Path, trained: Corpus, every: int | None) -> Iterator[Ro
     for file in files:
         try:
             info = soundfile.info(file)
+            spans = sounding(file) if pauses else [(0.0, info.frames / info.samplerate)]
         except (soundfile.SoundFileError, OSError) as error:
             raise SpeechscopeError(f"--input {file}: cannot be read ({error})") from error
-        count = round(info.frames * rate / info.samplerate)
-        pieces = [(0, count)]
-        if trained.unit == "segment":
-            starts = range(0, max(count, 1), every or length // 2)
-            pieces = [(start, min(start + length, count)) for start in starts]
-        for start, stop in pieces:
-            yield str(file.resolve()), start / rate, stop / rate, UNLABELLED, "", file.parent.name
+        for begin, end in ((round(a * rate), round(b * rate)) for a, b in spans):
+            pieces = [(begin, end)]
+            if trained.unit == "segment" and pauses and every is None:
+                edges = np.linspace(begin, end, -(-(end - begin) // length) + 1)
+                pieces = list(pairwise(edges.round().astype(int).tolist()))
+            elif trained.unit == "segment":
+                starts = range(begin, max(end, begin + 1), every or length // 2)
+                pieces = [(start, min(start + length, end)) for start in starts]
+            for start, stop in pieces:
+                at = start / rate, stop / rate
+                yield str(file.resolve()), *at, UNLABELLED, "", file.parent.name
+
+
+def sounding(path: Path) -> list[tuple[float, float]]:
+    """Return where a recording sounds, from and to [s]; all of it where nothing stands out.
+
+    As Praat's "To TextGrid (silences)" with what it suggests, but for the loudest hundredth of the
+    frames in place of the loudest: one click does not make speech a pause (chosen).
+    """
+    rate = soundfile.info(path).samplerate
+    size = max(1, round(FRAME * rate))
+    parts = [np.empty(0)]
+    for block in soundfile.blocks(path, 1000 * size, dtype="float32", always_2d=True):
+        parts.append(np.add.reduceat(block.mean(1) ** 2, np.arange(0, len(block), size)) / size)
+    energy = np.concatenate(parts)
+    loud = np.percentile(energy, 99) if len(energy) else 0.0
+    sounds = (energy > loud * 10 ** (-PAUSE_DECIBELS / 10)).astype(int)
+    edges = np.flatnonzero(np.diff(sounds, prepend=0, append=0))
+    starts, stops = edges[::2], edges[1::2]
+    apart = starts[1:] - stops[:-1] >= SHORTEST / FRAME
+    starts, stops = (
+        starts[np.r_[True, apart][: len(starts)]],
+        stops[np.r_[apart, True][: len(stops)]],
+    )
+    total = soundfile.info(path).frames / rate
+    spans = zip((starts * size / rate).tolist(), (stops * size / rate).tolist(), strict=True)
+    return [(a, min(b, total)) for a, b in spans if b - a >= SHORTEST] or [(0.0, total)]
 
 
 def _of_corpus(corpus: Corpus, folder: Path, trained: Corpus) -> Iterator[Row]:

@@ -194,6 +194,18 @@ class Marks:
             f"so many a second, --label-rate {own:.0f} as they should be"
         )
 
+    def otherwise(self, seconds: float, file_rate: float) -> list[tuple[float, float]]:
+        """Return (own, other) for every other rate [Hz] at which labels end in a recording.
+
+        Of labels that count samples, or could; what they count at by themselves is `own`.
+        """
+        if self.per_second and not self.whole:
+            return []
+        own = 1e7 if self.whole else file_rate
+        number = self.end / (self.whole or 1.0)
+        units = (*LABEL_RATES, *((1e3, 1e6) if self.whole else ()))
+        return [(own, unit) for unit in units if unit != own and number / unit <= seconds]
+
     def scaled(self, scale: float, rate: int) -> tuple[Segment, ...]:
         """Return the stretches in whole samples at `rate` [Hz], `scale` for each of the file."""
         factor = rate if self.per_second else scale

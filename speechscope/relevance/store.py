@@ -121,6 +121,24 @@ class Explainer:
             return None  # of a network without steps nothing is known of its filters
         return first_layer(graph, self.settings.frame)
 
+    @cached_property
+    def read(self) -> dict[int, str]:
+        """The layers whose activity is asked for, by number."""
+        network, asked = self.subject.network, self.settings.activity
+        named = network.names if "all" in asked else asked
+        return {number: network.named(number) for number in map(network.resolve, named)}
+
+    def activity(self, inputs: Tensor) -> dict[str, NDArray[np.float32]]:
+        """Return what layers hold of inputs, a value a map (its mean) or a unit, (B, units)."""
+        with torch.no_grad():
+            held = self.subject.network.activations(inputs, self.read)
+        return {
+            name: held[number].flatten(2).mean(2).cpu().numpy()
+            if held[number].dim() > 2
+            else held[number].flatten(1).cpu().numpy()
+            for number, name in self.read.items()
+        }
+
     @property
     def frames(self) -> Frames | None:
         """Of the spectra of the waveforms that are explained, if any are."""
@@ -190,6 +208,8 @@ class Explainer:
 
         def values(finite: NDArray[np.bool_], flat: NDArray[np.bool_]) -> Iterator[Values]:
             yield Values("input", (), whole)
+            for layer, held in self.activity(inputs).items() if self.read else ():
+                yield Values(f"activity_{layer}", (), held)
             if self.first_layer is not None:
                 responses = self.first_layer.responses(x)
                 yield Values("dictionary_response", (), responses.cpu().numpy())
@@ -286,6 +306,10 @@ def write_relevance(
     labels = corpus.labels[items]
     writer.put("item_index", np.asarray(items, dtype=np.int64), ("item",), {"units": "1"})
     writer.put("label", labels.astype(np.int16), ("item",), flag_attributes(corpus.classes))
+    if work.read and corpus.unit != "utterance":
+        for name in ("start", "stop"):
+            values, attributes = corpus.artifact.read(name)[items], corpus.artifact.attributes(name)
+            writer.put(name, values, ("item",), attributes)
     for name in () if work.waveform else ("frequency", "time"):
         if name in corpus.artifact:
             values, attributes = corpus.artifact.read(name), corpus.artifact.attributes(name)
@@ -352,6 +376,9 @@ def _create(writer: ArtifactWriter, work: Explainer, count: int, step: int) -> N
 
     axes: tuple[str, ...] = ("sample",) if work.waveform else ("channel", "frequency", "time")
     create("input", work.stored, axes)
+    for layer, held in work.activity(work.subject.inputs(work.first)).items() if work.read else ():
+        said = "what a layer holds, a mean over each map"
+        create(f"activity_{layer}", held.shape[1:], (f"unit_{layer}",), long_name=said)
     if work.settings.layer is not None:
         axes = ("map", "map_frequency", "map_time")[: len(work.inside)]
     rules = {"rules": "; ".join(work.rules)} if work.layers else {}

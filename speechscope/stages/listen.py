@@ -10,12 +10,12 @@ from speechscope.stages import relevance, report
 from speechscope.stages.relevance import Relevance
 from speechscope.stages.report import Report
 from speechscope.stages.seeing import Seeing
-from speechscope.stages.shared import Computing, Looking, Spread, Writing, Written
+from speechscope.stages.shared import Computing, Looking, Reading, Spread, Writing, Written
 from speechscope.work.progress import Console
 
 
 @dataclass(frozen=True, kw_only=True)
-class Listen(Seeing, Looking, Writing, Computing, Spread):
+class Listen(Seeing, Reading, Looking, Writing, Computing, Spread):
     """Look at a recording with a network: what it answers along it, and why, as a page.
 
     Makes a folder with the page (report.html), a Praat TextGrid and a table of every recording,

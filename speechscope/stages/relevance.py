@@ -13,6 +13,7 @@ from speechscope.stages.shared import (
     Computing,
     Looking,
     Propagating,
+    Reading,
     Sharded,
     Sounding,
     Spread,
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Relevance(Seeing, Choosing, Propagating, Sounding, Looking, Sharded, Computing, Spread):
+class Relevance(
+    Seeing, Reading, Choosing, Propagating, Sounding, Looking, Sharded, Computing, Spread
+):
     """Find what in test items the network's answer rests on.
 
     Gradients, guided backpropagation, layer-wise relevance propagation and others, of the score
@@ -139,7 +142,7 @@ def run(settings: Relevance, console: Console) -> Written:
     shard = {} if part is None else {"shard": part.config(count, step)}
     if part is not None:
         items = items[part.part(count, step)]
-    layer = {"layer": settings.layer, "split": "test"}
+    layer = {"layer": settings.layer, "split": "test", "activity": list(settings.activity)}
     record = new_record(
         "relevance",
         config={**record_of(settings), **layer, **subject.config, **shard},

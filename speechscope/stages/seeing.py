@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from speechscope.errors import SpeechscopeError
+from speechscope.errors import SpeechscopeError, UsageProblem
 from speechscope.settings import Settings, of_record, option, record_of
 from speechscope.stages.prepare import Prepare
 from speechscope.work.progress import Console
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from speechscope.corpus.store import Corpus
     from speechscope.networks.subject import Subject
+
+WAIT = 1.0
+"""Seconds between looks at whether another process has prepared what is waited for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +30,7 @@ class Seeing(Settings):
     every: int | None = option(
         None, "Of speech without labels: samples from one segment to the next.", low=1
     )
+    pauses: bool = option(False, "Of speech without labels: cut at pauses, and leave these out.")
 
 
 def looked_into(
@@ -103,31 +107,59 @@ def _prepared(
     settings: Any, source: Path, trained: "Corpus", output: Path, console: Console
 ) -> tuple[Path, list[str]]:
     """Prepare speech as the corpus of a network was; return where, and what was left out."""
-    from tempfile import TemporaryDirectory
+    from time import sleep
 
-    from speechscope.corpus.prepare import prepare
-    from speechscope.corpus.seen import readable
     from speechscope.store.artifact import open_record
     from speechscope.store.lineage import digest_at
-    from speechscope.store.record import new_record
-    from speechscope.store.writer import create_artifact
-    from speechscope.work.local import executor
+    from speechscope.store.staging import BeingWritten, refuse_busy
 
-    every = getattr(settings, "every", None)
+    every, pauses = getattr(settings, "every", None), getattr(settings, "pauses", False)
     made = {
         "source": str(source.resolve()),
         "source_digest": _digest(source),
         "prepared_for": digest_at(trained.path),
         "every": every,
+        **({"pauses": True} if pauses else {}),
     }
     # Named for all that it depends on: nothing that was made from another is ever replaced.
     name = hashlib.sha256(repr(made).encode()).hexdigest()[:6]
-    path = output.parent / f"{source.resolve().stem}.{name}.zarr"
-    if path.exists():
-        console.note(f"{path.name}: {source} as it was prepared before")
-        return path, list(open_record(path)["config"]["skipped"])
+    path, waits = output.parent / f"{source.resolve().stem}.{name}.zarr", False
+    while not path.exists():
+        try:
+            refuse_busy(path)
+            return path, _prepare(settings, source, trained, path, made, console)
+        except BeingWritten:  # by another shard of the same work
+            if not waits:
+                console.note(f"{path.name}: another process prepares it, and is waited for")
+            waits = True
+            sleep(WAIT)
+        except UsageProblem:
+            if not path.exists():  # else another was faster
+                raise
+    console.note(f"{path.name}: {source} as it was prepared before")
+    return path, list(open_record(path)["config"]["skipped"])
+
+
+def _prepare(
+    settings: Any,
+    source: Path,
+    trained: "Corpus",
+    path: Path,
+    made: dict[str, Any],
+    console: Console,
+) -> list[str]:
+    """Prepare speech as the corpus of a network was; return what was left out."""
+    from tempfile import TemporaryDirectory
+
+    from speechscope.corpus.prepare import prepare
+    from speechscope.corpus.seen import readable
+    from speechscope.store.record import new_record
+    from speechscope.store.writer import create_artifact
+    from speechscope.work.local import executor
+
+    every, pauses = made["every"], "pauses" in made
     with TemporaryDirectory() as folder:
-        root, labelled = readable(source, Path(folder), trained, every)
+        root, labelled = readable(source, Path(folder), trained, every, pauses=pauses)
         chosen = _as_trained(root, trained, labelled, settings.device)
         record = new_record(
             "corpus",
@@ -135,15 +167,24 @@ def _prepared(
             seed=int(trained.artifact.record["seed"]),
             device=chosen.device,
         )
-        with (
-            executor(getattr(settings, "workers", 1), None, threads=True) as tasks,
-            create_artifact(path, f"Speech of {source.name}", record, force=False) as writer,
-            console.bar("prepare") as progress,
-        ):
-            summary = prepare(root, writer, chosen, executor=tasks, progress=progress)
+        try:
+            with (
+                executor(getattr(settings, "workers", 1), None, threads=True) as tasks,
+                create_artifact(path, f"Speech of {source.name}", record, force=False) as writer,
+                console.bar("prepare") as progress,
+            ):
+                summary = prepare(root, writer, chosen, executor=tasks, progress=progress)
+        except SpeechscopeError as error:
+            # What was written for `prepare` alone is not what anybody named.
+            error.args = (_named(str(error), root, Path(folder), source),)
+            raise
     what = f"{summary.items} {chosen.unit}s of {summary.utterances} recordings"
     console.note(f"{path.name}: {what}{'' if labelled else ', without labels'}")
-    return path, list(summary.skipped)
+    return [_named(line, root, Path(folder), source) for line in summary.skipped]
+
+
+def _named(line: str, root: Path, folder: Path, source: Path) -> str:
+    return line.replace(str(root), f"--input {source}").replace(str(folder), str(source))
 
 
 def _as_trained(root: Path, trained: "Corpus", labelled: bool, device: str) -> Prepare:

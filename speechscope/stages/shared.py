@@ -221,6 +221,16 @@ class Sounding(Settings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Reading(Settings):
+    """Stages that write what layers hold beside what they are for."""
+
+    activity: tuple[str, ...] = option(
+        (), "Write what these layers hold of every item, too; names, numbers, all.",
+        metavar="LAYER",
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
 class Choosing(Settings):
     """Stages of some items of the test split."""
 

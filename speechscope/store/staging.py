@@ -21,6 +21,11 @@ from speechscope.errors import SpeechscopeError, UsageProblem
 
 SYNCED = 8  # files on their way to the disk at once
 
+
+class BeingWritten(SpeechscopeError):
+    """Another process is writing the output."""
+
+
 Owned = Callable[[Path], bool]
 
 
@@ -50,6 +55,22 @@ def refuse_existing(path: Path, *, force: bool, owned: Owned | None = None) -> N
         raise UsageProblem(
             f"{path} was not made by speechscope; it is not replaced, even with --force"
         )
+
+
+def refuse_busy(path: Path) -> None:
+    """Refuse an output that another process is writing.
+
+    Raises
+    ------
+    BeingWritten
+        One is.
+    """
+    with suppress(FileNotFoundError):
+        handle = os.open(_partial(path), os.O_RDONLY)
+        try:
+            _hold(handle, path)
+        finally:
+            os.close(handle)
 
 
 @contextmanager
@@ -82,11 +103,13 @@ def staged(
     ------
     UsageProblem
         See `refuse_existing`.
+    BeingWritten
+        Another process is writing this output.
     SpeechscopeError
-        Another process is writing this output, or its folder cannot be written.
+        Its folder cannot be written.
     """
     refuse_existing(path, force=force, owned=owned)
-    partial = path.with_name(f".{path.name}.partial")  # hidden, in the same folder
+    partial = _partial(path)
     handle = _lock(partial, path, directory=directory)
     try:
         if not directory:
@@ -105,6 +128,19 @@ def staged(
         raise
     finally:
         os.close(handle)
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f".{path.name}.partial")  # hidden, in the same folder
+
+
+def _hold(handle: int, path: Path) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise BeingWritten(
+            f"{path} is being written by another process; wait for it or use -o"
+        ) from error
 
 
 def _lock(partial: Path, path: Path, *, directory: bool) -> int:
@@ -126,12 +162,10 @@ def _lock(partial: Path, path: Path, *, directory: bool) -> int:
         except OSError as error:
             raise SpeechscopeError(f"{path} cannot be written: {error.strerror}") from error
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            _hold(handle, path)
+        except BeingWritten:
             os.close(handle)
-            raise SpeechscopeError(
-                f"{path} is being written by another process; wait for it or use -o"
-            ) from error
+            raise
         # Between our open and our lock the other process may have renamed what we opened: then
         # the lock is on its finished output, and the name has to be taken anew.
         with suppress(FileNotFoundError):

@@ -316,6 +316,51 @@ def rates() -> Iterator[Variant]:
                 yield f"{name} to {end} of {seconds}, told", build, want, by_flag
 
 
+LEVELS = {"sil": 0.001, "aa": 0.3, "s": 0.05, "iy": 0.15, "t": 0.01}
+
+
+def told(root: Path, suffix: str, unit: float, rate: int, share: float) -> None:
+    """Write noise that is as loud as its labels say, which end so early, in so many a second."""
+    rng = np.random.default_rng(0)
+    for number in range(4):
+        names = rng.choice(PHONES, 24)
+        edges = np.cumsum([0, *rng.uniform(0.05, 0.12, 24)])
+        level = np.repeat([LEVELS[n] for n in names], np.diff((edges * rate).astype(int)))
+        samples = rng.normal(size=len(level)) * level
+        path = root / f"{'AB'[number % 2]}/u{number}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path.with_suffix(".wav"), samples, rate)
+        lines = [f"{round(a * unit)} {round(b * unit)} {n}\n"
+                 for a, b, n in zip(edges[:-1], edges[1:], names, strict=True)
+                 if b < share * edges[-1]]  # fmt: skip
+        path.with_suffix(suffix).write_text("".join(lines))
+
+
+@pytest.mark.parametrize(
+    "suffix, unit, rate",
+    [(".PHN", 8000, 16000), (".PHN", 16000, 22050), (".PHN", 11025, 16000), (".PHN", 16000, 44100),
+     (".PHN", 20000, 16000), (".lab", 16e3, 16000), (".lab", 1e3, 16000)],
+)  # fmt: skip
+def test_labels_at_another_rate_are_told_by_what_is_loud(
+    suffix: str, unit: float, rate: int, tmp_path: Path
+) -> None:
+    told(tmp_path / "corpus", suffix, unit, rate, 0.75)
+    found = read(tmp_path / "corpus", ALL)
+    assert found.code == 1 and "--label-rate" in found.said, found.said
+    if 1e3 < unit < 1e6 and unit < rate:
+        assert f"--label-rate {unit:.0f} " in found.said
+
+
+@pytest.mark.parametrize("share", [0.3, 0.49, 0.7, 0.9])
+@pytest.mark.parametrize("suffix, unit", [(".PHN", 16000), (".lab", 1e7)])
+def test_labels_of_a_part_are_believed(
+    suffix: str, unit: float, share: float, tmp_path: Path
+) -> None:
+    told(tmp_path / "corpus", suffix, unit, 16000, share)
+    found = read(tmp_path / "corpus", ALL)
+    assert found.code == 0 and found.classes.total() > 20, found.said
+
+
 # --- TextGrids and their tiers
 
 LONG = phones()
@@ -568,11 +613,16 @@ def test_all_of_a_kind_are_right(kind: str, tmp_path: Path) -> None:
     assert not found, "\n".join(found)
 
 
+PAIR = "p225 p226"
 FLAT = {
-    "{s}_{n}": "p225 p226", "{s}-{n}": "p225 p226", "{s}.{n}": "p225 p226", "{s} {n}": "p225 p226",
-    "{s}_00{n}_mic1": "p225 p226", "{s}/{n}": "p225 p226", "wav/{s}/{n}": "p225 p226",
-    "{s}/wav/{n}": "p225 p226", "{s}/x/{n}": "p225 p226", "rec_{s}_{n}": "corpus",
-    "{s}{n}": "corpus", "x/{n}{s}": "x",
+    "{s}_{n}": PAIR, "{s}-{n}": PAIR, "{s}.{n}": PAIR, "{s} {n}": PAIR, "{s}_00{n}_mic1": PAIR,
+    "{s}/{n}": PAIR, "wav/{s}/{n}": PAIR, "{s}/wav/{n}": PAIR, "{s}/x/{n}": PAIR,
+    "rec_{s}_{n}": PAIR, "x/{n}{s}": PAIR, "{n}_{s}": PAIR, "00{n}-{s}": PAIR, "u{n}_{s}": PAIR,
+    "2021-03-0{n}_{s}_{n}": PAIR, "2021030{n}{s}": PAIR, "{s}u{n}": PAIR,
+    "rec {n} of {s}": PAIR, "DR1_{s}_SX{n}": PAIR, "happy_{s}_{n}": PAIR, "{s}_{n}_x": PAIR,
+    "sub-{s}_ses-{n}": "sub-p225 sub-p226", "{n}_anna_spk{s}": "spkp225 spkp226",
+    "{s}{n}": "corpus", "2021-03-0{n}_{n}": "corpus",
+    "utt{n}": "corpus", "arctic_a000{n}": "corpus",
 }  # fmt: skip
 
 

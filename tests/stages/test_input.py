@@ -16,8 +16,10 @@ from speechscope.cli import run
 from speechscope.corpus.seen import Seen
 from speechscope.corpus.store import Corpus
 from speechscope.networks.saved import load_model
+from speechscope.stages import seeing
 from speechscope.store.artifact import Artifact
 from speechscope.store.lineage import record_at
+from speechscope.store.staging import staged
 
 RATE = 16000
 LITTLE = {"epochs": 1, "per_class": 3, "batch": 16}
@@ -230,6 +232,85 @@ def test_segments_of_a_recording_cover_it_every_so_many_samples(
     assert run(["score", "relevance.zarr"]) == 0
 
 
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_recordings_are_cut_at_pauses(here: Callable[[str], Path], recipe: str) -> None:
+    here(recipe)
+    pause = np.random.default_rng(0).normal(0, 1e-4, RATE // 2).astype(np.float32)
+    parts = [pause, speech(0.6), pause[:1000], speech(0.2), pause, speech(0.3), pause]
+    soundfile.write("talk.wav", np.concatenate(parts), RATE)
+    stages.run("relevance", {"input": "talk.wav", "all": True, "method": "guided", "pauses": True})
+    corpus = Corpus(Path(record_at(Path("relevance.zarr"))["parents"][0]["path"]))
+    starts, stops = corpus.artifact.read("start"), corpus.artifact.read("stop")
+    # A gap of 62 ms is no pause.
+    spans = [(8000, 8000 + 13800), (8000 + 13800 + 8000, 8000 + 13800 + 8000 + 4800)]
+    frame = RATE // 100
+    if corpus.unit == "segment":
+        assert (stops - starts).max() <= 2554
+        met = [n for n in range(1, len(starts)) if starts[n] != stops[n - 1]]
+        edges = [(starts[0], stops[met[0] - 1]), (starts[met[0]], stops[-1])]
+        assert len(met) == 1
+        np.testing.assert_allclose(edges, spans, atol=frame)
+    else:
+        middle = (starts + stops) // 2
+        inside = [any(a - frame <= m <= b + frame for a, b in spans) for m in middle]
+        assert all(inside) and len(middle) == pytest.approx(18600 / frame, abs=4)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_what_layers_hold_along_a_recording_comes_with_its_times(
+    here: Callable[[str], Path], recipe: str
+) -> None:
+    here(recipe)
+    soundfile.write("talk.wav", speech(0.5), RATE)
+    given = {"input": "talk.wav", "all": True, "method": "gradient", "activity": "all"}
+    stages.run("relevance", given)
+    artifact, network = Artifact(Path("relevance.zarr")), load_model(Path("model.pt")).network
+    corpus = Seen(Path(record_at(Path("relevance.zarr"))["parents"][0]["path"]),
+                  Corpus(Path("corpus.zarr")))  # fmt: skip
+    import torch
+
+    items = artifact.read("item_index")
+    with torch.no_grad():
+        held = network.activations(torch.from_numpy(corpus.centred(items)), network.names)
+    for number, name in enumerate(network.names, start=1):
+        wanted = held[number].flatten(2).mean(2) if held[number].dim() > 2 else held[number]
+        found = artifact.read(f"activity_{name}")
+        assert artifact.dims(f"activity_{name}") == ("item", f"unit_{name}")
+        np.testing.assert_allclose(found, wanted.numpy(), rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(artifact.read("start"), corpus.artifact.read("start")[items])
+    last = f"activity_{network.names[-1]}"
+    assert run(["export", "relevance.zarr", "--to", "csv", "--array", last, "-o", "table"]) == 0
+    with next(Path("table").glob(f"*{network.names[-1]}*.csv")).open() as file:
+        assert len(list(csv.DictReader(file))) == artifact.read(last).size
+
+
+def test_an_input_that_another_process_prepares_is_waited_for(
+    here: Callable[[str], Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    here("churchman2015")
+    soundfile.write("talk.wav", speech(0.5), RATE)
+    command = ["relevance", "--input", "talk.wav", "--method", "gradient", "--force"]
+    assert run(command) == 0
+    (path,) = Path().glob("talk.*.zarr")
+    path.rename("made.zarr")
+    with staged(path, force=False, directory=True) as partial:
+
+        def other(seconds: float) -> None:
+            """The other process ends while this one waits."""
+            assert seconds == seeing.WAIT and not path.exists()
+            shutil.copytree("made.zarr", partial, dirs_exist_ok=True)
+            partial.rename(path)
+            partial.mkdir()
+
+        monkeypatch.setattr("time.sleep", other)
+        assert run(command) == 0
+        path.rename("again.zarr")
+    said = capsys.readouterr().err
+    assert "another process prepares it" in said and "as it was prepared before" in said
+
+
 @pytest.mark.parametrize("rate, channels", [(8000, 1), (44100, 2)])
 def test_any_rate_and_stereo_are_heard_alike(
     here: Callable[[str], Path], rate: int, channels: int
@@ -264,7 +345,7 @@ def test_what_cannot_be_heard_is_one_clear_line(
     Path("empty").mkdir()
     assert run(["relevance", "--input", what]) == code
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert says in line and what in line
+    assert says in line and f"--input {what}" in line and "manifest" not in line
 
 
 def test_a_tenth_of_a_second_is_one_item(here: Callable[[str], Path]) -> None:

@@ -2,8 +2,8 @@
 
 A row is one labelled stretch, with times in seconds; or, with ``start``, ``end`` and ``label``
 empty, a whole recording and its words in the column ``text``. Paths are relative to the table.
-``speaker`` and ``split`` may be left out: the speaker is then the recording's folder. Other
-columns are passed over.
+``speaker`` and ``split`` may be left out: the speaker is then the recording's folder. Columns may
+have the names that other tools give them (`ALIASES`); others are passed over.
 """
 
 import csv
@@ -21,6 +21,17 @@ from speechscope.errors import SpeechscopeError
 from speechscope.registry import LAYOUTS
 
 _TIMED = ("start", "end", "label")
+ALIASES = {
+    "audio": "path file filename filepath wav wav_path wav_filename audio_path audio_filepath "
+    "audio_file sound recording",
+    "start": "onset begin tmin xmin start_time begin_time",
+    "end": "offset stop tmax xmax end_time stop_time",
+    "label": "labels phone phones phoneme segment",
+    "text": "transcript transcription sentence words",
+    "speaker": "spk speaker_id spk_id client_id talker subject",
+    "split": "subset partition set",
+}
+"""Of each column the other names that it goes by: those of Common Voice, NeMo, Praat, R, …."""
 
 
 @dataclass
@@ -115,7 +126,11 @@ def _rows(path: Path) -> list[tuple[int, list[str]]]:
 
 def _header(path: Path, rows: list[tuple[int, list[str]]]) -> list[str]:
     header = [name.lower() for name in rows[0][1]] if rows else []
-    known = ("audio", *_TIMED, "text", "speaker", "split")
+    known = tuple(ALIASES)
+    for column, others in ALIASES.items():
+        found = next((name for name in others.split() if name in header), None)
+        if column not in header and found is not None:
+            header[header.index(found)] = column
     if "audio" not in header:
         raise SpeechscopeError(f"{path} has no column audio; its columns may be {', '.join(known)}")
     twice = [name for name in known if header.count(name) > 1]

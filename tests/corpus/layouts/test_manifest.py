@@ -83,7 +83,7 @@ def test_a_malformed_row_leaves_out_its_recording(tmp_path: Path, row: str, reas
     ("text", "reason"),
     [
         ("", "has no column audio"),
-        ("path,start,end,label\n", "has no column audio"),
+        ("place,start,end,label\n", "has no column audio"),
         ("audio,start,end,lable\n", "has no column label, and no column text"),
         ("audio,audio,text\n", "two columns audio"),
         (HEAD, "lists no usable recording"),
@@ -95,6 +95,21 @@ def test_a_malformed_row_leaves_out_its_recording(tmp_path: Path, row: str, reas
 def test_what_is_no_manifest_is_refused(tmp_path: Path, text: str, reason: str) -> None:
     with pytest.raises(SpeechscopeError, match=reason):
         scan(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "audio,start,end,label,speaker", "path,tmin,tmax,phone,client_id",
+        "wav,onset,offset,labels,spk", "file,begin,stop,phones,speaker_id",
+        "Filename,xmin,xmax,Segment,Talker",
+    ],
+)  # fmt: skip
+def test_columns_have_the_names_that_other_tools_give_them(tmp_path: Path, header: str) -> None:
+    (utterance,) = scan(tmp_path, f"{header},wav_path\na.wav,0.1,0.2,aa,kim,b.wav\n").utterances
+    assert (utterance.audio.name, utterance.speaker) == ("a.wav", "kim")
+    assert utterance.marks is not None
+    assert utterance.marks.segments == (Segment(0.1, 0.2, "aa"),)
 
 
 def test_a_folder_without_a_manifest_is_refused(tmp_path: Path) -> None:
