@@ -483,7 +483,7 @@ def _by_name(recordings: Sequence[Path]) -> dict[Path, str]:
     """
     names = [_parts_of(stem_of(path.name)) for path in recordings]
     shortest = min(map(len, names))
-    columns = [[name[n] for name in names] for n in (*range(shortest), *range(-shortest, 0))]
+    columns = [[name[n] for name in names] for n in (*range(shortest), -1)]
     letters = [c for c in columns if all(map(_lettered, c))]
     said = [column for column in letters if all(map(_CALLED.match, column))]
     named = []

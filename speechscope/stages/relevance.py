@@ -103,6 +103,7 @@ class Relevance(
         "Write a TextGrid and a table of the answers along each recording there.",
         metavar="DIR",
     )
+    resume: bool = option(False, "Go on with a stopped run.")
     per_class: int = setting(
         1, "Random test items a class.", "chosen: as for reconstructions", low=1
     )
@@ -153,7 +154,9 @@ def run(settings: Relevance, console: Console) -> Written:
     alone = work.alone(-(-len(items) // step))
     with (
         executor(settings.workers, settings.scheduler, alone=alone) as workers,
-        create_artifact(path, "Relevance of inputs", record, force=settings.force) as writer,
+        create_artifact(
+            path, "Relevance of inputs", record, force=settings.force, resume=settings.resume
+        ) as writer,
         console.bar("relevance") as progress,
     ):
         bad = write_relevance(writer, work, items, step=step, executor=workers, progress=progress)

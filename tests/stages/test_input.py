@@ -16,10 +16,12 @@ from speechscope.cli import run
 from speechscope.corpus.seen import Seen
 from speechscope.corpus.store import Corpus
 from speechscope.networks.saved import load_model
+from speechscope.relevance.store import Explainer
 from speechscope.stages import seeing
 from speechscope.store.artifact import Artifact
 from speechscope.store.lineage import record_at
 from speechscope.store.staging import staged
+from speechscope.work.local import Serial
 
 RATE = 16000
 LITTLE = {"epochs": 1, "per_class": 3, "batch": 16}
@@ -309,6 +311,33 @@ def test_an_input_that_another_process_prepares_is_waited_for(
         path.rename("again.zarr")
     said = capsys.readouterr().err
     assert "another process prepares it" in said and "as it was prepared before" in said
+
+
+def test_relevance_of_a_folder_of_recordings_goes_on_where_it_was_stopped(
+    here: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here("churchman2015")
+    Path("talks").mkdir()
+    for number in range(6):
+        soundfile.write(f"talks/{number}.wav", speech(0.4 + number / 10), RATE)
+    given = {"input": "talks", "all": True, "method": "guided", "workers": 2}
+    monkeypatch.setattr(Explainer, "chunk_items", lambda self, count: 4)
+    stages.run("relevance", {**given, "output": "whole.zarr"})
+    begun, call = [], Explainer.__call__
+
+    def stopping(self: Explainer, *task: Any) -> Any:
+        begun.append(task)
+        if len(begun) == 7:
+            raise KeyboardInterrupt
+        return call(self, *task)
+
+    monkeypatch.setattr(Explainer, "alone", lambda self, tasks: Serial())
+    monkeypatch.setattr(Explainer, "__call__", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        stages.run("relevance", {**given, "workers": 1})
+    stages.run("relevance", {**given, "workers": 1, "resume": True})
+    assert len(begun) == 1 + -(-Artifact(Path("whole.zarr")).read("score").shape[0] // 4)
+    same(Path("whole.zarr"), Path("relevance.zarr"))
 
 
 @pytest.mark.parametrize("rate, channels", [(8000, 1), (44100, 2)])

@@ -199,7 +199,7 @@ def full_disk(target: Target, most: int) -> Counter[str]:
             moved = Stage(stage.arguments.replace(" made", " full/made"), "full/made", "", "", "")
         said_well(target.server.run(target.workdir, *moved.line("-q")), {0})
         output = target.workdir / moved.output
-        resumes = stage.arguments.startswith("invert")  # finished blocks are kept
+        resumes = stage.arguments.startswith(("invert", "relevance"))  # finished blocks are kept
         used = shutil.disk_usage(disk).used // 4096
         pages = range(1, used) if used <= most else np.unique(np.geomspace(1, used - 1, most)
                                                               .astype(int)).tolist()  # fmt: skip

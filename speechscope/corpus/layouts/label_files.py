@@ -29,6 +29,7 @@ _NUMBER = r"\d{1,18}(?:[.,]\d{0,18})?(?:[eE][-+]?\d{1,2})?|\.\d{1,18}"
 _XLABEL = re.compile(rf"\s*({_NUMBER})\s+-?\d{{1,9}}(?:\s+(.*?))?\s*", re.ASCII)
 # A label that nobody wrote is empty behind a tab.
 _TIMED = re.compile(rf"\s*({_NUMBER})\s+({_NUMBER})(?:\s+(\S.*?)\s*|\t\s*)", re.ASCII)
+_FREQUENCIES = re.compile(r"\s*\\\s+-?[\d.,]+\s+-?[\d.,]+\s*", re.ASCII)
 _SCORE = re.compile(r"-?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?", re.ASCII)
 _STATE = re.compile(r"[sS]\d{1,2}|(.*)\[(\d{1,2})\]", re.ASCII)
 _CENTRE = re.compile(r"[^-+]*?-(.+?)\+.*")
@@ -77,7 +78,7 @@ def marks_of(lines: Lines, name: str) -> Marks:
     BadRecording
         The lines are in none of the formats.
     """
-    lines = [(n, line) for n, line in lines if not line.lstrip().startswith("\\")]
+    lines = [(n, line) for n, line in lines if _FREQUENCIES.fullmatch(line) is None]
     header = next((n for n, line in lines if line.strip() == "#"), 0)
     body = [(n, line) for n, line in lines if n > header]
     if header or _without_header(body):
