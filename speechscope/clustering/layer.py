@@ -24,7 +24,7 @@ from speechscope.clustering.reduction import (
     principal_components,
     projected,
 )
-from speechscope.clustering.samples import Samples, activations
+from speechscope.clustering.samples import Samples, activations, classes_of
 from speechscope.corpus.phones import features_of
 from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
@@ -81,7 +81,7 @@ class LayerWork:
             name: np.stack([np.stack([cell[name] for cell in row]) for row in cells])
             for name in cells[0][0]
         }
-        means = class_means(values, samples.labels, len(corpus.classes))
+        means = class_means(values, samples.labels, len(classes_of(corpus)))
         arrays |= {
             "dimensions": np.array(sizes, dtype=np.int32),
             "projection": projected(points),
@@ -91,14 +91,14 @@ class LayerWork:
         }
         if self.settings.probes:
             speakers = speakers_of(corpus, samples.first)
-            features = list(features_of(corpus.classes).values())
+            features = list(features_of(classes_of(corpus)).values())
             probes = feature_probes(components, samples.labels, speakers, features, seed)
             arrays["probe"] = probes.astype(np.float32)
         return arrays
 
     def _cell(self, points: Points, algorithm: str) -> dict[str, NDArray[Any]]:
         """Cluster by one algorithm and measure what comes out."""
-        labels, classes = self.samples.labels, self.subject.corpus.classes
+        labels, classes = self.samples.labels, classes_of(self.subject.corpus)
         clusters, criterion = clustered(algorithm, points, self.counts, self.settings.seed)
         counts = composition(clusters, labels, (max(self.counts), len(classes)))
         scores = (*precision_recall(counts), mutual_information(clusters, labels))

@@ -1,5 +1,6 @@
 """Choosing the samples of a class that are clustered (Pellegrini 2016, sec. 3)."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from speechscope.corpus.store import Corpus
+from speechscope.corpus.utterances import SPLITS
 from speechscope.errors import SpeechscopeError, UsageProblem
 from speechscope.networks.subject import Subject
 
@@ -20,6 +22,8 @@ BATCH = 256
 """Items that go through a network at a time."""
 INPUT = "input"
 """The name of the input among the layers; also by number, 0."""
+ROUNDING = 1e-9
+"""Of a frame, which a stretch may reach into by rounding alone."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +38,14 @@ class Samples:
         Where the items of each sample begin, and the end, (sample + 1,).
     labels
         Class of each sample, (sample,).
+    within
+        Of whole recordings, the stretch of each that a sample is, [samples] (sample, 2); None: all.
     """
 
     items: NDArray[np.int64]
     edges: NDArray[np.int64]
     labels: NDArray[np.int64]
+    within: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -54,7 +61,8 @@ class Samples:
         items = [self.items[:0]]
         items += [self.items[self.edges[row] : self.edges[row + 1]] for row in rows]
         edges = np.concatenate([[0], np.cumsum(counts)])
-        return Samples(np.concatenate(items), edges.astype(np.int64), self.labels[rows])
+        within = None if self.within is None else self.within[rows]
+        return Samples(np.concatenate(items), edges.astype(np.int64), self.labels[rows], within)
 
     def fewer_than(self, wanted: int, classes: tuple[str, ...]) -> list[str]:
         """Return the classes with fewer samples than wanted, and how many they have."""
@@ -67,7 +75,8 @@ def phones(corpus: Corpus, split: str, frame: str) -> Samples:
 
     Of frames and windows, where a phone has several items, the third ("we systematically chose the
     third samples", sec. 3), the middle one, or all, to be averaged (sec. 5); a phone with fewer
-    than three items has no third. An item of another unit is a phone.
+    than three items has no third. An item of another unit is a phone. Of whole recordings a phone
+    is the stretch where it is marked.
 
     Parameters
     ----------
@@ -79,6 +88,8 @@ def phones(corpus: Corpus, split: str, frame: str) -> Samples:
     UsageProblem
         The split is empty, or no phone is long enough.
     """
+    if "phone" in corpus.artifact:
+        return _marked(corpus, split)
     items = corpus.items(split)
     labels = corpus.labels
     if corpus.unit not in ("frame", "window"):
@@ -101,10 +112,28 @@ def phones(corpus: Corpus, split: str, frame: str) -> Samples:
     return Samples(items[chosen], np.arange(len(chosen) + 1), labels[items[chosen]])
 
 
+def classes_of(corpus: Corpus) -> tuple[str, ...]:
+    """Return the names of what `phones` labels samples with."""
+    return corpus.names("phone") if "phone" in corpus.artifact else corpus.classes
+
+
+def _marked(corpus: Corpus, split: str) -> Samples:
+    """Return the phones of the recordings of a split."""
+    read = corpus.artifact.read
+    recording = np.repeat(np.arange(len(corpus.splits)), np.diff(read("phone_offset")))
+    rows = np.flatnonzero(corpus.splits[recording] == SPLITS.index(split))
+    if not len(rows):
+        raise UsageProblem(f"{corpus.path}: no phone of the {split} split is marked")
+    within = np.stack([read("phone_start"), read("phone_stop")], 1)[rows]
+    edges, labels = np.arange(len(rows) + 1), read("phone").astype(np.int64)[rows]
+    return Samples(recording[rows], edges, labels, within)
+
+
 def activations(subject: Subject, samples: Samples, layer: str) -> Tensor:
     """Return what a layer holds of each sample, (sample, …) float32 on the CPU.
 
     Read and run in batches of `BATCH` items; the activations of a sample's items are averaged.
+    Whole recordings are run alone, and a layer's frames in the stretch of a sample are averaged.
 
     Raises
     ------
@@ -116,7 +145,10 @@ def activations(subject: Subject, samples: Samples, layer: str) -> Tensor:
         with torch.no_grad():
             return x if layer == INPUT else subject.network.activation(x, layer)
 
-    held_by = _averaged(subject, samples, held)
+    if samples.within is not None:
+        held_by = _in_stretches(subject, samples, layer)
+    else:
+        held_by = _averaged(subject, samples, held)
     bad = (~held_by.flatten(1).isfinite().all(1)).nonzero().flatten().tolist()
     if bad:
         raise SpeechscopeError(
@@ -143,6 +175,36 @@ def _averaged(subject: Subject, samples: Samples, of: Callable[[Tensor], Tensor]
     return total
 
 
+def _in_stretches(subject: Subject, samples: Samples, layer: str) -> Tensor:
+    """Return the mean of a layer's frames within the stretch of each sample, (sample, …).
+
+    A layer's frames divide a recording evenly; an output without frames is taken as it is.
+    """
+    assert samples.within is not None
+    found: dict[int, Tensor] = {}
+    axis: int | None = None
+    for item in np.unique(samples.items).tolist():
+        network, x, length = subject.recording(item)
+        with torch.no_grad():
+            out = x if layer == INPUT else network.activation(x, layer)
+            if axis is None:
+                part = x[..., : x.shape[3] * 3 // 4]
+                axis = _shorter(out, part if layer == INPUT else network.activation(part, layer))
+        frames = out.movedim(axis, 1)[0] if axis else out
+        for row in np.flatnonzero(samples.items == item).tolist():
+            first, last = samples.within[row] / length * len(frames)
+            begin = min(int(first), len(frames) - 1)
+            stretch = frames[begin : max(begin + 1, math.ceil(last - ROUNDING))]
+            found[row] = stretch.mean(0).cpu().float()
+    return torch.stack([found[row] for row in range(len(samples))])
+
+
+def _shorter(whole: Tensor, part: Tensor) -> int:
+    """Return the axis that is shorter where the input is, which is time; 0: none."""
+    sizes = zip(whole.shape, part.shape, strict=True)
+    return next((axis for axis, (a, b) in enumerate(sizes) if a != b), 0)
+
+
 def choose(subject: Subject, settings: "Cluster") -> Samples:
     """Return up to ``per_class`` random samples of every class, in order of class.
 
@@ -156,12 +218,15 @@ def choose(subject: Subject, settings: "Cluster") -> Samples:
         Scores and classes are not the same, or fewer than two classes have samples.
     """
     corpus, correct = subject.corpus, settings.correct
-    if correct and subject.classes != corpus.classes:
-        raise UsageProblem(
-            f"the network gives {len(subject.classes)} scores, the corpus has "
-            f"{len(corpus.classes)} classes: which are correct cannot be told (--any takes all "
-            "samples)"
+    classes, along = classes_of(corpus), "phone" in corpus.artifact
+    if correct and (along or subject.classes != classes):
+        why = (
+            "of phones in whole recordings"
+            if along
+            else f"the network gives "
+            f"{len(subject.classes)} scores, the corpus has {len(classes)} classes:"
         )
+        raise UsageProblem(f"{why} which are correct cannot be told (--any takes all samples)")
     samples = phones(corpus, settings.split, settings.frame)
     if correct:
         samples = samples.take(np.flatnonzero(_answers(subject, samples) == samples.labels))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from speechscope.clustering.layer import LayerWork, compared, single_thread
 from speechscope.clustering.measures import alignments, inner_products
 from speechscope.clustering.reduction import EMBEDDINGS
-from speechscope.clustering.samples import activations
+from speechscope.clustering.samples import activations, classes_of
 from speechscope.corpus.phones import FEATURES, features_of, formants_of
 from speechscope.networks.subject import Subject
 from speechscope.store.writer import CHUNK_BYTES, ArtifactWriter, flag_attributes
@@ -73,7 +73,7 @@ def write_clusters(
 
 
 def _put_items(writer: ArtifactWriter, work: LayerWork, layers: Sequence[str]) -> None:
-    samples, classes = work.samples, work.subject.corpus.classes
+    samples, classes = work.samples, classes_of(work.subject.corpus)
     labels = flag_attributes(classes)
     writer.put("label", samples.labels.astype(np.int16), ("item",), labels)
     writer.put("item_index", samples.first, ("item",), {"units": "1"})

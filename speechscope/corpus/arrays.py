@@ -120,10 +120,10 @@ class CorpusArrays:
             Column("split", np.int8, item, flag_attributes(SPLITS)),
         ]
         attributes: dict[str, Mapping[str, Any]] = {c.name: c.attributes for c in columns}
+        if unit.phones:
+            attributes["phone"] = put_names(writer, "phone", unit.phones)
         if "label" in attributes:
             attributes["label"] = put_names(writer, "label", classes.classes)
-            if "phone" in attributes:
-                attributes["phone"] = put_names(writer, "phone", unit.phones)
             attributes["label_folded"] = put_names(writer, "label_folded", classes.folded)
             columns.append(Column("label_folded", np.int32, item, {}))
             writer.name_axis("class", classes.classes)

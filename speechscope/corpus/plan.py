@@ -101,7 +101,8 @@ class Plan:
         reader = Reader(layout, settings)
         seen = _survey(reader, tasks, spread)
         settings, phones = _phones(root, settings, seen, summary)
-        limit = seen.longest_kept(None if settings.whole else phones, settings.longest)
+        of_items = None if settings.unit == "utterance" else phones
+        limit = seen.longest_kept(of_items, settings.longest)
         if settings.unit == "segment" and limit is not None:
             settings = replace(settings, length=max(limit, settings.length))
         if settings.whole:
@@ -122,8 +123,9 @@ def _survey(
     Source: Churchman 2015, sec. 3.2: "the vectors above the 95th percentile in length".
     """
     settings, seen = reader.settings, Survey()
-    choose = settings.marked and settings.phone_set == AUTO and settings.mapping is None
-    every = look or reader.measures or (settings.marked and settings.phone_set == AS_IS)
+    named = settings.marked or settings.timed
+    choose = named and settings.phone_set == AUTO and settings.mapping is None
+    every = look or reader.measures or (named and settings.phone_set == AS_IS)
     some = tasks if every else tasks[:: -(-len(tasks) // LOOKED_AT)] if choose else ()
     if some:
         with spread(reader.survey, some) as surveys:
@@ -138,12 +140,12 @@ def _phones(
     root: Path, settings: "Prepare", seen: Survey, summary: Summary
 ) -> tuple["Prepare", PhoneSet | None]:
     """Return the phone set, and the settings that name it where it was to be found out."""
-    if not settings.marked:
+    if not settings.marked and not (settings.timed and seen.names):
         return settings, None
     name = settings.phone_set
     if name == AUTO:
         name = fitting(seen.names) if settings.mapping is None else "ipa"
-        if settings.mapping is None and seen.names:
+        if settings.mapping is None and seen.names and settings.marked:
             summary.notes.append(f"--phone-set {name}: {_why(name, seen)}")
     if name == AS_IS and not seen.names:
         if seen.problems:

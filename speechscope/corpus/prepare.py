@@ -111,9 +111,9 @@ def prepare(
 
 
 def _unit(settings: "Prepare", phones: PhoneSet | None) -> Unit:
-    if settings.whole and phones is not None:
-        return WholeWaveforms(settings, phones.classes)
-    unit: Unit = UNITS[settings.unit](settings)
+    names = phones.classes if phones is not None and settings.unit == "utterance" else ()
+    kind = WholeWaveforms if settings.whole else UNITS[settings.unit]
+    unit: Unit = kind(settings, names)
     return unit
 
 

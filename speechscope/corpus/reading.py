@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -300,6 +301,10 @@ class Reader:
                 if not self.settings.marked:
                     frames, source = length_of(utterance.audio)
                     lengths = [("", round(frames * rate / source))]
+                    if self.settings.timed:
+                        with suppress(BadRecording):
+                            marked = self._marks(utterance).segments
+                            seen.names.update(s.label for s in marked if s.label)
                 elif self.settings.whole:
                     frames, source = length_of(utterance.audio)
                     seen.names.update(s.label for s in self._marks(utterance).segments if s.label)
@@ -355,7 +360,19 @@ class Reader:
             pieces = (Piece(speaker, 0, len(samples)),)
         else:
             return None
-        return Recording(samples, pieces, letters, training)
+        phones = self._phones(utterance, len(samples), scale) if chosen.timed else ()
+        return Recording(samples, pieces, letters, training, phones)
+
+    def _phones(self, utterance: Utterance, length: int, scale: float) -> tuple[Piece, ...]:
+        """Return the phones of a whole utterance, if anybody marked them."""
+        if self.phones is None:
+            return ()
+        unsaid = Summary()  # nothing is lost: the item is the utterance
+        try:
+            stretches = self._stretches(utterance, length, scale, unsaid)
+        except BadRecording:
+            return ()
+        return tuple(self._pieces(utterance, stretches, 0, unsaid))
 
     def look(self, task: Task) -> Summary:
         """Return what would become of some utterances, by what their headers and labels say."""
@@ -414,7 +431,7 @@ class Reader:
         self, utterance: Utterance, stretches: Sequence[Segment], speaker: int, summary: Summary
     ) -> Iterator[Piece]:
         assert self.phones is not None
-        of_speaker = self.settings.labels == "speaker"
+        of_speaker = self.settings.labels == "speaker" and self.settings.marked
         for stretch in stretches:
             start, stop, name = int(stretch.start), int(stretch.stop), stretch.label
             if name not in self.known:

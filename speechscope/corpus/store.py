@@ -188,12 +188,12 @@ class Corpus:
         Raises
         ------
         UsageProblem
-            Its items are no whole recordings.
+            It knows of none: its items are no whole recordings, or nobody marked them.
         """
-        if not self.whole:
+        if "phone" not in self.artifact:
             raise UsageProblem(
-                f"{self.path} holds no times of phones (speechscope prepare --unit utterance "
-                "--features waveform)"
+                f"{self.path} holds no times of phones (speechscope prepare --unit utterance, of a "
+                "folder with time marks)"
             )
         names, read = self.names("phone"), self.artifact.read
         first, last = read("phone_offset", slice(item, item + 2)).tolist()

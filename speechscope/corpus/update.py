@@ -24,6 +24,7 @@ EDGES = {
     "sample": ("waveform_offset",),
     "frame": ("input_offset", "frame_offset"),
     "character": ("letter_offset",),
+    "phone_index": ("phone_offset",),
 }
 """The array that says where the stretches of a dimension begin."""
 PASSED = ("skip_bad", "split", "dev", "seed", "dropped", "skipped", "seconds", "recipe")
@@ -62,10 +63,9 @@ class Before:
         names = {*config, *old} - set(PASSED)
         if any(old.get(name) != config.get(name) for name in names):
             return None
-        if unit.phones:  # many rows an item, which are read again
-            return None
-        if "label" in artifact and names_of(artifact, "label") != classes.classes:
-            return None
+        for name, wanted in (("label", classes.classes), ("phone", unit.phones)):
+            if name in artifact and names_of(artifact, name) != wanted:
+                return None
         keys = names_of(artifact, "utterance")
         place = {key: number for number, key in enumerate(keys)}
         items = artifact.read("utterance")

@@ -1,6 +1,6 @@
 """Networks and decoders as they stand in checkpoints."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -151,8 +151,8 @@ def load_model(path: Path) -> Model:
     return model_of(Checkpoint(path, "model"))
 
 
-def model_of(checkpoint: Checkpoint) -> Model:
-    """Return the network of a model's checkpoint.
+def model_of(checkpoint: Checkpoint, made_by: Callable[..., Network] = build) -> Model:
+    """Return the network of a model's checkpoint; `made_by` takes what `build` does.
 
     Raises
     ------
@@ -167,7 +167,7 @@ def model_of(checkpoint: Checkpoint) -> Model:
             if name == "wav2letter":
                 network: Network = Wav2Letter(**made)
             else:
-                network = build(name, made["input_shape"], len(classes))
+                network = made_by(name, made["input_shape"], len(classes))
         network.load_state_dict(_fitting(network, values["weights"]), assign=True)
         return Model(
             network=network.eval().requires_grad_(False),

@@ -89,6 +89,16 @@ class Subject:
             values += self.corpus.mean
         return torch.from_numpy(values).to(self.device)
 
+    def recording(self, item: int) -> tuple[Network | ForeignNetwork, Tensor, float]:
+        """Return the network for whole recordings, one as it takes it, and its length [samples]."""
+        if not isinstance(self.corpus, LetterWindows):
+            return self.network, self.inputs(np.array([item])), float(self.corpus.input_shape[2])
+        corpus, config = self.corpus, self.corpus.config
+        values = corpus.utterance_inputs(np.array([item]))[0] - corpus.mean
+        hop = float(config["window"]) - float(config["overlap"])
+        x = torch.from_numpy(values)[None].to(self.device)
+        return corpus.network, x, hop * values.shape[2]
+
     def whole(self, inputs: Tensor) -> NDArray[np.float32]:
         """Return inputs with the training mean, as the corpus holds them."""
         values: NDArray[np.float32] = inputs.cpu().numpy()

@@ -44,13 +44,13 @@ TIMIT = re.compile(r"([FM])[A-Z]{2,3}\d")
 """TIMIT's names of speakers begin with their sex."""
 
 
-def mel_levels(waveforms: Points, rate: int) -> NDArray[np.float32]:
+def mel_levels(waveforms: Points, rate: int, bands: int = BANDS) -> NDArray[np.float32]:
     """Return the log-mel spectra of waveforms (N, samples), (N, frames, bands) [dB].
 
     Of each no lower than 60 dB below its loudest point.
     """
     power = powers(waveforms)
-    bank = filters(BANDS, 2 * (power.shape[2] - 1), rate)
+    bank = filters(bands, 2 * (power.shape[2] - 1), rate)
     return np.asarray(levels(power @ bank), dtype=np.float32)
 
 

@@ -24,7 +24,7 @@ from speechscope.features.distances import lost, partners
 from speechscope.registry import SCORES
 from speechscope.scores.draws import certainty
 from speechscope.scores.heard import LOST, SEX, Heard, Judges, Listener, sexes, truths
-from speechscope.scores.listener import NamedBy
+from speechscope.scores.listener import NamedBy, kept, naming
 from speechscope.scores.moved import Steps
 from speechscope.scores.statistics import Row, Score
 from speechscope.store.artifact import Artifact
@@ -65,8 +65,7 @@ def inversion_scores(path: Path, settings: "Settings") -> Iterator[Score | Row]:
     """
     artifact = Artifact(path, "inversion")
     inversion = Inversion(artifact, _corpus(artifact, settings.moved()))
-    listener = settings.listener
-    if listener is not None:
+    if (listener := inversion.listener(settings)) is not None:
         inversion.hear_by(listener, settings.moved())
     best = {
         str(score.names["measure"]): score.mean
@@ -106,7 +105,7 @@ class Inversion:
     """
 
     def __init__(self, artifact: Artifact, corpus: Corpus | None) -> None:
-        self.artifact = artifact
+        self.artifact, self._corpus = artifact, corpus
         self.sounds = "waveform" in artifact
         # Inversions from before there were other inputs do not say.
         self.given = str(artifact.record["config"].get("input", "corpus"))
@@ -158,6 +157,12 @@ class Inversion:
         for score in scored.scores(move, *heard):
             yield replace(score, speakers=self._speakers)
 
+    def listener(self, settings: "Settings") -> Path | None:
+        """Return the model that is to name phones: that asked for, or that kept by the corpus."""
+        if settings.listener is not None or self._corpus is None or not self.sounds:
+            return settings.listener
+        return kept(self._corpus.path) if self.given == "corpus" else None
+
     def hear_by(self, path: Path, moved: Mapping[str, Path]) -> None:
         """Have another model name the phones, too.
 
@@ -169,7 +174,7 @@ class Inversion:
         if not self.sounds:
             raise UsageProblem(f"--listener: {self.artifact.path} cannot be heard")
         samples = int(self.artifact.array("waveform_original").shape[-1])
-        self._named = NamedBy(path, moved, samples)
+        self._named = NamedBy(path, moved, samples, self._rate)
 
     def _heard(self, name: str, place: tuple[int, ...]) -> Heard:
         blocks = (
@@ -194,9 +199,11 @@ class Inversion:
                 yield replace(score, speakers=self._speakers)
             if self._named is not None:
                 truth = self._named.truths(self.artifact.flags("label"), self._labels)
-                waves = (self.artifact.read(name, (*at, items)) for items in self._blocks)
+                # At best it hears the originals.
+                what = "waveform_original" if place is None else name
+                waves = (self.artifact.read(what, (*at, items)) for items in self._blocks)
                 found = np.concatenate([self._named.named(part) for part in waves])
-                for score in self._named.scores(truth, found):
+                for score in naming(truth, found):
                     yield replace(score, speakers=self._speakers)
         if place is None:
             return

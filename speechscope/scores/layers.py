@@ -29,10 +29,18 @@ from speechscope.clustering.geometry import (
 from speechscope.clustering.layer import speakers_of
 from speechscope.clustering.measures import alignment, inner_products, probe_answers
 from speechscope.clustering.reduction import principal_components
-from speechscope.clustering.samples import INPUT, Samples, activations, phones, some_of
+from speechscope.clustering.samples import (
+    INPUT,
+    Samples,
+    activations,
+    classes_of,
+    phones,
+    some_of,
+)
 from speechscope.corpus.phones import NONE, features_of
 from speechscope.corpus.seen import Seen
 from speechscope.corpus.steps import STEPS, pairs_of
+from speechscope.networks.loading import RANDOM
 from speechscope.networks.subject import Subject, subject_of
 from speechscope.registry import SCORES
 from speechscope.scores.statistics import SPEAKERS, Score, Whole
@@ -69,7 +77,9 @@ LOST = "pairs lost"
 def layer_scores(path: Path, settings: "Settings") -> Iterator[Score | Whole]:
     """Yield what each layer that is asked for knows, by measure.
 
-    Of several models, also how like each layer is to that of the same name in the first.
+    Of several models, also how like each layer is to that of the same name in the first. Of letter
+    networks, and others that run along whole recordings, a sample is the mean over the frames of a
+    phone, where the corpus knows when phones are.
 
     Raises
     ------
@@ -82,39 +92,65 @@ def layer_scores(path: Path, settings: "Settings") -> Iterator[Score | Whole]:
     if not wanted:
         return
     subject = _subject(path, settings)
-    samples = some_of(phones(subject.corpus, "test", "middle"), PER_CLASS, 0)
+    samples = some_of(_samples(subject), PER_CLASS, 0)
     first = settings.artifacts[0]
     rival = None
     if first != path and record_at(first)["kind"] == "model":
         rival = _subject(first, settings)
-    before = Layer(subject, samples, INPUT)
+    start = before = Layer(subject, samples, INPUT)
     for name in _named(subject, wanted):
-        layer = Layer(subject, samples, name)
-        likeness = [] if name == INPUT else [(INPUT, Layer(subject, samples, INPUT))]
+        layer = start if name == INPUT else Layer(subject, samples, name)
+        likeness = [] if name == INPUT or subject.corpus.whole else [(INPUT, start)]
         if before.name not in (INPUT, name):
             likeness.append((before.name, before))
         if rival is not None and name in (INPUT, *rival.network.names):
             likeness.append((f"that of {first.name}", Layer(rival, samples, name)))
-        names = {"artifact": path.name, "layer": name}
+        names = {"artifact": _called(path, subject), "layer": name}
         for score in (*layer.scores(), *_likeness(layer, likeness)):
             yield replace(score, names={**names, **score.names})
         before = layer
 
 
 def _subject(path: Path, settings: "Settings") -> Subject:
-    moved = settings.moved().get("corpus")
-    subject = subject_of(path, None, None, moved, choose(settings.device))
+    device, model = choose(settings.device), settings.model
+    if model is not None:  # what is scored is the corpus it is looked at with
+        taken = settings.axes, settings.scores
+        subject = subject_of(None, model, settings.weights, path, device, *taken)
+    else:
+        subject = subject_of(path, None, None, settings.moved().get("corpus"), device)
     given = settings.input
     if given is None or given == subject.corpus.path:
         return subject
     return subject.looking_at(Seen(given, subject.corpus))
 
 
+def _called(path: Path, subject: Subject) -> str:
+    """Return the name of what is scored; of a network that is not ours also if it never learned."""
+    model = subject.config.get("model")
+    if model is None:
+        return path.name
+    return f"{model} ({RANDOM})" if subject.config["weights"] == RANDOM else str(model)
+
+
+def _samples(subject: Subject) -> Samples:
+    """Return the phones of the test split.
+
+    Raises
+    ------
+    UsageProblem
+        Of whole utterances nobody knows when a phone is.
+    """
+    corpus = subject.corpus
+    if corpus.unit == "utterance":
+        corpus.phones(0)  # refuses it
+    return phones(corpus, "test", "middle")
+
+
 def _named(subject: Subject, wanted: Sequence[str]) -> list[str]:
     """Return the names of layers, each asked for by name or number, or ``all``."""
     network = subject.network
     if list(wanted) == ["all"]:
-        return [INPUT, *network.names]
+        return [*([] if subject.corpus.whole else [INPUT]), *network.names]
     inputs = {"0", INPUT}
     return [INPUT if text in inputs else network.named(network.resolve(text)) for text in wanted]
 
@@ -154,6 +190,11 @@ class Layer:
         return speakers_of(self.subject.corpus, self.samples.first)
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the phones."""
+        return classes_of(self.subject.corpus)
+
+    @property
     def groups(self) -> NDArray[np.int64]:
         """What is drawn together, (n,): the samples of a speaker, where there are enough."""
         few = len(np.unique(self.speakers)) < SPEAKERS
@@ -186,7 +227,7 @@ class Layer:
         chance = selectivity(units, rng.permutation(labels))
         name = "phones a unit tells from one"
         yield Score({"measure": name}, found.mean(1), {SHUFFLED: chance.mean(1)}, 1.0)
-        features = features_of(self.subject.corpus.classes)
+        features = features_of(self.classes)
         for feature in GROUPS:
             values = np.array(features[feature])[np.unique(labels)]
             kept = values != NONE
@@ -202,7 +243,7 @@ class Layer:
 
     def _probes(self) -> Iterator[Score]:
         labels = self.samples.labels
-        for row, (feature, by_class) in enumerate(features_of(self.subject.corpus.classes).items()):
+        for row, (feature, by_class) in enumerate(features_of(self.classes).items()):
             values, rng = np.array(by_class), np.random.default_rng(row)
             names, count = np.unique(values[labels], return_counts=True)
             values[np.isin(values, names[count < RARE])] = NONE
@@ -237,7 +278,7 @@ class Layer:
 
     def _arithmetic(self) -> Iterator[Whole]:
         there, labels = np.unique(self.samples.labels, return_inverse=True)
-        classes = [self.subject.corpus.classes[label] for label in there]
+        classes = [self.classes[label] for label in there]
 
         def means(rows: NDArray[np.int64]) -> Values:
             # A phone that a half lacks is at the mean, and leads nowhere.

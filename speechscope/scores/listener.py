@@ -1,39 +1,159 @@
-"""What another network hears: the phones it names of reconstructions."""
+"""What another network hears: the phones it names of reconstructions.
 
-from collections.abc import Iterator, Mapping, Sequence
+A listener is a model of ours (`--listener`), or the small one that is kept beside a corpus: another
+architecture, other features and another seed than any network that is looked into, trained on the
+same training speakers. It hears log-mel spectra free of level, in 40 bands.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from speechscope.corpus.store import Corpus
+from speechscope.corpus.units import Indices
 from speechscope.errors import UsageProblem
-from speechscope.features.distances import lost, partners
-from speechscope.networks.saved import load_classifier
+from speechscope.features.distances import LSD_RANGE, lost, partners
+from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Table
+from speechscope.networks.saved import Model, load_classifier, model_of, model_values
+from speechscope.registry import SCORES
+from speechscope.scores.heard import mel_levels
 from speechscope.scores.statistics import Score, shuffled
-from speechscope.store.lineage import ancestor
+from speechscope.store import checkpoint
+from speechscope.store.lineage import ancestor, digest_at, entry, record_at
+from speechscope.store.record import new_record
+from speechscope.store.staging import staged
+from speechscope.training.classifier import ClassifierTraining
+from speechscope.training.source import CorpusSource, held_out
+from speechscope.work.device import choose
+
+if TYPE_CHECKING:
+    from speechscope.stages.score import Score as Settings
+    from speechscope.stages.train import Train
 
 FIRST, FIVE = "phone named by the listener", "phone among the listener's first five"
 GUESSED = "answers to other items"
+KIND = "listener"
+BANDS = 40
+"""Of what it hears (chosen: those of Pellegrini 2016, sec. 2)."""
+LEAST = 1000
+"""Training segments below which no listener is trained (chosen)."""
+BATCH = 256
+"""Waveforms heard at a time."""
+TABLE: Table = (
+    Conv(16, (5, 3), "same"), ReLU(), MaxPool((2, 1), (2, 1)),
+    Conv(32, (5, 3), "same"), ReLU(), MaxPool((2, 2), (2, 2)),
+    Conv(64, (3, 3), "same"), ReLU(), MaxPool((2, 2), (2, 2)),
+    Linear(128), ReLU(), Linear(None),
+)  # fmt: skip
+"""Chosen: small, and unlike those of the papers."""
+
+
+def network_of(name: str, input_shape: Sequence[int], classes: int) -> Network:
+    """Return the listener, untrained."""
+    return Network(TABLE, tuple(input_shape), classes)
+
+
+def heard(waveforms: NDArray[Any], rate: int) -> NDArray[np.float32]:
+    """Return what the listener is given of waveforms (N, samples), (N, 1, band, frame).
+
+    From 0, `LSD_RANGE` below the loudest point of a sound, to 1.
+    """
+    scaled = mel_levels(waveforms.astype(np.float32), rate, BANDS) / np.float32(LSD_RANGE) + 1
+    return np.ascontiguousarray(scaled.transpose(0, 2, 1)[:, None], dtype=np.float32)
+
+
+class HeardCorpus(Corpus):
+    """Segments of a corpus as the listener hears them."""
+
+    def centred(self, items: Indices) -> NDArray[np.float32]:
+        """See `Corpus`."""
+        return heard(self.waveforms(items), int(self.config["rate"]))
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """See `Corpus`."""
+        _, bands, frames = heard(np.ones((1, int(self.config["samples"]))), 16000)[0].shape
+        return 1, bands, frames
+
+    @cached_property
+    def mean(self) -> NDArray[np.float32]:
+        """See `Corpus`: 0 is silence, and nothing is taken away."""
+        return np.zeros(self.input_shape, dtype=np.float32)
+
+
+def beside(corpus: Path) -> Path:
+    """Return where the listener of a corpus is kept."""
+    return corpus.with_name(f"{corpus.stem}.{KIND}.pt")
+
+
+def kept(corpus: Path, config: Mapping[str, Any] | None = None) -> Path | None:
+    """Return the listener beside a corpus; None where there is none of this corpus, made so."""
+    path = beside(corpus)
+    if not path.exists():
+        return None
+    record = record_at(path)
+    same = record["parents"] and record["parents"][0]["digest"] == digest_at(corpus)
+    made_so = config is None or record["config"] == dict(config)
+    return path if record["kind"] == KIND and same and made_so else None
+
+
+def trainable(corpus: Corpus) -> bool:
+    """Say whether a listener can be trained on a corpus: enough segments that are phones."""
+    phones = corpus.unit == "segment" and corpus.config["labels"] == "phone"
+    return phones and int((corpus.splits == 0).sum()) >= LEAST and (corpus.splits == 2).any()
+
+
+def train(
+    corpus: Path, settings: "Train", config: Mapping[str, Any], progress: Callable[[int, int], None]
+) -> tuple[Path, float]:
+    """Train the listener of a corpus, and keep it beside that; return what it names right of test.
+
+    The share is a mean over the folded classes.
+    """
+    path, data, device = beside(corpus), HeardCorpus(corpus), choose(settings.device)
+    splits = held_out(data, settings.dev, settings.seed)
+    source = CorpusSource(data, ("train", "dev", "test"), device, assigned=splits)
+    network = network_of(KIND, data.input_shape, len(data.classes)).to(device)
+    training = ClassifierTraining(network, source, settings)
+    training.run(progress=progress)
+    made = {
+        "weights": training.best["weights"],
+        "classes": data.classes,
+        "classes_folded": data.classes_folded,
+        "fold": data.fold,
+        "mean": data.mean,
+    }
+    record = new_record(
+        KIND,
+        config=config,
+        seed=settings.seed,
+        device=str(device),
+        parents=[entry(corpus, "corpus", path)],
+    )
+    with staged(path, force=True, directory=False) as unnamed:
+        checkpoint.write(unnamed, record, model_values(network, KIND, **made))
+    return path, float(training.history[training.best["epoch"] - 1]["balanced_folded"])
 
 
 class NamedBy:
-    """Has a model of ours name the phones of waveforms.
+    """Has a model name the phones of waveforms.
 
     The metamer test of Feather et al. (2023): what one network cannot tell from the original,
-    another one may not know. A listener of another architecture, other features and another seed
-    tells most.
+    another one may not know.
 
     Parameters
     ----------
     path
-        The model.
+        The model: one of ours, or a listener that is kept beside a corpus.
     moved
         Where its corpus is, if it moved.
-    samples
-        Length of the waveforms.
+    samples, rate
+        Of the waveforms.
 
     Raises
     ------
@@ -41,14 +161,12 @@ class NamedBy:
         It hears something else than segments of that length.
     """
 
-    def __init__(self, path: Path, moved: Mapping[str, Path], samples: int) -> None:
-        self._model = model = load_classifier(path)
-        self._corpus = corpus = Corpus(ancestor(path, model.checkpoint.record, "corpus", moved))
-        if corpus.unit != "segment" or corpus.config.get("duration"):
-            raise UsageProblem(f"--listener {path}: it does not hear segments by their sound alone")
-        if int(corpus.config["samples"]) != samples:
+    def __init__(self, path: Path, moved: Mapping[str, Path], samples: int, rate: int) -> None:
+        self._model, self._hear, *wanted = _ears(path, moved)
+        if wanted != [samples, rate]:
             raise UsageProblem(
-                f"--listener {path}: hears {corpus.config['samples']} samples, not {samples}"
+                f"--listener {path}: hears {wanted[0]} samples at {wanted[1]} Hz, not {samples} "
+                f"at {rate} Hz"
             )
 
     def truths(self, classes: Sequence[str], labels: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -58,28 +176,72 @@ class NamedBy:
 
     def named(self, waveforms: NDArray[Any]) -> NDArray[np.int64]:
         """Return the five folded classes it finds most likely, the first first, (N, 5)."""
-        values = self._corpus.representation.segments(waveforms.astype(np.float32))
         with torch.inference_mode():
-            scores = self._model.network(torch.from_numpy(values - self._corpus.mean)).numpy()
+            scores = self._model.network(torch.from_numpy(self._hear(waveforms))).numpy()
         folded = np.full((len(scores), len(self._model.classes_folded)), -np.inf)
         for column, fold in enumerate(self._model.fold):
             folded[:, fold] = np.maximum(folded[:, fold], scores[:, column])
         return np.argsort(-folded, axis=1)[:, :5]
 
-    def scores(self, truth: NDArray[np.int64], named: NDArray[np.int64]) -> Iterator[Score]:
-        """Yield how often it names the right phone, first, and among five."""
-        there = truth >= 0
-        true, found = truth[there], named[there]
-        pairs = partners(len(true))
 
-        def right(answers: NDArray[np.int64]) -> NDArray[np.float64]:
-            return np.asarray((answers == true[:, None]).any(1), dtype=np.float64)
+def _ears(
+    path: Path, moved: Mapping[str, Path]
+) -> tuple[Model, Callable[[NDArray[Any]], NDArray[np.float32]], int, int]:
+    """Return a listener, what it is given of waveforms, and their length and rate."""
+    if record_at(path)["kind"] == KIND:
+        held = checkpoint.Checkpoint(path, KIND)
+        rate = int(held.record["config"]["rate"])
+        listener = model_of(held, network_of)
+        return listener, lambda w: heard(w, rate), int(held.record["config"]["samples"]), rate
+    model = load_classifier(path)
+    corpus = Corpus(ancestor(path, model.checkpoint.record, "corpus", moved))
+    if corpus.unit != "segment" or corpus.config.get("duration"):
+        raise UsageProblem(f"--listener {path}: it does not hear segments by their sound alone")
 
-        others = np.array([right(found[pair]) for pair in pairs])
-        for name, items, chance in (
-            (FIRST, right(found[:, :1]), shuffled(found[:, 0], true)),
-            (FIVE, right(found), lost(others, pairs)),
-        ):
-            values, null = (np.full(len(truth), np.nan) for _ in range(2))
-            values[there], null[there] = items, chance
-            yield Score({"measure": name}, values, {GUESSED: null})
+    def given(waveforms: NDArray[Any]) -> NDArray[np.float32]:
+        return corpus.representation.segments(waveforms.astype(np.float32)) - corpus.mean
+
+    return model, given, int(corpus.config["samples"]), int(corpus.config["rate"])
+
+
+def naming(truth: NDArray[np.int64], named: NDArray[np.int64]) -> Iterator[Score]:
+    """Yield how often the right phone (N,) is named first, and among five (N, 5)."""
+    there = truth >= 0
+    true, found = truth[there], named[there]
+    pairs = partners(len(true))
+
+    def right(answers: NDArray[np.int64]) -> NDArray[np.float64]:
+        return np.asarray((answers == true[:, None]).any(1), dtype=np.float64)
+
+    others = np.array([right(found[pair]) for pair in pairs])
+    for name, items, chance in (
+        (FIRST, right(found[:, :1]), shuffled(found[:, 0], true)),
+        (FIVE, right(found), lost(others, pairs)),
+    ):
+        values, null = (np.full(len(truth), np.nan) for _ in range(2))
+        values[there], null[there] = items, chance
+        yield Score({"measure": name}, values, {GUESSED: null}, 1.0)
+
+
+@SCORES.register("listener")
+def listener_scores(path: Path, settings: "Settings") -> Iterator[Score]:
+    """Yield how often a listener names the phones of the test split of its corpus.
+
+    Raises
+    ------
+    ArtifactError
+        It or its corpus is missing, damaged or another.
+    """
+    corpus = HeardCorpus(ancestor(path, record_at(path), "corpus", settings.moved()))
+    items = corpus.items("test")
+    sizes = int(corpus.config["samples"]), int(corpus.config["rate"])
+    listener = NamedBy(path, settings.moved(), *sizes)
+    parts = [corpus.waveforms(items[n : n + BATCH]) for n in range(0, len(items), BATCH)]
+    found = np.concatenate([listener.named(part) for part in parts])
+    truth = listener.truths(corpus.classes, corpus.labels[items])
+    speakers = corpus.artifact.read("speaker")[items]
+    for score in naming(truth, found):
+        yield Score(
+            {"artifact": path.name, **score.names}, score.values, score.chance, 1.0,
+            speakers=speakers,
+        )  # fmt: skip

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from speechscope.corpus.store import Corpus
-from speechscope.errors import UsageProblem
 from speechscope.features.distances import lost, partners
 from speechscope.scores.navai import PLOSIVES, RANGE, bands
 from speechscope.scores.voices import MEANS
@@ -94,12 +93,18 @@ class Regions:
     explained
         The name of the class that is explained of each; formants, bursts and bands are looked for
         where it is the one that is spoken.
+    at
+        The time that is explained, of whole recordings [s].
     """
 
     def __init__(
-        self, corpus: Corpus, items: NDArray[np.int64], explained: Sequence[str | None]
+        self,
+        corpus: Corpus,
+        items: NDArray[np.int64],
+        explained: Sequence[str | None],
+        at: float | None = None,
     ) -> None:
-        self._corpus, self._items, self._explained = corpus, items, explained
+        self._corpus, self._items, self._explained, self._at = corpus, items, explained, at
         self._rate = float(corpus.config["rate"])
         self.of = dict(self._found())
 
@@ -149,7 +154,7 @@ class Regions:
     def _found(self) -> Iterator[tuple[str, list[Region | None]]]:
         """Yield the regions of every item, by what they are; none of a kind: not of it."""
         corpus, rate = self._corpus, self._rate
-        spans = spans_of(corpus, self._items)
+        spans = spans_of(corpus, self._items, self._at)
         shape = self.sizes(np.zeros((1, *corpus.input_shape))).shape[1:]
         times = _times(corpus, shape[1])
         within = [(times >= low / rate) & (times < high / rate) for low, high in spans]
@@ -230,24 +235,29 @@ def _times(corpus: Corpus, frames: int) -> Values:
         return np.asarray(
             ((np.arange(frames) + 0.5) * step - corpus.input_shape[2] / 2) / rate, dtype=np.float64
         )
+    if corpus.unit == "utterance":  # a window, in the middle of which is what it answers
+        hop = float(corpus.config["window"]) - float(corpus.config["overlap"])
+        return np.asarray((np.arange(frames) + 0.5 - frames / 2) * hop / rate)
     times = corpus.artifact.read("time").astype(np.float64)
     return times - (float(corpus.config["samples"]) / 2 / rate if corpus.unit == "segment" else 0)
 
 
-def spans_of(corpus: Corpus, items: NDArray[np.int64]) -> Values:
+def spans_of(corpus: Corpus, items: NDArray[np.int64], at: float | None = None) -> Values:
     """Return where the phone of each item begins and ends, from the middle of its input, (N, 2).
 
     In samples. A segment is the phone, in the middle of its input. Of frames and windows a phone is
-    a run of items of one label that follow each other; its ends are known to half a step.
+    a run of items of one label that follow each other; its ends are known to half a step. Of a
+    window of an utterance it is that which sounds in its middle, of a whole recording that which
+    sounds at a time; NaN where nobody marked one.
 
-    Raises
-    ------
-    UsageProblem
-        Items are whole utterances: of those nothing says when a phone is.
+    Parameters
+    ----------
+    at
+        The time that is explained of whole recordings [s].
     """
     read = corpus.artifact.read
-    if corpus.unit == "utterance":
-        raise UsageProblem(f"{corpus.path} holds whole utterances, without times of phones")
+    if "phone" in corpus.artifact:
+        return _marked(corpus, items, at)
     start, stop = (read(name).astype(np.float64) for name in ("start", "stop"))
     if corpus.unit == "segment":
         half = (stop - start)[items] / 2
@@ -267,3 +277,24 @@ def spans_of(corpus: Corpus, items: NDArray[np.int64]) -> Values:
     first, last = middle[edges[:-1]][run], middle[edges[1:] - 1][run]
     ends = np.stack([first - hop / 2 - middle, last + hop / 2 - middle], 1)
     return np.asarray(ends[items])
+
+
+def _marked(corpus: Corpus, items: NDArray[np.int64], at: float | None) -> Values:
+    """Return `spans_of` where the phones of recordings are marked."""
+    rate, frames = float(corpus.config["rate"]), corpus.input_shape[2]
+    out = np.full((len(items), 2), np.nan)
+    edges, times = None, None
+    if corpus.unit == "utterance":  # items are windows, by their first frame
+        edges, times = corpus.artifact.read("input_offset"), corpus.artifact.read("frame_time")
+    for row, item in enumerate(items.tolist()):
+        recording, moment, middle = item, at, frames / 2
+        if edges is not None and times is not None:
+            recording = int(np.searchsorted(edges, item, "right")) - 1
+            moment = float(times[item + (frames - 1) // 2] + times[item + frames // 2]) / 2
+            middle = moment * rate
+        if moment is None:
+            continue
+        for _, stretch in corpus.phones(recording):
+            if stretch.start <= moment * rate < stretch.stop:
+                out[row] = stretch.start - middle, stretch.stop - middle
+    return out

@@ -15,6 +15,7 @@ from scipy.stats import rankdata
 from torch import Tensor, nn
 
 from speechscope.corpus.seen import of_network, seen_by
+from speechscope.corpus.store import Corpus
 from speechscope.errors import ArtifactError, UsageProblem
 from speechscope.features.distances import lost, partners
 from speechscope.networks.layers import Network
@@ -89,9 +90,7 @@ def relevance_scores(path: Path, settings: "Score") -> Iterator[Items]:
     if "cumulative_response" in artifact:
         peak = artifact.read("filter_frequency")[artifact.read("cumulative_response").argmax()]
         values["first layer", "strongest frequency [Hz]"] = [{"": np.array([peak])}]
-    speakers = None
-    if subject.corpus.unit != "utterance":  # of those, windows are explained
-        speakers = subject.corpus.artifact.read("speaker")[artifact.read("item_index")]
+    speakers = _speakers(subject.corpus, artifact.read("item_index"))
     for (method, measure), parts in values.items():
         found = _joined(parts)
         items = found.pop("")
@@ -102,10 +101,17 @@ def relevance_scores(path: Path, settings: "Score") -> Iterator[Items]:
             CEILINGS.get(measure.split(",")[0].split(" by ")[0]),
             higher=not measure.startswith("deletion"),
             # What is of a layer has one value.
-            speakers=speakers if speakers is not None and len(speakers) == len(items) else None,
+            speakers=speakers if len(speakers) == len(items) else None,
         )
     if voices is not None:
         yield from voices.scores({"artifact": path.name}, speakers)
+
+
+def _speakers(corpus: Corpus, items: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return who speaks each item, (N,)."""
+    if corpus.unit == "utterance":  # of those, windows are explained, by their first frame
+        items = np.searchsorted(corpus.artifact.read("input_offset"), items, "right") - 1
+    return np.asarray(corpus.artifact.read("speaker")[items], dtype=np.int64)
 
 
 def _joined(parts: Sequence[Found]) -> Found:
@@ -268,10 +274,16 @@ def _regions(
     artifact: Artifact, subject: Subject, items: NDArray[np.int64], block: slice
 ) -> Regions | None:
     """Return where relevance ought to lie; None where nothing says when a phone is."""
-    if artifact.record["config"]["layer"] is not None or subject.corpus.unit == "utterance":
+    config, corpus = artifact.record["config"], subject.corpus
+    timed = "phone" in corpus.artifact
+    at = str(config.get("target", "")).rpartition("@")[2].partition("-")[0]
+    if config["layer"] is not None or (corpus.unit == "utterance" and not timed):
+        return None
+    if corpus.whole and not (timed and at.replace(".", "", 1).isdecimal()):
         return None
     names = artifact.flags("target")
-    return Regions(subject.corpus, items, [names[n] for n in artifact.read("target", block)])
+    explained = [names[n] for n in artifact.read("target", block)]
+    return Regions(corpus, items, explained, float(at) if corpus.whole else None)
 
 
 def agreeing(first: Tensor, second: Tensor) -> tuple[NDArray[np.float64], Found]:

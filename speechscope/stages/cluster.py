@@ -98,7 +98,7 @@ def run(settings: Cluster, console: Console) -> Written:
         raise UsageProblem("--against compares models of ours; --model is not one")
 
     from speechscope.clustering.layer import LayerWork, counts_of
-    from speechscope.clustering.samples import INPUT, choose
+    from speechscope.clustering.samples import INPUT, choose, classes_of
     from speechscope.clustering.store import write_clusters
     from speechscope.networks.subject import subject_of
     from speechscope.store.lineage import entry
@@ -134,7 +134,7 @@ def run(settings: Cluster, console: Console) -> Written:
         console.bar("layers") as progress,
     ):
         write_clusters(writer, work, layers, executor=run_by, other=other, progress=progress)
-    fewer = samples.fewer_than(settings.per_class, subject.corpus.classes)
+    fewer = samples.fewer_than(settings.per_class, classes_of(subject.corpus))
     if fewer:
         console.note(f"fewer than {settings.per_class} samples: {', '.join(fewer)}")
     facts = {"items": len(samples), "layers": len(layers)}

@@ -153,6 +153,11 @@ class Prepare(FromRecipe, Sharded, Spread, OnDevice):
         return self.unit == "utterance" and self.features == WAVEFORM
 
     @property
+    def timed(self) -> bool:
+        """Whether items are whole utterances, beside which phones stand where they are marked."""
+        return self.unit == "utterance" and not self.whole
+
+    @property
     def longest(self) -> int | str | None:
         """The longest item kept [samples], a percentile as it was written, or None: all.
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from speechscope.errors import UsageProblem
 from speechscope.settings import argument, common, option
-from speechscope.stages.score import Score
+from speechscope.stages.score import Score, listen
 from speechscope.stages.shared import Moved, OnDevice, Writing, Written
 from speechscope.work.progress import Console
 
@@ -97,9 +97,12 @@ def run(settings: Report, console: Console) -> Written:
     from speechscope.report.chapters import chapters
     from speechscope.report.page import write_page
     from speechscope.report.paper import write_figures
+    from speechscope.store.lineage import record_at
     from speechscope.store.staging import refuse_existing
 
     refuse_existing(path, force=settings.force, owned=lambda _: True)
+    for artifact in paths:
+        listen(settings.scoring(), artifact, record_at(artifact), console)
     with console.bar("report") as progress:
         written = chapters(paths, settings, progress)
     if form == "html":

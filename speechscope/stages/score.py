@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from speechscope.errors import UsageProblem
+from speechscope.errors import SpeechscopeError, UsageProblem
 from speechscope.registry import SCORES
 from speechscope.settings import argument, of_record, option
 from speechscope.stages import settings_class
@@ -16,8 +16,20 @@ from speechscope.work.progress import SILENT, Console
 if TYPE_CHECKING:
     from speechscope.corpus.store import Corpus
     from speechscope.scores.statistics import Row
+    from speechscope.store.record import Record
 
 PRESENTATION = ("json", "csv")
+LISTENER: Mapping[str, Any] = {
+    "epochs": 10,
+    "per_class": 150,
+    "batch": 64,
+    "optimizer": "adam",
+    "lr": 0.002,
+    "dropout": 0.3,
+    "augment": "stretch=0.15,frames=1,bins=1,noise=0.05",
+    "seed": 20,
+}
+"""How the listener beside a corpus is trained (chosen, by its answers to held-out speakers)."""
 GOES_WITH = {"model": "relevance", "layers": "models", "seeds": "relevance", "input": "models"}
 """Options that mean something for artifacts of one kind alone."""
 
@@ -31,7 +43,8 @@ class Score(Seeing, Moved, Foreign, OnDevice):
     the transform, by frequency bins and by what is kept of the phase. A model: accuracy on the
     test split over the classes and the folded classes, or the letter error rate; with --layers
     what layers tell apart without training: ABX by phone and speaker, selectivity of units, probes
-    beside their control, likeness of layers and networks, phonological arithmetic. A decoder: its
+    beside their control, likeness of layers and networks, phonological arithmetic; of a network
+    that is not ours the artifact is the corpus, and --model the network. A decoder: its
     error in the units of the spectrogram, beside that of silence. An inversion: what
     reconstructions have of their originals, by method and layer: intensity, duration, spectrum,
     voicing, F0, F1, F2, the phone and the speaker as heard, and the cross-correlations and
@@ -54,7 +67,7 @@ class Score(Seeing, Moved, Foreign, OnDevice):
         (), "Of models: also of every phone or speaker.", choices=("phone", "speaker")
     )
     layers: tuple[str, ...] = option(
-        (), "Of models: what these layers know by themselves; names, numbers, all.",
+        (), "Of models, or a corpus and --model: what layers know; names, numbers, all.",
         metavar="LAYER",
     )  # fmt: skip
     seeds: tuple[str, ...] = option(
@@ -62,7 +75,10 @@ class Score(Seeing, Moved, Foreign, OnDevice):
         metavar="MODEL",
     )  # fmt: skip
     listener: Path | None = option(
-        None, "Another model, which names the phones of reconstructions.", metavar="MODEL"
+        None,
+        "The model that names the phones of reconstructions; by default a small one beside the "
+        "corpus, trained once.",
+        metavar="MODEL",
     )
 
     def recorded(self, stage: str, config: Mapping[str, Any]) -> Any:
@@ -94,11 +110,41 @@ def run(settings: Score, console: Console) -> Table:
             console.note(f"{path}: {made_of['model']} has random weights")
         if not SCORES.of(kind):
             raise UsageProblem(f"{path} is a {kind}; score takes {', '.join(SCORES.names())}")
-        for name, kinds in GOES_WITH.items():
+        # With these it is the network that is scored, on that corpus.
+        looked_into = kind == "corpus" and settings.layers and settings.model is not None
+        for name, kinds in () if looked_into else GOES_WITH.items():
             if getattr(settings, name) and kind != kinds.removesuffix("s"):
                 raise UsageProblem(f"{path} is a {kind}; --{name} goes with {kinds}")
         if settings.input is not None:
             trained = Corpus(ancestor(path, record, "corpus", settings.moved()))
             settings.speech(trained, path, console)  # what is to be said of it is said once
-        rows += scored(kind, path, settings)
+        listen(settings, path, record, console)
+        rows += scored("model" if looked_into else kind, path, settings)
     return Table(rows)
+
+
+def listen(settings: Score, path: Path, record: "Record", console: Console) -> None:
+    """Train a listener beside the corpus of an inversion, where none is kept yet."""
+    from speechscope.corpus.store import Corpus
+    from speechscope.scores.listener import kept, train, trainable
+    from speechscope.stages.train import Train
+    from speechscope.store.lineage import ancestor
+
+    ours = record["config"].get("input", "corpus") == "corpus"
+    if record["kind"] != "inversion" or settings.listener is not None or not ours:
+        return
+    try:
+        corpus = Corpus(ancestor(path, record, "corpus", settings.moved()))
+        sizes = {name: corpus.config[name] for name in ("samples", "rate")}
+        if not trainable(corpus) or kept(corpus.path, {**LISTENER, **sizes}):
+            return
+        training = Train(corpus=corpus.path, device=settings.device, **LISTENER)
+        with console.bar("listener") as progress:
+            where, share = train(corpus.path, training, {**LISTENER, **sizes}, progress)
+    except (SpeechscopeError, OSError) as error:
+        console.note(f"no listener names the phones: {error}")
+        return
+    console.note(
+        f"{where}: a listener, trained once on the training speakers of {corpus.path.name}; of the "
+        f"test speakers' phones it names {share:.0%} (mean over classes)"
+    )

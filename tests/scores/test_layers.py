@@ -6,12 +6,14 @@ from pathlib import Path
 import corpora
 import numpy as np
 import pytest
+import torch
 
 from speechscope.cli import run
 from speechscope.clustering.measures import alignment, inner_products, probe
 from speechscope.clustering.reduction import principal_components
-from speechscope.clustering.samples import Samples
+from speechscope.clustering.samples import Samples, activations, classes_of, phones
 from speechscope.corpus.phones import features_of
+from speechscope.networks.subject import subject_of
 from speechscope.scores import layers
 from speechscope.scores.layers import Layer
 from speechscope.scores.statistics import rows_of
@@ -32,6 +34,7 @@ def made(points: np.ndarray, labels: np.ndarray, speakers: np.ndarray) -> Layer:
 
     class Corpus:
         classes = PLACED
+        artifact = ()
 
     class Subject:
         corpus = Corpus
@@ -113,3 +116,104 @@ def test_layers_of_a_model_are_scored(
     assert run(["score", "model.pt", "--layers", "pool9"]) == 2
     assert "pool9" in capsys.readouterr().err
     assert run(["score", "corpus.zarr", "--layers", "all"]) == 2
+
+
+@pytest.fixture(scope="module")
+def spoken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Whole recordings with their words and the times of their phones."""
+    folder = tmp_path_factory.mktemp("spoken")
+    corpora.spoken(folder / "timit")
+    return folder
+
+
+def stretches(folder: Path, name: str) -> list[tuple[int, int, str]]:
+    """The phones of a recording as its file has them."""
+    lines = next(folder.rglob(f"{name}.PHN")).read_text().splitlines()
+    return [(int(a), int(b), phone) for a, b, phone in map(str.split, lines)]
+
+
+def test_a_letter_network_holds_phones_in_the_frames_where_they_sound(
+    spoken: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(spoken)
+    assert run(["prepare", "timit", "--recipe", "krug2018", "-o", "said.zarr", "-q"]) == 0
+    train = ["train", "said.zarr", "--recipe", "krug2018", "--width", "0.02", "--epochs", "1"]
+    assert run([*train, "--batch", "2", "-o", "said.pt", "-q"]) == 0
+    subject = subject_of(Path("said.pt"), None, None, None, torch.device("cpu"))
+    corpus = subject.corpus
+    samples = phones(corpus, "test", "middle")
+    names = classes_of(corpus)
+    found = activations(subject, samples, "relu2")
+    network = corpus.network  # type: ignore[attr-defined]
+    row = 0
+    for item in np.flatnonzero(corpus.splits == 2):
+        x = corpus.utterance_inputs(np.array([item]))[0] - corpus.mean
+        held = network.activation(torch.from_numpy(x)[None], "relu2")[0]
+        sound = corpus.names("utterance")[corpus.artifact.read("utterance")[item]]
+        share = held.shape[2] / (x.shape[2] * 160)
+        for start, stop, phone in stretches(spoken, sound.split("/")[-1]):
+            first, last = int(start * share), int(np.ceil(stop * share))
+            assert names[samples.labels[row]] == phone
+            torch.testing.assert_close(found[row], held[..., first:last].mean(2))
+            row += 1
+    assert row == len(samples)
+    capsys.readouterr()
+    monkeypatch.setattr(layers, "DRAWS", 10)
+    monkeypatch.setattr(layers, "HALVES", 10)
+    assert run(["score", "said.pt", "--layers", "input,relu2,conv12", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {row["layer"] for row in rows} == {"input", "relu2", "conv12"}
+    assert {"ABX of phones across speakers", "CKA with input"} <= {row["measure"] for row in rows}
+    rows = "".join(f"{path},see the moon\n" for path in (spoken / "timit").rglob("*.WAV"))
+    (spoken / "unmarked").mkdir()
+    (spoken / "unmarked" / "manifest.csv").write_text(f"audio,text\n{rows}")
+    some = ["unmarked", "--recipe", "krug2018", "--split", "share:0.3", "-o", "unmarked.zarr", "-q"]
+    assert run(["prepare", *some]) == 0
+    assert run(["train", "unmarked.zarr", *train[2:], "--batch", "2", "-o", "un.pt", "-q"]) == 0
+    assert run(["score", "un.pt", "--layers", "relu2"]) == 2
+    assert "no times of phones" in capsys.readouterr().err
+
+
+ANYONES = """
+from torch import nn
+
+class Frames(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.c, self.r, self.l = nn.Conv1d(1, 4, 400, 200), nn.LSTM(4, 5), nn.Linear(5, 3)
+
+    def forward(self, x):
+        return self.l(self.r(self.c(x).permute(2, 0, 1))[0]).permute(1, 0, 2)
+"""
+
+
+def test_anyones_network_holds_phones_where_they_sound(
+    spoken: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(spoken)
+    corpora.timit(spoken / "marked", speakers=2, sentences=2)
+    whole = ["prepare", "marked", "--unit", "utterance", "--features", "waveform"]
+    assert run([*whole, "--max-length", "none", "-o", "whole.zarr", "-q"]) == 0
+    Path("someones.py").write_text(ANYONES)
+    model = ["--model", "someones:Frames", "--layers", "c,l"]
+    monkeypatch.setattr(layers, "DRAWS", 10)
+    monkeypatch.setattr(layers, "HALVES", 10)
+    capsys.readouterr()
+    assert run(["score", "whole.zarr", *model, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {row["artifact"] for row in rows} == {"someones:Frames (random weights)"}
+    assert {row["layer"] for row in rows} == {"c", "l"}
+    torch.manual_seed(0)
+    cpu = torch.device("cpu")
+    subject = subject_of(None, "someones:Frames", None, Path("whole.zarr"), cpu)
+    samples = phones(subject.corpus, "test", "middle")
+    for layer, axis in (("c", 2), ("r", 1)):  # time stands where the module has it
+        found = activations(subject, samples, layer)
+        for row in (0, 3, len(samples) - 1):
+            x = subject.inputs(samples.items[row : row + 1])
+            held = subject.network.activation(x, layer).movedim(axis, 0)
+            span = samples.within[row] / x.shape[3] * len(held)  # type: ignore[index]
+            wanted = held[int(span[0]) : int(np.ceil(span[1]))].mean(0)
+            torch.testing.assert_close(found[row].flatten(), wanted.flatten())
+    assert run(["score", "whole.zarr", "--layers", "c"]) == 2
+    assert run(["score", "whole.zarr", "--model", "someones:Frames"]) == 2

@@ -230,3 +230,41 @@ def test_networks_of_other_seeds_are_held_against_the_map(
     assert run(["score", "relevance.zarr", "--seeds", "six.pt"]) == 3
     assert "six.pt was made from" in capsys.readouterr().err
     assert run(["score", "model.pt", "--seeds", "one.pt"]) == 2
+
+
+class Windows(Corpus):
+    """Windows of utterances, as a letter network is explained on."""
+
+    input_shape = (1, 128, 206)
+
+
+def test_the_phone_of_a_window_or_a_time_is_that_which_sounds_there(tmp_path: Path) -> None:
+    corpora.spoken(tmp_path / "timit")
+    for path, told in (
+        ("said.zarr", ["--recipe", "krug2018"]),
+        ("whole.zarr", ["--unit", "utterance", "--features", "waveform", "--max-length", "none"]),
+    ):
+        assert (
+            run(["prepare", str(tmp_path / "timit"), *told, "-o", str(tmp_path / path), "-q"]) == 0
+        )
+    said, whole = Windows(tmp_path / "said.zarr"), Corpus(tmp_path / "whole.zarr")
+    edges = said.artifact.read("input_offset")
+    for first in (int(edges[1]), int(edges[1]) + 17, int(edges[2]) - 206):
+        middle = (first - edges[1] + 103) * 160
+        (span,) = spans_of(said, np.array([first]))
+        wanted = [s for _, s in said.phones(1) if s.start <= middle < s.stop]
+        if not wanted:  # a pause that is no phone
+            assert np.isnan(span).all()
+            continue
+        # Frames of 25 ms stand in the middle of their samples: half of one is the precision.
+        assert np.abs(span - [wanted[0].start - middle, wanted[0].stop - middle]).max() <= 200
+    half = whole.input_shape[2] / 2
+    for name, stretch in whole.phones(1):
+        at = (stretch.start + stretch.stop) / 2 / RATE
+        (span,) = spans_of(whole, np.array([1]), at)
+        np.testing.assert_allclose(span, [stretch.start - half, stretch.stop - half])
+        assert name in whole.names("phone")
+    assert np.isnan(spans_of(whole, np.array([1]))).all()
+    own = Regions(said, np.array([edges[1], edges[1] + 17]), [None, None])
+    found = own.sizes(np.ones((2, 1, 128, 206)))
+    assert found.shape == (2, 128, 206) and set(own.of) == {"in the phone"}

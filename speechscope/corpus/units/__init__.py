@@ -46,6 +46,8 @@ class Recording:
         What may become items, in order.
     letters
         Its words as indices of letters, (characters,); None unless letters were asked for.
+    phones
+        Of a whole utterance, the labelled stretches that are known.
     training
         Whether it is of the training split.
     """
@@ -54,6 +56,7 @@ class Recording:
     pieces: tuple[Piece, ...]
     letters: NDArray[np.int16] | None
     training: bool
+    phones: tuple[Piece, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -135,6 +138,8 @@ class Unit:
     ----------
     settings
         Those of the stage, its sizes resolved.
+    phones
+        Names of the phones whose times it stores beside the items.
 
     Attributes
     ----------
@@ -142,16 +147,13 @@ class Unit:
         The dimension of ``waveform_offset``.
     view
         Reads its items; None: they are of many lengths.
-    phones
-        Names of the phones whose times it stores beside the items.
     """
 
     edge = PER_UTTERANCE
     view: type[View] | None = None
-    phones: tuple[str, ...] = ()
 
-    def __init__(self, settings: "Prepare") -> None:
-        self.settings = settings
+    def __init__(self, settings: "Prepare", phones: tuple[str, ...] = ()) -> None:
+        self.settings, self.phones = settings, phones
 
     @cached_property
     def representation(self) -> Representation:
@@ -184,7 +186,29 @@ class Unit:
             Column("label", np.int32, ("item",), {}),
             Column("start", np.int64, ("item",), sample),
             Column("stop", np.int64, ("item",), sample),
+            *(self._phone_columns() if self.phones else ()),
         ]
+
+    def _phone_columns(self) -> list[Column]:
+        """Return ``phone [phone_index]`` from ``phone_start`` to ``phone_stop`` of each item."""
+        sample = {"units": "sample", "sampling_frequency": self.settings.sample_rate}
+        return [
+            Column("phone", np.int32, ("phone_index",), {}),
+            Column("phone_start", np.int64, ("phone_index",), sample),
+            Column("phone_stop", np.int64, ("phone_index",), sample),
+            Column("phone_offset", np.int64, ("item_edge",), {"units": "1"}, role="edges"),
+        ]
+
+    def phone_rows(self, pieces: Sequence[Piece]) -> Rows:
+        """Return what the arrays of phones and their times grow by for one item."""
+        if not self.phones:
+            return {}
+        return {
+            "phone": np.array([piece.label for piece in pieces], dtype=np.int64),
+            "phone_start": np.array([piece.start for piece in pieces], dtype=np.int64),
+            "phone_stop": np.array([piece.stop for piece in pieces], dtype=np.int64),
+            "phone_offset": np.array([len(pieces)]),
+        }
 
     def times(self) -> NDArray[np.float64] | None:
         """Return the coordinate ``time`` of an input [s]; None: it has none."""

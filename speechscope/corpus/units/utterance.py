@@ -11,7 +11,7 @@ from speechscope.store.writer import flag_attributes
 
 @UNITS.register("utterance")
 class UtteranceUnit(Unit):
-    """Utterances, labelled with letters or with one class each."""
+    """Utterances, labelled with letters or with one class each, and the times of their phones."""
 
     edge = "item_edge"
 
@@ -53,6 +53,7 @@ class UtteranceUnit(Unit):
             "label": np.array([piece.label for piece in recording.pieces]),
             "start": np.array([0]),
             "stop": length,
+            **self.phone_rows(recording.phones),
         }
         if recording.letters is not None:
             rows |= {

@@ -4,13 +4,10 @@ An item is the `length` samples around a point every `window` - `overlap` sample
 of a recording they are zeros (chosen: the paper does not say).
 """
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
 
 from speechscope.corpus.units import (
-    Column,
     Indices,
     Recording,
     Rows,
@@ -22,9 +19,6 @@ from speechscope.corpus.units import (
 from speechscope.features.stft import Float
 from speechscope.registry import UNITS
 from speechscope.store.artifact import Artifact
-
-if TYPE_CHECKING:
-    from speechscope.stages.prepare import Prepare
 
 UNLABELLED = "?"
 """The class of what nobody gave one."""
@@ -117,32 +111,11 @@ class WindowUnit(Unit):
 class WholeWaveforms(WindowUnit):
     """Whole recordings as windows that begin with them, and the times of their phones.
 
-    Their class is `UNLABELLED`; behind the end of shorter ones than the longest are zeros.
-
-    Parameters
-    ----------
-    settings
-        See `Unit`; `length` is that of the longest.
-    phones
-        Names of the phones.
+    Their class is `UNLABELLED`; behind the end of shorter ones than the longest, whose length is
+    the setting `length`, are zeros.
     """
 
     edge = "item_edge"
-
-    def __init__(self, settings: "Prepare", phones: tuple[str, ...]) -> None:
-        super().__init__(settings)
-        self.phones = phones
-
-    def columns(self) -> list[Column]:
-        """See `Unit`: ``phone [phone]`` from ``phone_start`` to ``phone_stop`` of each item."""
-        sample = {"units": "sample", "sampling_frequency": self.settings.sample_rate}
-        return [
-            *super().columns(),
-            Column("phone", np.int32, ("phone_index",), {}),
-            Column("phone_start", np.int64, ("phone_index",), sample),
-            Column("phone_stop", np.int64, ("phone_index",), sample),
-            Column("phone_offset", np.int64, ("item_edge",), {"units": "1"}, role="edges"),
-        ]
 
     def times(self) -> NDArray[np.float64]:
         """See `Unit`: from the first sample of a recording."""
@@ -150,7 +123,7 @@ class WholeWaveforms(WindowUnit):
 
     def items(self, recording: Recording) -> Rows:
         """See `Unit`."""
-        samples, pieces = recording.samples, recording.pieces
+        samples = recording.samples
         if self.settings.normalize == "utterance":
             samples = (samples - samples.mean()) / samples.std()
         return {
@@ -159,10 +132,7 @@ class WholeWaveforms(WindowUnit):
             "label": np.array([0]),
             "start": np.array([0]),
             "stop": np.array([len(samples)]),
-            "phone": np.array([piece.label for piece in pieces], dtype=np.int64),
-            "phone_start": np.array([piece.start for piece in pieces], dtype=np.int64),
-            "phone_stop": np.array([piece.stop for piece in pieces], dtype=np.int64),
-            "phone_offset": np.array([len(pieces)]),
+            **self.phone_rows(recording.pieces),
         }
 
     def add(self, rows: Rows, total: NDArray[np.float64]) -> int:
