@@ -381,11 +381,6 @@ def _told(error: BaseException) -> tuple[int, str]:
         return 1, f"{where}{reason}{hint}"
     if isinstance(error, ModuleNotFoundError):
         return 1, f"{error}; install the extra that brings it"
-    if type(error).__name__ == "OutOfMemoryError":  # PyTorch's, which need not be imported here
-        return 1, (
-            "the memory of the device is used up; take --device cpu, or, of train and "
-            "decode-train, lower --batch"
-        )
     return 1, f"{type(error).__name__}: {_one_line(str(error))} (--debug shows where)"
 
 

@@ -131,7 +131,7 @@ def _kmedians_on_device(points: Tensor, start: Points) -> Clusters:
         mine = labels.cpu().numpy()
         if np.bincount(mine, minlength=count).min() == 0:
             refill(mine, distances.amin(1).cpu().numpy(), count)
-            labels = sent(torch.from_numpy(mine), points.device)
+            labels = sent(mine, points.device)
         sizes = np.bincount(mine, minlength=count).tolist()
         by_cluster = torch.split(points[labels.argsort(stable=True)], sizes)
         for number, (size, part) in enumerate(zip(sizes, by_cluster, strict=True)):

@@ -13,7 +13,9 @@ from torch import Tensor
 from speechscope.corpus.store import Corpus
 from speechscope.corpus.utterances import SPLITS
 from speechscope.errors import SpeechscopeError, UsageProblem
+from speechscope.networks.layers import bytes_each
 from speechscope.networks.subject import Subject
+from speechscope.work.device import fitting
 
 if TYPE_CHECKING:
     from speechscope.stages.cluster import Cluster
@@ -164,8 +166,10 @@ def _averaged(subject: Subject, samples: Samples, of: Callable[[Tensor], Tensor]
     lengths = np.diff(samples.edges)
     weights = torch.from_numpy(1.0 / lengths).float()
     owner = torch.from_numpy(np.repeat(np.arange(len(samples)), lengths))
-    for start in range(0, len(samples.items), BATCH):
-        block = slice(start, start + BATCH)
+    size = bytes_each(subject.network, subject.corpus.input_shape)
+    step = fitting(BATCH, size, subject.device)
+    for start in range(0, len(samples.items), step):
+        block = slice(start, start + step)
         out = of(subject.inputs(samples.items[block])).cpu().float()
         if total is None:
             total = torch.zeros(len(samples), *out.shape[1:])

@@ -123,6 +123,8 @@ AT_ONCE = 1 << 16
 LOG_FLOOR = 1e-3
 """Added to the modulus before the logarithm; −60 dB of full scale, below room noise (chosen)."""
 BLOCK = 512
+HELD = 16
+"""What a device holds of signals and of their spectra at a time, over their size (chosen)."""
 """Frames worked out at once (chosen: measured; their spectra, near 1 MB, stay in the cache)."""
 
 
@@ -404,29 +406,29 @@ class Representation:
 
     def _fill(self, signals: Float, out: Float) -> None:
         statics = len(self.static.channels)
-        if self.device != "cpu":
-            found = self._on_device(signals, statics)
-            if found is not None:
-                out[...] = found
-                return
+        if self.device != "cpu" and self._on_device(signals, out, statics):
+            return
         self.static.fill(signals, out[:, :statics].transpose(0, 3, 1, 2))
         fill_deltas(out, statics)
 
-    def _on_device(self, signals: Float, statics: int) -> Float | None:
+    def _on_device(self, signals: Float, out: Float, statics: int) -> bool:
+        """Fill on the device; say whether there is a form for it."""
         import torch
 
-        from speechscope.work.device import sent
+        from speechscope.work.device import fitting, sent
 
-        there = sent(torch.from_numpy(np.ascontiguousarray(signals)), torch.device(self.device))
-        static = self.static.on_device(there)
-        if static is None:
-            return None
-        items, frames, _, bins = static.shape
-        values = static.new_empty((items, self.channels, bins, frames))
-        values[:, :statics] = static.permute(0, 2, 3, 1)
-        fill_deltas(values, statics)
-        found: Float = values.cpu().numpy()
-        return found
+        place = torch.device(self.device)
+        size = fitting(len(signals), HELD * (signals[0].nbytes + out[0].nbytes), place)
+        for start in range(0, len(signals), size):
+            static = self.static.on_device(sent(signals[start : start + size], place))
+            if static is None:
+                return False
+            items, frames, _, bins = static.shape
+            values = static.new_empty((items, self.channels, bins, frames))
+            values[:, :statics] = static.permute(0, 2, 3, 1)
+            fill_deltas(values, statics)
+            out[start : start + size] = values.cpu().numpy()
+        return True
 
     def _times(self, samples: int) -> NDArray[np.float64]:
         sizes = self.transform

@@ -21,6 +21,7 @@ from speechscope.inversion.problem import Problem, Reconstruction, at_most, comp
 from speechscope.inversion.sound import inverse_real
 from speechscope.networks.layers import Layered
 from speechscope.registry import INVERSION
+from speechscope.work.device import seeded, sent
 
 if TYPE_CHECKING:
     from speechscope.stages.invert import Invert
@@ -91,7 +92,7 @@ class AlignedDecoder(nn.Module):
         if not self.training or not self._dropout:
             return hidden
         left = 1 - self._dropout
-        return hidden * torch.empty(hidden.shape).bernoulli_(left).div_(left).to(hidden)
+        return hidden * sent(torch.empty(hidden.shape).bernoulli_(left).div_(left), hidden.device)
 
     def forward(self, code: Tensor) -> Tensor:
         """Return centred inputs (B, 1, F, T) for activations (B, …)."""
@@ -157,8 +158,7 @@ def train_aligned(
     """
     inputs, waveforms = segments
     random = torch.Generator().manual_seed(settings.seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.seed)
+    with seeded(settings.seed):
         decoders = {
             layer: AlignedDecoder(
                 math.prod(network.shapes[layer - 1]),
@@ -172,7 +172,7 @@ def train_aligned(
         }
         count, batch = min(len(inputs), settings.align_items), settings.align_batch
         pool = torch.randperm(len(inputs), generator=random)[:count]
-        _standardise(network, decoders, inputs[pool[: 8 * batch]].to(mean.device))
+        _standardise(network, decoders, sent(inputs[pool[: 8 * batch]], mean.device))
         optimizer = torch.optim.Adam(
             [p for decoder in decoders.values() for p in decoder.train().parameters()]
         )
@@ -185,8 +185,7 @@ def train_aligned(
             items = items[waveforms[items].norm(dim=1) > SILENCE]
             if len(items):
                 optimizer.param_groups[0]["lr"] = settings.align_rate * _share(done, total)
-                heard = waveforms[items].to(mean.device)
-                seen = inputs[items].to(mean.device)
+                heard, seen = (sent(part[items], mean.device) for part in (waveforms, inputs))
                 _backward(network, decoders, seen, heard, stft, settings.align_lags)
                 optimizer.step()
                 optimizer.zero_grad()
@@ -275,4 +274,6 @@ def noisy(problem: Problem) -> Tensor:
     for row, seed in zip(noise, problem.seeds, strict=True):
         row.copy_(torch.randn(row.shape, generator=torch.Generator().manual_seed(seed)))
     size = target.flatten(1).square().mean(1).sqrt() * problem.noise
-    return target + size.view(-1, *(1 for _ in target.shape[1:])) * noise.to(target)
+    return target + size.view(-1, *(1 for _ in target.shape[1:])) * sent(noise, target.device).to(
+        target
+    )

@@ -18,6 +18,7 @@ from speechscope.inversion.problem import (
 from speechscope.networks.layers import Layered
 from speechscope.registry import INVERSION
 from speechscope.work.accelerators import fastest
+from speechscope.work.device import sent
 
 if TYPE_CHECKING:
     from speechscope.stages.invert import Invert
@@ -70,8 +71,8 @@ class Neighbours:
             1 - settings.rows, self._bins, (count,), generator=self._bands
         ).tolist()
         return (
-            changes.flatten(1, 2).to(self._like),
-            (1 - coins[..., 1]).flatten(1).to(self._like.device),
+            sent(changes.flatten(1, 2), self._like.device).to(self._like),
+            sent((1 - coins[..., 1]).flatten(1), self._like.device),
             first,
         )
 

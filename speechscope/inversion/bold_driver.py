@@ -33,7 +33,7 @@ class BoldDriver:
             self.factor = torch.where(energy < self._before, up, risen)
         self._before = energy
         rate = self.factor * (self._settings.step_size or 0.0)
-        return x.addcmul_(gradient, rate.neg().to(x)[:, None, None, None])
+        return x.addcmul_(gradient, rate.to(x)[:, None, None, None], value=-1)
 
     @property
     def running(self) -> Tensor:

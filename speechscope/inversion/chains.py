@@ -17,9 +17,9 @@ from torch import Tensor
 from speechscope.inversion.analysis import Analysis
 from speechscope.inversion.moves import Directions
 from speechscope.inversion.problem import Known, Problem, Reconstruction, Restorer
-from speechscope.networks.layers import Conv, Layered, Linear, Network
+from speechscope.networks.layers import Conv, Layered, Linear, Network, bytes_each
 from speechscope.registry import INVERSION
-from speechscope.work.device import in_halves, threads
+from speechscope.work.device import fitting, in_halves, threads
 from speechscope.work.local import OVERLAPPED, Overlapping, block_size
 from speechscope.work.tasks import mixed
 
@@ -252,11 +252,16 @@ def blocks(
     On the CPU their number is even, so that none is worked on alone, unless it is too little.
     """
     most, at_a_time = settings.block, 1
+    each = bytes_each(network, network.input_shape)
+    if settings.uses("anneal"):
+        each *= settings.chains
+    # A block that was asked for is the largest.
+    most = fitting(most, each, device, larger="block" not in settings.given)
     if isinstance(network, Network):
         work = multiplications(network, max(layers, default=1))
         if all(sequence == ("anneal",) for sequence in settings.sequences()):
             # A proposal reaches few rows: its steps are shorter than those of descent.
-            work, most = work // SHARE, most * LARGER
+            work, most = work // SHARE, most * (LARGER if device.type == "cpu" else 1)
         if device.type == "cpu" and items * work >= ENOUGH:
             at_a_time = OVERLAPPED
     size = block_size(items, most, at_a_time)

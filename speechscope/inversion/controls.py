@@ -23,6 +23,7 @@ from speechscope.inversion.problem import (
     static_channels,
 )
 from speechscope.registry import INVERSION
+from speechscope.work.device import sent
 
 if TYPE_CHECKING:
     from speechscope.stages.invert import Invert
@@ -89,12 +90,12 @@ def nearest(problem: Problem, start: Tensor | None, settings: "Invert") -> Recon
     place = torch.zeros(len(target), dtype=torch.int64, device=target.device)
     for first in range(0, len(pool.labels), BATCH):
         places = np.arange(first, min(first + BATCH, len(pool.labels)))
-        inputs = pool.inputs(places).to(problem.target)
+        inputs = sent(pool.inputs(places), problem.target.device)
         with torch.no_grad():
             found = problem.network.activation(inputs, problem.layer).flatten(1).double()
         apart = size - 2 * target @ found.t() + found.square().sum(1)
         same = known.speakers[:, None] == pool.speakers[places]
-        apart[torch.from_numpy(same).to(apart.device)] = torch.inf
+        apart.masked_fill_(sent(same, apart.device), torch.inf)
         nearer, at = apart.min(1)
         place = torch.where(nearer < least, at + first, place)
         least = torch.minimum(least, nearer)
@@ -134,7 +135,7 @@ def _known(problem: Problem) -> Known:
 
 def _answer(problem: Problem, x: Tensor) -> Reconstruction:
     """Return inputs as a reconstruction after no step; derived channels follow the static ones."""
-    x = x.to(problem.target)
+    x = sent(x, problem.target.device).to(problem.target)
     static = static_channels(x, problem.derived)
     with torch.no_grad():
         energy = problem.objective().energy(static)[:, None]
@@ -144,13 +145,13 @@ def _answer(problem: Problem, x: Tensor) -> Reconstruction:
 
 def _chosen(problem: Problem, allowed: list[NDArray[np.bool_]]) -> Reconstruction:
     """Return a random one of the training inputs that are allowed for each item."""
-    pool = _known(problem).pool
-    x = torch.zeros_like(_known(problem).inputs)
-    for row, (mine, seed) in enumerate(zip(allowed, problem.seeds, strict=True)):
-        places = np.flatnonzero(mine)
-        if len(places):
-            one = np.random.default_rng(seed).choice(places)
-            x[row] = pool.inputs(np.array([one]))[0].to(x)
+    ways = [np.flatnonzero(mine) for mine in allowed]
+    drawn = [
+        np.random.default_rng(seed).choice(places) if len(places) else 0
+        for places, seed in zip(ways, problem.seeds, strict=True)
+    ]
+    x = _known(problem).pool.inputs(np.array(drawn))
+    x[[not len(places) for places in ways]] = 0
     return _answer(problem, x)
 
 
@@ -159,4 +160,4 @@ def _drawn(problem: Problem, draw: Callable[[Tensor, torch.Generator], Tensor]) 
     out = torch.empty(_known(problem).inputs.shape)
     for row, seed in zip(out, problem.seeds, strict=True):
         draw(row, torch.Generator().manual_seed(seed))
-    return out.to(problem.target)
+    return sent(out, problem.target.device).to(problem.target)

@@ -19,6 +19,7 @@ from speechscope.errors import UsageProblem
 from speechscope.features.attributes import attributes, available, in_octaves
 from speechscope.inversion.source import TrainingPool
 from speechscope.networks.layers import Layered
+from speechscope.work.device import sent
 
 MOVED = ("intensity", "duration", "F0", "F1", "F2")
 """Attributes there are directions of."""
@@ -131,7 +132,7 @@ def directions(
     for first in range(0, len(places), BATCH):
         part = slice(first, first + BATCH)
         with torch.no_grad():
-            found = network.activations(pool.inputs(places[part]).to(device), layers)
+            found = network.activations(sent(pool.inputs(places[part]), device), layers)
         for layer in layers:
             held = found[layer].flatten(1).double().cpu()
             add = rows[:, part] @ held

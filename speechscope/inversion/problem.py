@@ -254,7 +254,7 @@ def squared_norm(x: Tensor) -> Tensor:
     Early steps of the bold driver change E by parts in 10⁷; its decisions need the sum, if not
     the terms, in double precision. Rows are summed first, in one pass and as they come.
     """
-    rows: Tensor = torch.linalg.vector_norm(x, dim=-1).to(torch.float64)
+    rows: Tensor = torch.linalg.vector_norm(x, dim=-1, dtype=torch.float64)
     return rows.flatten(1).square().sum(1) if rows.dim() > 1 else rows.square()
 
 

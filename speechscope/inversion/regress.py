@@ -27,6 +27,7 @@ from speechscope.inversion.sound import griffin_lim, transform
 from speechscope.networks.layers import Layered
 from speechscope.registry import INVERSION
 from speechscope.store.checkpoint import Checkpoint
+from speechscope.work.device import seeded, sent
 from speechscope.work.tasks import mixed
 
 if TYPE_CHECKING:
@@ -221,7 +222,7 @@ class Inverse(nn.Module):
         if not self.training:
             return hidden
         left = 1 - DROPOUT
-        return hidden * torch.empty(hidden.shape).bernoulli_(left).div_(left).to(hidden)
+        return hidden * sent(torch.empty(hidden.shape).bernoulli_(left).div_(left), hidden.device)
 
     def nearest(self, codes: Tensor, speakers: Tensor, count: int = 1) -> Tensor:
         """Return the examples (N, count) by other speakers whose codes (N, k) are nearest."""
@@ -313,25 +314,24 @@ def train_inverses(
     some = np.sort(order[:SAMPLED])
     logs, codes = _seen(network, layers, pool, some, stft, device)
     spectra = Principal(logs, SPECTRA, standardised=False).to(device)
-    with torch.random.fork_rng(devices=[]):
-        inverses = {}
-        for layer in layers:
-            torch.manual_seed(mixed(settings.seed, layer))  # whichever others are asked for
-            reduced = Principal(codes[layer], CODES, standardised=True).to(device)
+    inverses = {}
+    for layer in layers:
+        reduced = Principal(codes[layer], CODES, standardised=True).to(device)
+        with seeded(mixed(settings.seed, layer)):  # whichever others are asked for
             inverses[layer] = Inverse(reduced, spectra, stft).to(device)
-        del logs, codes
-        wanted, known = _reduced(network, inverses, pool, spectra, stft, device)
-        speakers = torch.from_numpy(pool.speakers).to(device)
-        examples = np.sort(order[:EXAMPLES])
-        places = torch.from_numpy(examples).to(device)
-        heard, parts = pool.waveforms(examples).to(device), _held_out(pool.speakers, settings.seed)
-        for number, (layer, inverse) in enumerate(inverses.items()):
-            inverse.among(known[layer][places], heard, speakers[places])
-            report = _Passes(progress, number, len(layers), settings.regress_epochs)
-            torch.manual_seed(mixed(settings.seed, layer))
+    del logs, codes
+    wanted, known = _reduced(network, inverses, pool, spectra, stft, device)
+    speakers = sent(pool.speakers, device)
+    examples = np.sort(order[:EXAMPLES])
+    places, heard = sent(examples, device), sent(pool.waveforms(examples), device)
+    parts = _held_out(pool.speakers, settings.seed)
+    for number, (layer, inverse) in enumerate(inverses.items()):
+        inverse.among(known[layer][places], heard, speakers[places])
+        report = _Passes(progress, number, len(layers), settings.regress_epochs)
+        with seeded(mixed(settings.seed, layer)):
             _learn(inverse, known[layer], wanted, wanted[places], speakers, parts, report)
-            if done is not None:
-                done(layer, inverse)
+        if done is not None:
+            done(layer, inverse)
     return inverses
 
 
@@ -387,10 +387,10 @@ def measure(
     rows: dict[int, list[tuple[Tensor, ...]]] = {layer: [] for layer in inverses}
     places = np.arange(len(pool.labels))
     for part in np.array_split(places, -(-len(places) // BATCH)):
-        waveforms = pool.waveforms(part).to(device)
-        speakers = torch.from_numpy(pool.speakers[part]).to(device)
+        waveforms = sent(pool.waveforms(part), device)
+        speakers = sent(pool.speakers[part], device)
         with torch.no_grad():
-            held = network.activations(pool.inputs(part).to(device), list(inverses))
+            held = network.activations(sent(pool.inputs(part), device), list(inverses))
             for layer, inverse in inverses.items():
                 code = inverse.codes(held[layer].flatten(1).float())
                 near = inverse.example_waveforms[inverse.nearest(code, speakers)[:, 0]]
@@ -452,8 +452,8 @@ def _seen(
     logs, found = [], []
     for part in np.array_split(places, -(-len(places) // BATCH)):
         with torch.no_grad():
-            found.append(network.activations(pool.inputs(part).to(device), layers))
-            logs.append(log_magnitude(stft, pool.waveforms(part).to(device)).flatten(1))
+            found.append(network.activations(sent(pool.inputs(part), device), layers))
+            logs.append(log_magnitude(stft, sent(pool.waveforms(part), device)).flatten(1))
     codes = {n: torch.cat([part[n].flatten(1).float() for part in found]) for n in layers}
     return torch.cat(logs), codes
 
@@ -511,7 +511,9 @@ def _learn(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, passes.passes))
     for _ in passes:
         for items in torch.split(torch.randperm(len(codes)), BATCH):
-            chosen = near[items, torch.randint(near.shape[1], (len(items),))]
+            drawn = torch.stack([items, torch.randint(near.shape[1], (len(items),))])
+            items, which = sent(drawn, codes.device)
+            chosen = near[items, which]
             error = inverse(codes[items], examples[chosen]) - wanted[items]
             error.square().sum(1).mean().backward()
             optimizer.step()
@@ -541,7 +543,7 @@ def regress(problem: Problem, start: Tensor | None, settings: "Invert") -> Recon
     speakers = np.full(len(problem.target), -1) if problem.known is None else problem.known.speakers
     with torch.no_grad():
         seeds = [mixed(seed, problem.draw) for seed in problem.seeds] if problem.draw else ()
-        who = torch.from_numpy(speakers).to(problem.target.device)
+        who = sent(speakers, problem.target.device)
         found = inverse.sounds(problem.target, who, seeds)
         first = log_magnitude(inverse.stft, found)
     waveforms = found.clone().requires_grad_()

@@ -24,6 +24,7 @@ from speechscope.networks.layers import Layered
 from speechscope.store.artifact import Artifact
 from speechscope.store.wav import write_folder
 from speechscope.store.writer import ArtifactWriter, flag_attributes
+from speechscope.work.device import sent
 from speechscope.work.local import Executor, Serial
 from speechscope.work.tasks import Results, Task, Values, carry_out, mixed, tasks_of
 
@@ -74,7 +75,7 @@ class Inverter:
         seeds = [mixed(self.settings.seed, int(item)) for item in task.items]
         device = next(self.network.parameters()).device
         methods = len(self.settings.method)
-        x, layer = torch.from_numpy(inputs).to(device), self.layers[task.part]
+        x, layer = sent(inputs, device), self.layers[task.part]
         inversion = invert(
             self.network,
             x,
@@ -100,7 +101,7 @@ class Inverter:
                 yield Values("reconstruction", place, restored)
                 for name in ("objective", "steps", "mismatch"):
                     yield Values(name, place, getattr(inversion, name)[number, 0].numpy())
-                found = self._activations(inversion.reconstruction[number, 0].to(device), layer)
+                found = self._activations(sent(inversion.reconstruction[number, 0], device), layer)
                 yield Values("mismatch_other", place, mismatched(target, found)[1])
                 if not sound:
                     continue
@@ -111,7 +112,7 @@ class Inverter:
                 yield Values("waveform", place, waveforms)
                 if analysed(self.corpus):
                     again = self.corpus.representation.segments(waveforms) - mean
-                    found = self._activations(torch.from_numpy(again).to(device), layer)
+                    found = self._activations(sent(again, device), layer)
                     own, other = mismatched(target, found)
                     yield Values("mismatch_waveform", place, own)
                     yield Values("mismatch_waveform_other", place, other)

@@ -256,7 +256,7 @@ def add_aligned(
     other : (B,)
         The input whose class, and whose shift, each is given.
     """
-    values, theirs = inputs.double(), sent(torch.from_numpy(other), target.device)
+    values, theirs = inputs.double(), sent(other, target.device)
     shuffled = target[theirs]
     place, left = frames_left(shift, inputs.shape[3])
     for a in range(len(shift)):
@@ -380,7 +380,7 @@ class Summing:
         """Which of the classes that count each class is, (K,); −1: none."""
         counted, _ = chosen_classes(self.examples.classes, self.settings.exclude, ())
         places = np.where(counted, np.cumsum(counted) - 1, -1)
-        return torch.from_numpy(places).to(self.examples.device)
+        return sent(places, self.examples.device)
 
     @property
     def classes(self) -> int:

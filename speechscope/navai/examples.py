@@ -15,13 +15,14 @@ from speechscope.corpus.letters import NAMES, SPOKEN
 from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
 from speechscope.navai.alignment import answered, needed, shifts
-from speechscope.networks.layers import Network, receptive_field
+from speechscope.networks.layers import Network, bytes_each, receptive_field
 from speechscope.networks.subject import Subject
 from speechscope.networks.wav2letter import Wav2Letter
 from speechscope.relevance.explain import Explained, explained, graph_of
 from speechscope.relevance.maximize import on_its_window
 from speechscope.store.artifact import Artifact
 from speechscope.store.writer import CHUNK_BYTES
+from speechscope.work.device import fitting, sent
 
 if TYPE_CHECKING:
     from speechscope.stages.navai import Navai
@@ -104,7 +105,13 @@ class Examples:
     @property
     def at_once(self) -> int:
         """How many inputs are worked on at a time: some 4 MB of them."""
-        return max(16, min(MOST, CHUNK_BYTES // (4 * prod(self.shape))))
+        usual = max(16, min(MOST, CHUNK_BYTES // (4 * prod(self.shape))))
+        network = self.network
+        return (
+            usual
+            if network is None
+            else fitting(usual, bytes_each(network, self.shape), self.device)
+        )
 
     @property
     def block(self) -> int:
@@ -145,7 +152,7 @@ class ItemExamples(Examples):
 
     def batches(self, rows: slice = ALL) -> Iterator[Batch]:
         """See `Examples`."""
-        mean = torch.from_numpy(self.corpus.mean).to(self.device)
+        mean = sent(self.corpus.mean, self.device)
         items = self.items[rows]
         for start in range(0, len(items), self.at_once):
             part = items[start : start + self.at_once]
@@ -205,19 +212,21 @@ class StoredExamples(Examples):
             part = self.items[some]
             size = (len(part), *self.shape)
             values = artifact.read("input", some).reshape(size) - self.corpus.mean
-            x = torch.from_numpy(values).to(self.device)
+            x = sent(values, self.device)
             relevance = {
-                method: torch.from_numpy(
-                    artifact.read("relevance", (methods.index(method), some)).reshape(size)
-                ).to(self.device)
+                method: sent(
+                    artifact.read("relevance", (methods.index(method), some)).reshape(size),
+                    self.device,
+                )
                 for method in needed(self.settings.alignments)
             }
-            target = torch.from_numpy(artifact.read("target", some).astype(np.int64))
-            same = target == torch.from_numpy(artifact.read("predicted", some).astype(np.int64))
+            answers = [
+                artifact.read(name, some).astype(np.int64) for name in ("target", "predicted")
+            ]
+            target, predicted = sent(np.stack(answers), self.device)
             shift = shifts(self.settings.alignments, relevance, x)
-            target = target.to(self.device)
             batch = Batch(x, target, shift, part, np.zeros_like(part), some.stop - first)
-            yield batch.take(same.to(self.device))
+            yield batch.take(target == predicted)
 
 
 UTTERANCES = 8
@@ -295,7 +304,7 @@ class LetterExamples(Examples):
 
     def _inputs(self, item: int) -> Tensor:
         values = self.corpus.utterance_inputs(np.array([item]))[0]
-        return torch.from_numpy(values - self.corpus.mean[..., None]).to(self.device)
+        return sent(values - self.corpus.mean[..., None], self.device)
 
     def _windows(self, item: int, done: int) -> Iterator[Batch]:
         """Yield the windows of an utterance that are answered with letters without padding.

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from speechscope.errors import UsageProblem
 from speechscope.networks.loading import Loaded
+from speechscope.work.device import seeded
 
 
 class HuggingFace(nn.Module):
@@ -75,8 +76,7 @@ def from_transformers(name: str) -> Loaded:
         if weights:
             network = kind.from_pretrained(name, config=config, dtype=torch.float32)
         else:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(0)
+            with seeded(0):
                 network = kind(config) if architecture else kind.from_config(config)
     except Exception as error:
         reason = " ".join(str(error).split())[:200]

@@ -486,6 +486,16 @@ def receptive_field(table: Table, layer: int) -> ReceptiveField:
     return ReceptiveField(frames, step, before)
 
 
+def bytes_each(network: nn.Module, shape: Shape) -> float:
+    """Return what an item of a shape takes on the way through a network and back, about [bytes].
+
+    Four times what our layers give: outputs, derivatives, and what a step holds beside them. Of a
+    network that is not ours nothing is known: a thousand times the input (chosen).
+    """
+    values = sum(map(prod, network.shapes)) if isinstance(network, Network) else 250 * prod(shape)
+    return 16.0 * values
+
+
 def unpadded(network: Network, layer: int, input_shape: Shape) -> Network:
     """Return the layers up to one, without padding, for inputs of a shape (C, F, T).
 

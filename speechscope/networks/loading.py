@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from speechscope.errors import ArtifactError, UsageProblem
+from speechscope.work.device import seeded
 
 RANDOM = "random weights"
 """What is said where a network has no others."""
@@ -129,8 +130,7 @@ def _drawn(source: Any, seed: int) -> Any:
     """Return what a factory makes from a seed: the same in every run."""
     if isinstance(source, nn.Module):
         return source
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return source()
 
 

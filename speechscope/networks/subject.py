@@ -22,6 +22,7 @@ from speechscope.networks.saved import load_model
 from speechscope.networks.wav2letter import Wav2Letter
 from speechscope.store.lineage import ancestor
 from speechscope.store.record import file_digest
+from speechscope.work.device import sent
 
 
 @dataclass(frozen=True)
@@ -80,14 +81,18 @@ class Subject:
         """The network for inputs with the training mean removed, whatever its own inputs are."""
         if self.centred or isinstance(self.network, Network):
             return self.network
-        return self.network.shifted(torch.from_numpy(self.corpus.mean).to(self.device))
+        return self.network.shifted(sent(self.corpus.mean, self.device))
 
-    def inputs(self, items: NDArray[np.integer[Any]]) -> Tensor:
-        """Read the inputs of items as the network takes them, (N, C, F, T), on its device."""
+    def values(self, items: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
+        """Read the inputs of items as the network takes them, (N, C, F, T)."""
         values = self.corpus.centred(items)
         if not self.centred:
             values += self.corpus.mean
-        return torch.from_numpy(values).to(self.device)
+        return values
+
+    def inputs(self, items: NDArray[np.integer[Any]]) -> Tensor:
+        """Read the inputs of items as the network takes them, (N, C, F, T), on its device."""
+        return sent(self.values(items), self.device)
 
     def recording(self, item: int) -> tuple[Network | ForeignNetwork, Tensor, float]:
         """Return the network for whole recordings, one as it takes it, and its length [samples]."""

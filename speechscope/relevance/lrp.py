@@ -370,7 +370,8 @@ def _signed(layer: LinearMap, x: Tensor, axis: int) -> tuple[Tensor, Tensor]:
     assert layer.weight is not None
     above, below = layer.weight.clamp(min=0), layer.weight.clamp(max=0)
     grouped = isinstance(layer, Convolution) and layer.groups > 1
-    if not bool((x < 0).any()):
+    # A GPU multiplies by zeros in less time than it tells whether there are any.
+    if x.device.type == "cpu" and not bool((x < 0).any()):
         x = x.detach().requires_grad_()
         if grouped:
             return x, torch.cat([layer.apply(x, above), layer.apply(x, below)], axis)

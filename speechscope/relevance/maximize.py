@@ -17,6 +17,7 @@ from speechscope.networks.subject import Subject
 from speechscope.store.artifact import Artifact
 from speechscope.store.wav import write_folder
 from speechscope.store.writer import ArtifactWriter
+from speechscope.work.device import sent
 from speechscope.work.tasks import mixed
 
 if TYPE_CHECKING:
@@ -100,9 +101,9 @@ def maximize(
     device
         Where the network is.
     """
-    x = _starts(shape, seeds).to(device).requires_grad_()
+    x = sent(_starts(shape, seeds), device or torch.device("cpu")).requires_grad_()
     mean, square = torch.zeros_like(x), torch.zeros_like(x)
-    activation = torch.empty(len(units), settings.steps + 1)
+    activation = torch.empty(len(units), settings.steps + 1, device=x.device)
 
     def excitation() -> Tensor:
         return torch.stack([unit.of(a) for unit, a in zip(units, layer(x), strict=True)])
@@ -127,7 +128,7 @@ def maximize(
             progress(step + 1, settings.steps)
     with torch.no_grad():
         activation[:, -1] = excitation()
-    return Maximized(x.detach(), activation)
+    return Maximized(x.detach(), activation.cpu())
 
 
 def _starts(shape: Shape, seeds: Sequence[int]) -> Tensor:

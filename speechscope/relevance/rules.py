@@ -70,7 +70,7 @@ class Rule(Protocol):
 
 def stabilised(z: Tensor, epsilon: float) -> Tensor:
     """Return z + ε sgn(z), with sgn(0) = 1, as a new array."""
-    return torch.copysign(z.new_tensor(epsilon), z).add_(z)
+    return torch.copysign(torch.tensor(epsilon, dtype=z.dtype), z).add_(z)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from speechscope.corpus.store import Corpus
 from speechscope.errors import SpeechscopeError, UsageProblem
-from speechscope.networks.layers import Network
+from speechscope.networks.layers import Network, bytes_each
 from speechscope.networks.subject import Subject
 from speechscope.relevance.explain import (
     Explained,
@@ -32,7 +32,7 @@ from speechscope.relevance.waveforms import FirstLayer, Frames, first_layer, spe
 from speechscope.store.artifact import Artifact
 from speechscope.store.wav import write_folder
 from speechscope.store.writer import CHUNK_BYTES, ArtifactWriter, flag_attributes
-from speechscope.work.device import in_halves
+from speechscope.work.device import fitting, in_halves, sent
 from speechscope.work.local import OVERLAPPED, Executor, Overlapping, block_size
 from speechscope.work.tasks import Results, Task, Values, carry_out, mixed, tasks_of
 
@@ -198,7 +198,7 @@ class Explainer:
         with torch.no_grad():
             out = of.scores(x)
         guess = predicted(out)
-        labels = torch.from_numpy(self.subject.corpus.labels[task.items]).to(x.device)
+        labels = sent(self.subject.corpus.labels[task.items], x.device)
         target = self.target(guess, labels)
         classes = torch.stack([target, guess]).cpu().numpy()
         probability = per_class(out).softmax(1).gather(1, guess[:, None])[:, 0]
@@ -269,7 +269,10 @@ class Explainer:
             if method == "lrp":
                 sums.append(torch.stack([of_layer[name] for name in self.layers], 1))
 
-        in_halves(explain, slice(0, len(x)), "take --device cpu")
+        step = fitting(len(x), bytes_each(self.subject.network, x.shape[1:]), x.device)
+        for start in range(0, len(x), step):
+            block = slice(start, min(start + step, len(x)))
+            in_halves(explain, block, "take --device cpu")
         relevance = torch.cat(parts)
         if sums:
             yield Values("relevance_sum", (), torch.cat(sums).cpu().numpy())

@@ -6,19 +6,18 @@ from dataclasses import replace
 from functools import partial
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 from torch import Tensor, nn
 
 from speechscope.corpus.seen import of_network, seen_by
 from speechscope.corpus.store import Corpus
 from speechscope.errors import ArtifactError, UsageProblem
 from speechscope.features.distances import lost, partners
-from speechscope.networks.layers import Network
+from speechscope.networks.layers import Network, bytes_each
 from speechscope.networks.loading import RANDOM
 from speechscope.networks.subject import Subject, elsewhere, subject_of
 from speechscope.registry import SCORES
@@ -31,7 +30,7 @@ from speechscope.scores.voices import OTHER, UNTRAINED, Voices, voices_of
 from speechscope.store.artifact import Artifact
 from speechscope.store.lineage import ancestor
 from speechscope.store.record import file_digest
-from speechscope.work.device import choose, sent
+from speechscope.work.device import choose, fetched, fitting, seeded, sent
 from speechscope.work.tasks import mixed
 
 if TYPE_CHECKING:
@@ -82,10 +81,13 @@ def relevance_scores(path: Path, settings: "Score") -> Iterator[Items]:
     subject = _explained(artifact, settings)
     values: Values = {}
     how = settings.recorded("relevance", artifact.record["config"])
-    peers = {Path(one).name: _peer(Path(one), subject) for one in settings.seeds}
+    peers = {f"seed {Path(one).name}": _peer(Path(one), subject).network for one in settings.seeds}
+    others = {UNTRAINED: randomised(subject.network, 0), **peers}
     voices = voices_of(artifact, subject)
-    for start in range(0, len(artifact.read("target")), BLOCK):
-        _measure(artifact, subject, peers, how, slice(start, start + BLOCK), values, voices)
+    each = bytes_each(subject.network, subject.corpus.input_shape)
+    step = fitting(BLOCK, each, subject.device)
+    for start in range(0, len(artifact.read("target")), step):
+        _measure(artifact, subject, others, how, slice(start, start + step), values, voices)
     _conserved(artifact, values)
     if "cumulative_response" in artifact:
         peak = artifact.read("filter_frequency")[artifact.read("cumulative_response").argmax()]
@@ -185,67 +187,78 @@ def _conserved(artifact: Artifact, values: Values) -> None:
 def _measure(
     artifact: Artifact,
     subject: Subject,
-    peers: Mapping[str, Subject],
+    others: Mapping[str, nn.Module],
     settings: "Relevance",
     block: slice,
     values: Values,
     voices: Voices | None,
 ) -> None:
-    config = artifact.record["config"]
+    """Add what the items of a block get to `values`; a device is waited for once."""
+    layer = artifact.record["config"]["layer"]
     items = artifact.read("item_index", block)
-    inputs = subject.inputs(items)
-    target = torch.from_numpy(artifact.read("target", block).astype(np.int64)).to(inputs.device)
-    network = explained(subject.network, inputs[:1], config["layer"])
-    if config["layer"] is None:
+    here = torch.from_numpy(subject.values(items))
+    inputs = sent(here, subject.device)
+    target = sent(artifact.read("target", block).astype(np.int64), subject.device)
+    network = explained(subject.network, inputs[:1], layer)
+    if layer is None:
         network = network.of_corpus(subject.corpus)
     x = network.enter(inputs)
-    others = {
-        UNTRAINED: randomised(subject.network, 0),
-        **{f"seed {name}": peer.network for name, peer in peers.items()},
-    }
-    ways = {name: _alike(one, inputs, config["layer"], network) for name, one in others.items()}
+    ways = {name: _alike(one, inputs, layer, network) for name, one in others.items()}
     seeds = [mixed(artifact.record["seed"], int(item)) for item in items]
-    methods = artifact.flags("technique")
     stored = artifact.read("relevance", (slice(None), block))
-    relevance = [torch.from_numpy(part).to(x.device).view_as(x) for part in stored]
-    filled = {
-        name: network.enter(fill) for name, fill in fillings(subject, inputs, block.start).items()
-    }
-
-    def add(method: str, measure: str, items: NDArray[np.float64], chance: Found) -> None:
-        items = _known(items, relevance[methods.index(method)])
-        values.setdefault((method, measure), []).append({"": items, **chance})
-
-    faithful = partial(_faithful, network.scores, x, target, filled, seeds)
-    regions = _regions(artifact, subject, items, block)
-    signals = {}
-    for name, own in zip(methods, relevance, strict=True):
-        found = {
+    relevance = sent(stored, subject.device).view(len(stored), *x.shape)
+    made = fillings(subject, here, block.start)
+    filled = zip(made, sent(torch.stack([*made.values()]), subject.device), strict=True)
+    faithful = partial(
+        _faithful, network.scores, x, target, {n: network.enter(f) for n, f in filled}, seeds
+    )
+    found: dict[tuple[str, str], dict[str, Tensor]] = {}
+    methods, untrained = artifact.flags("technique"), []
+    ranks = [ranked(own) for own in relevance]
+    for name, own, rank in zip(methods, relevance, ranks, strict=True):
+        theirs = {
             way: relevance_by(name, of, of.enter(inputs), target, settings, seeds)
             for way, of in ways.items()
         }
-        random = found.pop(UNTRAINED)
+        random = theirs.pop(UNTRAINED)
+        untrained.append(random)
         for (measure, got), (_, chance) in zip(faithful(own), faithful(random), strict=True):
-            add(name, measure, got, {UNTRAINED: chance})
-        if regions is not None:
-            of_both = (part.cpu().numpy() for part in (own, random))
-            for measure, got, nulls in regions.scores(*of_both):
-                add(name, measure, got, nulls)
-        add(name, "agreement with random weights", *agreeing(own, random))
-        for way, theirs in found.items():
-            got, nulls = agreeing(own, theirs)
-            add(name, f"{way}: agreement", got, {**nulls, UNTRAINED: agreement(own, random)})
-        signals[name] = own, random
+            found[name, measure] = {"": got, UNTRAINED: chance}
+        other = ranked(random)
+        found[name, "agreement with random weights"] = agreeing(rank, other)
+        by_chance = {UNTRAINED: agreement(rank, other)}
+        for way, one in theirs.items():
+            found[name, f"{way}: agreement"] = {**agreeing(rank, ranked(one)), **by_chance}
+    for (first, a), (second, b) in combinations(zip(methods, ranks, strict=True), 2):
+        found[first, f"agreement with {second}"] = agreeing(a, b)
+    counted = [one for of_measure in found.values() for one in of_measure.values()]
+    *numbers, random_weights = fetched([*counted, torch.stack(untrained)])
+    left = iter(numbers)
+    scored = {key: {null: next(left) for null in nulls} for key, nulls in found.items()}
+    of_both = dict(zip(methods, zip(stored, random_weights, strict=True), strict=True))
+    _put(scored, of_both, _regions(artifact, subject, items, block), values)
     if voices is not None:
-        voices.add(block.start, artifact.read("input", block), signals)
-    for (first, a), (second, b) in combinations(zip(methods, relevance, strict=True), 2):
-        add(first, f"agreement with {second}", *agreeing(a, b))
+        voices.add(block.start, artifact.read("input", block), of_both)
 
 
-def _known(values: NDArray[np.float64], relevance: Tensor) -> NDArray[np.float64]:
-    """Return what items get, NaN where their relevance is no number; others stay."""
-    numbers = relevance.flatten(1).isfinite().all(1).cpu().numpy()
-    return np.where(numbers, values, np.nan) if len(values) == len(numbers) else values
+def _put(
+    scored: Mapping[tuple[str, str], Found],
+    of_both: Mapping[str, tuple[NDArray[Any], NDArray[Any]]],
+    regions: Regions | None,
+    values: Values,
+) -> None:
+    """Add what items get, and where relevance lies: NaN where it is no number."""
+    pairs = partners(len(next(iter(of_both.values()))[0]))
+    for method, (own, random) in of_both.items():
+        known = np.isfinite(own).reshape(len(own), -1).all(1)
+        rows = [(measure, nulls) for (name, measure), nulls in scored.items() if name == method]
+        if regions is not None:
+            for measure, got, nulls in regions.scores(own, random):
+                rows.append((measure, {"": got, **nulls}))
+        for measure, nulls in rows:
+            chance = {n: lost(v, pairs) if v.ndim > 1 else v for n, v in nulls.items()}
+            chance[""] = np.where(known, chance[""], np.nan)
+            values.setdefault((method, measure), []).append(chance)
 
 
 def _faithful(
@@ -255,7 +268,7 @@ def _faithful(
     filled: Mapping[str, Tensor],
     seeds: Sequence[int],
     relevance: Tensor,
-) -> Iterator[tuple[str, NDArray[np.float64]]]:
+) -> Iterator[tuple[str, Tensor]]:
     """Yield how faithful relevance is, by measure."""
     for name, fill in filled.items():
         curves = removal_curves(scores, x, target, relevance, steps=STEPS, fill=fill)
@@ -286,15 +299,16 @@ def _regions(
     return Regions(corpus, items, explained, float(at) if corpus.whole else None)
 
 
-def agreeing(first: Tensor, second: Tensor) -> tuple[NDArray[np.float64], Found]:
-    """Return the agreement of two relevances (B, …), and that with other items', (B,)."""
-    pairs = partners(len(first))
-    others = [agreement(first, second[torch.from_numpy(pair)]) for pair in pairs]
-    return agreement(first, second), {OTHER: lost(np.array(others), pairs)}
+def agreeing(first: Tensor, second: Tensor) -> dict[str, Tensor]:
+    """Return the `agreement` of ranks (B,), under "", and that with other items', (pairings, B)."""
+    pairs = sent(partners(len(first)), first.device)
+    others = [agreement(first, second[pair]) for pair in pairs]
+    whole = torch.stack(others) if others else first.new_empty(0, len(first))
+    return {"": agreement(first, second), OTHER: whole}
 
 
 def fillings(subject: Subject, inputs: Tensor, seed: int) -> dict[str, Tensor]:
-    """Return what takes the place of what is deleted from inputs, shaped as they, by its name.
+    """Return what takes the place of what is deleted from inputs on the CPU, by its name.
 
     "": 0, the training mean of centred inputs. mean: the same of inputs that are not. silence: 0
     before the mean was taken away. noise: normal, with the mean and the deviation that these inputs
@@ -303,9 +317,9 @@ def fillings(subject: Subject, inputs: Tensor, seed: int) -> dict[str, Tensor]:
     zeros = torch.zeros_like(inputs)
     mean = torch.from_numpy(subject.corpus.mean).to(inputs)
     if subject.corpus.unit == "window":
-        noise = shaped_noise(inputs.flatten(1).cpu().numpy(), seed)
+        noise = shaped_noise(inputs.flatten(1).numpy(), seed)
     else:
-        across = inputs.double().cpu().numpy()
+        across = inputs.double().numpy()
         drawn = np.random.default_rng(seed).normal(size=across.shape)
         axes = (0, across.ndim - 1)
         noise = across.mean(axes, keepdims=True) + drawn * across.std(axes, keepdims=True)
@@ -368,11 +382,10 @@ def removal_curves(
     return torch.stack(deletion, 1), torch.stack(insertion, 1)
 
 
-def area(curve: Tensor) -> NDArray[np.float64]:
+def area(curve: Tensor) -> Tensor:
     """Return the mean height of each curve (B, points), by the trapezoidal rule, (B,)."""
-    values = curve.double().cpu().numpy()
-    mean: NDArray[np.float64] = (values[:, 1:] + values[:, :-1]).mean(1) / 2
-    return mean
+    values = curve.double()
+    return (values[:, 1:] + values[:, :-1]).mean(1) / 2
 
 
 def sensitivity_n(
@@ -384,7 +397,7 @@ def sensitivity_n(
     share: float,
     samples: int,
     seeds: Sequence[int],
-) -> NDArray[np.float64]:
+) -> Tensor:
     """Return how well sums of relevance foretell what the score loses without those values.
 
     Pearson's correlation, for each item, between Σ_{i in S} R_i and S_c(x) − S_c(x without S) over
@@ -415,32 +428,38 @@ def sensitivity_n(
     sums, losses = [], []
     with torch.no_grad():
         full = score(network(x), target)
-        for chosen in sent(torch.from_numpy(sets), x.device):
+        for chosen in sent(sets, x.device):
             sums.append((weights * chosen).sum(1))
             losses.append(full - score(network((flat * ~chosen).view_as(x)), target))
-    first = torch.stack(sums, 1).double().cpu().numpy()
-    second = torch.stack(losses, 1).double().cpu().numpy()
-    return correlation(first, second)
+    first, second = (torch.stack(part, 1).double() for part in (sums, losses))
+    return (standardised(first) * standardised(second)).sum(1)
 
 
-def agreement(first: Tensor, second: Tensor) -> NDArray[np.float64]:
-    """Return Spearman's rank correlation of two relevances (B, …) for each item, (B,).
+def ranked(relevance: Tensor) -> Tensor:
+    """Return the ranks of each item's values, (B, n), `standardised`; equal values share theirs."""
+    flat = relevance.flatten(1)
+    ordered = flat.sort(1).values
+    below, above = (torch.searchsorted(ordered, flat, right=right) for right in (False, True))
+    ranks = (below + above).double()
+    return standardised(torch.where(flat.isnan().any(1, keepdim=True), torch.nan, ranks))
+
+
+def agreement(first: Tensor, second: Tensor) -> Tensor:
+    """Return Spearman's rank correlation of two relevances, of their `ranked` (B, n), (B,).
 
     Source: Adebayo et al. (2018), sec. 3, who compare explanations so.
     """
-    flat = [part.flatten(1).double().cpu().numpy() for part in (first, second)]
-    return correlation(rankdata(flat[0], axis=1), rankdata(flat[1], axis=1))
+    return (first * second).sum(1)
 
 
-def correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return Pearson's correlation of the rows of two arrays (B, n), NaN where one is constant."""
-    a = first - first.mean(1, keepdims=True)
-    b = second - second.mean(1, keepdims=True)
-    scale = np.sqrt((a**2).sum(1) * (b**2).sum(1))
-    pearson: NDArray[np.float64] = np.where(
-        scale > 0, (a * b).sum(1) / np.where(scale > 0, scale, 1), np.nan
-    )
-    return pearson
+def standardised(values: Tensor) -> Tensor:
+    """Return rows (B, n) of mean 0 and length 1, whose products are Pearson's correlations.
+
+    NaN where a row is constant.
+    """
+    apart = values - values.mean(1, keepdim=True)
+    length = torch.linalg.vector_norm(apart, dim=1, keepdim=True)
+    return apart / torch.where(length > 0, length, torch.nan)
 
 
 def randomised(network: nn.Module, seed: int) -> nn.Module:
@@ -452,8 +471,7 @@ def randomised(network: nn.Module, seed: int) -> nn.Module:
     """
     device = next((weight.device for weight in network.parameters()), torch.device("cpu"))
     twin = copy.deepcopy(network).cpu()  # drawn there, the weights are the same on every device
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         if isinstance(twin, Network):
             twin.reset_parameters()
         else:

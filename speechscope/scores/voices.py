@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from speechscope.features.attributes import available
 from speechscope.features.distances import lost, partners
@@ -265,13 +264,13 @@ class Voices:
         self._vowels, self._rate = vowels, rate
         self._rows: list[int] = []
         self._originals: list[NDArray[np.float32]] = []
-        self._signals: dict[str, list[NDArray[np.float32]]] = {}
+        self._signals: dict[str, list[NDArray[Any]]] = {}
 
     def add(
         self,
         first: int,
         waveforms: NDArray[np.float32],
-        signals: Mapping[str, tuple[Tensor, Tensor]],
+        signals: Mapping[str, tuple[NDArray[Any], NDArray[Any]]],
     ) -> None:
         """Take items from number `first` on: waveforms (n, …), and by method what explains them.
 
@@ -283,7 +282,7 @@ class Voices:
             self._rows.append(first + place)
             self._originals.append(waveforms[place].ravel())
             for method, both in signals.items():
-                mine = (one[place].flatten().cpu().numpy() for one in both)
+                mine = (one[place].ravel() for one in both)
                 self._signals.setdefault(method, []).extend(mine)
 
     def scores(self, names: Mapping[str, str], speakers: NDArray[Any] | None) -> Iterator[Score]:

@@ -7,10 +7,12 @@ shown.
 """
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from typing import Any
 
 from speechscope import settings
+from speechscope.errors import SpeechscopeError
 from speechscope.recipes import DEFAULT
 from speechscope.stages.shared import FromRecipe, Result
 from speechscope.work.progress import SILENT, Console
@@ -37,6 +39,9 @@ STAGES = (
     "help",
 )
 """In the order of the pipeline."""
+FULL, LOWER = "OutOfMemoryError", ("block", "batch")
+"""What PyTorch, which need not be imported here, calls a device without memory, and the settings by
+which less of it does."""
 
 
 def stage(name: str) -> Any:
@@ -82,5 +87,26 @@ def run(name: str, given: Mapping[str, Any], console: Console = SILENT) -> Resul
     console
         Where progress and notes go.
     """
-    result: Result = stage(name).run(choose(name, given), console)
-    return result
+    chosen = choose(name, given)
+    for again in (False, True):
+        try:
+            with _halved() if again else nullcontext():
+                result: Result = stage(name).run(chosen, console)
+                return result
+        except RuntimeError as error:
+            if type(error).__name__ != FULL:
+                raise
+            if again:
+                lower = [f"lower --{option} or " for option in LOWER if hasattr(chosen, option)]
+                raise SpeechscopeError(
+                    f"the memory of the device does not hold half as many items either; "
+                    f"{''.join(lower[:1])}take --device cpu"
+                ) from error
+        console.note("the device's memory is used up: once more, with half as many items at a time")
+    raise AssertionError
+
+
+def _halved() -> AbstractContextManager[None]:
+    from speechscope.work.device import halved  # which imports PyTorch
+
+    return halved()

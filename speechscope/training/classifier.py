@@ -22,6 +22,7 @@ from speechscope.training.loop import NetworkTraining
 from speechscope.training.source import CorpusSource, in_batches, read_ahead, resample
 from speechscope.training.step import Step, Take
 from speechscope.work.accelerators import fastest
+from speechscope.work.device import sent
 from speechscope.work.tasks import mixed
 
 if TYPE_CHECKING:
@@ -100,19 +101,24 @@ class ClassifierTraining(NetworkTraining):
     def read(self, batches: Sequence[NDArray[np.int64]]) -> Iterator[Batch]:
         """Yield what gives the inputs of each batch, its classes, and what draws for it."""
         generator = torch.Generator().manual_seed(mixed(self.settings.seed, self.made, 2))
-        labels = torch.from_numpy(self.labels[np.concatenate(batches)]).to(self.device)
+        labels = sent(self.labels[np.concatenate(batches)], self.device)
         classes = torch.split(labels, self.settings.batch)
         for wanted, take in zip(classes, self._inputs(batches), strict=True):
             yield self._varied(take, len(wanted), generator), wanted, generator
 
     def _inputs(self, batches: Sequence[NDArray[np.int64]]) -> Iterator[Take]:
         if self.source.held:
-            yield from (partial(_fetch, self.source, positions) for positions in batches)
+            if self.device.type == "cpu":
+                yield from (partial(_fetch, self.source, positions) for positions in batches)
+                return
+            there = sent(np.concatenate(batches), self.device)
+            for rows in torch.split(there, self.settings.batch):
+                yield partial(_take, self.source, rows)
             return
         # A corpus on disk is read a stretch of batches ahead, in order of its chunks.
         size = self.settings.batch
         stretches = in_batches(np.concatenate(batches), size * AHEAD_BATCHES)
-        for inputs in read_ahead(partial(self.source.fetch, "train"), stretches):
+        for inputs in read_ahead(partial(self.source.fetch, "train"), stretches, self.device):
             yield from (part.__getitem__ for part in torch.split(inputs, size))
 
     def _varied(self, take: Take, count: int, generator: torch.Generator) -> Take:
@@ -166,3 +172,7 @@ class ClassifierTraining(NetworkTraining):
 
 def _fetch(source: CorpusSource, batch: NDArray[np.int64], part: slice) -> Tensor:
     return source.fetch("train", batch[part])
+
+
+def _take(source: CorpusSource, rows: Tensor, part: slice) -> Tensor:
+    return source.take("train", rows[part])

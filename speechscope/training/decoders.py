@@ -26,6 +26,7 @@ from speechscope.networks.layers import Network
 from speechscope.training.loop import Training
 from speechscope.training.optimizers import AdaGrad, Optimizer
 from speechscope.training.source import CorpusSource, in_batches, resample
+from speechscope.work.device import sent
 
 if TYPE_CHECKING:
     from speechscope.stages.decode_train import DecodeTrain
@@ -508,7 +509,7 @@ def gaussian(x: Tensor, share: float, generator: torch.Generator) -> Tensor:
     Drawn where the generator is, so that it is the same on every device.
     """
     noise = torch.randn(x.shape, generator=generator, dtype=x.dtype, device=generator.device)
-    return noise.to(x.device) * (share * x.detach().square().mean().sqrt())
+    return sent(noise, x.device) * (share * x.detach().square().mean().sqrt())
 
 
 def sparsity(code: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from speechscope.corpus.letters import BLANK, decode
-from speechscope.networks.layers import Network
+from speechscope.networks.layers import Network, bytes_each
 from speechscope.networks.wav2letter import Wav2Letter
 from speechscope.training.group import ALONE, Group
 from speechscope.training.source import CorpusSource, CorpusUtterances, by_length, read_ahead
-from speechscope.work.device import sent
+from speechscope.work.device import fetched, fitting, sent
 
 BATCH = 1024
 Labels = NDArray[np.integer[Any]]
@@ -32,19 +33,18 @@ def answers(
     labels = source.labels(split)
     losses = np.zeros(len(labels), dtype=np.float32)
     predicted = np.zeros(len(labels), dtype=np.int64)
-    mine = group.part(len(labels))
+    mine, device = group.part(len(labels)), next(network.parameters()).device
+    size = fitting(BATCH, bytes_each(network, network.input_shape), device)
     with torch.inference_mode():
-        for start in range(mine.start, mine.stop, BATCH):
-            part = np.arange(start, min(start + BATCH, mine.stop))
+        for start in range(mine.start, mine.stop, size):
+            part = np.arange(start, min(start + size, mine.stop))
             logits = network(source.fetch(split, part))
-            wanted = torch.from_numpy(labels[part]).to(logits.device)
+            wanted = sent(labels[part], logits.device)
             loss = functional.cross_entropy(logits, wanted, reduction="none")
-            losses[part] = loss.cpu().numpy()
-            predicted[part] = logits.argmax(1).cpu().numpy()
-    device = next(network.parameters()).device
+            losses[part], predicted[part] = fetched([loss, logits.argmax(1)])
     return (
-        group.add_up(torch.from_numpy(losses).to(device)).cpu().numpy(),
-        group.add_up(torch.from_numpy(predicted).to(device)).cpu().numpy(),
+        group.add_up(sent(losses, device)).cpu().numpy(),
+        group.add_up(sent(predicted, device)).cpu().numpy(),
     )
 
 
@@ -112,7 +112,7 @@ def utterance_batches(
         some = sent(frames, device) if int(frames.min()) < x.shape[3] else None
         return UtteranceBatch(sent(x, device), some, outputs, source.letters(items[positions]))
 
-    return read_ahead(read, order)
+    return read_ahead(read, order, device)
 
 
 @dataclass(frozen=True)
@@ -153,11 +153,12 @@ def letter_answers(
         for positions, part in zip(
             order, utterance_batches(network, source, items, order), strict=True
         ):
-            logits = network(part.x, part.frames).cpu()
+            logits = network(part.x, part.frames)
             losses = ctc_loss(logits, part.outputs, part.labels)
-            written = greedy(logits, part.outputs)
+            values, paths = fetched([losses, logits.argmax(1)])
+            written = greedy(paths.astype(np.int64), part.outputs)
             for position, labels, value, answer in zip(
-                positions.tolist(), part.labels, losses.tolist(), written, strict=True
+                positions.tolist(), part.labels, values.tolist(), written, strict=True
             ):
                 texts[position], found[position] = decode(labels), decode(answer)
                 if np.isfinite(value):
@@ -193,35 +194,62 @@ def ctc_loss(logits: Tensor, outputs: Tensor, labels: Sequence[NDArray[np.int64]
     labels
         The labels of each utterance, without blanks.
     """
-    # On the CPU, where the sums have one order: on CUDA the derivative differs between two runs.
-    logarithms = functional.log_softmax(logits.float(), 1)
-    if logits.device.type != "cpu":
-        logarithms = _OnCPU.apply(logarithms)  # type: ignore[no-untyped-call]
-    lengths = torch.tensor([len(one) for one in labels])
-    wanted = torch.from_numpy(np.concatenate([*labels, np.empty(0, np.int64)]).astype(np.int64))
-    return functional.ctc_loss(
-        logarithms.permute(2, 0, 1),
-        wanted,
-        outputs.cpu().long(),
-        lengths,
-        blank=BLANK,
-        reduction="none",
-    )
+    lengths = [len(one) for one in labels]
+    if logits.device.type == "cpu":
+        wanted = torch.from_numpy(np.concatenate([*labels, np.empty(0, np.int64)]).astype(np.int64))
+        y = functional.log_softmax(logits.float(), 1).permute(2, 0, 1)
+        given = outputs.long(), torch.tensor(lengths)
+        loss: Tensor = functional.ctc_loss(y, wanted, *given, blank=BLANK, reduction="none")
+        return loss
+    found: Tensor = _CTC.apply(logits, outputs.tolist(), labels)  # type: ignore[no-untyped-call]
+    return found
 
 
-class _OnCPU(torch.autograd.Function):
-    """An array on the CPU; the derivative goes back without a wait."""
+class _CTC(torch.autograd.Function):
+    """CTC with a derivative whose sums have one order: CUDA's own differs between two runs.
 
-    @staticmethod
-    def forward(context: Any, x: Tensor) -> Tensor:
-        """Return x there."""
-        context.device = x.device
-        return x.cpu()
+    By the softmax y of the outputs it is y − Σ_s γ(t, s) over the places s of a label, γ(t, s) =
+    α(t, s) β(t, s) / (y(t) p) (Graves et al. 2006, eq. 16). β is α of everything turned round.
+    """
 
     @staticmethod
-    def backward(context: Any, by_x: Tensor) -> Tensor:
-        """Return the derivative where x is."""
-        return sent(by_x, context.device)
+    def forward(ctx: Any, logits: Tensor, outputs: list[int], labels: Sequence[Any]) -> Tensor:
+        """Return −log p; labels (L,) of every utterance."""
+        device, lengths = logits.device, [len(one) for one in labels]
+        padded = np.zeros((4, len(labels), max([*lengths, 1])), np.int64)
+        for row, one in enumerate(labels):
+            padded[0, row, : len(one)], padded[1, row, : len(one)] = one, one[::-1]
+        padded[2:, :, 0] = outputs, lengths
+        there = sent(padded, device)
+        y = functional.log_softmax(logits.float(), 1).permute(2, 0, 1)
+        ctx.run = partial(
+            torch._ctc_loss, input_lengths=outputs, target_lengths=lengths, blank=BLANK
+        )
+        loss: Tensor
+        loss, alpha = ctx.run(y, there[0])
+        ctx.save_for_backward(y, alpha, loss, there)
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        """Return the derivative by the logits."""
+        y, alpha, loss, there = ctx.saved_tensors
+        steps, _, classes = y.shape
+        outputs, places = there[2, :, :1], 2 * there[3, :, :1] + 1
+        t, s = (torch.arange(size, device=y.device) for size in (steps, alpha.shape[2]))
+        inside = (t < outputs)[:, :, None] & (s < places)[:, None]
+        back_t, back_s = (outputs - 1 - t).clamp(min=0), (places - 1 - s).clamp(min=0)
+        turned = y.gather(0, back_t.T[:, :, None].expand_as(y))
+        beta = ctx.run(turned, there[1])[1]
+        beta = beta.gather(1, back_t[:, :, None].expand_as(beta))
+        beta = beta.gather(2, back_s[:, None].expand_as(beta))
+        said = torch.full_like(back_s, BLANK)
+        said[:, 1::2] = there[0, :, : alpha.shape[2] // 2]
+        own = y.transpose(0, 1).gather(2, said[:, None].expand_as(alpha))
+        share = torch.where(inside, alpha + beta - own + loss[:, None, None], -torch.inf).exp()
+        of_class = (said[:, :, None] == torch.arange(classes, device=y.device)).to(share)
+        slope = torch.where(inside[:, :, :1], y.transpose(0, 1).exp() - share @ of_class, 0)
+        return (slope * grads[0][:, None, None]).transpose(1, 2), None, None
 
 
 def outputs_needed(labels: NDArray[np.int64]) -> int:
@@ -229,21 +257,22 @@ def outputs_needed(labels: NDArray[np.int64]) -> int:
     return len(labels) + int(np.count_nonzero(labels[1:] == labels[:-1]))
 
 
-def greedy(logits: Tensor, outputs: Tensor) -> list[NDArray[np.int64]]:
+def greedy(paths: NDArray[np.int64], outputs: Tensor) -> list[NDArray[np.int64]]:
     """Return the labels of the most probable path of every utterance.
 
     The output with the highest score at every step, repeated ones merged, blanks dropped.
 
     Parameters
     ----------
-    logits, outputs
+    paths
+        These outputs, (B, steps).
+    outputs
         As in `ctc_loss`.
     """
-    paths = logits.argmax(1).cpu()
     found = []
     for path, count in zip(paths, outputs.tolist(), strict=True):
-        merged = torch.unique_consecutive(path[: int(count)])
-        found.append(merged[merged != BLANK].numpy())
+        own = path[:count]
+        found.append(own[(own != BLANK) & (np.diff(own, prepend=-1) != 0)])
     return found
 
 

@@ -106,7 +106,8 @@ def check(settings: "Train", device: torch.device) -> None:
     UsageProblem
         It is asked for on another device: on the CPU, bfloat16 and the compiler gain nothing.
     """
-    flags = {"--precision mixed": settings.precision == "mixed", "--compile": settings.compile}
+    precision = settings.precision
+    flags = {f"--precision {precision}": precision != "float32", "--compile": settings.compile}
     for flag, asked in flags.items():
         if asked and device.type != devices.KIND:
             raise UsageProblem(f"{flag} is for CUDA devices; train on {device} without it")
@@ -121,19 +122,21 @@ def compiled(function: Function, settings: "Train") -> Function:
 
 
 @contextmanager
-def products(settings: "Train") -> Iterator[None]:
-    """Allow the shorter products for a time."""
+def products(settings: "Train", device: torch.device) -> Iterator[None]:
+    """Compute as ``--precision`` says for a time.
+
+    Shorter products also are those that cuDNN finds fastest, which may be others in another run.
+    """
     if settings.precision == "float32":
         yield
         return
-    before = torch.get_float32_matmul_precision()
+    cudnn, before = torch.backends.cudnn, torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high")
     try:
-        yield
+        with (
+            cudnn.flags(enabled=True, benchmark=True, deterministic=False, allow_tf32=True),
+            torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "bf16"),
+        ):
+            yield
     finally:
         torch.set_float32_matmul_precision(before)
-
-
-def convolutions(settings: "Train", device: torch.device) -> torch.autocast:
-    """Return a context in which convolutions take the shorter type."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=settings.precision == "mixed")

@@ -20,7 +20,7 @@ from speechscope.training.evaluation import (
     outputs_needed,
     utterance_batches,
 )
-from speechscope.training.group import compiled, convolutions, products
+from speechscope.training.group import compiled, products
 from speechscope.training.loop import NetworkTraining
 from speechscope.training.optimizers import Adam, Optimizer
 from speechscope.training.source import CorpusUtterances, by_length
@@ -131,7 +131,7 @@ class LetterTraining(NetworkTraining):
         """Train on a batch; return its summed loss and its number of letters."""
         self.network.train()
         letters = max(sum(map(len, batch.labels)), 1)
-        with products(self.settings), convolutions(self.settings, batch.x.device):
+        with products(self.settings, batch.x.device):
             logits = self._logits(batch.x, batch.frames)
         losses = ctc_loss(logits, batch.outputs, batch.labels)
         loss = float(losses.detach().sum())

@@ -7,7 +7,8 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -18,8 +19,9 @@ from torch.nn import functional
 from speechscope.corpus.letters import encode
 from speechscope.corpus.store import Corpus
 from speechscope.corpus.utterances import SPLITS
-from speechscope.work.device import sent
+from speechscope.work.device import Lane, sent
 
+CPU = torch.device("cpu")
 HELD_BYTES = 1_500_000_000
 """Inputs up to this size are kept in memory; a larger corpus is read again every epoch."""
 READ_BYTES = 100_000_000
@@ -113,7 +115,7 @@ class CorpusSource:
     @property
     def mean(self) -> Tensor:
         """The mean that was removed from every input, (C, F, T)."""
-        return torch.from_numpy(self._corpus.mean).to(self._device)
+        return sent(self._corpus.mean, self._device)
 
     def labels(self, split: str) -> NDArray[np.int64]:
         """Return the class of every item of a split, (n,)."""
@@ -124,11 +126,14 @@ class CorpusSource:
         if not self.held:
             inputs = torch.from_numpy(self._corpus.centred(self._items[split][positions]))
             return sent(inputs, self._device)
+        return self.take(split, sent(np.asarray(positions, dtype=np.int64), self._device))
+
+    def take(self, split: str, positions: Tensor) -> Tensor:
+        """Return what `fetch` does of inputs that are held, by positions on the device."""
         with self._lock:  # several threads ask
             if split not in self._kept:
                 self._kept[split] = self._everything(self._items[split])
-        rows = sent(torch.from_numpy(np.asarray(positions, dtype=np.int64)), self._device)
-        return torch.index_select(self._kept[split], 0, rows)
+        return torch.index_select(self._kept[split], 0, positions)
 
     def _everything(self, items: NDArray[np.int64]) -> Tensor:
         """Return the inputs of items, put together piece by piece: copies are of pieces alone."""
@@ -266,16 +271,22 @@ def by_length(
     return made
 
 
-def read_ahead(read: Callable[[Part], Read], parts: Iterable[Part]) -> Iterator[Read]:
-    """Yield what is read of each part, by a thread, while the one before is worked on."""
+def read_ahead(
+    read: Callable[[Part], Read], parts: Iterable[Part], device: torch.device = CPU
+) -> Iterator[Read]:
+    """Yield what is read of each part, by a thread, while the one before is worked on.
+
+    What is read may be sent to the device meanwhile: see `Lane`.
+    """
+    lane = Lane(device)
     with ThreadPoolExecutor(1) as pool:
-        pending: Future[Read] | None = None
+        pending: Future[Any] | None = None
         for part in parts:
-            ready, pending = pending, pool.submit(read, part)
+            ready, pending = pending, pool.submit(lane.filled, partial(read, part))
             if ready is not None:
-                yield ready.result()
+                yield lane.taken(*ready.result())
         if pending is not None:
-            yield pending.result()
+            yield lane.taken(*pending.result())
 
 
 @dataclass(frozen=True)

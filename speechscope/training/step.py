@@ -18,11 +18,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from speechscope.errors import SpeechscopeError
-from speechscope.networks.layers import Linear, Network, ReLU, pooled
+from speechscope.networks.layers import Linear, Network, ReLU, bytes_each, pooled
 from speechscope.training.group import ALONE, Group, compiled, products
 from speechscope.training.optimizers import rule_of
 from speechscope.work.accelerators import fastest
-from speechscope.work.device import sent
+from speechscope.work.device import Graphed, fitting, sent
 
 if TYPE_CHECKING:
     from speechscope.stages.train import Train
@@ -94,9 +94,14 @@ class Step:
             for units, after in zip(self.units, self.dense[1:], strict=False)
         ]
         self.kept = [torch.arange(units) for units in self.units[:-1]]
-        self._share = cache(lambda items: self._line.new_tensor(1 / items))
+        kind = self._line.dtype
+        self._share = cache(lambda items: sent(torch.tensor(1 / items, dtype=kind), self._device))
         self._pool = pooled if settings.compile else fastest(pooled)
         self._logits = compiled(self.logits, settings)
+        self._each = bytes_each(network, network.input_shape)
+        # The processes of a group exchange sums, and a compiler makes graphs of its own.
+        alone = group.size == 1 and not settings.compile
+        self._graphed = Graphed(self._update) if alone else self._update
 
     def _in_line(self) -> None:
         """Have all parameters, and their sums, lie in one array: an update is few operations.
@@ -186,6 +191,22 @@ class Step:
         self.count += 1
         self.draw(generator)
         shapes, places, scales = self._used()
+        mine = self.group.part(len(wanted))
+        given: tuple[Any, ...] = (take(mine), wanted[mine], self._share(len(wanted)), *scales)
+        # Of one line of weights as a whole, arrays have the same shapes at every step.
+        update = self._graphed if places is None and self.zeros else self._update
+        return update(*given, shapes=shapes, places=places)
+
+    def _update(
+        self,
+        x: Tensor,
+        wanted: Tensor,
+        share: Tensor,
+        *scales: float | Tensor,
+        shapes: Mapping[str, tuple[int, ...]],
+        places: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        """Train on inputs, of the parameters at some places of the line; see `_used`."""
         values = self._line if places is None else self._line.index_select(0, places)
         parts = torch.split(values, [*map(prod, shapes.values()), len(self._after)])
         dense = {
@@ -193,20 +214,24 @@ class Step:
             for (name, shape), part in zip(shapes.items(), parts, strict=False)
         }
         others = [self.weights[name] for name in self._others]
-        mine = self.group.part(len(wanted))
-        with products(self.settings):
-            logits = self._logits(take(mine), dense, scales)
-            loss = functional.cross_entropy(
-                logits,
-                wanted[mine],
-                reduction="sum",
-                label_smoothing=self.settings.label_smoothing,
-            )
-            # The derivative of the mean log-loss is wanted, over the whole batch.
-            share = self._share(len(wanted))
-            grads = torch.autograd.grad(loss, [*dense.values(), *others], share)
+        sums, losses, hits = [], [], []
+        # A batch that a device's memory does not hold is gone through in parts.
+        size = max(1, min(len(x), fitting(self.settings.batch, self._each, x.device)))
+        for start in range(0, max(len(x), 1), size):
+            part, of = x[start : start + size], wanted[start : start + size]
+            with products(self.settings, x.device):
+                logits = self._logits(part, dense, scales)
+                loss = functional.cross_entropy(
+                    logits, of, reduction="sum", label_smoothing=self.settings.label_smoothing
+                )
+                # The derivative of the mean log-loss is wanted, over the whole batch.
+                grads = torch.autograd.grad(loss, [*dense.values(), *others], share)
+            with torch.no_grad():
+                sums.append(torch.cat([grad.flatten() for grad in grads]))
+                losses.append(loss.detach())
+                hits.append(logits.argmax(1) == of)
         with torch.no_grad():
-            grad = self.group.add_up(torch.cat([part.flatten() for part in grads]))
+            grad = self.group.add_up(_total(sums))
             if self.settings.l2:
                 grad.add_(values, alpha=self.settings.l2)
             arrays = [self._line, *self._sums]
@@ -217,7 +242,7 @@ class Step:
             if places is not None:
                 for whole, part in zip(arrays, used, strict=True):
                     whole.index_copy_(0, places, part)
-        return loss.detach(), logits.argmax(1) == wanted[mine]
+        return _total(losses), hits[0] if len(hits) == 1 else torch.cat(hits)
 
     def _used(
         self,
@@ -259,6 +284,10 @@ class Step:
             for units, kept, scale in zip(self.units, self.kept, scales, strict=False)
         ]
         return torch.split(sent(torch.cat(masks), self._device), self.units[:-1]) if masks else ()
+
+
+def _total(values: Sequence[Tensor]) -> Tensor:
+    return values[0] if len(values) == 1 else torch.stack([*values]).sum(0)
 
 
 def dense_layers(network: Network) -> list[str]:

@@ -81,6 +81,7 @@ def _module() -> ModuleType:
     m.set_device = lambda device: native.set_device(number(device))
     m.synchronize = lambda device=None: native.note_sync("synchronize")
     m.memory_allocated = lambda device=None: native.memory(number(device))[0]
+    m.memory_reserved = m.memory_allocated  # freed memory is free
     m.max_memory_allocated = lambda device=None: native.memory(number(device))[1]
     m.reset_peak_memory_stats = lambda device=None: native.reset_peak(number(device))
     m.mem_get_info = lambda device=None: (
@@ -144,6 +145,7 @@ def _native_dropout(
 
 
 _lazy.impl("native_dropout", _native_dropout, "PrivateUse1")
+_lazy.impl("record_stream", lambda tensor, stream: None, "PrivateUse1")  # all is done at once
 
 
 @contextmanager

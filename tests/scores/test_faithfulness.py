@@ -6,7 +6,14 @@ import torch
 from torch import Tensor
 
 from speechscope.networks.layers import Linear, Network, ReLU
-from speechscope.scores.relevance import agreement, area, randomised, removal_curves, sensitivity_n
+from speechscope.scores.relevance import (
+    agreement,
+    area,
+    randomised,
+    ranked,
+    removal_curves,
+    sensitivity_n,
+)
 
 WEIGHT = torch.tensor([3.0, -2.0, 1.0, 0.5, -0.25, 2.0, 1.5, -1.0]).double()
 TARGET = torch.zeros(3, dtype=torch.long)
@@ -27,7 +34,7 @@ def test_sensitivity_n_is_one_for_what_each_value_adds() -> None:
     found = sensitivity_n(linear, x, TARGET, -relevance, **settings)  # type: ignore[arg-type]
     np.testing.assert_allclose(found, -1.0)
     found = sensitivity_n(linear, x, TARGET, torch.ones_like(x), **settings)  # type: ignore[arg-type]
-    assert np.isnan(found).all()
+    assert found.isnan().all()
 
 
 def test_curves_take_the_most_relevant_values_first() -> None:
@@ -51,9 +58,12 @@ def test_agreement_is_spearmans() -> None:
     rng = np.random.default_rng(0)
     first, second = rng.normal(size=(2, 4, 30))
     first[1, :10] = 0  # ties share a rank
-    found = agreement(torch.tensor(first), torch.tensor(second))
+    found = agreement(ranked(torch.tensor(first)), ranked(torch.tensor(second)))
     wanted = [scipy.stats.spearmanr(a, b).statistic for a, b in zip(first, second, strict=True)]
     np.testing.assert_allclose(found, wanted)
+    second[2], first[3, 4] = 1, np.nan  # no order, and no number
+    found = agreement(ranked(torch.tensor(first)), ranked(torch.tensor(second)))
+    assert found.isnan().tolist() == [False, False, True, True]
 
 
 def test_a_randomised_network_is_another_and_leaves_the_first() -> None:

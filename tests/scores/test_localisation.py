@@ -16,7 +16,7 @@ from speechscope.cli import run
 from speechscope.corpus.store import Corpus
 from speechscope.scores.localisation import HISSES, Regions, localised, moved, spans_of
 from speechscope.scores.navai import bands
-from speechscope.scores.relevance import agreeing, fillings, removal_curves
+from speechscope.scores.relevance import agreeing, fillings, ranked, removal_curves
 from speechscope.scores.statistics import Score, rows_of
 
 RATE, SAMPLES = 16000, 1600
@@ -198,11 +198,13 @@ def test_what_fills_is_silence_the_mean_noise_and_another_item() -> None:
 def test_agreement_is_held_against_other_items() -> None:
     common = torch.randn(1, 1, 4, 50).double()
     first = common + torch.randn(20, 1, 4, 50).double()
-    _, nulls = agreeing(first, common + torch.randn(20, 1, 4, 50).double())
-    own, same = agreeing(first, first)
-    assert own.min() == pytest.approx(1)
+    second = common + torch.randn(20, 1, 4, 50).double()
+    other, same = (agreeing(ranked(first), ranked(one)) for one in (second, first))
+    assert float(same[""].min()) == pytest.approx(1)
     # What all items share is chance.
-    assert 0.3 < same["another item"].mean() < 0.7 and 0.3 < nulls["another item"].mean() < 0.7
+    for found in (same, other):
+        assert found["another item"].shape[1] == 20
+        assert 0.3 < found["another item"].mean() < 0.7
 
 
 def test_networks_of_other_seeds_are_held_against_the_map(

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.signal
-import torch
 from made import RATE, vowel
 from numpy.typing import NDArray
 
@@ -140,8 +139,8 @@ def test_shares_stand_beside_their_bounds(
     waves, names, _ = made
     kept = Voices(dict(enumerate(names)), RATE)
     noise = np.random.default_rng(3).standard_normal(waves.shape)
-    relevance = torch.tensor(np.diff(waves, axis=1, prepend=0))
-    kept.add(0, waves.astype(np.float32), {"guided": (relevance, torch.tensor(noise))})
+    relevance = np.diff(waves, axis=1, prepend=0)
+    kept.add(0, waves.astype(np.float32), {"guided": (relevance, noise)})
     rows = {str(score.names["measure"]): score for score in kept.scores({"artifact": "x"}, None)}
     assert len(rows) == 3 * (2 * 2 + 24)
     for group in "MF":

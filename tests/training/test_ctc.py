@@ -5,6 +5,7 @@ import torch
 
 from speechscope.corpus.letters import BLANK, OUTPUTS, encode, letters_of
 from speechscope.training.evaluation import (
+    _CTC,
     BEAM,
     constant_answer,
     constant_error,
@@ -45,6 +46,25 @@ def test_the_loss_equals_the_forward_algorithm_and_counts_an_utterances_outputs_
         assert loss == pytest.approx(expected, rel=1e-5)
 
 
+def test_the_form_for_gpus_has_the_derivative_of_the_other() -> None:
+    logits = torch.randn(4, OUTPUTS, 30, generator=torch.Generator().manual_seed(0))
+    labels = [encode(letters_of(text)) for text in ("a bee", "hmm", "lullaby")]
+    labels.append(np.empty(0, np.int64))
+    outputs = torch.tensor([30, 11, 17, 7])
+    weights = torch.tensor([1.0, 0.5, 2.0, 0.1])
+    found = []
+    for loss in (
+        lambda x: ctc_loss(x, outputs, labels),
+        lambda x: _CTC.apply(x, outputs.tolist(), labels),  # type: ignore[no-untyped-call]
+    ):
+        x = logits.clone().requires_grad_()
+        losses = loss(x)
+        (losses * weights).sum().backward()
+        found.append((losses.detach(), x.grad))
+    for wanted, got in zip(*found, strict=True):
+        torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-5)
+
+
 def test_a_text_fits_if_and_only_if_its_loss_is_finite() -> None:
     for labels in ([0, 1, 2], [0, 0], [3, 3, 3], [4]):
         need = outputs_needed(np.array(labels))
@@ -62,7 +82,7 @@ def test_the_greedy_answer_is_the_collapsed_best_path() -> None:
     logits = rng.normal(size=(6, OUTPUTS, 40))
     logits[:, [0, 1, BLANK]] += 2.0  # repetitions and blanks in plenty
     outputs = [40, 39, 12, 1, 0, 25]
-    found = greedy(torch.from_numpy(logits), torch.tensor(outputs))
+    found = greedy(logits.argmax(1), torch.tensor(outputs))
     for one, count, answer in zip(logits, outputs, found, strict=True):
         path = one.argmax(0)[:count].tolist()
         assert answer.tolist() == oracles.collapsed(path, BLANK)

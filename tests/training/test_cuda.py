@@ -21,7 +21,7 @@ TABLE: Table = (
 
 @pytest.mark.parametrize(
     ("asked", "flag"),
-    [(Train(precision="mixed"), "--precision mixed"), (Train(compile=True), "--compile")],
+    [(Train(precision="bf16"), "--precision bf16"), (Train(compile=True), "--compile")],
 )
 def test_what_only_cuda_has_a_use_for_is_refused_elsewhere(asked: Train, flag: str) -> None:
     with pytest.raises(UsageProblem, match=f"{flag} is for CUDA devices; train on cpu without it"):
@@ -31,18 +31,19 @@ def test_what_only_cuda_has_a_use_for_is_refused_elsewhere(asked: Train, flag: s
 
 
 def test_shorter_products_are_allowed_for_a_time_only() -> None:
-    with group.products(Train(precision="mixed")):
-        assert torch.get_float32_matmul_precision() == "high"
-    assert torch.get_float32_matmul_precision() == "highest"
-    with group.products(Train()):
-        assert torch.get_float32_matmul_precision() == "highest"
-
-
-def test_convolutions_alone_take_the_shorter_type() -> None:
+    cpu, cudnn = torch.device("cpu"), torch.backends.cudnn
+    before = cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark
     x, weight = torch.randn(2, 1, 5, 5), torch.randn(3, 1, 2, 2)
-    for precision, kind in (("mixed", torch.bfloat16), ("float32", torch.float32)):
-        with group.convolutions(Train(precision=precision), torch.device("cpu")):
+    for precision, kind in (("tf32", torch.float32), ("bf16", torch.bfloat16)):
+        with group.products(Train(precision=precision), cpu):
+            assert torch.get_float32_matmul_precision() == "high"
+            assert cudnn.allow_tf32 and cudnn.benchmark and not cudnn.deterministic
             assert torch.nn.functional.conv2d(x, weight).dtype == kind
+    for _ in range(2):
+        assert torch.get_float32_matmul_precision() == "highest"
+        assert (cudnn.allow_tf32, cudnn.deterministic, cudnn.benchmark) == before
+        with group.products(Train(), cpu):
+            assert torch.nn.functional.conv2d(x, weight).dtype == torch.float32
 
 
 def test_statistics_of_short_numbers_are_taken_in_single_precision() -> None:

@@ -201,7 +201,7 @@ def test_mixed_precision_trains_in_single_precision(monkeypatch: pytest.MonkeyPa
         return found
 
     monkeypatch.setattr(torch.nn.functional, "conv1d", noted)
-    settings = dataclasses.replace(SETTINGS, epochs=1, precision="mixed")
+    settings = dataclasses.replace(SETTINGS, epochs=1, precision="bf16")
     # With 16 channels: PyTorch's kernels for fewer are wrong in bfloat16 on processors with
     # AMX (tests/networks/test_kernels.py).
     mixed = train_letters(network(16, 1 / 16), spelled(bins=16), settings)

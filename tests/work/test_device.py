@@ -1,9 +1,18 @@
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from speechscope import cli, stages
 from speechscope.errors import SpeechscopeError
-from speechscope.work.device import in_halves
+from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Table
+from speechscope.stages.train import Train
+from speechscope.training.step import Step
+from speechscope.work import device
+from speechscope.work.device import fetched, fitting, in_halves, seeded, sent
 
 
 def test_what_does_not_fit_is_done_in_halves() -> None:
@@ -22,16 +31,152 @@ def test_what_does_not_fit_is_done_in_halves() -> None:
         in_halves(work, slice(0, 8), "lower --block")
 
 
-def test_memory_used_up_is_one_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("command", "remedy"),
+    [
+        ("train", "lower --batch or take --device cpu"),
+        ("invert", "lower --block or take --device cpu"),
+        ("navai", "take --device cpu"),
+    ],
+)
+def test_memory_used_up_is_one_line_after_one_more_try(
+    command: str, remedy: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    place = SimpleNamespace(type="cuda")
+    module = SimpleNamespace(
+        memory_reserved=lambda _: 3, memory_allocated=lambda _: 1, mem_get_info=lambda _: (98, 200)
+    )
+    monkeypatch.setattr(torch, "get_device_module", lambda _: module)
+    tried = []
+
     def full(*_: object) -> None:
+        tried.append([fitting(usual, 1.0, place) for usual in (8, 100)])  # type: ignore[arg-type]
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
 
-    monkeypatch.setattr(stages, "run", full)
-    assert cli.run(["train", "corpus.zarr"]) == 1
-    said = capsys.readouterr().err
-    assert said == (
-        "speechscope: error: the memory of the device is used up; take --device cpu, or, of train "
-        "and decode-train, lower --batch\n"
+    monkeypatch.setattr(stages.stage(command), "run", full)
+    monkeypatch.setattr(stages, "choose", lambda name, _: stages.settings_class(name)())
+    assert cli.run([command]) == 1
+    assert tried == [[8, 50], [4, 25]]
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == (
+        "the device's memory is used up: once more, with half as many items at a time"
     )
+    assert said[1:] == [
+        "speechscope: error: the memory of the device does not hold half as many items either; "
+        + remedy
+    ]
+    assert fitting(8, 1.0, place) == 8  # type: ignore[arg-type]
+    assert fitting(8, 1.0, place, larger=True) == 50  # type: ignore[arg-type]
+    assert fitting(8, 1e9, place) == 1  # type: ignore[arg-type]
+    assert fitting(8, 1e9, torch.device("cpu")) == 8
+
+
+def test_seeding_leaves_what_others_draw() -> None:
+    before = torch.get_rng_state()
+    with seeded(3):
+        first = torch.rand(3)
+    assert torch.equal(before, torch.get_rng_state())
+    assert torch.equal(first, torch.rand(3, generator=torch.Generator().manual_seed(3)))
+
+
+def test_arrays_go_there_and_back_as_they_are() -> None:
+    cpu = torch.device("cpu")
+    rng = np.random.default_rng(0)
+    given = [rng.normal(size=size).astype(np.float32) for size in ((2, 3), (), (0, 4), (5,))]
+    found = fetched([sent(one, cpu) for one in given])
+    for one, other in zip(given, found, strict=True):
+        assert one.shape == other.shape and np.array_equal(one, other)
+
+
+class Recorded:
+    """A graph that does again, in the same memory, what was done while it was captured."""
+
+    def __init__(self) -> None:
+        self.done: list[tuple[Any, ...]] = []
+
+    @torch.no_grad()
+    def replay(self) -> None:
+        for function, arguments, keywords, given in self.done:
+            again = function(*arguments, **keywords)
+            for old, new in zip(_tensors(given), _tensors(again), strict=True):
+                if old.data_ptr() != new.data_ptr():
+                    old.copy_(new)
+
+
+class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    def __init__(self, graph: Recorded) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.graph, self.changed = graph, list[tuple[torch.Tensor, torch.Tensor]]()
+
+    @torch.no_grad()
+    def __exit__(self, *given: Any) -> None:
+        super().__exit__(*given)  # type: ignore[no-untyped-call]
+        for changed, before in reversed(self.changed):  # what is captured is not done yet
+            changed.copy_(before)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func._schema.is_mutable:
+            self.changed += [(one, one.clone()) for one in _tensors([*args])]
+        given = func(*args, **(kwargs or {}))
+        self.graph.done.append((func, args, kwargs or {}, given))
+        return given
+
+
+def _tensors(given: Any) -> list[torch.Tensor]:
+    if isinstance(given, tuple | list):
+        return [one for part in given for one in _tensors(part)]
+    return [given] if isinstance(given, torch.Tensor) else []
+
+
+def test_a_step_that_is_run_as_a_graph_trains_as_one_that_is_called(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    table: Table = (
+        Conv(3, (4, 3)),
+        ReLU(),
+        MaxPool((3, 1), (2, 1)),
+        Linear(12),
+        ReLU(),
+        Linear(None),
+    )
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Recorded)
+    monkeypatch.setattr(torch.cuda, "graph", Recording)
+    found = []
+    for graphs in ("cuda", "cpu"):
+        monkeypatch.setattr(device, "GRAPHS", graphs)
+        network = Network(table, input_shape=(1, 10, 6), classes=5)
+        network.reset_parameters(torch.Generator().manual_seed(0))
+        step = Step(network, Train(lr=0.05, dropout=0.5, batch=8))
+        step.zeros = True  # as on a GPU
+        generator = torch.Generator().manual_seed(1)
+        losses = []
+        for count in (8, 8, 8, 8, 5, 8, 8):  # the fourth is captured, the last two are replayed
+            x = torch.randn(count, 1, 10, 6, generator=generator)
+            wanted = torch.randint(5, (count,), generator=generator)
+            losses.append([float(one.sum()) for one in step(x.__getitem__, wanted, generator)])
+        graph = step._graphed._graph  # type: ignore[union-attr]
+        assert isinstance(graph, Recorded) == (graphs == "cpu")
+        found.append((network.state_dict(), losses))
+    (one, first), (other, second) = found
+    assert first == second
+    for name, value in one.items():
+        assert torch.equal(value, other[name]), name
+
+
+def test_what_cannot_be_captured_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    def waits(graph: Recorded) -> None:
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Recorded)
+    monkeypatch.setattr(torch.cuda, "graph", waits)
+    monkeypatch.setattr(device, "GRAPHS", "cpu")
+    calls = []
+
+    def added(x: torch.Tensor) -> tuple[torch.Tensor]:
+        calls.append(1)
+        return (x + 1,)
+
+    run = device.Graphed(added)
+    for _ in range(6):
+        assert torch.equal(run(torch.zeros(2))[0], torch.ones(2))
+    assert len(calls) == 6 and run._graph is False
