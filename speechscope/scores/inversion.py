@@ -24,7 +24,7 @@ from speechscope.features.distances import lost, partners
 from speechscope.registry import SCORES
 from speechscope.scores.draws import certainty
 from speechscope.scores.heard import LOST, SEX, Heard, Judges, Listener, sexes, truths
-from speechscope.scores.listener import NamedBy, kept, naming
+from speechscope.scores.listener import WORDS_RATE, NamedBy, kept, misheard, naming, words
 from speechscope.scores.moved import Steps
 from speechscope.scores.statistics import Row, Score
 from speechscope.store.artifact import Artifact
@@ -212,8 +212,8 @@ class Inversion:
                 values, other = self.artifact.read(array, place), f"{array}_other"
                 chance = {LOST: self.artifact.read(other, place)} if other in self.artifact else {}
                 yield Score({"measure": name}, values, chance, None, False, self._speakers)
-        if self.given == "audio" and (stoi := self._stoi(place)) is not None:
-            yield Score({"measure": "stoi of the recording"}, np.array([stoi]))
+        if self.given == "audio" and self.sounds:
+            yield from self._of_recording(place)
 
     def _given(self, items: slice) -> "Given":
         """Return what is compared with, of the originals of a block."""
@@ -247,15 +247,26 @@ class Inversion:
             found[SPECTRAL] = _held(distances.level_distance, given.levels, levels, given.pairs)
         return found
 
-    def _stoi(self, place: tuple[int, int]) -> float | None:
-        """Return the STOI of a recording whose segments follow each other, if pystoi is there."""
-        if not self.sounds or importlib.util.find_spec("pystoi") is None:
-            return None
+    def _of_recording(self, place: tuple[int, int]) -> Iterator[Score]:
+        """Yield what is understood of a recording whose segments follow each other.
+
+        STOI, where pystoi is installed, and the words, where pocketsphinx is.
+        """
         original, restored = (
             self.artifact.read(name, (*at, slice(None))).ravel()
             for name, at in (("waveform_original", ()), ("waveform", place))
         )
-        return distances.stoi(original, restored, self._rate)
+        if importlib.util.find_spec("pystoi") is not None:
+            stoi = distances.stoi(original, restored, self._rate)
+            if stoi is not None:
+                yield Score({"measure": "stoi of the recording"}, np.array([stoi]))
+        if importlib.util.find_spec("pocketsphinx") is not None and self._rate == WORDS_RATE:
+            noise = shaped_noise(original[None], 0)[0]
+            wanted, *others = (words(samples) for samples in (original, restored, noise))
+            if wanted:
+                found, chance = (np.array([misheard(wanted, other)]) for other in others)
+                name = {"measure": "word errors against the recording"}
+                yield Score(name, found, {NOISE: chance}, 0.0, higher=False)
 
 
 def _speakers(

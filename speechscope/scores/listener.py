@@ -28,6 +28,7 @@ from speechscope.store.lineage import ancestor, digest_at, entry, record_at
 from speechscope.store.record import new_record
 from speechscope.store.staging import staged
 from speechscope.training.classifier import ClassifierTraining
+from speechscope.training.evaluation import edit_distance
 from speechscope.training.source import CorpusSource, held_out
 from speechscope.work.device import choose
 
@@ -42,6 +43,8 @@ BANDS = 40
 """Of what it hears (chosen: those of Pellegrini 2016, sec. 2)."""
 LEAST = 1000
 """Training segments below which no listener is trained (chosen)."""
+WORDS_RATE, LOUDEST = 16000, 20000.0
+"""Of what the recogniser of words hears [Hz], and its loudest sample (chosen)."""
 BATCH = 256
 """Waveforms heard at a time."""
 TABLE: Table = (
@@ -202,6 +205,27 @@ def _ears(
         return corpus.representation.segments(waveforms.astype(np.float32)) - corpus.mean
 
     return model, given, int(corpus.config["samples"]), int(corpus.config["rate"])
+
+
+def words(samples: NDArray[Any]) -> list[str]:
+    """Return the English words that PocketSphinx hears in samples (n,) at `WORDS_RATE`."""
+    from pocketsphinx import Decoder
+
+    loudest = float(np.abs(samples).max()) or 1.0
+    pcm = np.asarray(samples / loudest * LOUDEST, dtype="<i2").tobytes()
+    decoder = Decoder(samprate=WORDS_RATE, loglevel="FATAL")
+    decoder.start_utt()
+    decoder.process_raw(pcm, full_utt=True)
+    decoder.end_utt()
+    hypothesis = decoder.hyp()
+    return [] if hypothesis is None else str(hypothesis.hypstr).split()
+
+
+def misheard(wanted: Sequence[str], found: Sequence[str]) -> float:
+    """Return the word error rate: words to insert, delete or replace, over those wanted."""
+    letters = {word: chr(0xE000 + n) for n, word in enumerate(dict.fromkeys([*wanted, *found]))}
+    texts = ("".join(letters[word] for word in said) for said in (wanted, found))
+    return edit_distance(*texts) / len(wanted)
 
 
 def naming(truth: NDArray[np.int64], named: NDArray[np.int64]) -> Iterator[Score]:

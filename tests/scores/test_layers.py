@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from speechscope.cli import run
+from speechscope.clustering.geometry import abx, angles
 from speechscope.clustering.measures import alignment, inner_products, probe
 from speechscope.clustering.reduction import principal_components
 from speechscope.clustering.samples import Samples, activations, classes_of, phones
@@ -217,3 +218,14 @@ def test_anyones_network_holds_phones_where_they_sound(
             torch.testing.assert_close(found[row].flatten(), wanted.flatten())
     assert run(["score", "whole.zarr", "--layers", "c"]) == 2
     assert run(["score", "whole.zarr", "--model", "someones:Frames"]) == 2
+
+
+def test_abx_is_that_of_fastabx() -> None:
+    """The figures are those of fastabx 0.9.0 for these points, on and across, angular."""
+    rng = np.random.default_rng(3)
+    phone, who = np.repeat(np.arange(5), 12), np.tile(np.repeat(np.arange(4), 3), 5)
+    points = rng.normal(size=(60, 8)) + 0.7 * rng.normal(size=(5, 8))[phone]
+    points += 0.5 * rng.normal(size=(4, 8))[who]
+    distance = angles(points.astype(np.float32))
+    assert 1 - abx(distance, phone, who).mean() == pytest.approx(0.29567901, abs=1e-7)
+    assert 1 - abx(distance, who, phone).mean() == pytest.approx(0.41682099, abs=1e-7)

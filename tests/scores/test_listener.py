@@ -1,8 +1,10 @@
 """The listener beside a corpus: trained once, used again, and held against chance."""
 
 import json
+import sys
 import tarfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +13,16 @@ import torch
 from speechscope.cli import run
 from speechscope.corpus.store import Corpus
 from speechscope.scores import listener
-from speechscope.scores.listener import FIRST, FIVE, HeardCorpus, NamedBy, heard, naming
+from speechscope.scores.listener import (
+    FIRST,
+    FIVE,
+    HeardCorpus,
+    NamedBy,
+    heard,
+    misheard,
+    naming,
+    words,
+)
 from speechscope.scores.statistics import ABOVE, AT, Score, rows_of
 from speechscope.stages import score
 from speechscope.store.lineage import record_at
@@ -106,3 +117,29 @@ def test_who_names_the_phones_is_above_chance_and_who_names_others_is_not() -> N
         assert rows[FIRST]["ceiling"] == 1.0
     truth[:60] = -1  # of these it knows no name
     assert {row["items"] for row in rows_of(naming(truth, right))} == {60}
+
+
+def test_words_that_are_misheard_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = "the cat sat on the mat".split()
+    assert misheard(wanted, wanted) == 0 and misheard(wanted, []) == 1
+    assert misheard(wanted, "the cat sat the mat now".split()) == pytest.approx(2 / 6)
+    heard_of: list[bytes] = []
+
+    class Decoder:
+        def __init__(self, **told: object) -> None:
+            assert told["samprate"] == 16000
+
+        def start_utt(self) -> None: ...
+
+        def end_utt(self) -> None: ...
+
+        def process_raw(self, pcm: bytes, full_utt: bool) -> None:
+            assert full_utt
+            heard_of.append(pcm)
+
+        def hyp(self) -> SimpleNamespace:
+            return SimpleNamespace(hypstr="see the moon")
+
+    monkeypatch.setitem(sys.modules, "pocketsphinx", SimpleNamespace(Decoder=Decoder))
+    assert words(np.array([0.0, 0.001, -0.002])) == ["see", "the", "moon"]
+    assert np.frombuffer(heard_of[0], "<i2").tolist() == [0, 10000, -20000]
