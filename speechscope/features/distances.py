@@ -1,7 +1,7 @@
 """How far a reconstruction is from its original: spectrograms and waveforms, item by item."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -203,6 +203,21 @@ def partners(count: int, seed: int = 0) -> NDArray[np.int64]:
     for row, step in zip(out, steps, strict=True):
         row[order] = np.roll(order, -int(step))
     return out
+
+
+def with_others(
+    score: Callable[[NDArray[np.int64]], Array], pairs: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return what every item gets by chance when pairs are `lost`, (N,).
+
+    Parameters
+    ----------
+    score
+        Scores each item's original with the reconstructions of others, given which, (N,).
+    pairs
+        From `partners`.
+    """
+    return lost(np.array([score(pair) for pair in pairs]), pairs)
 
 
 def lost(others: Array, pairs: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from speechscope.corpus.store import Corpus
 from speechscope.errors import SpeechscopeError
-from speechscope.features.distances import lost, partners
+from speechscope.features.distances import partners, with_others
 from speechscope.inversion.analysis import Analysis
 from speechscope.inversion.chains import invert, longest
 from speechscope.inversion.moves import Directions
@@ -165,8 +165,7 @@ def mismatched(
     def apart(other: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.asarray(np.linalg.norm(target - other, axis=1) / size)
 
-    pairs = partners(len(target))
-    return apart(found), lost(np.array([apart(found[pair]) for pair in pairs]), pairs)
+    return apart(found), with_others(lambda pair: apart(found[pair]), partners(len(target)))
 
 
 def write_inversion(

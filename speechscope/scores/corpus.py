@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from speechscope.corpus.store import Corpus
-from speechscope.features.distances import lost, max_cross_correlation, partners
+from speechscope.features.distances import max_cross_correlation, partners, with_others
 from speechscope.features.stft import Float, Stft, Transform
 from speechscope.registry import SCORES
 from speechscope.scores.statistics import Score
@@ -102,12 +102,16 @@ def round_trip(
             pairs = partners(len(waveforms), start)
             for stft in transforms:
                 for way, back in _back(stft, waveforms):
-                    others = [max_cross_correlation(waveforms, back[pair]) for pair in pairs]
-                    chance = lost(np.array(others), pairs)
-                    own = max_cross_correlation(waveforms, back)
-                    values[stft.bins, way].append(np.stack([own, chance]))
+                    values[stft.bins, way].append(_correlated(waveforms, back, pairs))
     who = np.concatenate(speakers) if speakers else None
     return [_score(count, way, parts, who) for (count, way), parts in values.items()]
+
+
+def _correlated(waveforms: Float, back: Float, pairs: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the correlation of each with what comes back of it, and of others, (2, N)."""
+    own = max_cross_correlation(waveforms, back)
+    others = with_others(lambda pair: max_cross_correlation(waveforms, back[pair]), pairs)
+    return np.stack([own, others])
 
 
 def _back(stft: Stft, waveforms: Float) -> Iterator[tuple[str, Float]]:

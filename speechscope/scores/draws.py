@@ -11,9 +11,9 @@ from scipy import stats
 
 from speechscope.corpus.phones import NONE
 from speechscope.features.attributes import in_octaves
-from speechscope.features.distances import lost, partners
+from speechscope.features.distances import partners, with_others
 from speechscope.scores.heard import Heard, Judges
-from speechscope.scores.statistics import Score
+from speechscope.scores.statistics import Score, among
 
 Values = NDArray[np.float64]
 
@@ -71,8 +71,7 @@ def of_values(name: str, true: Values, draws: Values) -> Iterator[Score]:
         given = stats.t.logpdf(truth, n[of] - 1, mean[of], scale)
         return np.asarray((given - stats.norm.logpdf(truth, truth.mean(), whole)) / np.log(2))
 
-    pairs = partners(len(rows))
-    chance = lost(np.array([bits(pair) for pair in pairs]), pairs)
+    chance = with_others(bits, partners(len(rows)))
     rank = stats.t.cdf(truth, n - 1, mean, width * np.sqrt(1 + 1 / n))
     inside = np.abs(rank - 0.5) <= INTERVAL / 2
     for measure, values, null in (
@@ -82,8 +81,8 @@ def of_values(name: str, true: Values, draws: Values) -> Iterator[Score]:
     ):
         yield Score(
             {"measure": measure},
-            _all(values, rows, len(true)),
-            {key: _all(value, rows, len(true)) for key, value in null.items()},
+            among(values, rows, len(true)),
+            {key: among(value, rows, len(true)) for key, value in null.items()},
         )
 
 
@@ -99,16 +98,9 @@ def of_names(name: str, true: NDArray[np.str_], named: NDArray[np.str_]) -> Scor
         given = chosen[of][np.arange(len(rows)), place]
         return np.asarray(np.log2(given / base[place]))
 
-    pairs = partners(len(rows))
-    chance = lost(np.array([bits(pair) for pair in pairs]), pairs)
+    chance = with_others(bits, partners(len(rows)))
     return Score(
         {"measure": f"bits on {name}"},
-        _all(bits(slice(None)), rows, len(true)),
-        {OTHERS: _all(chance, rows, len(true))},
+        among(bits(slice(None)), rows, len(true)),
+        {OTHERS: among(chance, rows, len(true))},
     )
-
-
-def _all(values: Values, rows: NDArray[np.int64], count: int) -> Values:
-    out = np.full(count, np.nan)
-    out[rows] = values
-    return out

@@ -17,9 +17,17 @@ from scipy.stats import rankdata
 from speechscope.corpus.phones import NONE, features_of
 from speechscope.corpus.store import Corpus, per_class
 from speechscope.features.attributes import attributes
-from speechscope.features.distances import level_distance, levels, lost, partners, powers
+from speechscope.features.distances import (
+    level_distance,
+    levels,
+    lost,
+    partners,
+    powers,
+    with_others,
+)
 from speechscope.features.filterbanks import filters
-from speechscope.scores.statistics import ROUNDING, Score, shuffled
+from speechscope.scores.statistics import GUESSED, ROUNDING, Score, among, shuffled
+from speechscope.scores.voices import DIVIDE
 
 Points = NDArray[np.floating[Any]]
 Names = NDArray[np.str_]
@@ -37,9 +45,6 @@ PHONES: Mapping[str, str] = {
     "height": "height of the vowel",
 }
 SEX = "sex of the speaker"
-DIVIDE = 170.0
-"""F0 above it is a woman's [Hz] (chosen: the middle, on a log scale, of the means of men and women
-in Hillenbrand et al. 1995, 131 and 220 Hz)."""
 TIMIT = re.compile(r"([FM])[A-Z]{2,3}\d")
 """TIMIT's names of speakers begin with their sex."""
 
@@ -129,7 +134,6 @@ class Judges:
 LOST = "another item's reconstruction"
 """What belongs together by chance: originals and reconstructions whose pairs are lost."""
 WITHIN = "another reconstruction of its class"
-GUESSED = "answers to other items"
 MEL, MEL_WITHIN = "log-mel distance [dB]", "log-mel distance within class [dB]"
 
 
@@ -197,18 +201,15 @@ class Listener:
             answers[SEX] = np.where(voiced, self.wanted[SEX], NONE), named
         for name, (true, named) in answers.items():
             there = true != NONE
-            right, chance = (np.full(len(true), np.nan) for _ in range(2))
-            if there.any():
-                right[there] = true[there] == named[there]
-                chance[there] = shuffled(named[there], true[there])
+            right = np.where(there, true == named, np.nan)
+            chance = among(shuffled(named[there], true[there]), there, len(true))
             yield Score({"measure": name}, right, {GUESSED: chance}, ceiling=1.0)
 
     def _spectra(self, mel: NDArray[np.float32]) -> Iterator[Score]:
         first = self.original.mel
         values = level_distance(first, mel)
-        pairs = partners(len(mel))
-        others = np.array([level_distance(first, mel[pair]) for pair in pairs])
-        yield Score({"measure": MEL}, values, {LOST: lost(others, pairs)}, higher=False)
+        others = with_others(lambda pair: level_distance(first, mel[pair]), partners(len(mel)))
+        yield Score({"measure": MEL}, values, {LOST: others}, higher=False)
         within, chance = (np.full(len(mel), np.nan) for _ in range(2))
         for label in np.unique(self.labels):
             mine = np.flatnonzero(self.labels == label)
@@ -227,11 +228,8 @@ def together(name: str, first: Points, second: Points) -> Score:
     none the product is 0.
     """
     there = np.isfinite(first)
-    values, chance = (np.full(len(first), np.nan) for _ in range(2))
-    if there.any():
-        values[there] = _ranks(first[there]) * _ranks(second[there])
-        chance[there] = 0.0
-    return Score({"measure": name}, values, {LOST: chance}, ceiling=1.0)
+    values = among(_ranks(first[there]) * _ranks(second[there]), there, len(first))
+    return Score({"measure": name}, values, {LOST: np.where(there, 0.0, np.nan)}, ceiling=1.0)
 
 
 def _ranks(values: Points) -> Points:

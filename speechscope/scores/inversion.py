@@ -20,13 +20,13 @@ from speechscope.corpus.store import Corpus
 from speechscope.errors import ArtifactError, UsageProblem
 from speechscope.features import distances
 from speechscope.features.attributes import available
-from speechscope.features.distances import lost, partners
+from speechscope.features.distances import lost, partners, with_others
 from speechscope.registry import SCORES
 from speechscope.scores.draws import certainty
 from speechscope.scores.heard import LOST, SEX, Heard, Judges, Listener, sexes, truths
 from speechscope.scores.listener import WORDS_RATE, NamedBy, kept, misheard, naming, words
 from speechscope.scores.moved import Steps
-from speechscope.scores.statistics import Row, Score
+from speechscope.scores.statistics import OTHER, Row, Score
 from speechscope.store.artifact import Artifact
 from speechscope.store.lineage import ancestor
 
@@ -40,7 +40,7 @@ Place = tuple[int, int] | None
 
 BLOCK = 256  # items compared at a time: about 3 MB of spectrograms
 KEPT = 8  # blocks of originals that are remembered: about 100 MB
-OTHER, NOISE, AVERAGE = "another item", "noise with the average spectrum", "the average"
+NOISE, AVERAGE = "noise with the average spectrum", "the average"
 FRAME = 256
 """Samples of a frame of noise (chosen)."""
 WAVEFORM, SPECTROGRAM = "waveform (mxcorr)", "spectrogram (mxcorr2)"
@@ -347,8 +347,8 @@ def _held(
     pairs: NDArray[np.int64],
 ) -> Held:
     """Return a measure of items, and what they get when pairs are lost."""
-    others = np.array([measure(original, restored[pair]) for pair in pairs])
-    return measure(original, restored), {LOST: lost(others, pairs)}
+    others = with_others(lambda pair: measure(original, restored[pair]), pairs)
+    return measure(original, restored), {LOST: others}
 
 
 def _correlated(

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from speechscope.corpus.store import Corpus
 from speechscope.corpus.units import Indices
 from speechscope.errors import UsageProblem
-from speechscope.features.distances import LSD_RANGE, lost, partners
+from speechscope.features.distances import LSD_RANGE, partners, with_others
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Table
 from speechscope.networks.saved import Model, load_classifier, model_of, model_values
 from speechscope.registry import SCORES
 from speechscope.scores.heard import mel_levels
-from speechscope.scores.statistics import Score, shuffled
+from speechscope.scores.statistics import GUESSED, Score, among, shuffled
 from speechscope.store import checkpoint
 from speechscope.store.lineage import ancestor, digest_at, entry, record_at
 from speechscope.store.record import new_record
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from speechscope.stages.train import Train
 
 FIRST, FIVE = "phone named by the listener", "phone among the listener's first five"
-GUESSED = "answers to other items"
 KIND = "listener"
 BANDS = 40
 """Of what it hears (chosen: those of Pellegrini 2016, sec. 2)."""
@@ -232,18 +231,16 @@ def naming(truth: NDArray[np.int64], named: NDArray[np.int64]) -> Iterator[Score
     """Yield how often the right phone (N,) is named first, and among five (N, 5)."""
     there = truth >= 0
     true, found = truth[there], named[there]
-    pairs = partners(len(true))
 
     def right(answers: NDArray[np.int64]) -> NDArray[np.float64]:
         return np.asarray((answers == true[:, None]).any(1), dtype=np.float64)
 
-    others = np.array([right(found[pair]) for pair in pairs])
+    others = with_others(lambda pair: right(found[pair]), partners(len(true)))
     for name, items, chance in (
         (FIRST, right(found[:, :1]), shuffled(found[:, 0], true)),
-        (FIVE, right(found), lost(others, pairs)),
+        (FIVE, right(found), others),
     ):
-        values, null = (np.full(len(truth), np.nan) for _ in range(2))
-        values[there], null[there] = items, chance
+        values, null = (among(of, there, len(truth)) for of in (items, chance))
         yield Score({"measure": name}, values, {GUESSED: null}, 1.0)
 
 

@@ -13,6 +13,7 @@ from scipy.stats import rankdata
 from speechscope.corpus.store import Corpus
 from speechscope.features.distances import lost, partners
 from speechscope.scores.navai import PLOSIVES, RANGE, bands
+from speechscope.scores.statistics import UNTRAINED
 from speechscope.scores.voices import MEANS
 
 Values = NDArray[np.float64]
@@ -147,8 +148,8 @@ class Regions:
             for measure, both, third, other in zip(
                 MEASURES, found, untrained, exchanged, strict=True
             ):
-                nulls = {MOVED: both[1], "random weights": third, ANOTHER: other}
-                known = {null: values for null, values in nulls.items() if null_known(values)}
+                nulls = {MOVED: both[1], UNTRAINED: third, ANOTHER: other}
+                known = {name: of for name, of in nulls.items() if np.isfinite(of).any()}
                 yield f"{measure}, {name}", both[0], known
 
     def _found(self) -> Iterator[tuple[str, list[Region | None]]]:
@@ -197,11 +198,6 @@ class Regions:
                     for name, inside in zip(names, within, strict=True)
                 ],
             )
-
-
-def null_known(values: Values) -> bool:
-    """Say whether anything is known of a null."""
-    return bool(np.isfinite(values).any())
 
 
 def _some(looked_at: tuple[Mask, Mask], along: int, inside: Mask) -> Region | None:

@@ -25,8 +25,9 @@ from speechscope.relevance.explain import Explained, explained, per_class, relev
 from speechscope.relevance.targets import target_of
 from speechscope.scores.inversion import shaped_noise
 from speechscope.scores.localisation import MEASURES, Regions
+from speechscope.scores.statistics import OTHER, UNTRAINED
 from speechscope.scores.statistics import Score as Items
-from speechscope.scores.voices import OTHER, UNTRAINED, Voices, voices_of
+from speechscope.scores.voices import Voices, voices_of
 from speechscope.store.artifact import Artifact
 from speechscope.store.lineage import ancestor
 from speechscope.store.record import file_digest

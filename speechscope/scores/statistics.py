@@ -22,6 +22,8 @@ Cell = str | int | float | None
 Row = Mapping[str, Cell]
 Array = NDArray[np.floating[Any]]
 
+OTHER, UNTRAINED, GUESSED = "another item", "random weights", "answers to other items"
+"""What scores are held against, where several kinds are: see `Score.chance`."""
 ABOVE, AT, FEW = "above chance", "at chance", "too few items to tell"
 ENOUGH = 12
 """Items below which nothing is said (chosen: a t-test of fewer skewed values is not to be
@@ -315,3 +317,10 @@ def shuffled(answers: NDArray[Any], labels: NDArray[Any]) -> NDArray[np.float64]
     kinds, of = np.unique(np.concatenate([labels, answers]), return_inverse=True)
     given = np.bincount(of[len(labels) :], minlength=len(kinds)) / len(answers)
     return np.asarray(given[of[: len(labels)]])
+
+
+def among(values: Array, rows: NDArray[Any], count: int) -> NDArray[np.float64]:
+    """Return the values of some items (their rows, or which they are) among all, NaN elsewhere."""
+    out = np.full(count, np.nan)
+    out[rows] = values
+    return out

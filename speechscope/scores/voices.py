@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from speechscope.features.attributes import available
 from speechscope.features.distances import lost, partners
 from speechscope.networks.subject import Subject
-from speechscope.scores.statistics import Score
+from speechscope.scores.statistics import OTHER, UNTRAINED, Score
 from speechscope.store.artifact import Artifact
 
 Array = NDArray[np.float64]
@@ -36,7 +36,7 @@ CHANGED = 0.1
 """Noise that makes the original "slightly changed", over its size: 20 dB below (chosen)."""
 FLOOR = 1e-9
 """Of the largest power of a spectrum, what counts at least (chosen)."""
-UNTRAINED, OTHER, NOISE = "random weights", "another item", "white noise"
+NOISE = "white noise"
 
 Table = Mapping[str, Mapping[str, tuple[float, float, float]]]
 

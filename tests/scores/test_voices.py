@@ -10,12 +10,11 @@ import scipy.signal
 from made import RATE, vowel
 from numpy.typing import NDArray
 
+from speechscope.scores.statistics import OTHER, UNTRAINED
 from speechscope.scores.voices import (
     DEVIATIONS,
     MEANS,
     NOISE,
-    OTHER,
-    UNTRAINED,
     Voices,
     equalised,
     formants,
