@@ -78,7 +78,7 @@ class Seen(Corpus):
                 f"--input {path}: was prepared with {', '.join(differ)}; name the folder of its "
                 "recordings, which is then prepared as the network was trained"
             )
-        if self.labelled and not (self._class_of >= 0).any():
+        if self._classed and not (self._class_of >= 0).any():
             raise UsageProblem(
                 f"--input {path}: the network knows none of its classes "
                 f"({', '.join(self._names[:12])}), only {', '.join(trained.classes[:12])} …"
@@ -89,8 +89,14 @@ class Seen(Corpus):
 
     @property
     def labelled(self) -> bool:
-        """Whether somebody said what its items are."""
+        """Whether somebody said what its items are, or of letters what was said."""
+        if "label" not in self.trained.artifact:
+            return "letter" in self.artifact
         return "label" in self.artifact and self._names != (UNLABELLED,)
+
+    @property
+    def _classed(self) -> bool:
+        return self.labelled and "label" in self.trained.artifact
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -117,7 +123,7 @@ class Seen(Corpus):
     def labels(self) -> NDArray[np.int64]:
         """The network's class of every item; -1 where it knows none, (item,)."""
         own = self._labels
-        if self.labelled:
+        if self._classed:
             return self._class_of[own]
         return np.full(len(own), len(self.trained.classes))
 
@@ -141,7 +147,7 @@ class Seen(Corpus):
 
     def unknown(self) -> Mapping[str, int]:
         """Return its classes that the network does not know, and how many items they have."""
-        if not self.labelled:
+        if not self._classed:
             return {}
         counts = np.bincount(self._labels, minlength=len(self._names))
         pairs = zip(self._names, self._class_of, counts.tolist(), strict=True)
@@ -290,7 +296,9 @@ def _unlabelled(source: Path, trained: Corpus, every: int | None, pauses: bool) 
         if not files:
             raise SpeechscopeError(f"--input {source}: holds no recording")
     rate, length = int(trained.config["rate"]), int(trained.config["samples"])
+    told_apart = trained.config["labels"] == "speaker"
     for file in files:
+        speaker = UNLABELLED if told_apart else file.parent.name
         try:
             info = soundfile.info(file)
             spans = sounding(file) if pauses else [(0.0, info.frames / info.samplerate)]
@@ -306,7 +314,7 @@ def _unlabelled(source: Path, trained: Corpus, every: int | None, pauses: bool) 
                 pieces = [(start, min(start + length, end)) for start in starts]
             for start, stop in pieces:
                 at = start / rate, stop / rate
-                yield str(file.resolve()), *at, UNLABELLED, "", file.parent.name
+                yield str(file.resolve()), *at, UNLABELLED, "", speaker
 
 
 def sounding(path: Path) -> list[tuple[float, float]]:

@@ -109,6 +109,11 @@ def run(settings: Cluster, console: Console) -> Written:
 
     device = choose_device(settings.device)
     subject, left_out = looked_into(settings, device, path, console)
+    if not getattr(subject.corpus, "labelled", True):
+        raise UsageProblem(
+            f"--input {settings.input}: nobody labelled it, and clusters are held against classes; "
+            "relevance --activity gives what layers hold along it"
+        )
     layers = _layers(subject.network, settings.layer)
     parents = [entry(*parent, path) for parent in subject.parents]
     other = None

@@ -129,7 +129,7 @@ def run(settings: Relevance, console: Console) -> Written:
         subject.corpus,
         "test",
         ranges=None if settings.items is None else list(settings.items),
-        everything=settings.all,
+        everything=settings.all or _whole(settings, subject.corpus),
         count=settings.per_class,
         seed=settings.seed,
     )
@@ -180,6 +180,12 @@ def run(settings: Relevance, console: Console) -> Written:
     skipped = [*left_out, *lost]
     problem = f"{len(skipped)} items or parts of {settings.input or 'the corpus'} were left out"
     return Written(path, "relevance", {"items": len(items)}, listed(skipped, path), problem)
+
+
+def _whole(settings: Relevance, corpus: "Corpus") -> bool:
+    """Whether all of a recording that nobody labelled is looked at: one a class would be one."""
+    some = {"items", "per_class"} & set(settings.given)
+    return not some and not getattr(corpus, "labelled", True)
 
 
 def _check_sounds(settings: Relevance, corpus: "Corpus") -> None:

@@ -391,6 +391,10 @@ def test_labels_that_are_not_there_are_not_scored(
     soundfile.write("talk.wav", speech(1.0), RATE)
     assert run(["score", "model.pt", "--input", "talk.wav"]) == 2
     assert "nobody labelled it" in capsys.readouterr().err
+    assert run(["cluster", "--input", "talk.wav"]) == 2
+    assert "nobody labelled it" in capsys.readouterr().err
+    assert run(["relevance", "--input", "talk.wav", "--method", "gradient"]) == 0
+    assert len(Artifact(Path("relevance.zarr")).read("item_index")) == -(-RATE // 1277)
     assert run(["relevance", "--input", "talk.wav", "--target", "label"]) == 2
     assert "--target label" in capsys.readouterr().err
 

@@ -82,6 +82,17 @@ def test_a_letter_network_comes_back_from_its_checkpoint(folder: Path) -> None:
     assert model.checkpoint.values["selected_on"] == "dev"
 
 
+def test_letters_of_other_speech_are_scored_where_it_has_words(
+    work: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["score", "letters.pt", "--csv", "--input"]
+    assert run([*asked, "timit"]) == 0
+    assert "letter error rate" in capsys.readouterr().out
+    shutil.copy(next(Path("timit").rglob("*.WAV")), "alone.wav")
+    assert run([*asked, "alone.wav"]) == 2
+    assert "alone.wav: nobody labelled it" in capsys.readouterr().err
+
+
 def test_what_is_said_of_a_letter_network(
     work: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
