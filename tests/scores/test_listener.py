@@ -114,6 +114,11 @@ def test_who_names_the_phones_is_above_chance_and_who_names_others_is_not() -> N
         scores: list[Score] = list(naming(truth, named))
         rows = {row["measure"]: row for row in rows_of(scores)}
         assert {row["verdict"] for row in rows.values()} == {verdict}
+        # By chance: every answer given to every item.
+        given = truth[:, None] == named[None, :, 0]
+        assert rows[FIRST]["chance"] == pytest.approx(given.mean())
+        among = (truth[:, None, None] == named[None]).any(2)
+        assert rows[FIVE]["chance"] == pytest.approx(among.mean(), abs=0.08)
         assert rows[FIRST]["ceiling"] == 1.0
     truth[:60] = -1  # of these it knows no name
     assert {row["items"] for row in rows_of(naming(truth, right))} == {60}
