@@ -10,8 +10,10 @@ from speechscope import cli, stages
 from speechscope.errors import SpeechscopeError
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Table
 from speechscope.stages.train import Train
+from speechscope.training import step as steps
 from speechscope.training.step import Step
 from speechscope.work import device
+from speechscope.work.accelerators import PLAIN
 from speechscope.work.device import fetched, fitting, in_halves, seeded, sent
 
 
@@ -139,6 +141,7 @@ def test_a_step_that_is_run_as_a_graph_trains_as_one_that_is_called(
         ReLU(),
         Linear(None),
     )
+    monkeypatch.setenv(PLAIN, "1")  # accelerators of the CPU are no operations of PyTorch
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Recorded)
     monkeypatch.setattr(torch.cuda, "graph", Recording)
     found = []
@@ -180,3 +183,28 @@ def test_what_cannot_be_captured_is_called(monkeypatch: pytest.MonkeyPatch) -> N
     for _ in range(6):
         assert torch.equal(run(torch.zeros(2))[0], torch.ones(2))
     assert len(calls) == 6 and run._graph is False
+
+
+def test_a_batch_that_does_not_fit_is_trained_on_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    table: Table = (
+        Conv(3, (4, 3)),
+        ReLU(),
+        MaxPool((3, 1), (2, 1)),
+        Linear(12),
+        ReLU(),
+        Linear(None),
+    )
+    found = []
+    for most in (8, 3):
+        monkeypatch.setattr(steps, "fitting", lambda usual, each, place, most=most: most)
+        network = Network(table, input_shape=(1, 10, 6), classes=5).double()
+        network.reset_parameters(torch.Generator().manual_seed(0))
+        step = Step(network, Train(lr=0.05, dropout=0.5, batch=8))
+        generator = torch.Generator().manual_seed(1)
+        for _ in range(3):
+            x = torch.randn(8, 1, 10, 6, generator=generator).double()
+            wanted = torch.randint(5, (8,), generator=generator)
+            loss, right = step(x.__getitem__, wanted, generator)
+        found.append([*network.state_dict().values(), loss, right.sum()])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
