@@ -78,8 +78,9 @@ class _Command(TyperCommand):
             for how in speaks
         ]
         spoken.append(("-h, --help", "Show this."))
-        known = settings.declared(stages.settings_class(name))
-        formatter.write(manual.command_page(name, self.help or "", known, spoken))
+        kind = stages.settings_class(name)
+        known, usual = settings.declared(kind), getattr(kind, "usual", "")
+        formatter.write(manual.command_page(name, self.help or "", known, spoken, usual))
 
 
 class _Commands(TyperGroup):
@@ -189,12 +190,11 @@ def _parameter(entry: Declared) -> inspect.Parameter:
         )
     info = typer.Option(
         *entry.flags,
-        help=_help(entry),
+        help=manual.told(entry),
         metavar=said.metavar,
         envvar=variable(entry.flags[0]),
         show_default=False,
         show_envvar=False,
-        rich_help_panel={"common": "Common options", "setting": "Settings"}.get(said.kind),
         autocompletion=_offered(entry),
     )
     return inspect.Parameter(
@@ -203,23 +203,6 @@ def _parameter(entry: Declared) -> inspect.Parameter:
         default=None,
         annotation=Annotated[kind | None, info],
     )
-
-
-def _help(entry: Declared) -> str:
-    """Return what the help says of an option: the text, the names allowed, the default."""
-    text = entry.said.help.replace("[", "\\[")
-    if entry.said.others and callable(entry.said.choices):
-        text += f" Known: {', '.join(entry.choices)}."
-    elif entry.choices and not entry.said.others and entry.name != "recipe":
-        text += f" {'Any' if entry.many else 'One'} of {', '.join(entry.choices)}."
-    default = entry.default
-    if entry.said.kind != "setting" or default is None:
-        return text
-    if isinstance(default, bool):
-        default = "yes" if default else "no"
-    elif isinstance(default, tuple):
-        default = ",".join(default)
-    return f"{text} [dim]\\[{default}][/dim]"
 
 
 def _offered(entry: Declared) -> Callable[[str], list[str]] | None:

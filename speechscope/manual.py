@@ -36,21 +36,6 @@ PAGES = {
     "help": "tutorial",
 }
 """The page to read on a command."""
-OUTPUTS = {
-    "prepare": "corpus.zarr",
-    "train": "model.pt",
-    "decode-train": "decoder.pt; with --method regress inverse.pt",
-    "invert": "inversion.zarr",
-    "relevance": "relevance.zarr",
-    "maximize": "maximum.zarr",
-    "navai": "navai.zarr",
-    "cluster": "clusters.zarr",
-    "listen": "RECORDING-heard",
-    "merge": "the name of the shards without -I-of-N",
-    "report": "report.html, or figures",
-    "export": "the name of the artifact with the form, such as inversion.npz or inversion-csv",
-}
-"""Where a command writes without ``-o``."""
 EXAMPLES: dict[str, tuple[str, ...]] = {
     "synth": ("synth talk/ --speakers 8 --language de",),
     "prepare": ("prepare mine/ --dry-run", "prepare mine/ --recipe pellegrini2016 -o frames.zarr"),
@@ -81,6 +66,16 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "help": ("help", "help relevance"),
 }
 """More examples than the one at the end of a command's description."""
+
+EXIT_CODES = {
+    0: "Done.",
+    1: "Failed, or what is to be read is not there.",
+    2: "Wrong usage: a flag, a variable or speechscope.toml.",
+    3: "An artifact that is damaged, foreign or does not match.",
+    4: "Done and written, but some items were left out; each is named.",
+    130: "Interrupted.",
+    143: "Terminated.",
+}
 
 
 def width() -> int:
@@ -125,7 +120,11 @@ def entry(head: str, text: str, columns: int) -> str:
 
 
 def command_page(
-    name: str, text: str, entries: Sequence[Declared], spoken: Sequence[tuple[str, str]]
+    name: str,
+    text: str,
+    entries: Sequence[Declared],
+    spoken: Sequence[tuple[str, str]],
+    usual: str = "",
 ) -> str:
     """Return the help of a command.
 
@@ -137,6 +136,8 @@ def command_page(
         Its settings.
     spoken
         Flags and texts of the options of how it speaks.
+    usual
+        Where it writes without ``-o``.
     """
     columns = width()
     positional = [one for one in entries if one.said.kind == "argument"]
@@ -144,15 +145,15 @@ def command_page(
     parts = [wrapped(f"Usage: {usage} [options]", columns), ""]
     *paragraphs, example = text.split("\n\n")
     for paragraph in paragraphs:
-        parts += [wrapped(paragraph.replace("\\[", "["), columns), ""]
-    parts += [entry(placeholder(one), told(one, name), columns) for one in positional]
+        parts += [wrapped(paragraph, columns), ""]
+    parts += [entry(placeholder(one), told(one, usual), columns) for one in positional]
     groups = (
         ("Settings", [o for o in entries if o.flags and o.said.kind in ("setting", "option")]),
         ("Common options", [o for o in entries if o.flags and o.said.kind == "common"]),
     )
     for title, group in groups:
         lines = [
-            entry(flags(one), told(one, name), columns) for one in group if one not in positional
+            entry(flags(one), told(one, usual), columns) for one in group if one not in positional
         ]
         if title == "Common options":
             lines += [entry(head, said, columns) for head, said in spoken]
@@ -177,7 +178,7 @@ def flags(one: Declared) -> str:
     return f"{names} {kind}{',…' if one.many and not one.said.metavar else ''}"
 
 
-def told(one: Declared, stage: str) -> str:
+def told(one: Declared, usual: str = "") -> str:
     """Return what is said of a setting: its text, what it may be, and its default."""
     text, said = one.said.help, one.said
     if said.others and callable(said.choices):
@@ -189,8 +190,8 @@ def told(one: Declared, stage: str) -> str:
     elif said.low is not None and one.type in (int, float):
         text += f" At least {said.low:g}."
     default = one.default
-    if one.name == "output" and stage in OUTPUTS:
-        return f"{text} Default: {OUTPUTS[stage]}."
+    if one.name == "output" and usual:
+        return f"{text} Default: {usual}."
     if default is None or default is False or default in (..., ()) or one.name == "recipe":
         return text
     shown = "yes" if default is True else default
@@ -213,10 +214,8 @@ def commands_page(text: str, summaries: Sequence[tuple[str, str]]) -> str:
         ("-h, --help", "Show this; after a command, what it takes."),
     )
     parts += ["", "Options:", *(entry(head, said, columns) for head, said in options)]
-    codes = "0 done; 1 failed, or not there; 2 wrong usage; 3 an artifact that is damaged, foreign "
-    codes += "or does not match; 4 written, but items were left out; 130 interrupted; 143 ended."
-    parts += ["", wrapped(f"Exit codes: {codes}", columns)]
-    parts += [wrapped("Pages to read without a network: speechscope help", columns)]
+    parts += ["", "Exit codes:", *(entry(str(c), said, columns) for c, said in EXIT_CODES.items())]
+    parts += ["", wrapped("Pages to read without a network: speechscope help", columns)]
     return "\n".join(parts) + "\n"
 
 

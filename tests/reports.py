@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Iterable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import corpora
 import numpy as np
 
 from speechscope.cli import run
+from speechscope.store.artifact import Artifact
+from speechscope.store.checkpoint import Checkpoint
 from speechscope.store.lineage import entry
 from speechscope.store.record import new_record
 from speechscope.store.writer import create_artifact, flag_attributes
@@ -198,3 +201,26 @@ def content(address: str) -> bytes:
     head, _, body = address.partition(";base64,")
     assert head.startswith("data:") and body
     return base64.b64decode(body)
+
+
+def undocumented(folder: Path) -> list[str]:
+    """Return what artifacts of a folder hold that docs/artifacts.md does not name."""
+    text = (Path(__file__).parents[1] / "docs" / "artifacts.md").read_text()
+    sections = {part.split("\n")[0]: part for part in text.split("\n### ")[1:]}
+    lacking: list[str] = []
+
+    def need(names: Iterable[str], where: str, page: str = text) -> None:
+        lacking.extend(f"{where}: {name}" for name in names if f"`{name}`" not in page)
+
+    for path in sorted(folder.glob("*.zarr")):
+        root = json.loads((path / "zarr.json").read_text())["attributes"]
+        need(root, path.name)
+        need(root["speechscope"], path.name)
+        artifact = Artifact(path)
+        for name in artifact:
+            need(artifact.attributes(name), f"{path.name}/{name}")
+            if artifact.dims(name) != (name,):
+                need([name], path.name, sections[artifact.kind])
+    for path in sorted(folder.glob("*.pt")):
+        need(Checkpoint(path).values, path.name)
+    return lacking

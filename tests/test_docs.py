@@ -1,16 +1,20 @@
 """What the documents say is true: their commands parse, and the tutorial's run."""
 
+import ast
 import re
 import shlex
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import corpora
 import numpy as np
 import pytest
+import reports
 import typer
 
-from speechscope.cli import _option_names, build, run
+from speechscope import __version__, errors, manual
+from speechscope.cli import INTERRUPTED, _option_names, build, run
 from speechscope.store.artifact import Artifact
 from speechscope.store.record import FORMAT_VERSION
 
@@ -94,13 +98,6 @@ def test_every_option_is_explained() -> None:
             assert helps[parameter], f"{name} --{option}"
 
 
-def test_no_bracket_of_a_help_text_is_taken_for_markup() -> None:
-    for name, command in GROUP.commands.items():  # type: ignore[attr-defined]
-        for text in (command.help, *(getattr(p, "help", None) for p in command.params)):
-            taken = re.findall(r"(?<!\\)\[(?!/?(?:dim|bold)\])[a-z/@#][^\]]*\]", text or "")
-            assert not taken, f"{name}: {taken}"
-
-
 SMALL = {
     "epochs": 1,
     "together": 1,
@@ -155,15 +152,11 @@ def test_every_array_is_documented(workdir: Path, capsys: pytest.CaptureFixture[
     assert run(["navai", "--exclude", "zh", "--by", "phone", "--least", "1", "-q"]) == 0
     some = ["--reduce", "none,pca", "--algorithm", "kmeans", "--per-class", "3", "--any"]
     assert run(["cluster", "--layer", "input,conv1", *some, "-q"]) == 0
+    learn = ["decode-train", "--layer", "1", "--method", "regress", "--regress-epochs", "0"]
+    assert run([*learn, "--align-items", "40", "-q"]) == 0
     text = (ROOT / "docs" / "artifacts.md").read_text()
     assert f"The format version is {FORMAT_VERSION}." in text
-    sections = text.split("\n### ")[1:]
-    documented = {text.split("\n")[0]: text for text in sections}
-    for path in sorted(workdir.glob("*.zarr")):
-        artifact = Artifact(path)
-        for name in artifact:
-            axis = artifact.array(name).metadata.dimension_names == (name,)  # type: ignore[union-attr]
-            assert axis or f"`{name}`" in documented[artifact.kind], f"{path.name}: {name}"
+    assert reports.undocumented(workdir) == []
 
 
 def test_the_index_of_papers_leads_to_what_it_says() -> None:
@@ -177,12 +170,62 @@ def test_the_index_of_papers_leads_to_what_it_says() -> None:
         GROUP.commands[name].make_context(name, words)  # type: ignore[attr-defined]
 
 
-def test_the_citation_and_the_site_are_of_this_release() -> None:
-    import tomllib
+CONDA = {"torch": "pytorch", "soundfile": "pysoundfile", "matplotlib": "matplotlib-base"}
+"""What conda-forge calls them."""
 
+
+def test_the_citation_the_recipe_and_the_site_are_of_this_release() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     citation = (ROOT / "CITATION.cff").read_text()
     assert f"\nversion: {project['version']}\n" in citation and "cff-version: 1.2.0" in citation
+    releases = re.findall(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert project["version"] == __version__ == next(r for r in releases if r != "Unreleased")
+    recipe = (ROOT / "packaging" / "recipe.yaml").read_text()
+    wanted = [re.split(r"(?=[><=])", line, maxsplit=1) for line in project["dependencies"]]
+    needs = re.search(r"  run:\n((?:    - .*\n)+)", recipe)
+    assert needs and [line.split() for line in needs[1].replace("- ", "").splitlines()] == [
+        ["python", project["requires-python"]],
+        *([CONDA.get(name, name), bounds] for name, bounds in wanted),
+    ]
+    assert f'version: "{project["version"]}"' in recipe
     site = (ROOT / "mkdocs.yml").read_text()
     listed = set(re.findall(r"([\w-]+\.md)", site))
     assert listed == {path.name for path in (ROOT / "docs").glob("*.md")}
+
+
+def said(node: ast.AST) -> str:
+    """Return a text of the program with ``…`` for what varies; "" of what is none."""
+    if isinstance(node, ast.JoinedStr):
+        return "".join(
+            said(part) if isinstance(part, ast.Constant) else "…" for part in node.values
+        )
+    return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+
+
+def test_messages_that_are_explained_are_those_of_the_program() -> None:
+    sources = [ast.parse(path.read_text()) for path in (ROOT / "speechscope").rglob("*.py")]
+    spoken = "\n".join(said(node) for tree in sources for node in ast.walk(tree))
+    page = (ROOT / "docs" / "troubleshooting.md").read_text()
+    messages = re.findall(r"^\| `([^`]+)` \|", page, re.MULTILINE)
+    assert len(messages) > 40
+    assert not [message for message in messages if message not in spoken]
+
+
+def test_every_exit_code_is_documented() -> None:
+    kinds = [kind for kind in vars(errors).values() if hasattr(kind, "exit_code")]
+    codes = {0, INTERRUPTED, *(kind.exit_code for kind in kinds)}
+    assert codes == set(manual.EXIT_CODES)
+    page = (ROOT / "docs" / "troubleshooting.md").read_text()
+    assert {int(code) for code in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)} == codes
+    (line,) = re.findall(r"^Exit codes: ([^.]+)\.", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert {int(code) for code in re.findall(r"\b\d+\b", line)} == codes
+
+
+def test_every_option_is_documented() -> None:
+    sections = re.split(r"^## ", (ROOT / "docs" / "settings.md").read_text(), flags=re.MULTILINE)
+    told = {section.split("\n")[0]: section for section in sections}
+    for name, options in _option_names(GROUP).items():
+        for option in options:
+            own = rf"[`/]--{option}[`/]"
+            common = re.search(rf"{own}.*\b{name}\b", told["Common options"])
+            assert common or re.search(own, told.get(name, "")), f"{name} --{option}"

@@ -1,13 +1,19 @@
 """The example scripts are shell, name commands and options that exist, and run from end to end."""
 
+import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
+import corpora
+import numpy as np
 import pytest
 import typer
+from numpy.typing import NDArray
 
 from speechscope.cli import build, run
 
@@ -111,3 +117,54 @@ def test_it_runs_and_goes_on(paper: str, workdir: Path) -> None:
     for name in MADE[paper].split():
         made = workdir / "its results" / name
         assert any(made.iterdir()) if made.is_dir() else made.stat().st_size
+
+
+NOTEBOOKS = sorted((EXAMPLES / "notebooks").glob("*.ipynb"))
+SLOW = "scores-in-a-table"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small corpus and a network, which notebooks find there."""
+    folder = tmp_path_factory.mktemp("notebooks")
+    corpora.timit(folder / "timit", speakers=4, sentences=4)
+    small = ["--network", "freq", "--epochs", "1", "--per-class", "10", "-q"]
+    assert run(["-C", str(folder), "prepare", "timit", "-q"]) == 0
+    assert run(["-C", str(folder), "train", *small]) == 0
+    return folder
+
+
+class Audio:
+    """Stands for what a notebook plays a sound by: it has to be one."""
+
+    def __init__(self, data: NDArray[np.float32], rate: int) -> None:
+        assert data.ndim == 1 and np.isfinite(data).all() and data.any() and rate == 16000
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, marks=[pytest.mark.heavy] if path.stem == SLOW else [], id=path.stem)
+        for path in NOTEBOOKS
+    ],
+)
+def test_a_notebook_runs(
+    path: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plt = pytest.importorskip("matplotlib.pyplot")
+    plt.switch_backend("Agg")
+    parent, stub = ModuleType("IPython"), ModuleType("IPython.display")
+    vars(parent)["version_info"] = (9, 0)  # which matplotlib asks for
+    vars(stub).update(Audio=Audio, display=lambda *_: None)
+    monkeypatch.setitem(sys.modules, "IPython", parent)
+    monkeypatch.setitem(sys.modules, "IPython.display", stub)
+    for name in ("corpus.zarr", "model.pt"):
+        (tmp_path / name).symlink_to(trained / name)
+    monkeypatch.chdir(tmp_path)
+    cells = [c for c in json.loads(path.read_text())["cells"] if c["cell_type"] == "code"]
+    assert len(cells) >= 4 and not any(cell["outputs"] for cell in cells)
+    names: dict[str, Any] = {}
+    for number, cell in enumerate(cells):
+        exec(compile("".join(cell["source"]), f"{path.name}, cell {number}", "exec"), names)
+    assert plt.get_fignums()
+    plt.close("all")

@@ -4,7 +4,6 @@
 """
 
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,28 +11,19 @@ from typing import Any
 
 import typer
 
-from speechscope.cli import build
+from speechscope.cli import PRESENTATION, USUAL, build
+from speechscope.manual import EXIT_CODES
 from speechscope.recipes import DEFAULT, RECIPES
 from speechscope.settings import Declared, declared
-from speechscope.stages import STAGES, settings_class
+from speechscope.stages import STAGES, settings_class, stage
 
 ROOT = Path(__file__).resolve().parents[1]
 SHELLS = {"bash": "speechscope.bash", "zsh": "_speechscope", "fish": "speechscope.fish"}
-EXIT_CODES = (
-    ("0", "Done."),
-    ("1", "Failed, or what is to be read is not there."),
-    ("2", "Wrong usage: a flag, a variable or speechscope.toml."),
-    ("3", "A damaged, foreign or mismatched artifact."),
-    ("4", "Done and written, but some items were left out; each is named."),
-    ("130", "Interrupted."),
-    ("143", "Terminated."),
-)
 
 
 def escape(text: str) -> str:
-    """Return text safe for roff, without the markup meant for the terminal."""
-    plain = re.sub(r"(?<!\\)\[/?[a-z]+\]", "", text).replace("\\[", "[")
-    quoted = plain.replace("\\", "\\e").replace("-", "\\-")
+    """Return text safe for roff."""
+    quoted = text.replace("\\", "\\e").replace("-", "\\-")
     return "\n".join(f"\\&{line}" if line[:1] in ".'" else line for line in quoted.splitlines())
 
 
@@ -85,8 +75,8 @@ def page(name: str, command: Any, subcommands: list[str]) -> str:
             "file, which beats the recipe.",
         ]
     lines += [".SH EXIT STATUS"]
-    for code, meaning in EXIT_CODES:
-        lines += [".TP", code, meaning]
+    for code, meaning in EXIT_CODES.items():
+        lines += [".TP", str(code), meaning]
     others = ["speechscope"] if not subcommands else []
     others += [f"speechscope\\-{escape(c)}" for c in STAGES if f"speechscope {c}" != name]
     lines += [".SH SEE ALSO", ", ".join(f"\\fB{other}\\fR(1)" for other in others)]
@@ -97,7 +87,8 @@ HEAD = """# Every setting, and where its default is from
 
 Written from the program. A flag `--name` is the keyword `name` in Python (`-` becomes `_`), the key
 `name` in `speechscope.toml` and the variable `SPEECHSCOPE_NAME`. Defaults are those of the recipe
-`churchman2015`; what the other recipes set otherwise stands below each table.
+`churchman2015`; what the other recipes set otherwise stands below each table. Rows without a source
+are options of one run, which no recipe sets.
 """
 
 
@@ -117,15 +108,30 @@ def row(entry: Declared) -> str:
     low, high = ("" if bound is None else f"{bound:g}" for bound in (said.low, said.high))
     bounds = f" {low} to {high}." if low and high else f" At least {low}." if low else ""
     name = ", ".join(f"`{flag}`" for flag in entry.flags) or f"`{entry.name}` (Python)"
-    cells = (name, text + bounds, f"`{shown(entry.default)}`", said.source)
+    default = shown(entry.default)
+    cells = (name, text + bounds, default and f"`{default}`", said.source)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def common_options() -> list[str]:
+    """Return the rows of options that commands share, each with the commands that have it."""
+    shared: dict[str, tuple[str, list[str]]] = {}
+    for name in STAGES:
+        spoken = [PRESENTATION[how] for how in getattr(stage(name), "PRESENTATION", USUAL)]
+        for entry in (*declared(settings_class(name)), *spoken):
+            if entry.said.kind == "common":
+                flags = ", ".join(f"`{flag}`" for flag in entry.flags)
+                shared.setdefault(flags, (entry.said.help, []))[1].append(name)
+    return [f"| {flags} | {text} | {', '.join(of)} |" for flags, (text, of) in shared.items()]
 
 
 def settings_page() -> str:
     """Return docs/settings.md."""
-    lines = [HEAD]
+    lines = [HEAD, "## Common options", "", "| option | what it is | commands |"]
+    lines += ["| --- | --- | --- |", *common_options(), ""]
     for name in STAGES:
-        entries = [e for e in declared(settings_class(name)) if e.said.kind == "setting"]
+        entries = [e for e in declared(settings_class(name)) if e.said.kind != "common"]
+        entries = [e for e in entries if e.flags and e.said.kind != "argument"]
         if not entries:
             continue
         lines += [f"## {name}", "", "| setting | what it is | default | source |"]

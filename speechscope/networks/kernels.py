@@ -6,10 +6,11 @@ networks take neither. A machine on which another kernel is wrong is found out b
 before it spoils anything that is trained or explained on it.
 """
 
+import copy
 from collections.abc import Callable, Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from speechscope.networks.layers import Conv, Linear, Network, convolution
@@ -66,6 +67,40 @@ def passes(function: Callable[..., Tensor], arguments: list[Tensor]) -> list[Ten
     y = function(*leaves)
     grad = torch.randn(y.shape, generator=torch.Generator().manual_seed(1)).to(arguments[0])
     return [y.detach(), *torch.autograd.grad(y, leaves, grad)]
+
+
+def wrong_layers(network: nn.Module, run: Callable[[], object]) -> list[str]:
+    """Return which layers of half precision this machine computes wrongly while `run` runs."""
+    errors: dict[str, float] = {}
+
+    def look(name: str) -> Callable[..., None]:
+        def compare(layer: nn.Module, given: tuple[Tensor, ...], out: Tensor) -> None:
+            # Not called, which would look at the copy too.
+            exact = copy.deepcopy(layer).double().forward(given[0].double())
+            errors[name] = float((out.double() - exact).norm() / exact.norm())
+
+        return compare
+
+    kinds = (nn.Conv1d, nn.Conv2d, nn.Linear)
+    layers = [(name, layer) for name, layer in network.named_modules() if isinstance(layer, kinds)]
+    halves = torch.bfloat16, torch.float16
+    hooks = [
+        layer.register_forward_hook(look(name))
+        for name, layer in layers
+        if layer.weight.dtype in halves and layer.weight.device.type == "cpu"
+    ]
+    try:
+        with torch.no_grad():
+            _ = run() if hooks else None
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return [
+        f"layer {name}: off by {error:.2g} of its size on this processor, more than rounding "
+        "(speechscope doctor); give the network float32 weights"
+        for name, error in errors.items()
+        if not error < TOLERANCE[torch.bfloat16]
+    ]
 
 
 def faults(ours: Callable[..., Tensor], right: Callable[..., Tensor], x: list[Tensor]) -> list[str]:

@@ -16,6 +16,7 @@ from speechscope.corpus.store import Corpus
 from speechscope.corpus.utterances import SPLITS
 from speechscope.errors import UsageProblem
 from speechscope.networks.foreign import ForeignNetwork, fitted
+from speechscope.networks.kernels import wrong_layers
 from speechscope.networks.layers import Network, receptive_field, unpadded
 from speechscope.networks.loading import RANDOM, load
 from speechscope.networks.saved import load_model
@@ -195,6 +196,7 @@ def elsewhere(
         **network.said(),
     }
     notes = [f"{factory} has {RANDOM}"] if loaded.random else []
+    notes += wrong_layers(network.network, lambda: network(example))
     ending = network.taking.ending
     if network.taking.also:
         orders = " and ".join(network.taking.also)

@@ -15,6 +15,7 @@ from warnings import catch_warnings, simplefilter
 
 import matplotlib as mpl
 import numpy as np
+from markupsafe import escape
 from matplotlib import style as styles
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, Normalize
@@ -165,7 +166,7 @@ def colours_of(scale: fig.Scale) -> ListedColormap:
 def scale_bar(sheet: Any, axes: Any, scale: fig.Scale, **where: Any) -> None:
     """Add what the colours of a scale stand for, beside `axes` or into ``cax``."""
     mapped = ScalarMappable(Normalize(scale.low, scale.high), colours_of(scale))
-    bar = sheet.colorbar(mapped, ax=axes, **where)
+    bar = sheet.colorbar(mapped, ax=axes, ticks=MaxNLocator(5), **where)
     bar.set_label(scale.label)
     bar.outline.set_visible(False)
 
@@ -180,6 +181,14 @@ def cell(
     if isinstance(shown, fig.Chart):
         chart(axes, shown, limits)
         axes.locator_params(axis="x", nbins=3)
+        low, high = axes.get_xlim()
+        marks = [mark for mark in axes.get_xticks() if low <= mark <= high]
+        axes.set_xticks(marks)
+        for mark, text in zip(marks, axes.get_xticklabels(), strict=True):
+            share = (mark - low) / (high - low)  # a neighbour begins where this one ends
+            text.set_horizontalalignment(
+                "left" if share < 0.1 else "right" if share > 0.9 else "center"
+            )
         if not shown.logarithmic:
             axes.locator_params(axis="y", nbins=4)
     else:
@@ -349,12 +358,16 @@ def plane(axes: Any, figure: fig.Plane) -> None:
     axes.set(xlim=(figure.x.low, figure.x.high), ylim=(figure.y.low, figure.y.high))
     axes.set_xlabel(figure.x.label)
     axes.set_ylabel(figure.y.label)
-    for name, shown, x, y in figure.places:
-        left, up = figure.x.place(x), figure.y.place(y)
-        inset = axes.inset_axes((left - 0.04, up - 0.048, 0.08, 0.096))
+    middles = [(figure.x.place(x), figure.y.place(y)) for _, _, x, y in figure.places]
+    for (name, shown, _, _), (left, up) in zip(figure.places, middles, strict=True):
+        inset = axes.inset_axes((left - 0.035, up - 0.042, 0.07, 0.084))
         image(inset, shown)
         inset.set(xticks=[], yticks=[])
-        inset.set_title(name, pad=2)
+        # Above its picture, or below where another's would hide it.
+        hidden = any(abs(x - left) < 0.06 and 0.02 < y - up < 0.13 for x, y in middles)
+        at, align = (up - 0.046, "top") if hidden else (up + 0.044, "bottom")
+        said = {"xycoords": "axes fraction", "ha": "center", "va": align, "zorder": 10}
+        axes.annotate(name, (left, at), fontweight="bold", **said)
 
 
 def cloud(axes: Any, figure: fig.Cloud, points: fig.Values) -> None:
@@ -389,9 +402,5 @@ def svg(sheet: Any, alt: str) -> str:
         text = text.replace(colour, name)
     width, height = (float(size) * INCH for size in sheet.get_size_inches())
     head = f'<svg viewBox="0 0 {width:g} {height:g}" style="--w:{width:g}px" role="img"'
-    label = f' aria-label="{_attribute(alt)}"' if alt else ""
+    label = f' aria-label="{escape(alt)}"' if alt else ""
     return head + label + text[text.index(">") :]
-
-
-def _attribute(text: str) -> str:
-    return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")

@@ -285,6 +285,8 @@ class Cloud(Figure):
         What each point is, in words.
     sounds
         One a point; None where there is none.
+    best
+        The number of the view that is seen first.
     """
 
     views: Mapping[str, Values]
@@ -293,6 +295,7 @@ class Cloud(Figure):
     groups: Mapping[str, tuple[Values, Sequence[str]]]
     captions: Sequence[str]
     sounds: Sequence[Sound | None]
+    best: int = 0
 
 
 @dataclass(frozen=True)

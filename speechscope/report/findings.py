@@ -55,7 +55,7 @@ def findings(chapters: Sequence[Chapter]) -> list[Finding]:
 def _finding(chapter: Chapter) -> Finding:
     row, count = (chapter.main, 1) if chapter.main else main(chapter.scores)
     judged = [score for score in chapter.scores if "verdict" in score]
-    said = " ".join(sentences(judged)) if judged else chapter.unscored
+    said = " ".join(map(_unnamed, sentences(judged))) if judged else chapter.unscored
     if row is None:
         return Finding(chapter, said)
     words, form = MAIN.get(str(row["measure"]), (str(row["measure"]), NUMBER))
@@ -104,3 +104,9 @@ def _way(row: Row) -> float:
     start = float(chance or 0.0)
     end = start + 1.0 if ceiling is None else float(ceiling)
     return (float(value or 0.0) - start) / ((end - start) or 1.0)
+
+
+def _unnamed(sentence: str) -> str:
+    """Return a sentence without the name of its artifact, which stands in the same row."""
+    said = sentence.partition(": ")[2] or sentence
+    return said[:1].upper() + said[1:]

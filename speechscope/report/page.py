@@ -146,7 +146,7 @@ class _Pen:
                 title = escape(titles[at] if at < len(titles) else "")
                 parts.append(Markup('<div class="cell">') + Markup("<p>{}</p>").format(title))
                 if shown is not None:
-                    parts.append(Markup(self._cell(shown, at == 0, ends)) + self._player(shown))
+                    parts.append(self._player(shown) + Markup(self._cell(shown, at == 0, ends)))
                 parts.append(Markup("</div>"))
             yield name, Markup("").join(parts)
 
@@ -315,7 +315,7 @@ def _span(figure: fig.Figure) -> str:
     elif isinstance(figure, fig.Matrix | fig.Plane | fig.Cloud):
         width = 600
     elif isinstance(figure, fig.Grid):
-        width = len(figure.rows) * (80.0 + len(figure.columns) * (BOX[0] + 40))
+        width = len(figure.rows) * (60.0 + len(figure.columns) * (BOX[0] + 20))
     elif not isinstance(figure, fig.Table):
         width = 9e3
     return f"{width:.0f}px"
@@ -340,6 +340,7 @@ def _cloud_data(figure: fig.Cloud) -> dict[str, Any]:
     ]
     return {
         "views": views,
+        "best": figure.best,
         "names": list(figure.names),
         "label": np.asarray(figure.label).tolist(),
         "groups": {

@@ -178,9 +178,13 @@ def longest(inputs: Iterable[Values]) -> int:
 
 
 def from_onset(shown: Cell, given: Values, frames: int) -> Cell:
-    """Return so many frames of a cell from where the sound of its input begins, which is 0 then."""
-    first = min(sounding(given)[0], max(0, given.shape[-1] - 1))
-    part = slice(first, first + frames)
+    """Return so many frames of a cell from where the sound of its input begins, which is 0 then.
+
+    Behind the end of the sound there is nothing.
+    """
+    first, last = sounding(given)
+    first = min(first, max(0, given.shape[-1] - 1))
+    part = slice(first, min(max(last, first + 1), first + frames))
     if isinstance(shown, Chart):
         lines = [
             replace(line, x=line.x[part] - line.x[part][:1], y=line.y[part]) for line in shown.lines
@@ -189,7 +193,7 @@ def from_onset(shown: Cell, given: Values, frames: int) -> Cell:
     if shown is None or shown.values.shape[1] != given.shape[-1] or shown.x.centres:
         return shown
     step = (shown.x.high - shown.x.low) / shown.values.shape[1]
-    room = ((0, 0), (0, max(0, first + frames - shown.values.shape[1])))
+    room = ((0, 0), (0, max(0, frames - (part.stop - first))))
     under = None if shown.under is None else np.pad(shown.under[:, part], room)
     values = np.asarray(shown.values[:, part], dtype=np.float64)
     return replace(

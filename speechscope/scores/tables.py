@@ -96,6 +96,9 @@ def sentences(rows: Sequence[Row]) -> Iterator[str]:
             yield f"{_subject(judged[0])}{_lists(judged)}."
             continue
         each = max(sum(part_of(row) == part for row in judged) for part in parts)
+        if each == 1 and len(parts) > NAMED and len({row["verdict"] for row in judged}) == 1:
+            yield f"{name}: {judged[0]['verdict']} in all of {len(parts)}: {'; '.join(parts)}."
+            continue
         if each == 1:
             yield f"{name}: {_lists([{**row, 'measure': part_of(row)} for row in judged])}."
             continue

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from speechscope.errors import UsageProblem
 from speechscope.registry import CLUSTERING, REDUCTIONS
@@ -28,6 +28,7 @@ class Cluster(Seeing, Looking, Writing, Computing, Spread):
     Example: speechscope cluster --layer input,pool1,pool2,relu5 --reduce none,tsne --clusters auto
     """
 
+    usual: ClassVar[str] = "clusters.zarr"
     layer: tuple[str, ...] = setting(
         ("all",),
         "Names or numbers; input, or 0; all.",
@@ -92,7 +93,7 @@ def run(settings: Cluster, console: Console) -> Written:
     """Write ``clusters.zarr``."""
     number = _count(settings.clusters, ("auto", "classes"), "--clusters")
     limit = _count(settings.most, ("classes",), "--most")
-    path = settings.path("clusters.zarr")
+    path = settings.path()
     against = settings.against
     if against is not None and settings.model is not None:
         raise UsageProblem("--against compares models of ours; --model is not one")
@@ -136,7 +137,7 @@ def run(settings: Cluster, console: Console) -> Written:
     with (
         executor(settings.workers, settings.scheduler) as run_by,
         create_artifact(path, "Clusters of activations", new, force=settings.force) as writer,
-        console.bar("layers") as progress,
+        console.bar("cluster", "layers") as progress,
     ):
         write_clusters(writer, work, layers, executor=run_by, other=other, progress=progress)
     fewer = samples.fewer_than(settings.per_class, classes_of(subject.corpus))

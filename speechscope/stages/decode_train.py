@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from speechscope.errors import UsageProblem
 from speechscope.settings import argument, option, record_of, setting
@@ -39,6 +39,7 @@ class DecodeTrain(FromRecipe, Logged, Writing, Regressing):
     Example: speechscope decode-train --encoder random --decoder random --stack weak --units 2
     """
 
+    usual: ClassVar[str] = "decoder.pt; with --method regress inverse.pt"
     model: Path = argument(
         Path("model.pt"), "The trained network; - reads its path.", metavar="[MODEL]"
     )
@@ -163,11 +164,15 @@ def run(settings: DecodeTrain, console: Console) -> Written:
 
     def save(now: Mapping[str, Any]) -> None:
         unfinished.save(now)
-        log(now.get("history", ()))
+        history = now.get("history", ())
+        for row in history[log.written :]:
+            progress.said = f"layer {row['layer']}: error {row['test']:.3g}"
+            console.epoch(f"epoch {row['epoch']}, {progress.said} (silence {row['silence']:.3g})")
+        log(history)
 
     with (
         staged(path, force=settings.force or settings.resume, directory=False) as partial,
-        console.bar("decode-train") as progress,
+        console.bar("decode-train", "passes" if regress else "items") as progress,
     ):
         state = unfinished.load(path) if settings.resume else None
         train = _inverses if regress else _decoders

@@ -33,7 +33,8 @@ STEPS: tuple[Step, ...] = (
         "model.pt",
         {
             "method": "bp",
-            "layer": "3,6,9",
+            "optimizer": "lbfgs",
+            "layer": "1,3,6",
             "items": "0:24",
             "steps": 60,
             "output": "inversion.zarr",
@@ -51,7 +52,7 @@ PAGE = "report.html"
 NEXT = (
     ("what the layers know, beside chance", "score model.pt --layers all"),
     ("what is left of the sounds, beside chance", "score inversion.zarr"),
-    ("do layers group speech as phonology does", "cluster --layer input,pool1,pool2,pool3 --any"),
+    ("do layers group speech as phonology does", "cluster --layer input,pool1,pool2,fc1 --any"),
     ("a recording of your own", "listen model.pt --input RECORDING.wav"),
     ("your own corpus in place of this one", "prepare CORPUS -o mine.zarr"),
 )
@@ -60,19 +61,17 @@ NEXT = (
 
 @dataclass(frozen=True, kw_only=True)
 class Demo(Settings):
-    r"""Make a small corpus, a trained network and a page to look around in and to listen to.
+    """Make a small corpus, a trained network and a page to look around in and to listen to.
 
     Every step is a command of its own, which is printed before it runs. What is finished is kept:
     run it again to go on. It ends by saying what to try next.
 
-    Needs Praat's synthesizer: pip install 'speechscope\[demo]'.
+    Needs Praat's synthesizer: pip install 'speechscope[demo]'.
 
     Example: speechscope demo && xdg-open speechscope-demo/report.html
     """
 
-    directory: Path = argument(
-        Path("speechscope-demo"), "The folder to make; speechscope-demo.", metavar="[DIR]"
-    )
+    directory: Path = argument(Path("speechscope-demo"), "The folder to make.", metavar="[DIR]")
 
 
 def run(settings: Demo, console: Console) -> Written:
@@ -86,6 +85,7 @@ def run(settings: Demo, console: Console) -> Written:
     folder.mkdir(exist_ok=True)
     (folder / MARK).write_text("a demonstration\n", encoding="utf-8")
     console.note(f"$ cd {folder}")
+    page = folder / PAGE
     for stage, argument_name, value, options in STEPS:
         if (folder / options.get("output", value)).exists():
             continue
@@ -93,16 +93,18 @@ def run(settings: Demo, console: Console) -> Written:
         given = {**options, argument_name: folder / value}
         if "output" in options:
             given["output"] = folder / options["output"]
+        page.unlink(missing_ok=True)  # it lacks what is made now
         stages.run(stage, given, console)
     artifacts = [options["output"] for *_, options in STEPS if "output" in options]
-    console.note(f"$ speechscope report {' '.join(artifacts)}")
-    page = {"artifacts": tuple(folder / name for name in artifacts), "output": folder / PAGE}
-    stages.run("report", {**page, "force": True}, console)
-    console.note(f"\nOpen {folder / PAGE}. To go on, in this folder (cd {folder}):")
+    if not page.exists():
+        console.note(f"$ speechscope report {' '.join(artifacts)}")
+        paths = tuple(folder / name for name in artifacts)
+        stages.run("report", {"artifacts": paths, "output": page}, console)
+    console.note(f"\nOpen {page}. To go on, in this folder (cd {folder}):")
     for question, command in NEXT:
         console.note(f"  # {question}\n  speechscope {command}")
     facts = {"next": [f"speechscope {command}" for _, command in NEXT]}
-    return Written(folder / PAGE, "report", facts)
+    return Written(page, "report", facts)
 
 
 def _line(stage: str, value: str, options: dict[str, Any]) -> str:

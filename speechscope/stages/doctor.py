@@ -20,6 +20,10 @@ EXTRAS = {
     "transformers": "hf",
 }
 """Packages that some commands need, and the extra that installs each."""
+LETTERS = "əʃŋθɪæʔ→ηλ"
+"""Which figures are labelled with, of phones and of formulas."""
+KNOWN = (("one thread of an Intel Xeon with AVX-512 and AMX", 24.0),)
+"""Machines, and what a training step took on them [ms]: docs/reliability.md."""
 STEPS = 12
 """Training steps that are timed; the first two, in which kernels are compiled, do not count."""
 
@@ -32,8 +36,9 @@ class Doctor(OnDevice):
     """Say whether this machine is fit: software, devices, kernels, codecs, disk and speed.
 
     Everything is tried, not only looked up: the layers of all networks against the same in double
-    precision, sounds written and read back, a file synced and renamed in the working directory, and
-    steps of training. Where something is wrong the exit code is 1, and the line says what to do.
+    precision, sounds written and read back, letters drawn, a file synced and renamed in the working
+    directory, and steps of training beside those of known machines. Where something is wrong the
+    exit code is 1, and the line says what to do.
 
     Example: speechscope doctor --json
     """
@@ -52,11 +57,12 @@ def run(settings: Doctor, console: Console) -> Table:
         _devices,
         _kernels,
         _codecs,
+        _fonts,
         _disk,
         partial(_speed, settings.device),
     )
     findings: list[Finding] = []
-    with console.bar("doctor") as progress:
+    with console.bar("doctor", "parts") as progress:
         for number, look in enumerate(looked):
             findings += look()
             progress(number + 1, len(looked))
@@ -134,6 +140,16 @@ def _codecs() -> Iterator[Finding]:
         yield form, found, "" if exact else "install another release of libsndfile"
 
 
+def _fonts() -> Iterator[Finding]:
+    from matplotlib import font_manager
+
+    path = font_manager.findfont(font_manager.FontProperties(family=["sans-serif"]))
+    font = font_manager.get_font(path)
+    lacking = "".join(letter for letter in LETTERS if not font.get_char_index(ord(letter)))
+    remedy = lacking and "install the DejaVu or Noto fonts: these letters are boxes in figures"
+    yield "fonts", f"{font.family_name}{lacking and f', without {lacking}'}", remedy
+
+
 def _disk() -> Iterator[Finding]:
     """Write, sync and rename in the working directory, as artifacts are put into place."""
     import time
@@ -181,4 +197,6 @@ def _speed(device: str) -> Iterator[Finding]:
         loss, _ = step(lambda part: x[part], wanted, generator)
         float(loss)
         times.append(time.perf_counter() - begun)
-    yield "speed", f"{1e3 * float(np.median(times[2:])):.1f} ms a training step on {place}", ""
+    found = f"{1e3 * float(np.median(times[2:])):.1f} ms a training step on {place}"
+    beside = ", ".join(f"{name} {known:g} ms" for name, known in KNOWN)
+    yield "speed", f"{found}; quiet, {beside}", ""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from speechscope.errors import UsageProblem
 from speechscope.settings import argument, option
@@ -29,6 +29,9 @@ class Export(Moved, Writing):
     Example: speechscope export inversion.zarr --to csv
     """
 
+    usual: ClassVar[str] = (
+        "the name of the artifact with the form, such as inversion.npz or inversion-csv"
+    )
     artifact: Path = argument(..., "Any artifact, or - to read its path.", metavar="ARTIFACT")
 
     to: str = option(..., "The form.", choices=("csv", "npz", "mat", "textgrid", "wav"))

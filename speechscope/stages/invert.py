@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from speechscope.errors import UsageProblem
 from speechscope.registry import DESCENTS, INVERSION, STIMULI
@@ -55,6 +55,7 @@ class Invert(FromRecipe, Choosing, Sounding, Foreign, Moved, Sharded, Regressing
     Example: speechscope invert --layer 1,9 --method bp,decode+bp --per-class 2
     """
 
+    usual: ClassVar[str] = "inversion.zarr"
     source: Path | None = argument(
         None,
         "decoder.pt where the method decodes, inverse.pt of regress, else model.pt; - reads one.",
@@ -239,7 +240,7 @@ def run(settings: Invert, console: Console) -> Written:
     settings = settings.with_controls()
     if settings.samples and not settings.uses("regress"):  # or a variable means relevance's
         console.note("--samples draws from what regress learns: without --method regress, nothing")
-    path, shard = settings.path("inversion.zarr"), settings.part()
+    path, shard = settings.path(), settings.part()
     device = choose(settings.device)
     opened = source.open_source(settings, device)
     for note in opened.notes:
@@ -275,7 +276,7 @@ def run(settings: Invert, console: Console) -> Written:
         ) as writer,
     ):
         work = _inverter(settings, opened, examples, layers, device, console)
-        with console.bar("invert") as progress:
+        with console.bar("invert", "items") as progress:
             bad = writing.write_inversion(
                 writer, work, step=step, part=part, executor=workers, progress=progress
             )
@@ -342,7 +343,7 @@ def _inverter(
     derived = derivation(corpus)
     restorers: dict[str, Mapping[int, Restorer]] = {"decode": opened.decoders}
     if settings.uses("align"):
-        with console.bar("align") as progress:
+        with console.bar("align", "batches") as progress:
             restorers["align"] = train_aligned(
                 network,
                 layers,
@@ -359,7 +360,7 @@ def _inverter(
         restorers["regress"] = opened.inverses
     elif settings.uses("regress"):
         pool = TrainingPool(corpus, settings.align_items, settings.seed)
-        with console.bar("regress") as progress:
+        with console.bar("regress", "passes") as progress:
             restorers["regress"] = train_inverses(network, layers, pool, settings, progress)
     along = None
     moves = [Move.parse(text) for text in settings.moves() if text]

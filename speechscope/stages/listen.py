@@ -1,7 +1,7 @@
 """``speechscope listen``: from a recording to a page of what a network answers along it."""
 
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 from speechscope.errors import UsageProblem
 from speechscope.registry import RELEVANCE
@@ -24,6 +24,7 @@ class Listen(Seeing, Reading, Looking, Writing, Computing, Spread):
     Example: speechscope listen model.pt --input interview.wav
     """
 
+    usual: ClassVar[str] = "RECORDING-heard"
     method: tuple[str, ...] = setting(
         ("guided",),
         "What is drawn under the spectrogram.",

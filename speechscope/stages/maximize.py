@@ -1,6 +1,7 @@
 """``speechscope maximize``: inputs that excite units of a network most."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from speechscope.errors import UsageProblem
 from speechscope.settings import record_of, setting
@@ -25,6 +26,7 @@ class Maximize(Sounding, Looking, Writing, Computing):
     Example: speechscope maximize --layer conv2 --unit 0,3,7
     """
 
+    usual: ClassVar[str] = "maximum.zarr"
     layer: str = setting(
         "last",
         "The layer; last: the classes.",
@@ -61,7 +63,7 @@ def run(settings: Maximize, console: Console) -> Written:
     from speechscope.store.writer import create_artifact
     from speechscope.work.device import choose
 
-    path = settings.path("maximum.zarr")
+    path = settings.path()
     subject = settings.subject(choose(settings.device))
     for note in subject.notes:
         console.note(note)
@@ -79,7 +81,7 @@ def run(settings: Maximize, console: Console) -> Written:
     )
     with (
         create_artifact(path, "Optimal inputs", new, force=settings.force) as writer,
-        console.bar("maximize") as progress,
+        console.bar("maximize", "steps") as progress,
     ):
         sound, bad = write_maximum(writer, subject, layer, units, settings, progress)
         if settings.wav is not None and not sound:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from speechscope.errors import UsageProblem
 from speechscope.settings import argument
@@ -20,6 +21,7 @@ class Merge(Writing):
     Example: speechscope merge inversion-*-of-16.zarr -o inversion.zarr
     """
 
+    usual: ClassVar[str] = "the name of the shards without -I-of-N"
     shards: tuple[Path, ...] = argument(
         (), "What --shard I/N wrote, in any order.", metavar="SHARD…"
     )
@@ -32,7 +34,7 @@ def run(settings: Merge, console: Console) -> Written:
     if not settings.shards:
         raise UsageProblem("merge needs SHARD…")
     first = settings.shards[0]
-    path = settings.path("") if settings.output else _without_number(first)
+    path = settings.path(".") if settings.output else _without_number(first)
     kind, items = merge(settings.shards, path, force=settings.force)
     console.note(f"{items} items of {len(settings.shards)} shards")
     return Written(path, kind, {"items": items})

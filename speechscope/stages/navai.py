@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from speechscope.errors import UsageProblem
 from speechscope.registry import ALIGNMENTS, RULES
@@ -41,6 +41,7 @@ class Navai(Seeing, Propagating, Sounding, Looking, Sharded, Computing, Spread):
     Example: speechscope navai --class aa,iy,t --align none,min-sensitivity --wav heard
     """
 
+    usual: ClassVar[str] = "navai.zarr"
     checkpoint: Path | None = argument(
         None, "model.pt or relevance.zarr, or - to read its path.", metavar="[MODEL]"
     )
@@ -124,7 +125,7 @@ class Navai(Seeing, Propagating, Sounding, Looking, Sharded, Computing, Spread):
 def run(settings: Navai, console: Console) -> Written:
     """Write ``navai.zarr``, or a shard of it."""
     settings.check()
-    path, shard = settings.path("navai.zarr"), settings.part()
+    path, shard = settings.path(), settings.part()
 
     from speechscope.navai.sound import check_sounds, write_sounds
     from speechscope.navai.store import SHARD, write_averages, write_shard
@@ -158,7 +159,7 @@ def run(settings: Navai, console: Console) -> Written:
     with (
         executor(settings.workers, settings.scheduler) as run_by,
         create_artifact(path, "Averages of aligned inputs", new, force=settings.force) as writer,
-        console.bar("navai") as progress,
+        console.bar("navai", "inputs") as progress,
     ):
         returned = work.spans(writer, rows, run_by, progress)
         if shard is not None:

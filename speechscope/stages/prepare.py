@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 from speechscope.errors import UsageProblem
 from speechscope.registry import LAYOUTS, PHONE_SETS, REPRESENTATIONS, UNITS
@@ -30,6 +31,7 @@ class Prepare(FromRecipe, Sharded, Spread, OnDevice):
     Example: speechscope prepare corpus/ --recipe pellegrini2016 --tier phones -o corpus.zarr
     """
 
+    usual: ClassVar[str] = "corpus.zarr"
     folder: Path = argument(..., "A corpus folder, or a manifest; - reads its path.", metavar="DIR")
     layout: str | None = option(
         None, "How it is laid out, if not to be found out.", choices=LAYOUTS.names
@@ -301,7 +303,7 @@ def run(settings: Prepare, console: Console) -> Written | Table:
     root = settings.folder if settings.scheduler is None else settings.folder.resolve()
     if settings.dry_run:
         return _looked_at(root, settings)
-    path = settings.path("corpus.zarr")
+    path = settings.path()
     mapping = settings.mapping
     config = {
         **record_of(settings),
@@ -318,7 +320,7 @@ def run(settings: Prepare, console: Console) -> Written | Table:
     with (
         executor(settings.workers, settings.scheduler, threads=True) as tasks,
         create_artifact(path, title, record, force=settings.force or settings.update) as writer,
-        console.bar("prepare") as progress,
+        console.bar("prepare", "recordings") as progress,
     ):
         summary = prepare(
             root,

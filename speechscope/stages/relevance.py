@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from speechscope.errors import UsageProblem
 from speechscope.registry import RELEVANCE, RULES
@@ -38,6 +38,7 @@ class Relevance(
     Example: speechscope relevance --method guided,lrp --rule krug --target label
     """
 
+    usual: ClassVar[str] = "relevance.zarr"
     method: tuple[str, ...] = setting(
         ("gradient", "lrp"),
         "How.",
@@ -122,7 +123,7 @@ def run(settings: Relevance, console: Console) -> Written:
     from speechscope.work.local import executor
 
     settings.exclusive("items", "per_class", "all")
-    path = settings.path("relevance.zarr")
+    path = settings.path()
     device = choose(settings.device)
     subject, left_out = looked_into(settings, device, path, console)
     items = store.choose(
@@ -157,7 +158,7 @@ def run(settings: Relevance, console: Console) -> Written:
         create_artifact(
             path, "Relevance of inputs", record, force=settings.force, resume=settings.resume
         ) as writer,
-        console.bar("relevance") as progress,
+        console.bar("relevance", "maps") as progress,
     ):
         bad = write_relevance(writer, work, items, step=step, executor=workers, progress=progress)
     if settings.textgrid is not None:

@@ -1,31 +1,23 @@
 """``speechscope report``: what artifacts hold, as one page or as figures for a paper."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from speechscope.errors import UsageProblem
 from speechscope.settings import argument, common, option
+from speechscope.stages import STAGES, settings_class
 from speechscope.stages.score import Score, listen
 from speechscope.stages.shared import Moved, OnDevice, Writing, Written
 from speechscope.work.progress import Console
 
 FORMATS = ("html", "png", "pdf")
-DEFAULTS = (
-    "corpus.zarr",
-    "model.pt",
-    "decoder.pt",
-    "inversion.zarr",
-    "relevance.zarr",
-    "maximum.zarr",
-    "navai.zarr",
-    "clusters.zarr",
-)
-"""What is reported without an argument, where it is there."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report(Moved, Writing, OnDevice):
-    r"""Show what artifacts hold in one self-contained HTML page, a player beside every picture.
+    """Show what artifacts hold in one self-contained HTML page, a player beside every picture.
 
     A corpus: class counts, examples, its round trip. A model: training curves, confusions,
     first-layer filters and responses. A decoder: curves and the leak test. Inversions: grids by
@@ -42,6 +34,7 @@ class Report(Moved, Writing, OnDevice):
     Example: speechscope report inversion.zarr relevance.zarr -o report.html
     """
 
+    usual: ClassVar[str] = "report.html, or figures"
     artifacts: tuple[Path, ...] | None = argument(
         None,
         "Any artifacts; - reads one path. By default those here by their usual names.",
@@ -85,9 +78,11 @@ class Report(Moved, Writing, OnDevice):
 def run(settings: Report, console: Console) -> Written:
     """Write the page, or the figures."""
     form = _format(settings)
-    paths = settings.artifacts or [Path(name) for name in DEFAULTS if Path(name).exists()]
+    usual = " ".join(getattr(settings_class(name), "usual", "") for name in STAGES)
+    names = re.findall(r"[a-z]+\.(?:zarr|pt)", usual)
+    paths = settings.artifacts or [Path(name) for name in names if Path(name).exists()]
     if not paths:
-        raise UsageProblem(f"name an artifact; there is none here of {', '.join(DEFAULTS)}")
+        raise UsageProblem(f"name an artifact; there is none here of {', '.join(names)}")
     _ = settings.positions  # refused before anything is read
     for name in ("width", "style") if form == "html" else ():
         if getattr(settings, name) is not None:
@@ -103,7 +98,7 @@ def run(settings: Report, console: Console) -> Written:
     refuse_existing(path, force=settings.force, owned=lambda _: True)
     for artifact in paths:
         listen(settings.scoring(), artifact, record_at(artifact), console)
-    with console.bar("report") as progress:
+    with console.bar("report", "artifacts") as progress:
         written = chapters(paths, settings, progress)
     if form == "html":
         size = write_page(written, path, settings.examples, force=settings.force)

@@ -139,7 +139,7 @@ def listen(settings: Score, path: Path, record: "Record", console: Console) -> N
         if not trainable(corpus) or kept(corpus.path, {**LISTENER, **sizes}):
             return
         training = Train(corpus=corpus.path, device=settings.device, **LISTENER)
-        with console.bar("listener") as progress:
+        with console.bar("listener", "items") as progress:
             where, share = train(corpus.path, training, {**LISTENER, **sizes}, progress)
     except (SpeechscopeError, OSError) as error:
         console.note(f"no listener names the phones: {error}")

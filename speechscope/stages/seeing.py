@@ -171,7 +171,7 @@ def _prepare(
             with (
                 executor(getattr(settings, "workers", 1), None, threads=True) as tasks,
                 create_artifact(path, f"Speech of {source.name}", record, force=False) as writer,
-                console.bar("prepare") as progress,
+                console.bar("prepare", "recordings") as progress,
             ):
                 summary = prepare(root, writer, chosen, executor=tasks, progress=progress)
         except SpeechscopeError as error:

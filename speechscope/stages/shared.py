@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from speechscope.errors import UsageProblem
 from speechscope.recipes import DEFAULT, RECIPES
@@ -40,12 +40,13 @@ class FromRecipe(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class Writing(Settings):
-    """Stages that write."""
+    """Stages that write; `usual` is where, without ``-o``."""
 
+    usual: ClassVar[str] = ""
     output: Path | None = common(None, "Where to write.", flags="--output -o")
     force: bool = common(False, "Replace an existing output.", flags="--force -f")
 
-    def path(self, usual: str) -> Path:
+    def path(self, usual: str = "") -> Path:
         """Return where to write: the path given, or the usual name in the working directory.
 
         Raises
@@ -53,6 +54,7 @@ class Writing(Settings):
         UsageProblem
             The next stage could not read it from a line.
         """
+        usual = usual or self.usual
         path = Path(usual) if self.output is None else self.output
         if "\n" in str(path) or "\0" in str(path):
             raise UsageProblem(f"-o {str(path)!r}: a path that is passed on is one line")
@@ -122,10 +124,10 @@ class Sharded(Writing):
 
         return None if self.shard is None else Shard.parse(self.shard)
 
-    def path(self, usual: str) -> Path:
+    def path(self, usual: str = "") -> Path:
         """See `Writing.path`; a shard's usual name says which it is."""
         part = self.part()
-        return super().path(usual if part is None else str(part.path(Path(usual))))
+        return super().path(usual if part is None else str(part.path(Path(usual or self.usual))))
 
 
 @dataclass(frozen=True, kw_only=True)

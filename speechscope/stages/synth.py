@@ -10,9 +10,9 @@ from speechscope.work.progress import Console
 
 @dataclass(frozen=True, kw_only=True)
 class Synth(Settings):
-    r"""Make a phone-labelled demonstration corpus in TIMIT layout, without a download.
+    """Make a phone-labelled demonstration corpus in TIMIT layout, without a download.
 
-    Needs Praat's synthesizer: pip install 'speechscope\[demo]'.
+    Needs Praat's synthesizer: pip install 'speechscope[demo]'.
 
     Example: speechscope synth timit/ && speechscope prepare timit/
     """
@@ -42,7 +42,7 @@ def run(settings: Synth, console: Console) -> Written:
     directory = settings.directory
     with (
         staged(directory, force=settings.force, directory=True, owned=is_synthetic) as folder,
-        console.bar("synth") as progress,
+        console.bar("synth", "speakers") as progress,
     ):
         report = synthesize(folder, settings, progress)
     console.note(

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from speechscope.errors import UsageProblem
 from speechscope.registry import NETWORKS
@@ -69,6 +69,7 @@ class Train(FromRecipe, Logged, Writing, Computing):
     Example: speechscope train corpus.zarr --network freq-overlap-padded --epochs 20
     """
 
+    usual: ClassVar[str] = "model.pt"
     corpus: Path = argument(
         Path("corpus.zarr"), "The prepared corpus; - reads its path.", metavar="[CORPUS]"
     )
@@ -220,7 +221,7 @@ def run(settings: Train, console: Console) -> Written | None:
     from speechscope.training.resume import ResumeFile
     from speechscope.work.device import choose
 
-    path, device = settings.path("model.pt"), choose(settings.device)
+    path, device = settings.path(), choose(settings.device)
     check(settings, device)
     data = Corpus(settings.corpus)
     data.items("train"), data.items("test")  # both are needed: say so before any work
@@ -238,7 +239,9 @@ def run(settings: Train, console: Console) -> Written | None:
     def on_epoch(now: dict[str, Any]) -> None:
         unfinished.save_meanwhile(now)
         log(now["history"])
-        console.epoch(_line(now["history"][-1]))
+        last = now["history"][-1]
+        progress.said = f"loss {last['loss']:.3f}"
+        console.epoch(_line(last))
 
     with joined(device) as group:
         training = _training(settings, data, device, start, group)
@@ -248,7 +251,7 @@ def run(settings: Train, console: Console) -> Written | None:
         with (
             staged(path, force=settings.force or settings.resume, directory=False) as unnamed,
             unfinished,
-            console.bar("train") as progress,
+            console.bar("train", "items") as progress,
         ):
             state = unfinished.load(path) if settings.resume else None
             training.run(state=state, on_epoch=on_epoch, progress=progress)
@@ -394,6 +397,7 @@ def _told(settings: Train, values: dict[str, Any], console: Console) -> dict[str
     best, last = values["history"][values["best_epoch"] - 1], values["history"][-1]
     way = "the last" if values["selected_on"] is None else "chosen on dev"
     chosen = f"epoch {values['best_epoch']} ({way}), on test: "
+    shown = "" if console.logs else f"{_line(last)}\n"
     facts = {
         "network": settings.network,
         "best_epoch": values["best_epoch"],
@@ -402,8 +406,7 @@ def _told(settings: Train, values: dict[str, Any], console: Console) -> dict[str
     }
     if settings.network != LETTERS:
         console.note(
-            f"{_line(last)}\n{chosen}{best['balanced_folded']:.1%} class-balanced over the folded "
-            "classes"
+            f"{shown}{chosen}{best['balanced_folded']:.1%} class-balanced over the folded classes"
         )
         return {**facts, "best": best}
     if values["left_out"]:
@@ -413,7 +416,7 @@ def _told(settings: Train, values: dict[str, Any], console: Console) -> dict[str
         )
     test = values["test"]
     console.note(
-        f"{_line(last)}\n{chosen}letter error rate {test['letter error rate']:.1%}, of a constant "
+        f"{shown}{chosen}letter error rate {test['letter error rate']:.1%}, of a constant "
         f"answer {test['of a constant answer']:.1%}"
     )
     return {**facts, "test": test}

@@ -22,6 +22,11 @@ class EpochLog:
     board
         A folder for TensorBoard, a figure a column; None: none.
 
+    Attributes
+    ----------
+    written
+        How many rows are.
+
     Raises
     ------
     SpeechscopeError
@@ -29,7 +34,7 @@ class EpochLog:
     """
 
     def __init__(self, path: Path | None, board: Path | None) -> None:
-        self._path, self._written = path, 0
+        self._path, self.written = path, 0
         if path is not None and not path.parent.is_dir():
             raise SpeechscopeError(f"{path.parent} does not exist; create it first")
         self._board: Any = None
@@ -47,14 +52,14 @@ class EpochLog:
         if self._path is not None:
             write_atomically(self._path, lambda path: write_rows(path, history))
         if self._board is not None:
-            for row in history[self._written :]:
+            for row in history[self.written :]:
                 where = "/".join(f"{name} {row[name]}" for name in NAMES if name in row)
                 for name, value in row.items():
                     if isinstance(value, int | float) and name not in (*NAMES, "epoch"):
                         tag = f"{where}/{name}" if where else name
                         self._board.add_scalar(tag, value, int(row["epoch"]))
             self._board.flush()
-        self._written = len(history)
+        self.written = len(history)
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -7,9 +7,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
+Report = Callable[[int, int], None]  # (done, total)
 EVERY = 60.0
 """Seconds between two lines of a log (chosen)."""
-Report = Callable[[int, int], None]  # (done, total)
+
+
+class Bar:
+    """What a bar is told: called with (done, total); `said` is what it shows beside, as a loss."""
+
+    def __init__(self, shown: Callable[[int, int, str], None] | None = None) -> None:
+        self._shown, self.said = shown, ""
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show how much is done."""
+        if self._shown is not None:
+            self._shown(done, total, self.said)
 
 
 class TimeLeft:
@@ -51,23 +63,28 @@ class Console:
             lines = [printable(line) for line in text.split("\n")]
             sys.stderr.write("\n".join(lines) + "\n")
 
+    @property
+    def logs(self) -> bool:
+        """Whether epochs are lines: in a log, and on a terminal, which has a bar, if asked for."""
+        return self.verbose or not sys.stderr.isatty()
+
     def epoch(self, text: str) -> None:
-        """Print what stands in a log, and on a terminal, which has a bar, with ``--verbose``."""
-        if self.verbose or not sys.stderr.isatty():
+        """Print what an epoch gave, where there is no bar for it."""
+        if self.logs:
             self.note(text)
 
     @contextmanager
-    def bar(self, description: str) -> Iterator[Report]:
-        """Show a bar while the block runs; call what it gives with (done, total).
+    def bar(self, description: str, unit: str) -> Iterator[Bar]:
+        """Show a bar while the block runs: the stage, and how many of what unit are done.
 
         Where standard error is not a terminal, as in the log of a job, a line every `EVERY`
         seconds stands for it; a quiet console shows nothing.
         """
         if self.quiet:
-            yield lambda done, total: None
+            yield Bar()
             return
         if not sys.stderr.isatty():
-            yield self._lines(description)
+            yield Bar(self._lines(description, unit))
             return
         from rich.console import Console
         from rich.progress import (
@@ -96,31 +113,34 @@ class Console:
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
+            TextColumn(unit),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeLeftColumn(),
+            TextColumn("{task.fields[said]}"),
         )
         with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-            task = progress.add_task(description, total=None)
+            task = progress.add_task(description, total=None, said="")
 
-            def report(done: int, total: int) -> None:
-                progress.update(task, completed=done, total=total)
+            def report(done: int, total: int, said: str) -> None:
+                progress.update(task, completed=done, total=total, said=said)
 
-            yield report
+            yield Bar(report)
 
-    def _lines(self, description: str) -> Report:
-        """Return what prints a line every `EVERY` seconds: ``prepare: 40 of 300, 0:02:10 left``."""
+    def _lines(self, description: str, unit: str) -> Callable[[int, int, str], None]:
+        """Return what prints a line every `EVERY` seconds: ``train: 4 of 30 items, 0:02 left``."""
         begun = last = time.monotonic()
         left = TimeLeft()
 
-        def report(done: int, total: int) -> None:
+        def report(done: int, total: int, said: str) -> None:
             nonlocal last
             now = time.monotonic()
             seconds = left(now - begun, done, total)
             if now - last >= EVERY and done < total:
                 last = now
                 rest = "" if seconds is None else f", {timedelta(seconds=seconds)} left"
-                self.note(f"{description}: {done:,} of {total:,}{rest}")
+                more = f", {said}" if said else ""
+                self.note(f"{description}: {done:,} of {total:,} {unit}{rest}{more}")
 
         return report
 

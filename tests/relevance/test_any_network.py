@@ -27,6 +27,19 @@ class Frames(nn.Module):
     def forward(self, x):
         return self.l(F.relu(self.c(x)).transpose(1, 2)).log_softmax(-1)
 
+class WrongInHalves(nn.Conv1d):  # as some convolutions are on some processors
+    def forward(self, x):
+        return 1.2 * super().forward(x) if x.dtype == torch.bfloat16 else super().forward(x)
+
+class Halves(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.c, self.l = WrongInHalves(1, 4, 400, 200), nn.Linear(4, 3)
+        self.bfloat16()
+
+    def forward(self, x):
+        return self.l(F.relu(self.c(x)).mean(-1))
+
 class Root(nn.Module):
     def __init__(self):
         super().__init__()
@@ -103,6 +116,14 @@ def test_a_symbol_at_a_time_is_explained(here: Path, capsys: pytest.CaptureFixtu
     np.testing.assert_allclose(score, -loss, rtol=1e-5)
     for target in ("0@9", "3@0.1", "0@0.2-0.1", "text:7"):
         assert explain("Frames", "--method", "gradient", "--target", target) == 2
+
+
+def test_a_layer_this_processor_computes_wrongly_is_named(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert explain("Halves", "--method", "gradient") == 0
+    said = capsys.readouterr().err
+    assert "layer c: off by 0.2 of its size" in said and "layer l" not in said
 
 
 def test_items_without_a_number_are_named(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ import io
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,9 +15,11 @@ from reports import HOSTILE, Page, content
 
 from speechscope.cli import run
 from speechscope.report.drawing import levels, palette
+from speechscope.report.figures import Picture
+from speechscope.scores import statistics
 from speechscope.store.artifact import Artifact
 from speechscope.store.record import new_record
-from speechscope.store.writer import create_artifact
+from speechscope.store.writer import create_artifact, flag_attributes
 
 FIGURES = {
     "corpus.zarr": ["classes", "examples", "round-trip", "held"],
@@ -44,10 +47,23 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return reports.everything(tmp_path_factory.mktemp("reports"))
 
 
+SCORED: dict[str, list[Any]] = {}
+"""Scores of the artifacts of the folder, which many pages show and are made once."""
+
+
+def remembered(kind: str, path: Path, settings: Any) -> list[Any]:
+    key = str(path.resolve())
+    if key not in SCORED:
+        SCORED[key] = statistics.scored(kind, path, settings)
+    return SCORED[key]
+
+
 @pytest.fixture
 def here(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """The same folder to read from, and another to write to."""
     monkeypatch.chdir(folder)
+    for chapter in ("corpus", "model", "decoder", "inversion", "relevance", "navai", "clusters"):
+        monkeypatch.setattr(f"speechscope.report.chapters.{chapter}.scored", remembered)
     return tmp_path
 
 
@@ -76,6 +92,10 @@ def test_a_page_needs_nothing_but_itself(here: Path) -> None:
     assert policy and str(policy[0]).startswith("default-src 'none'")
     for word in ("fetch(", "XMLHttpRequest", "import(", "http:", "https:", "@import"):
         assert word not in page.scripts.replace("http://www.w3.org/2000/svg", ""), word
+
+
+def test_everything_in_the_artifacts_is_documented(folder: Path) -> None:
+    assert reports.undocumented(folder) == []
 
 
 def test_hostile_names_are_text(here: Path) -> None:
@@ -120,10 +140,10 @@ def test_the_pictures_of_an_inversion_are_its_arrays(here: Path) -> None:
     sounding = np.array([np.flatnonzero(original[i].any(axis=(0, 1)))[[0, -1]] for i in (4, 1)])
     frames = int(np.ptp(sounding, axis=1).max()) + 1
     wanted = []
-    for item, (first, _) in zip((4, 1), sounding, strict=True):
+    for item, (first, last) in zip((4, 1), sounding, strict=True):
         for method in range(2):  # methods down, layers across, the original before them
             row = [original[item], *found[method, :, item]]
-            wanted += [decibels(values[0])[:, first : first + frames] for values in row]
+            wanted += [decibels(values[0])[:, first : last + 1] for values in row]
     assert len(page.images["grid"]) == len(wanted) == 2 * 2 * (1 + 2)
     for address, values in zip(page.images["grid"], wanted, strict=True):
         drawn = pixels(address)
@@ -135,6 +155,37 @@ def test_the_pictures_of_an_inversion_are_its_arrays(here: Path) -> None:
         apart = np.abs(drawn[:, :there, None, :3] - np.stack(near, axis=2)).max(axis=-1)
         assert apart.min(axis=2).max() == 0
         assert there == frames or not drawn[:, there:, 3].any()
+
+
+def test_draws_stand_in_a_row_after_their_original(tmp_path: Path) -> None:
+    from speechscope.report.chapters.inversion import _Inversion
+    from speechscope.stages.report import Report
+
+    rng, path = np.random.default_rng(0), tmp_path / "inversion.zarr"
+    names = ("bp", "regress", *(f"regress#{n}" for n in range(1, 9)))
+    original = rng.random((2, 1, 6, 8), np.float32)
+    restored = rng.random((len(names), 1, *original.shape), np.float32)
+    sizes = ("item", "channel", "frequency", "time")
+    record = new_record("inversion", config={}, seed=0, device="cpu")
+    with create_artifact(path, "test", record, force=True) as writer:
+        writer.put("original", original, sizes)
+        writer.put("reconstruction", restored, ("technique", "layer", *sizes))
+        writer.name_axis("technique", names)
+        writer.name_axis("layer", ["pool3"])
+        writer.put("layer_number", np.array([9]), ("layer",))
+        writer.put("label", np.array([0, 1]), ("item",), flag_attributes(["iy", "aa"]))
+    drawn = _Inversion(path, Report())
+    (figure,) = drawn.draws([0, 1])
+    assert figure.columns == ["original", "regress", *(f"regress#{n}" for n in range(1, 7))]
+    assert [name for name, _ in figure.rows] == ["[iy] layer 9 (pool3)", "[aa] layer 9 (pool3)"]
+    assert "6 of 8 draws" in figure.note
+    for item, (_, cells) in enumerate(figure.rows):
+        values = [original[item], *restored[1:8, 0, item]]
+        for cell, wanted in zip(cells, values, strict=True):
+            assert isinstance(cell, Picture)
+            np.testing.assert_allclose(cell.values[:, :8], decibels(wanted[0]), atol=1e-4)
+    others = [name for name, _ in drawn.cases([0]).rows]
+    assert others == ["[iy] bp", "[iy] regress"], "draws are no methods to compare"
 
 
 def test_the_sounds_of_an_inversion_are_its_waveforms(here: Path) -> None:
@@ -381,7 +432,7 @@ def test_a_page_opens_with_what_score_says(here: Path, capsys: pytest.CaptureFix
     assert run(["score", "model.pt"]) == 0
     printed = "".join(capsys.readouterr())
     sentence = next(line for line in printed.splitlines() if line.startswith("model.pt: "))
-    assert sentence in said
+    assert sentence.removeprefix("model.pt: n") in said  # its name stands in the same row
     assert "6 sounds, rebuilt from what layer 1, 9" in found[1][0]
     assert "(the best of 4: " in found[1][1]
     assert "Nothing here is scored" in found[2][4]

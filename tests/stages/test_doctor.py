@@ -7,6 +7,7 @@ import pytest
 
 from speechscope.cli import run
 from speechscope.networks import kernels
+from speechscope.stages.doctor import KNOWN
 
 
 def found(text: str) -> dict[str, tuple[str, str]]:
@@ -21,8 +22,13 @@ def test_a_fit_machine_has_a_line_for_everything(
     assert run(["doctor", "--json"]) == 0
     rows = found(capsys.readouterr().out)
     assert {verdict for _, verdict in rows.values()} == {"ok"}
-    assert {"python", "torch", "cpu", "cuda", "kernels", "FLAC", "disk", "speed"} <= set(rows)
-    assert "ms a training step" in rows["speed"][0]
+    assert {"python", "torch", "cpu", "cuda", "kernels", "FLAC", "fonts", "disk", "speed"} <= set(
+        rows
+    )
+    took, known = rows["speed"][0].split("; quiet, ")
+    assert "ms a training step" in took
+    page = (Path(__file__).parents[2] / "docs" / "reliability.md").read_text()
+    assert all(f"| {name} | {ms:g} ms |" in page for name, ms in KNOWN) and KNOWN[0][0] in known
     assert list(workdir.iterdir()) == []
 
 
@@ -55,3 +61,14 @@ def test_a_disk_that_cannot_be_written_is_named(
     assert run(["doctor", "--json"]) == 1
     what, verdict = found(capsys.readouterr().out)["disk"]
     assert "No space left" in what and "can be written" in verdict
+
+
+def test_letters_that_a_font_lacks_are_named(
+    workdir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("speechscope.stages.doctor.STEPS", 3)
+    monkeypatch.setattr("speechscope.stages.doctor.LETTERS", "aə\ue001")
+    monkeypatch.setattr(kernels, "cases", lambda: CASES)
+    assert run(["doctor", "--json"]) == 1
+    what, verdict = found(capsys.readouterr().out)["fonts"]
+    assert what.endswith("without \ue001") and "install the DejaVu" in verdict

@@ -27,15 +27,17 @@ def test_a_log_has_a_line_from_time_to_time(
 ) -> None:
     clock = [0.0]
     monkeypatch.setattr("speechscope.work.progress.time.monotonic", lambda: clock[0])
-    with Console().bar("invert") as report:
+    with Console().bar("invert", "items") as report:
         for done in range(1, 301):
             clock[0] += 1.0
+            report.said = "" if done < 180 else "loss 0.5"
             report(done, 300)
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
-        f"invert: {done} of 300, 0:0{(300 - done) // 60}:00 left" for done in (60, 120, 180, 240)
+        f"invert: {done} of 300 items, 0:0{(300 - done) // 60}:00 left{said}"
+        for done, said in ((60, ""), (120, ""), (180, ", loss 0.5"), (240, ", loss 0.5"))
     ]
-    with Console(quiet=True).bar("invert") as report:
+    with Console(quiet=True).bar("invert", "items") as report:
         clock[0] += 100.0
         report(1, 2)
     assert capsys.readouterr().err == ""

@@ -61,6 +61,9 @@ def chapters(
             raise UsageProblem(f"{path} is a {kind}; report takes {', '.join(CHAPTERS.names())}")
         for chapter in (write(path, settings) for write in writers):
             written.append(replace(chapter, facts={**chapter.facts, **_origin(record)}))
+    names = {Path(chapter.title).name for chapter in written}
+    if len(names) == len(written):  # else their paths tell them apart
+        written = [replace(chapter, title=Path(chapter.title).name) for chapter in written]
     known = dict.fromkeys(figure.name for chapter in written for figure in chapter.figures)
     for name in settings.figure:
         if name not in known:

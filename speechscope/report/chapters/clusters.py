@@ -25,6 +25,8 @@ TRAITS = ("manner", "place", "voicing")
 """Phonological features that points can be coloured by."""
 CLASSES_NAMED = 6
 """Classes named for each cluster of a composition table."""
+LONG = 20
+"""Clusters from which on their table opens on demand (chosen)."""
 SHARE = 0.02
 """Share of a cluster below which a class is not named."""
 COMPOSITION = ("cluster", "items", "classes")
@@ -87,6 +89,12 @@ class _Clusters:
         self.label = artifact.read("label").astype(np.int64)
         self.scores = {name: artifact.read(name) for name in MEASURES}
         self.count = artifact.read("n_clusters")
+
+    @property
+    def highest(self) -> int:
+        """The layer of the highest F."""
+        scores = np.nan_to_num(self.scores["f_measure"], nan=-1.0)
+        return int(scores.max(axis=(1, 2)).argmax())
 
     def best(self, layer: int) -> Way:
         """Return the way of the highest F in a layer."""
@@ -156,7 +164,7 @@ class _Clusters:
             f"{len(chosen)} of {len(self.label):,} items, each class under its name; the first "
             "three components of what each layer holds (Pellegrini 2016, fig. 2)."
         )
-        points = (label, groups, captions, self._sounds(corpus, chosen))
+        points = (label, groups, captions, self._sounds(corpus, chosen), self.highest)
         return fig.Cloud("projection", "Projection", note, views, self.classes, *points)
 
     def class_cloud(self, corpus: Corpus | None) -> fig.Cloud:
@@ -174,7 +182,8 @@ class _Clusters:
         ]
         note = "The mean activation of each class; a point sounds the first of its items."
         title = "Projection of classes"
-        points = (there, self._traits(there), captions, self._sounds(corpus, first))
+        best = self.highest * len(self.artifact.flags("embedding"))
+        points = (there, self._traits(there), captions, self._sounds(corpus, first), best)
         return fig.Cloud("class-projection", title, note, views, self.classes, *points)
 
     def _sounds(self, corpus: Corpus | None, samples: fig.Values) -> list[fig.Sound | None]:
@@ -193,7 +202,6 @@ class _Clusters:
     def compositions(self) -> list[fig.Figure]:
         """Return what the clusters of each layer are made of, in the way of the highest F."""
         tables: list[fig.Figure] = []
-        highest = np.nan_to_num(self.scores["f_measure"], nan=-1.0).max(axis=(1, 2)).argmax()
         for layer, name in enumerate(self.layers):
             way = self.best(layer)
             counts = np.nan_to_num(self.artifact.read("composition", (layer, *way)))
@@ -211,7 +219,8 @@ class _Clusters:
                 rows.append([number, int(total), ", ".join(named)])
             best = self.name_of(*way)
             note = f"By {best}, the best here by F; classes above {100 * SHARE:.0f} %."
-            title, closed = f"Composition of the clusters of {name}", layer != highest
+            title = f"Composition of the clusters of {name}"
+            closed = layer != self.highest or len(rows) > LONG
             figure = f"composition-{name}"
             tables.append(fig.Table(figure, title, note, COMPOSITION, rows, closed=closed))
         return tables

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 CASES = 3
 """Items of which every method and layer is shown (fig. B.1 shows one)."""
+DRAWS = 6
+"""Draws that stand in a row at most (chosen: as many as fit across a page)."""
 CELLS = 400
 """Pictures of one grid at most (chosen: about 5 MB with their sounds)."""
 BINS = 41
@@ -60,11 +62,11 @@ def chapter(path: Path, settings: "Report") -> fig.Chapter:
     shown = shown_items(settings, path, count)
     figures: list[fig.Figure] = [
         drawn.cases(cases[: max(1, CELLS // (width * len(methods)))]),
-        drawn.by_layer(shown[: max(1, CELLS // width)], _best(scores, methods)),
+        drawn.by_layer(shown[: max(1, CELLS // width)], methods[_best(scores, methods)]),
         *([_score_curves(scores, methods)] if len(layers) > 1 else []),
     ]
     # One method alone shows the same items in both grids.
-    figures = [*score_figures(scores), *figures[0 if len(methods) > 1 else 1 :]]
+    figures = [*score_figures(scores), *drawn.draws(cases), *figures[len(methods) == 1 :]]
     figures.insert(1 if width == 2 else len(figures), drawn.intensities(shown[0]))
     looked = (
         f"{count:,} sounds, rebuilt from what layer {', '.join(map(str, drawn.numbers))} of the "
@@ -78,7 +80,8 @@ class _Inversion:
 
     def __init__(self, path: Path, settings: "Report") -> None:
         self.artifact = artifact = Artifact(path, "inversion")
-        self.methods = artifact.flags("technique")
+        self.place = {name: at for at, name in enumerate(artifact.flags("technique"))}
+        self.methods = [name for name in self.place if "#" not in name] or list(self.place)
         numbers = artifact.read("layer_number").tolist()
         self.numbers = numbers
         self.layers = [
@@ -96,8 +99,8 @@ class _Inversion:
         """Return every method (rows) and layer (columns) of some items (Churchman 2015, B.1)."""
         rows = []
         for item in items:
-            for number, method in enumerate(self.methods):
-                cells = [self.restored(number, at, item) for at in range(len(self.layers))]
+            for method in self.methods:
+                cells = [self.restored(method, at, item) for at in range(len(self.layers))]
                 rows.append((f"[{self.labels[item]}] {method}", [self.original(item), *cells]))
         note = (
             f"{len(items)} of {self.count:,} items: methods down, layers across, the original "
@@ -108,7 +111,30 @@ class _Inversion:
         title = "Reconstructions by method and layer"
         return fig.Grid("grid", title, note, self.columns, rows)
 
-    def by_layer(self, items: Sequence[int], method: int) -> fig.Grid:
+    def draws(self, items: Sequence[int]) -> list[fig.Grid]:
+        """Return what an activity leaves open: in a row the original, the answer, and draws."""
+        methods = list(dict.fromkeys(n.partition("#")[0] for n in self.place if "#" in n))
+        figures = []
+        for number, method in enumerate(methods):
+            drawn = [name for name in self.place if name.startswith(f"{method}#")]
+            shown = [*([method] if method in self.place else []), *drawn[:DRAWS]]
+            rows = []
+            for item in items:
+                for at, layer in enumerate(self.layers):
+                    cells = [self.restored(name, at, item) for name in shown]
+                    name = f"[{self.labels[item]}] layer {layer}"
+                    rows.append((name, [self.original(item), *cells]))
+            note = (
+                f"{len(items)} of {self.count:,} items, {min(DRAWS, len(drawn))} of {len(drawn)} "
+                "draws: sounds that the layer takes for the original, as far as it tells. What "
+                "they share it knows; by what they differ it does not. ▶▶ plays the row."
+            )
+            title = f"What the layer leaves open, by {method}"
+            name = "draws" if number == 0 else f"draws-{number + 1}"
+            figures.append(fig.Grid(name, title, note, ["original", *shown], rows))
+        return figures
+
+    def by_layer(self, items: Sequence[int], method: str) -> fig.Grid:
         """Return some items (rows) from every layer (columns) by one method (fig. 11)."""
         layers = range(len(self.layers))
         rows = [
@@ -120,7 +146,7 @@ class _Inversion:
         ]
         best = ", the method that scores best" if len(self.methods) > 1 else ""
         note = (
-            f"{len(items)} of {self.count:,} items by {self.methods[method]}{best}; layers across, "
+            f"{len(items)} of {self.count:,} items by {method}{best}; layers across, "
             "the original first (Churchman 2015, fig. 11)."
         )
         return fig.Grid("layers", "Reconstructions by item and layer", note, self.columns, rows)
@@ -131,9 +157,9 @@ class _Inversion:
         largest = float(np.abs(original).max()) or 1.0
         edges = np.linspace(-largest, largest, BINS)
         rows = []
-        for number, method in enumerate(self.methods):
+        for method in self.methods:
             restored = [
-                self.artifact.read("reconstruction", (number, at, item))
+                self.artifact.read("reconstruction", (self.place[method], at, item))
                 for at in range(len(self.layers))
             ]
             cells = [_histogram(values, edges) for values in [original, *restored]]
@@ -149,10 +175,10 @@ class _Inversion:
         """Return the picture of what was put in."""
         return self._cell("original", "waveform_original", item, f"original, item {item}")
 
-    def restored(self, method: int, layer: int, item: int) -> fig.Cell:
+    def restored(self, method: str, layer: int, item: int) -> fig.Cell:
         """Return the picture of one reconstruction."""
-        alt = f"{self.methods[method]}, layer {self.numbers[layer]}, item {item}"
-        return self._cell("reconstruction", "waveform", (method, layer, item), alt)
+        alt = f"{method}, layer {self.numbers[layer]}, item {item}"
+        return self._cell("reconstruction", "waveform", (self.place[method], layer, item), alt)
 
     def _cell(self, name: str, waveform: str, at: int | tuple[int, ...], alt: str) -> fig.Cell:
         values = self.artifact.read(name, at)
@@ -181,7 +207,7 @@ def _best(scores: Sequence[Scores], methods: Sequence[str]) -> int:
     """Return the method with the highest mean score over the layers."""
     known = {row["measure"] for row in scores}
     measure = WAVEFORM if WAVEFORM in known else SPECTROGRAM
-    means = [np.mean(_column(_of(scores, measure, method), "value")) for method in methods]
+    means = [np.nanmean(_column(_of(scores, measure, m), "value")) for m in methods]
     return int(np.nanargmax(means)) if np.isfinite(means).any() else 0
 
 

@@ -16,6 +16,11 @@ class Cloud {
     this.selected = -1;
     this.reset();
     this.legend = box.querySelector(".key");
+    // More classes than colours: what they have in common is told apart, names stand beside.
+    const first = this.data.groups[this.group.options[1]?.value];
+    if (this.data.names.length > LINES.length && first?.names.length) this.group.selectedIndex = 1;
+    this.view.selectedIndex = this.data.best;
+    this.showNames();
     for (const select of [this.group, this.view]) {
       select.addEventListener("change", () => { this.showNames(); this.draw(); });
     }
@@ -126,6 +131,7 @@ class Cloud {
       sum[3] += 1;
       sums.set(label, sum);
     });
+    const taken = [];
     pen.font = "bold 14px system-ui, sans-serif";
     pen.textAlign = "center";
     pen.textBaseline = "middle";
@@ -133,6 +139,10 @@ class Cloud {
     for (const [label, [x, y, z, n]] of sums) {
       const place = this.project(x / n, y / n, z / n);
       if (n === 1) place[1] -= 11; // beside its only point, not on it
+      const half = pen.measureText(this.data.names[label]).width / 2;
+      const hides = taken.some(([x, y, w]) => Math.abs(x - place[0]) < w + half && Math.abs(y - place[1]) < 13);
+      if (hides && label !== chosen) continue; // zoomed in, or pointed at, it is there
+      taken.push([place[0], place[1], half]);
       pen.globalAlpha = chosen === null || label === chosen ? 1 : 0.35;
       pen.strokeStyle = paper;
       pen.fillStyle = ink;

@@ -39,6 +39,25 @@ for (const box of document.querySelectorAll(".players")) {
   });
 }
 for (const audio of document.querySelectorAll(".cell audio")) audio.removeAttribute("controls");
+// A row of several sounds plays them one after the other, such as an original and what is left of it.
+function inTurn(buttons) {
+  if (!buttons.length || playing.audio) return;
+  const [button, ...rest] = buttons;
+  play(button.sound, button);
+  button.sound.onended = () => { stop(); setTimeout(inTurn, 250, rest); };
+}
+for (const row of document.querySelectorAll(".row")) {
+  const buttons = [...row.querySelectorAll(".players")].map((box) => box.buttons[0]);
+  if (buttons.length < 2) continue;
+  const button = document.createElement("button"), name = row.querySelector("h4");
+  button.type = "button";
+  button.className = "play";
+  button.textContent = "▶▶";
+  button.title = "Play the row, one after the other";
+  button.setAttribute("aria-label", `Play the row ${name.textContent}`);
+  button.addEventListener("click", () => { const was = playing.audio; stop(); if (!was) inTurn(buttons); });
+  name.append(" ", button);
+}
 document.addEventListener("keydown", (event) => {
   const at = { b: 0, a: 1 }[event.key.toLowerCase()];
   if (at === undefined || event.ctrlKey || event.metaKey || event.altKey || !current) return;
