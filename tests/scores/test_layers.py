@@ -229,3 +229,14 @@ def test_abx_is_that_of_fastabx() -> None:
     distance = angles(points.astype(np.float32))
     assert 1 - abx(distance, phone, who).mean() == pytest.approx(0.29567901, abs=1e-7)
     assert 1 - abx(distance, who, phone).mean() == pytest.approx(0.41682099, abs=1e-7)
+
+
+def test_layers_are_alike_or_not() -> None:
+    rng = np.random.default_rng(0)
+    first, noise = rng.normal(size=(2, 192, 30)).astype(np.float32)
+    for second, verdict in ((first + 0.3 * noise, "above chance"), (noise, "at chance")):
+        other = made(second.astype(np.float32), LABELS, WHO)
+        rows = list(rows_of(layers._likeness(made(first, LABELS, WHO), [("it", other)])))
+        assert [row["measure"] for row in rows] == ["CKA with it", "RSA with it", "CCA with it"]
+        assert {row["verdict"] for row in rows} <= {verdict, "too few items to tell"}
+        assert verdict != "above chance" or "too few items to tell" not in str(rows)
