@@ -152,6 +152,17 @@ def _block(s: Any, x: Tensor) -> Tensor:
     return out
 
 
+def _by_cells(s: Any, x: Tensor) -> Tensor:
+    """Cells of all kinds, a step at a time, the state of one what enters the next."""
+    state, h, r = None, None, None
+    for row in relu(s.c1(x)).permute(2, 0, 1)[:12]:
+        state = s.lstm(row, state)
+        h = s.gru(state[0], h)
+        r = s.rnn(h, r)
+    out: Tensor = s.m(r + state[1])  # type: ignore[index]
+    return out
+
+
 PADS = {"padding": 1}
 
 
@@ -222,6 +233,11 @@ WAVES: dict[str, Callable[[], nn.Module]] = {
     "GRU, its last state": two(
         lambda s, x: s.m(s.r(s.c1(x).transpose(1, 2))[1][-1]),
         **{"r": nn.GRU(8, 6, 2, batch_first=True), "m": nn.Linear(6, 5)},
+    ),
+    "cells": two(
+        _by_cells,
+        **{"lstm": nn.LSTMCell(8, 6), "gru": nn.GRUCell(6, 6), "rnn": nn.RNNCell(6, 6)},
+        m=nn.Linear(6, 5),
     ),
     "positions": two(
         _positions, f=nn.Linear(8, 8), pe=torch.randn(1, 25, 8) / 9, cls=torch.randn(1, 1, 8)

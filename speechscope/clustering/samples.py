@@ -1,6 +1,5 @@
 """Choosing the samples of a class that are clustered (Pellegrini 2016, sec. 3)."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from torch import Tensor
 from speechscope.corpus.store import Corpus
 from speechscope.corpus.utterances import SPLITS
 from speechscope.errors import SpeechscopeError, UsageProblem
+from speechscope.networks.foreign import ForeignNetwork
 from speechscope.networks.layers import bytes_each
 from speechscope.networks.subject import Subject
 from speechscope.work.device import fitting
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 
 BATCH = 256
 """Items that go through a network at a time."""
+ROUNDING = 1e-6
+"""Of times [samples]."""
 INPUT = "input"
 """The name of the input among the layers; also by number, 0."""
-ROUNDING = 1e-9
 """Of a frame, which a stretch may reach into by rounding alone."""
 
 
@@ -42,12 +43,15 @@ class Samples:
         Class of each sample, (sample,).
     within
         Of whole recordings, the stretch of each that a sample is, [samples] (sample, 2); None: all.
+    frame
+        What of the frames there stands for it: the ``third``, the ``middle`` one or their ``mean``.
     """
 
     items: NDArray[np.int64]
     edges: NDArray[np.int64]
     labels: NDArray[np.int64]
     within: NDArray[np.int64] | None = None
+    frame: str = "mean"
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -64,7 +68,8 @@ class Samples:
         items += [self.items[self.edges[row] : self.edges[row + 1]] for row in rows]
         edges = np.concatenate([[0], np.cumsum(counts)])
         within = None if self.within is None else self.within[rows]
-        return Samples(np.concatenate(items), edges.astype(np.int64), self.labels[rows], within)
+        edges = edges.astype(np.int64)
+        return Samples(np.concatenate(items), edges, self.labels[rows], within, self.frame)
 
     def fewer_than(self, wanted: int, classes: tuple[str, ...]) -> list[str]:
         """Return the classes with fewer samples than wanted, and how many they have."""
@@ -91,7 +96,7 @@ def phones(corpus: Corpus, split: str, frame: str) -> Samples:
         The split is empty, or no phone is long enough.
     """
     if "phone" in corpus.artifact:
-        return _marked(corpus, split)
+        return _marked(corpus, split, frame)
     items = corpus.items(split)
     labels = corpus.labels
     if corpus.unit not in ("frame", "window"):
@@ -119,7 +124,7 @@ def classes_of(corpus: Corpus) -> tuple[str, ...]:
     return corpus.names("phone") if "phone" in corpus.artifact else corpus.classes
 
 
-def _marked(corpus: Corpus, split: str) -> Samples:
+def _marked(corpus: Corpus, split: str, frame: str) -> Samples:
     """Return the phones of the recordings of a split."""
     read = corpus.artifact.read
     recording = np.repeat(np.arange(len(corpus.splits)), np.diff(read("phone_offset")))
@@ -128,7 +133,7 @@ def _marked(corpus: Corpus, split: str) -> Samples:
         raise UsageProblem(f"{corpus.path}: no phone of the {split} split is marked")
     within = np.stack([read("phone_start"), read("phone_stop")], 1)[rows]
     edges, labels = np.arange(len(rows) + 1), read("phone").astype(np.int64)[rows]
-    return Samples(recording[rows], edges, labels, within)
+    return Samples(recording[rows], edges, labels, within, frame)
 
 
 def activations(subject: Subject, samples: Samples, layer: str) -> Tensor:
@@ -148,7 +153,7 @@ def activations(subject: Subject, samples: Samples, layer: str) -> Tensor:
             return x if layer == INPUT else subject.network.activation(x, layer)
 
     if samples.within is not None:
-        held_by = _in_stretches(subject, samples, layer)
+        held_by = _in_stretches(subject, samples, held, layer)
     else:
         held_by = _averaged(subject, samples, held)
     bad = (~held_by.flatten(1).isfinite().all(1)).nonzero().flatten().tolist()
@@ -179,34 +184,42 @@ def _averaged(subject: Subject, samples: Samples, of: Callable[[Tensor], Tensor]
     return total
 
 
-def _in_stretches(subject: Subject, samples: Samples, layer: str) -> Tensor:
-    """Return the mean of a layer's frames within the stretch of each sample, (sample, …).
+def _in_stretches(
+    subject: Subject, samples: Samples, of: Callable[[Tensor], Tensor], layer: str
+) -> Tensor:
+    """Return what a layer has at its frames within the stretch of each sample, (sample, …).
 
-    A layer's frames divide a recording evenly; an output without frames is taken as it is.
+    Frames are those whose middles lie in the stretch; where none does, the nearest. Frame j of T
+    has its middle at (N − 1 − (T − 1) s − (s − 1) / 2) / 2 + j s of N samples, s a frame: frames
+    lie in the middle of the recording, but for half of what they may leave over. Those of a letter
+    network, the last of which see padding, divide the recording evenly, and count where they touch
+    the stretch. An output without frames is taken as it is.
     """
     assert samples.within is not None
     found: dict[int, Tensor] = {}
-    axis: int | None = None
+    other = subject.network if isinstance(subject.network, ForeignNetwork) else None
+    axis, step = (2, 1.0) if layer == INPUT or other is None else other.frames.get(layer, (-1, 0.0))
     for item in np.unique(samples.items).tolist():
         network, x, length = subject.recording(item)
         with torch.no_grad():
-            out = x if layer == INPUT else network.activation(x, layer)
-            if axis is None:
-                part = x[..., : x.shape[3] * 3 // 4]
-                axis = _shorter(out, part if layer == INPUT else network.activation(part, layer))
-        frames = out.movedim(axis, 1)[0] if axis else out
+            out = of(x) if other is not None or layer == INPUT else network.activation(x, layer)
+        frames = out.movedim(axis + 1, 1)[0] if axis >= 0 else out
+        if other is None:
+            step = length / len(frames)
+            middles, around = step * (np.arange(len(frames)) + 0.5), step / 2 - ROUNDING
+        else:
+            over = length - 1 - (len(frames) - 1) * step - (step - 1) / 2
+            middles, around = over / 2 + step * np.arange(len(frames)), 0.0
         for row in np.flatnonzero(samples.items == item).tolist():
-            first, last = samples.within[row] / length * len(frames)
-            begin = min(int(first), len(frames) - 1)
-            stretch = frames[begin : max(begin + 1, math.ceil(last - ROUNDING))]
-            found[row] = stretch.mean(0).cpu().float()
+            start, stop = samples.within[row]
+            there = np.flatnonzero((start - around <= middles) & (middles < stop + around))
+            if not len(there):
+                there = np.abs(middles - (start + stop - 1) / 2).argmin()[None]
+            if samples.frame != "mean":
+                last = len(there) - 1
+                there = there[[min(2, last) if samples.frame == "third" else len(there) // 2]]
+            found[row] = frames[there].mean(0).cpu().float()
     return torch.stack([found[row] for row in range(len(samples))])
-
-
-def _shorter(whole: Tensor, part: Tensor) -> int:
-    """Return the axis that is shorter where the input is, which is time; 0: none."""
-    sizes = zip(whole.shape, part.shape, strict=True)
-    return next((axis for axis, (a, b) in enumerate(sizes) if a != b), 0)
 
 
 def choose(subject: Subject, settings: "Cluster") -> Samples:
@@ -222,11 +235,14 @@ def choose(subject: Subject, settings: "Cluster") -> Samples:
         Scores and classes are not the same, or fewer than two classes have samples.
     """
     corpus, correct = subject.corpus, settings.correct
-    classes, along = classes_of(corpus), "phone" in corpus.artifact
-    if correct and (along or subject.classes != classes):
+    classes = classes_of(corpus)
+    of_frames = "phone" in corpus.artifact and not (
+        isinstance(subject.network, ForeignNetwork) and "" in subject.network.frames
+    )
+    if correct and (of_frames or subject.classes != classes):
         why = (
             "of phones in whole recordings"
-            if along
+            if of_frames
             else f"the network gives "
             f"{len(subject.classes)} scores, the corpus has {len(classes)} classes:"
         )
@@ -263,7 +279,11 @@ def _answers(subject: Subject, samples: Samples) -> NDArray[np.int64]:
     def scores(x: Tensor) -> Tensor:
         with torch.no_grad():
             out: Tensor = subject.network(x)
-        return out.flatten(2).mean(2) if out.dim() > 2 else out
+        return out.flatten(2).mean(2) if out.dim() > 2 and samples.within is None else out
 
-    answers: NDArray[np.int64] = _averaged(subject, samples, scores).argmax(1).numpy()
+    if samples.within is None:
+        found = _averaged(subject, samples, scores)
+    else:
+        found = _in_stretches(subject, samples, scores, "")
+    answers: NDArray[np.int64] = found.argmax(1).numpy()
     return answers

@@ -182,6 +182,10 @@ class Corpus:
         values -= self.mean
         return values
 
+    def lengths(self, items: Indices) -> NDArray[np.int64]:
+        """Return how long whole recordings are, (N,): behind that inputs are zeros."""
+        return np.asarray(self.artifact.read_items("stop", items), dtype=np.int64)
+
     def phones(self, item: int) -> list[tuple[str, slice]]:
         """Return the phones of a whole recording and their samples, in order.
 

@@ -347,6 +347,33 @@ class ForeignNetwork(Layered):
         return kept
 
     @cached_property
+    def frames(self) -> dict[str, tuple[int, float]]:
+        """Of layers that run along time: which axis of an item it is, and places of input a frame.
+
+        Scores are "". How much longer a layer is for a longer input tells it, layer by layer: from
+        one to the next that is a whole number.
+        """
+        length = self.input_shape[-1]
+        shapes: list[dict[str, Shape]] = []
+        for size in (length // 2, length):
+            watch = Keep(self.root)
+            with torch.no_grad(), watch.over():
+                scores = self(self.example[:1, ..., :size])
+            shapes.append({n: tuple(value.shape) for n, value in watch.outputs.items()})
+            shapes[-1][""] = tuple(scores.shape)
+        step, before, found = 1.0, length - length // 2, dict[str, tuple[int, float]]()
+        for name, shape in shapes[1].items():
+            half = shapes[0].get(name, ())
+            grown = [n for n, (a, b) in enumerate(zip(half, shape, strict=False)) if b > a]
+            if len(grown) != 1 or len(half) != len(shape):
+                continue
+            added = shape[grown[0]] - half[grown[0]]
+            step *= round(before / added) if added <= before else 1 / round(added / before)
+            before = added
+            found[name] = grown[0] - (not name or self._kept[name][2]), step
+        return found
+
+    @cached_property
     def _layers(self) -> dict[str, Shape]:
         try:
             found: Iterable[str] = self.trace(self.example[:1]).layers()
@@ -437,7 +464,9 @@ def normal(out: Tensor, taking: Taking) -> Tensor:
     if taking.order == "btv":
         out = out.transpose(1, 2)
     if taking.times is not None:
-        out = out[..., slice(*taking.times)]
+        there = out[..., slice(*taking.times)]
+        # Of an input that does not reach there nothing is said.
+        out = there if there.shape[-1] else out[..., :1] * torch.nan
     if taking.text:
         out = _ctc(out.float(), taking)
     return out if out.dtype == torch.float32 else out.to(torch.float32)

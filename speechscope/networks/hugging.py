@@ -1,11 +1,13 @@
 """Networks of transformers, by name or folder: ``hf:NAME_OR_FOLDER``."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from speechscope.errors import UsageProblem
 from speechscope.networks.loading import Loaded
@@ -13,37 +15,82 @@ from speechscope.work.device import seeded
 
 
 class HuggingFace(nn.Module):
-    """A model of transformers as a function of inputs, brought to the scale it was trained with.
+    """A model of transformers as a function of inputs as its feature extractor makes them.
+
+    A model of spectrograms takes those, or waveforms (B, 1, N), which become its spectrograms on
+    the way, short ones with zeros behind them as the extractor does. Of a model with a decoder the
+    scores are those of the first symbol; one that has no scores is its encoder alone.
 
     Parameters
     ----------
     network
         The model.
-    scaling
-        ``item``: mean 0 and variance 1 of each item, as the feature extractor of wav2vec 2.0 does;
-        (mean, deviation): of spectrograms, as that of AST does; None: inputs as they are.
+    said
+        What the folder says of its feature extractor.
     """
 
-    def __init__(self, network: nn.Module, scaling: str | tuple[float, float] | None) -> None:
+    def __init__(self, network: nn.Module, said: Mapping[str, Any]) -> None:
         super().__init__()
-        self.wrapped = network
-        self._scaling = scaling
         self._begin: int | None = None
         config: Any = network.config
-        if getattr(config, "is_encoder_decoder", False) and network.get_output_embeddings():  # type: ignore[operator]
-            self._begin = int(config.decoder_start_token_id)
+        if getattr(config, "is_encoder_decoder", False):
+            if network.get_output_embeddings() is None:  # type: ignore[operator]
+                network = network.get_encoder()  # type: ignore[operator]
+            else:
+                self._begin = int(config.decoder_start_token_id)
+        self.wrapped = network
+        kind = str(said.get("feature_extractor_type", ""))
+        self._front = {"WhisperFeatureExtractor": _whisper, "ASTFeatureExtractor": _ast}.get(kind)
+        self._said, self._scaled = said, bool(said.get("do_normalize", False))
 
     def forward(self, x: Tensor) -> Any:
-        """Return what the model gives; of a decoder, for the first symbol."""
-        if self._scaling == "item":
+        """Return what the model gives."""
+        said = self._said
+        if self._front is not None and x.dim() == 3 and x.shape[1] == 1:
+            x = self._front(x[:, 0], said)
+        elif self._front is _ast and x.shape[1:] != (said["max_length"], said["num_mel_bins"]):
+            raise ValueError(f"takes {said['max_length']} frames of {said['num_mel_bins']} bins")
+        if self._scaled and "mean" in said:
+            x = (x - said["mean"]) / (2 * said["std"])
+        elif self._scaled:
             mean, variance = x.mean(-1, keepdim=True), x.var(-1, correction=0, keepdim=True)
             x = (x - mean) / torch.sqrt(variance + 1e-7)
-        elif isinstance(self._scaling, tuple):
-            x = (x - self._scaling[0]) / (2 * self._scaling[1])
         if self._begin is None:
             return self.wrapped(x)
         first = torch.full((len(x), 1), self._begin, device=x.device)
         return self.wrapped(x, decoder_input_ids=first).logits[:, 0]
+
+
+def _whisper(x: Tensor, said: Mapping[str, Any]) -> Tensor:
+    """Return the log mel spectrograms (B, bins, T) of waveforms (B, N) that Whisper takes."""
+    from transformers.audio_utils import mel_filter_bank
+
+    size, rate = int(said["n_fft"]), int(said["sampling_rate"])
+    x = functional.pad(x, (0, int(said["n_samples"]) - x.shape[-1]))
+    bins = 1 + size // 2, int(said["feature_size"])
+    filters = torch.from_numpy(mel_filter_bank(*bins, 0.0, 8000.0, rate, "slaney", "slaney"))
+    window = torch.hann_window(size).to(x)
+    spectrum = torch.stft(x, size, int(said["hop_length"]), window=window, return_complex=True)
+    power = spectrum[..., :-1].abs().square()
+    found = (filters.T.to(x) @ power).clamp(min=1e-10).log10()
+    return (torch.maximum(found, found.amax((1, 2), keepdim=True) - 8) + 4) / 4
+
+
+def _ast(x: Tensor, said: Mapping[str, Any]) -> Tensor:
+    """Return the logarithms of filter banks (B, T, bins) of waveforms (B, N) that AST takes."""
+    from transformers.audio_utils import mel_filter_bank
+
+    bins, rate = int(said["num_mel_bins"]), int(said["sampling_rate"])
+    filters = mel_filter_bank(
+        257, bins, 20, rate // 2, rate, mel_scale="kaldi", triangularize_in_mel_space=True
+    )
+    frames = x.unfold(-1, 400, 160)
+    frames = frames - frames.mean(-1, keepdim=True)
+    frames = frames - 0.97 * torch.cat([frames[..., :1], frames[..., :-1]], -1)
+    window = torch.hann_window(400, periodic=False).to(x)
+    power = torch.fft.rfft(frames * window, 512).abs().square()
+    found = (power @ torch.from_numpy(filters).to(x)).clamp(min=2**-23).log()
+    return functional.pad(found, (0, 0, 0, int(said["max_length"]) - found.shape[1]))
 
 
 def from_transformers(name: str) -> Loaded:
@@ -83,20 +130,14 @@ def from_transformers(name: str) -> Loaded:
         where = "" if folder.is_dir() else "no such folder, and transformers says: "
         raise UsageProblem(f"--model hf:{name}: {where}{type(error).__name__}: {reason}") from error
     classes = _vocabulary(folder, network) or _labels(config)
-    return Loaded(HuggingFace(network, _scaling(folder)), not weights, classes)
+    return Loaded(HuggingFace(network, _extractor(folder)), not weights, classes)
 
 
-def _scaling(folder: Path) -> str | tuple[float, float] | None:
-    """Return how the feature extractor in a folder scales inputs."""
+def _extractor(folder: Path) -> Mapping[str, Any]:
+    """Return what a folder says of its feature extractor."""
     path = folder / "preprocessor_config.json"
-    if not path.is_file():
-        return None
-    said = json.loads(path.read_text(encoding="utf-8"))
-    if not said.get("do_normalize", False):
-        return None
-    if "mean" in said and "std" in said:
-        return float(said["mean"]), float(said["std"])
-    return "item"
+    said = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return said if isinstance(said, dict) else {}
 
 
 def _vocabulary(folder: Path, network: nn.Module) -> tuple[str, ...]:

@@ -209,6 +209,8 @@ def _layer(call: Reading, layer: nn.Module) -> Found:
         plain = bool(call.args) and isinstance(call.args[0], Tensor)  # and no packed sequence
         held = recurrent.held(layer, call.args[1:], call.kwargs) if plain else None
         return UNKNOWN if held is None or len(call.flows) > 1 else Found("gated", held=held)
+    if isinstance(layer, nn.LSTMCell | nn.GRUCell | nn.RNNCell) and not call.kwargs:
+        return Found("gated", held=recurrent.held_cell(layer, call.args, call.flows))
     if isinstance(layer, nn.ConstantPad1d | nn.ConstantPad2d):
         return UNKNOWN if layer.value else Found("plain")
     if kind == "normalisation":

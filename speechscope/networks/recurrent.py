@@ -74,24 +74,55 @@ def _unrolled(layer: nn.RNNBase, name: str, x: Tensor) -> tuple[Tensor, States]:
     bias, more = of("bias_ih"), of("bias_hh")
     entering = nn.functional.linear(x, weight, bias)
     h = x.new_zeros(x.shape[1], layer.hidden_size)
-    c = torch.zeros_like(h)
+    states: States = [h, h] if layer.mode == "LSTM" else [h]
     outputs = []
     for z in entering:
-        y = nn.functional.linear(h, again, more)
-        if layer.mode == "LSTM":
-            i, f, g, o = (z + y).chunk(4, 1)
-            i, f, o = (torch.sigmoid(gate).detach() for gate in (i, f, o))
-            c = f * c + i * passed(g, torch.tanh)
-            h = o * passed(c, torch.tanh)
-        elif layer.mode == "GRU":
-            reset, update = (torch.sigmoid(z + y).detach().chunk(3, 1))[:2]
-            n = passed(z.chunk(3, 1)[2] + reset * y.chunk(3, 1)[2], torch.tanh)
-            h = (1 - update) * n + update * h
-        else:
-            h = passed(z + y, torch.tanh if layer.mode == "RNN_TANH" else torch.relu)
-        outputs.append(h)
-    states = [h, c] if layer.mode == "LSTM" else [h]
+        states = _step(layer.mode, z, nn.functional.linear(states[0], again, more), states)
+        outputs.append(states[0])
     return torch.stack(outputs), states
+
+
+def _step(mode: str, z: Tensor, y: Tensor, states: States) -> States:
+    """Return the states after a step, of what comes of its input, z, and of the state before, y."""
+    if mode == "LSTM":
+        i, f, g, o = (z + y).chunk(4, -1)
+        i, f, o = (torch.sigmoid(gate).detach() for gate in (i, f, o))
+        c = f * states[1] + i * passed(g, torch.tanh)
+        return [o * passed(c, torch.tanh), c]
+    if mode == "GRU":
+        reset, update = (torch.sigmoid(z + y).detach().chunk(3, -1))[:2]
+        n = passed(z.chunk(3, -1)[2] + reset * y.chunk(3, -1)[2], torch.tanh)
+        return [(1 - update) * n + update * states[0]]
+    return [passed(z + y, torch.relu if mode.endswith("RELU") else torch.tanh)]
+
+
+def held_cell(
+    cell: nn.RNNCellBase, args: Sequence[Any], flows: Sequence[Tensor]
+) -> Callable[..., Tensor]:
+    """Return a cell (LSTMCell, GRUCell, RNNCell) with its gates held, as a function of the flows.
+
+    Parameters
+    ----------
+    args
+        What it was called with: its input, and its states if it was given any.
+    flows
+        Those of them that come from the input of the network.
+    """
+    kind = type(cell).__name__.removesuffix("Cell")
+    mode = f"RNN_{cell.nonlinearity}".upper() if isinstance(cell, nn.RNNCell) else kind
+    given = [part for arg in args for part in (arg if isinstance(arg, tuple) else (arg,))]
+
+    def run(*values: Tensor) -> Tensor:
+        places = {id(flow): value for flow, value in zip(flows, values, strict=True)}
+        x, *states = (places.get(id(part), part) for part in given if part is not None)
+        if not states:
+            states = [x.new_zeros(*x.shape[:-1], cell.hidden_size)] * (2 if mode == "LSTM" else 1)
+        z = nn.functional.linear(x, cell.weight_ih, cell.bias_ih)
+        y = nn.functional.linear(states[0], cell.weight_hh, cell.bias_hh)
+        found = _step(mode, z, y, states)
+        return packed((found[0], found[1])) if mode == "LSTM" else found[0]
+
+    return run
 
 
 def packed(out: Any) -> Tensor:

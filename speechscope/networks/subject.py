@@ -48,6 +48,8 @@ class Subject:
         The corpus it was trained with, where the items are of another.
     notes
         What is to be said of it.
+    trims
+        Whether a recording is given as long as it is, without the zeros behind it.
     """
 
     network: Network | ForeignNetwork
@@ -58,6 +60,7 @@ class Subject:
     config: Mapping[str, Any]
     trained: Corpus | None = None
     notes: tuple[str, ...] = ()
+    trims: bool = False
 
     def looking_at(self, corpus: Corpus) -> "Subject":
         """Return the network with other items; see `speechscope.corpus.seen.Seen`."""
@@ -98,12 +101,24 @@ class Subject:
     def recording(self, item: int) -> tuple[Network | ForeignNetwork, Tensor, float]:
         """Return the network for whole recordings, one as it takes it, and its length [samples]."""
         if not isinstance(self.corpus, LetterWindows):
-            return self.network, self.inputs(np.array([item])), float(self.corpus.input_shape[2])
+            place = np.array([item])
+            ((_, x),) = self.parts(self.inputs(place), place)
+            return self.network, x, float(x.shape[3])
         corpus, config = self.corpus, self.corpus.config
         values = corpus.utterance_inputs(np.array([item]))[0] - corpus.mean
         hop = float(config["window"]) - float(config["overlap"])
         x = torch.from_numpy(values)[None].to(self.device)
         return corpus.network, x, hop * values.shape[2]
+
+    def parts(self, x: Tensor, items: NDArray[np.integer[Any]]) -> list[tuple[slice, Tensor]]:
+        """Return the inputs of items as they are given to the network together, and their rows.
+
+        Where recordings are given as long as they are, those are the recordings one by one.
+        """
+        if not self.trims:
+            return [(slice(0, len(x)), x)]
+        lengths = self.corpus.lengths(items).tolist()
+        return [(slice(n, n + 1), x[n : n + 1, ..., :size]) for n, size in enumerate(lengths)]
 
     def whole(self, inputs: Tensor) -> NDArray[np.float32]:
         """Return inputs with the training mean, as the corpus holds them."""
@@ -210,9 +225,22 @@ def elsewhere(
             f"scores stand behind {ending.kept}, and are explained as they are; --scores LAYER "
             "takes those of a layer before"
         )
+    trims = data.whole and _takes(network, example[:1, ..., : int(data.lengths(some).min())])
+    if data.whole and not trims:
+        notes.append("recordings are given with zeros behind them: it takes one length alone")
     if network.taking.alone:
         notes.append("items are given alone: what the network gives one depends on the others")
-    return Subject(network, classes, data, False, (corpus, "corpus"), config, notes=tuple(notes))
+    parent = (corpus, "corpus")
+    return Subject(network, classes, data, False, parent, config, None, tuple(notes), trims)
+
+
+def _takes(network: ForeignNetwork, x: Tensor) -> bool:
+    """Say whether a network takes inputs of another length than that it was fitted with."""
+    try:
+        with torch.no_grad():
+            return len(network(x)) == len(x)
+    except Exception:
+        return False
 
 
 def _some(data: Corpus, split: str) -> NDArray[np.int64]:

@@ -203,8 +203,11 @@ class _Reader(Watch):
             step = Step(name, "relu", (flows[0],), functional.relu, what)
         elif found.kind == "sum" and found.held is None:
             step = Step(name, "sum", tuple(flows), torch.add, what)
-        elif found.kind == "gated" and isinstance(call.module, nn.RNNBase):
-            step = Step(name, "gated", (flows[0],), lambda x: packed(run(x)), what, held=found.held)
+        elif found.kind == "gated" and not isinstance(out, Tensor):
+            whole_of = reading.run
+            step = Step(
+                name, "gated", tuple(flows), lambda *v: packed(whole_of(*v)), what, held=found.held
+            )
             self._unpack(step, out)
             return
         elif found.held is not None:

@@ -64,6 +64,11 @@ class Explained:
         ]
         return replace(self, axes=(held[0], held[1]))
 
+    def along(self, length: int) -> "Explained":
+        """Return it for inputs so long: the axis of time ends there."""
+        frequency, time = self.axes
+        return self if time is None else replace(self, axes=(frequency, time[:length]))
+
 
 def explained(network: nn.Module, example: Tensor, layer: str | int | None = None) -> Explained:
     """Return what is to be explained.

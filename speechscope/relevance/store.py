@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from speechscope.corpus.store import Corpus
 from speechscope.errors import SpeechscopeError, UsageProblem
@@ -77,6 +78,8 @@ class Explainer:
             area(name, getattr(settings, name))
         found = target_of(settings.target, self.subject)
         self.name, self.subject = found.name, found.subject
+        if settings.layer is not None:  # what enters it has one shape
+            self.subject = replace(self.subject, trims=False)
         corpus = self.subject.corpus
         shape = corpus.input_shape
         if by_phone and settings.layer is not None:
@@ -194,17 +197,17 @@ class Explainer:
         """
         of = self.explained[0]
         inputs = self.subject.inputs(task.items)
-        x = of.enter(inputs)
-        with torch.no_grad():
-            out = of.scores(x)
+        parts = [of.enter(part) for _, part in self.subject.parts(inputs, task.items)]
+        x = together(parts, self.explained[1])
+        out = self._scores(parts)
         guess = predicted(out)
         labels = sent(self.subject.corpus.labels[task.items], x.device)
         target = self.target(guess, labels)
         classes = torch.stack([target, guess]).cpu().numpy()
-        probability = per_class(out).softmax(1).gather(1, guess[:, None])[:, 0]
+        probability = out.softmax(1).gather(1, guess[:, None])[:, 0]
         seeds = [mixed(self.settings.seed, int(item)) for item in task.items]
         whole = self.subject.whole(inputs).reshape(len(inputs), *self.stored)
-        scores = score(per_class(out), target).cpu().numpy()
+        scores = score(out, target).cpu().numpy()
 
         def values(finite: NDArray[np.bool_], flat: NDArray[np.bool_]) -> Iterator[Values]:
             yield Values("input", (), whole)
@@ -214,13 +217,13 @@ class Explainer:
                 responses = self.first_layer.responses(x)
                 yield Values("dictionary_response", (), responses.cpu().numpy())
             for number, name in enumerate(self.settings.method):
-                for found in self._explain(number, name, x, target, seeds, task.items):
+                for found in self._explain(number, name, parts, target, seeds, task.items):
                     if found.array == "relevance":
                         of_item = found.values.reshape(len(x), -1)
                         finite &= np.isfinite(of_item).all(1)
                         flat |= ~of_item.any(1)
                         if name == "integrated" and self.settings.shifts == 1:
-                            incomplete[:] = self._incomplete(x, target, scores, of_item.sum(1))
+                            incomplete[:] = self._incomplete(parts, target, scores, of_item.sum(1))
                     yield found
                 if progress is not None:
                     done, methods = (number + 1) * len(x), len(self.settings.method)
@@ -233,12 +236,16 @@ class Explainer:
         incomplete = returned["incomplete"] = np.zeros(len(x), dtype=bool)
         return Results(values(finite, flat), returned)
 
+    def _scores(self, parts: Sequence[Tensor]) -> Tensor:
+        """Return the score of every class, (B, classes), of what is given together."""
+        with torch.no_grad():
+            return torch.cat([per_class(self.explained[0].scores(part)) for part in parts])
+
     def _incomplete(
-        self, x: Tensor, target: Tensor, scores: NDArray[Any], sums: NDArray[Any]
+        self, parts: Sequence[Tensor], target: Tensor, scores: NDArray[Any], sums: NDArray[Any]
     ) -> NDArray[np.bool_]:
         """Say of which items integrated gradients do not add up to S_c(x) − S_c(0)."""
-        with torch.no_grad():
-            base = score(per_class(self.explained[0].scores(torch.zeros_like(x))), target)
+        base = score(self._scores([torch.zeros_like(part) for part in parts]), target)
         wanted = scores - base.cpu().numpy()
         allowed = GAP * np.abs(wanted) + ROUNDING * np.abs(scores)
         return np.asarray(~(np.abs(sums - wanted) <= allowed))
@@ -247,7 +254,7 @@ class Explainer:
         self,
         number: int,
         method: str,
-        x: Tensor,
+        given: Sequence[Tensor],
         target: Tensor,
         seeds: Sequence[int],
         places: NDArray[np.integer[Any]],
@@ -257,29 +264,39 @@ class Explainer:
         if method == "occlusion" and self.settings.patch == PHONE:
             corpus = self.subject.corpus
             whole = replace(whole, phones=[[s for _, s in corpus.phones(int(i))] for i in places])
+        begin = 0
+        for x in given:
+            first, begin = begin, begin + len(x)
 
-        def explain(items: slice) -> None:
-            of = replace(whole, phones=whole.phones[items])
-            if method == "lrp":
-                relevance, of_layer = lrp_with_sums(of, x[items], target[items], self.settings)
-            if method != "lrp" or self.settings.shifts > 1:
-                given = x[items], target[items], self.settings, seeds[items]
-                relevance = relevance_by(method, of, *given)
-            parts.append(relevance)
-            if method == "lrp":
-                sums.append(torch.stack([of_layer[name] for name in self.layers], 1))
+            def explain(items: slice, x: Tensor = x, first: int = first) -> None:
+                rows = slice(first + items.start, first + items.stop)
+                of = replace(whole, phones=whole.phones[rows]).along(x.shape[-1])
+                if method == "lrp":
+                    relevance, of_layer = lrp_with_sums(of, x[items], target[rows], self.settings)
+                if method != "lrp" or self.settings.shifts > 1:
+                    told = x[items], target[rows], self.settings, seeds[rows]
+                    relevance = relevance_by(method, of, *told)
+                parts.append(relevance)
+                if method == "lrp":
+                    sums.append(torch.stack([of_layer[name] for name in self.layers], 1))
 
-        step = fitting(len(x), bytes_each(self.subject.network, x.shape[1:]), x.device)
-        for start in range(0, len(x), step):
-            block = slice(start, min(start + step, len(x)))
-            in_halves(explain, block, "take --device cpu")
-        relevance = torch.cat(parts)
+            step = fitting(len(x), bytes_each(self.subject.network, x.shape[1:]), x.device)
+            for start in range(0, len(x), step):
+                in_halves(explain, slice(start, min(start + step, len(x))), "take --device cpu")
+        relevance, x = together(parts, self.explained[1]), together(given, self.explained[1])
         if sums:
             yield Values("relevance_sum", (), torch.cat(sums).cpu().numpy())
         yield Values("relevance", (number,), relevance.reshape(len(x), *self.inside).cpu().numpy())
         if self.frames is not None:
             spectrum = spectra(method, relevance.flatten(1), x.flatten(1), self.frames)
             yield Values("spectral_relevance", (number,), spectrum.cpu().numpy())
+
+
+def together(parts: Sequence[Tensor], shape: tuple[int, ...]) -> Tensor:
+    """Return parts (n, …) as one, shorter ones with zeros behind them up to a shape."""
+    missing = shape[-1] if shape else 0
+    return torch.cat([functional.pad(p, (0, missing - p.shape[-1])) if p.shape[-1] < missing else p
+                      for p in parts])  # fmt: skip
 
 
 def write_relevance(

@@ -143,7 +143,7 @@ def _samples(subject: Subject) -> Samples:
     corpus = subject.corpus
     if corpus.unit == "utterance":
         corpus.phones(0)  # refuses it
-    return phones(corpus, "test", "middle")
+    return phones(corpus, "test", "mean" if "phone" in corpus.artifact else "middle")
 
 
 def _named(subject: Subject, wanted: Sequence[str]) -> list[str]:

@@ -14,6 +14,7 @@ from speechscope.work.progress import Console
 
 if TYPE_CHECKING:
     from speechscope.networks.layers import Layered
+    from speechscope.networks.subject import Subject
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +116,7 @@ def run(settings: Cluster, console: Console) -> Written:
             f"--input {settings.input}: nobody labelled it, and clusters are held against classes; "
             "relevance --activity gives what layers hold along it"
         )
-    layers = _layers(subject.network, settings.layer)
+    layers = _layers(subject, settings.layer)
     parents = [entry(*parent, path) for parent in subject.parents]
     other = None
     if against is not None:
@@ -148,24 +149,34 @@ def run(settings: Cluster, console: Console) -> Written:
     return Written(path, "clusters", facts, listed(left_out, path), problem)
 
 
-def _layers(network: "Layered", wanted: Sequence[str]) -> tuple[str, ...]:
+def _layers(subject: "Subject", wanted: Sequence[str]) -> tuple[str, ...]:
     """Return layers by name or number, in order; of ``all`` or nothing, all that are counted.
+
+    Of phones in whole recordings those that have frames, without the waveform.
 
     Raises
     ------
     UsageProblem
-        There is no such layer.
+        There is no such layer, or it has no frames.
     """
     from speechscope.clustering.samples import INPUT
+    from speechscope.networks.foreign import ForeignNetwork
 
+    network = subject.network
+    framed = subject.corpus.whole and isinstance(network, ForeignNetwork)
+    frames = network.frames if framed and isinstance(network, ForeignNetwork) else {}
     if list(wanted) in ([], ["all"]):
-        return (INPUT, *network.names)
+        return tuple(n for n in network.names if n in frames) if framed else (INPUT, *network.names)
     try:
         numbers = {network.resolve(text) for text in wanted if not _is_input(text, network)}
     except UsageProblem as error:
         raise UsageProblem(f"--{error}".replace("expected 1 to", "expected 0 to", 1)) from error
     first = (INPUT,) if any(_is_input(text, network) for text in wanted) else ()
-    return (*first, *(network.named(number) for number in sorted(numbers)))
+    named = tuple(network.named(number) for number in sorted(numbers))
+    if framed and (still := [name for name in named if name not in frames]):
+        known = ", ".join(name for name in frames if name)
+        raise UsageProblem(f"--layer {', '.join(still)}: no frames along time; {known} have some")
+    return (*first, *named)
 
 
 def _is_input(text: str, network: "Layered") -> bool:

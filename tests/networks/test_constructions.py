@@ -9,6 +9,7 @@ import pytest
 import torch
 from constructions import MAPS, WAVES, Net, examples, made, relu, two
 from explaining import rule
+from formulas import handed_down
 from torch import Tensor, nn
 
 from speechscope.errors import SpeechscopeError, UsageProblem
@@ -82,8 +83,10 @@ def test_layers_have_one_name_and_give_what_they_give(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [*WAVES, *MAPS])
-def test_relevance_is_handed_on_or_refused_by_name(name: str) -> None:
+def test_relevance_is_that_of_a_formula_or_refused_by_name(name: str) -> None:
     network, x = made(name), examples(name)
+    if name not in ("half", NO_SLOPE):
+        network, x = network.double(), x.double()
     found, _ = fitted(network, x)
     of = explained(found, x)
     target = predicted(of.scores(x))
@@ -91,8 +94,20 @@ def test_relevance_is_handed_on_or_refused_by_name(name: str) -> None:
         with pytest.raises(SpeechscopeError, match=NO_RULE[name]):
             lrp(of, x, target, rule("epsilon"))
         return
-    relevance = lrp(of, x, target, rule("epsilon"))
-    assert torch.isfinite(relevance).all() and relevance.abs().max() > 0
+    relevance = relevance_by("lrp", of, x, target, rule("epsilon"), [0] * 3)
+    if name == "batch statistics":
+        wanted = torch.cat(
+            [
+                handed_down(found, item, one[None])
+                for item, one in zip(x.chunk(3), target, strict=True)
+            ]
+        )
+    else:
+        wanted = handed_down(found, x, target)
+    largest = wanted.abs().max()
+    assert largest > 0
+    # What is left is single precision of the scores.
+    torch.testing.assert_close(relevance, wanted, rtol=0, atol=4e-6 * float(largest))
 
 
 UNBIASED = (

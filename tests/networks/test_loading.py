@@ -1,6 +1,7 @@
 """Files, wrappings of weights and transformers: what is read, and what no file can have done."""
 
 import json
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from constructions import examples, made
+from formulas import gradient
 from torch import Tensor
 
 from speechscope.errors import ArtifactError
@@ -130,3 +132,42 @@ def test_a_folder_of_transformers(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert taken.activation(x, "wav2vec2.encoder.layers.1").shape[0] == 3
     (tmp_path / "model.safetensors").unlink()
     assert load(f"hf:{tmp_path}").random
+
+
+@pytest.mark.parametrize("kind", ["whisper", "ast"])
+def test_waveforms_become_the_spectrograms_of_a_model(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = transformers()
+    sizes = {
+        "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "num_mel_bins": 24,
+        "intermediate_size": 32, "max_length": 40, "patch_size": 8, "num_labels": 3,
+    }  # fmt: skip
+    of_whisper = {
+        "d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2,
+        "decoder_attention_heads": 2, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32,
+        "max_source_positions": 50, "num_mel_bins": 24, "vocab_size": 9, "pad_token_id": 0,
+        "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 3,
+    }  # fmt: skip
+    torch.manual_seed(0)
+    if kind == "ast":
+        network = found.ASTForAudioClassification(found.ASTConfig(**sizes))
+        place = sys.modules[found.ASTFeatureExtractor.__module__]
+        monkeypatch.setattr(place, "is_speech_available", lambda: False)  # without torchaudio
+        extractor = found.ASTFeatureExtractor(num_mel_bins=24, max_length=40)
+    else:
+        network = found.WhisperForConditionalGeneration(found.WhisperConfig(**of_whisper))
+        extractor = found.WhisperFeatureExtractor(feature_size=24, chunk_length=1)
+    network.eval().save_pretrained(tmp_path)
+    extractor.save_pretrained(tmp_path)
+    x = torch.randn(2, 1, 1, 5000) / 9
+    features = extractor(list(x.flatten(1).numpy()), sampling_rate=16000, return_tensors="pt")
+    given = next(iter(features.values()))
+    start = {"decoder_input_ids": torch.full((2, 1), 3)} if kind == "whisper" else {}
+    with torch.no_grad():
+        wanted = network(given, **start).logits
+    taken, _ = fitted(load(f"hf:{tmp_path}").network, x)
+    with torch.no_grad():
+        torch.testing.assert_close(taken(x), wanted[:, 0] if start else wanted, atol=1e-4, rtol=0)
+    slope = gradient(taken, x, torch.tensor([0, 1]))
+    assert torch.isfinite(slope).all() and slope.abs().max() > 0

@@ -6,7 +6,9 @@ from pathlib import Path
 import corpora
 import numpy as np
 import pytest
+import soundfile
 import torch
+from formulas import gradient, occluded
 
 from speechscope.cli import run
 from speechscope.errors import UsageProblem
@@ -203,6 +205,82 @@ def test_one_phone_is_hidden_at_a_time(here: Path, capsys: pytest.CaptureFixture
     assert wanted.abs().max() > 0
     assert explain("Frames", "--method", "occlusion", "--patch", "phone") == 2
     assert "no times of phones" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def uneven(folder: Path) -> Path:
+    """Whole recordings, one of them shorter."""
+    corpora.timit(folder / "uneven", speakers=2, sentences=2)
+    path = next((folder / "uneven/TEST").rglob("*1.WAV"))
+    samples = corpora.recording(0.55)
+    soundfile.write(path, samples, corpora.RATE, subtype="PCM_16")
+    path.with_suffix(".PHN").write_text(corpora.labels(len(samples)))
+    prepare = ["prepare", "uneven", "--unit", "utterance", "--features", "waveform", "-q"]
+    assert run(["-C", str(folder), *prepare, "--max-length", "none", "-o", "uneven.zarr"]) == 0
+    return folder / "uneven.zarr"
+
+
+def test_a_recording_is_given_as_long_as_it_is(uneven: Path, here: Path) -> None:
+    network = load_module("anyones:Frames")
+    told = ["relevance", "--model", "anyones:Frames", "--corpus", "uneven.zarr", "-f", "-q"]
+    methods = ["--method", "gradient,occlusion", "--patch", "50ms", "--stride", "50ms"]
+    assert run([*told, *methods, "--items", "0:2"]) == 0
+    found = Artifact(here / "relevance.zarr", "relevance")
+    lengths = Artifact(uneven, "corpus").read("stop")[found.read("item_index")]
+    assert sorted(lengths.tolist()) == [8800, 12800]
+    for row, length in enumerate(lengths):
+        x = torch.from_numpy(found.read("input")[row, :length])[None, None]
+
+        def scores(x: torch.Tensor) -> torch.Tensor:
+            out = network.l(torch.relu(network.c(x[:, 0])).transpose(1, 2))  # type: ignore[operator]
+            summed: torch.Tensor = out.sum(1)
+            return summed
+
+        x, target = x[None], torch.from_numpy(found.read("target")[row : row + 1]).long()
+        wanted = [
+            gradient(scores, x, target),
+            occluded(scores, x, target, (1, 800), (1, 800)),
+        ]
+        assert float(found.read("score")[row]) == pytest.approx(
+            float(scores(x)[0, target]), rel=1e-4
+        )
+        for of, told_by in zip(found.read("relevance"), wanted, strict=True):
+            assert not of[row, length:].any()
+            np.testing.assert_allclose(
+                of[row, :length], told_by[0, 0, 0], atol=1e-5 * float(told_by.abs().max())
+            )
+    assert run([*told, "--method", "gradient", "--items", "0:2", "--target", "1@0.7"]) == 4
+    finite = Artifact(here / "relevance.zarr", "relevance").read("finite")
+    np.testing.assert_array_equal(finite, lengths > 8800)
+
+
+@pytest.mark.parametrize("frame", ["mean", "middle"])
+def test_layers_hold_phones_at_their_frames(uneven: Path, here: Path, frame: str) -> None:
+    told = ["cluster", "--model", "anyones:Frames", "--corpus", "uneven.zarr", "-f", "-q"]
+    some = ["--any", "--per-class", "9", "--clusters", "2", "--reduce", "none", "--no-probes"]
+    assert run([*told, *some, "--algorithm", "kmeans", "--frame", frame]) == 0
+    found, corpus = Artifact(here / "clusters.zarr", "clusters"), Artifact(uneven, "corpus")
+    assert found.flags("layer") == ("c", "relu", "l")
+    network = load_module("anyones:Frames")
+    held: dict[str, list[torch.Tensor]] = {}
+    edges, names = corpus.read("phone_offset"), found.flags("label")
+    for item in np.flatnonzero(corpus.read("split") == 2):
+        begin = corpus.read("waveform_offset")[item]
+        x = torch.from_numpy(corpus.read("waveform")[begin : begin + corpus.read("stop")[item]])
+        out = network.c(x[None, None])[0]  # type: ignore[operator]
+        middles = 199.5 + 200 * np.arange(out.shape[1])  # of a kernel of 400 in steps of 200
+        for phone in range(edges[item], edges[item + 1]):
+            start, stop = corpus.read("phone_start")[phone], corpus.read("phone_stop")[phone]
+            inside = np.flatnonzero((middles >= start) & (middles < stop))
+            inside = inside if frame == "mean" else inside[[len(inside) // 2]]
+            held.setdefault(names[corpus.read("phone")[phone]], []).append(out[:, inside].mean(1))
+    classes = found.flags("class") if "class" in found else names
+    for name, values in held.items():
+        mean = found.read("unit_activation")[0, :4, list(classes).index(name)]
+        wanted = torch.stack(values).mean(0).detach().numpy()
+        np.testing.assert_allclose(mean, wanted, atol=1e-6)
+    told[told.index("anyones:Frames")] = "anyones:Root"
+    assert run([*told, *some, "--layer", "l"]) == 2
 
 
 def test_lazy_layers_are_refused(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,9 +4,10 @@ import peers
 import pytest
 import torch
 from explaining import rule as settings_of
-from explaining import whole
+from explaining import traced, whole
 from peers import error, plain
 from torch import Tensor, nn
+from torch.nn import functional
 
 from speechscope.networks.layers import BatchNorm, Conv, Linear, MaxPool, Network, ReLU, Table
 from speechscope.networks.tracing import table_graph
@@ -148,3 +149,45 @@ def test_integrated_gradients_occlusion_and_grad_cam_are_captums(
     cam = LayerGradCam(theirs, theirs[3]).attribute(x, target, relu_attributions=True)
     wanted = nn.functional.interpolate(cam, (12, 8), mode="bilinear").expand(3, 2, 12, 8)
     assert error(class_activation(table_graph(ours), x, target, "pool1"), wanted) < precision[1]
+
+
+def test_attention_is_that_of_lxt() -> None:
+    """A block of a transformer in the functions of lxt (Achtibat et al. 2024), and in PyTorch's."""
+    theirs = pytest.importorskip("lxt.explicit.functional")
+    torch.manual_seed(0)
+    w = {name: torch.randn(8, 8).double() / 3 for name in "qkvofg"}
+    scale, shift, last = torch.rand(8).double() + 0.5, torch.randn(8).double(), torch.randn(5, 8)
+
+    class Block(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            y = functional.layer_norm(x, (8,), scale, shift)
+            q, k, v = (functional.linear(y, w[name]) for name in "qkv")
+            a = torch.softmax(torch.matmul(q, k.transpose(1, 2)) / 8**0.5, -1)
+            x = x + functional.linear(torch.matmul(a, v), w["o"])
+            y = functional.rms_norm(x, (8,), scale, 1e-6)
+            x = x + functional.linear(functional.gelu(functional.linear(y, w["f"])), w["g"])
+            return functional.linear(x.mean(1), last.double())
+
+    def by_lxt(x: Tensor) -> Tensor:
+        y = theirs.layer_norm_grad_fn.apply(x, scale, shift, 1e-5, 1e-12)
+        q, k, v = (theirs.linear_epsilon(y, w[name], None, 1e-12) for name in "qkv")
+        products = theirs.matmul(q, k.transpose(1, 2), False, 1e-12)
+        a = theirs.softmax(theirs.mul2(products, torch.tensor(8**-0.5)), -1)
+        mixed = theirs.linear_epsilon(theirs.matmul(a, v, False, 1e-12), w["o"], None, 1e-12)
+        x = theirs.add2(x, mixed, False, 1e-12)
+        y = theirs.rms_norm_identity(x, scale, 1e-6)
+        y = theirs.linear_epsilon(y, w["f"], None, 1e-12)
+        y = theirs.mul2(y, (functional.gelu(y) / y).detach())
+        x = theirs.add2(x, theirs.linear_epsilon(y, w["g"], None, 1e-12), False, 1e-12)
+        x = theirs.mean(x, 1, False, 1e-12)
+        out: Tensor = theirs.linear_epsilon(x, last.double(), None, 1e-12)
+        return out
+
+    x, target = torch.randn(2, 6, 8).double(), torch.tensor([3, 1])
+    given = x.clone().requires_grad_()
+    out = by_lxt(given)
+    start = torch.zeros_like(out)
+    start[torch.arange(2), target] = out.detach()[torch.arange(2), target]
+    (wanted,) = torch.autograd.grad(out, given, start)
+    found = lrp(traced(Block(), x), x, target, settings_of("epsilon", epsilon=1e-12))
+    assert error(found, wanted) < 1e-6

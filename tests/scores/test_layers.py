@@ -142,7 +142,7 @@ def test_a_letter_network_holds_phones_in_the_frames_where_they_sound(
     assert run([*train, "--batch", "2", "-o", "said.pt", "-q"]) == 0
     subject = subject_of(Path("said.pt"), None, None, None, torch.device("cpu"))
     corpus = subject.corpus
-    samples = phones(corpus, "test", "middle")
+    samples = phones(corpus, "test", "mean")
     names = classes_of(corpus)
     found = activations(subject, samples, "relu2")
     network = corpus.network  # type: ignore[attr-defined]
@@ -207,14 +207,15 @@ def test_anyones_network_holds_phones_where_they_sound(
     torch.manual_seed(0)
     cpu = torch.device("cpu")
     subject = subject_of(None, "someones:Frames", None, Path("whole.zarr"), cpu)
-    samples = phones(subject.corpus, "test", "middle")
+    samples = phones(subject.corpus, "test", "mean")
     for layer, axis in (("c", 2), ("r", 1)):  # time stands where the module has it
         found = activations(subject, samples, layer)
         for row in (0, 3, len(samples) - 1):
             x = subject.inputs(samples.items[row : row + 1])
             held = subject.network.activation(x, layer).movedim(axis, 0)
-            span = samples.within[row] / x.shape[3] * len(held)  # type: ignore[index]
-            wanted = held[int(span[0]) : int(np.ceil(span[1]))].mean(0)
+            middles = 199.5 + 200 * np.arange(len(held))
+            start, stop = samples.within[row]  # type: ignore[index]
+            wanted = held[(start <= middles) & (middles < stop)].mean(0)
             torch.testing.assert_close(found[row].flatten(), wanted.flatten())
     assert run(["score", "whole.zarr", "--layers", "c"]) == 2
     assert run(["score", "whole.zarr", "--model", "someones:Frames"]) == 2
