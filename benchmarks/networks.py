@@ -8,6 +8,7 @@ turn, and the processor time of an update, the median over rounds of the least o
 ratio are printed, with the rate of the matrix products of an update, all units left in, over that
 of products that stay in a cache. Plain are nn.Conv2d with zeros around, nn.MaxPool2d, nn.Linear,
 nn.Dropout of units item by item, torch.optim; autoencoders unpool by F.max_unpool2d or F.fold.
+wav2letter has a quarter of the paper's maps, and 16 utterances of 400 frames a batch.
 """
 
 import argparse
@@ -16,18 +17,24 @@ import time
 from collections.abc import Callable, Iterator
 from math import prod
 
+import numpy as np
 import torch
 from epoch import CLASSES, KeptUnits
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from speechscope.corpus.letters import BLANK
 from speechscope.networks.decoders import transpose_pads
 from speechscope.networks.layers import BatchNorm, Conv, Linear, MaxPool, Network, ReLU
+from speechscope.networks.wav2letter import Wav2Letter
 from speechscope.registry import NETWORKS
 from speechscope.stages.decode_train import DecodeTrain
 from speechscope.stages.train import Train
 from speechscope.training.decoders import DecoderTraining
-from speechscope.training.source import CorpusSource
+from speechscope.training.evaluation import UtteranceBatch
+from speechscope.training.letters import LetterTraining
+from speechscope.training.source import CorpusSource, CorpusUtterances
 from speechscope.training.step import Step
 from speechscope.work.accelerators import fastest
 
@@ -216,6 +223,65 @@ def autoencoder(units: int, unpool: str, batch: int) -> tuple[Update, Update, fl
     return learn, plainly, abs(learn() / theirs - 1), 2 * needed(network, 3 * units, batch)
 
 
+class Utterances(CorpusUtterances):
+    """Stands for a corpus: batches are made here."""
+
+    def __init__(self, count: int, frames: int) -> None:
+        self.lengths = np.full(count, frames)
+
+    def utterances(self, split: str) -> NDArray[np.int64]:
+        """Return all of them as training items."""
+        return np.arange(len(self.lengths) if split == "train" else 0)
+
+    def letters(self, items: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """Return the same letters for each."""
+        return [np.arange(1, 20) for _ in items]
+
+
+def letters(width: float, batch: int, frames: int = 400) -> tuple[Update, Update, float, float]:
+    """Return what `classifier` does of wav2letter, on utterances of one length.
+
+    Plain are nn.Conv1d with zeros around, nn.BatchNorm1d, nn.ReLU, nn.CTCLoss, torch.optim.Adam.
+    """
+    generator = torch.Generator().manual_seed(0)
+    network = Wav2Letter(width=width)
+    source, settings = Utterances(batch, frames), Train(lr=LR, epochs=1)
+    training = LetterTraining(network, source, settings)
+    rows: list[nn.Module] = []
+    for number, row in enumerate(network.table, 1):
+        channels = prod(network.shape_before(number)[:2])
+        if isinstance(row, Conv):
+            conv = nn.Conv1d(channels, row.maps, row.kernel[1], row.stride[1])
+            rows += [nn.ConstantPad1d(row.pads[2:], 0.0), conv]
+        else:
+            rows.append(nn.BatchNorm1d(channels) if isinstance(row, BatchNorm) else nn.ReLU())
+    plain = nn.Sequential(*rows)
+    with torch.no_grad():
+        for mine, theirs in zip(network.parameters(), plain.parameters(), strict=True):
+            theirs.copy_(mine.view(theirs.shape))
+    optimizer = torch.optim.Adam(plain.parameters(), lr=LR)
+    x = torch.randn(batch, *network.input_shape[:2], frames, generator=generator)
+    labels = source.letters(np.arange(batch))
+    outputs = network.output_frames(torch.full((batch,), frames))
+    given = UtteranceBatch(x, None, outputs, labels)
+    wanted, lengths = torch.from_numpy(np.stack(labels)), torch.full((batch,), len(labels[0]))
+    count = int(lengths.sum())
+
+    def plainly() -> float:
+        optimizer.zero_grad()
+        logarithms = functional.log_softmax(plain(x.squeeze(1)), 1).permute(2, 0, 1)
+        loss = functional.ctc_loss(logarithms, wanted, outputs, lengths, BLANK, "sum") / count
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        return loss.item()
+
+    def learn() -> float:
+        return training.learn(given, 0.0)[0] / count
+
+    work = needed(network, len(network.table), batch) * frames / network.input_shape[2]
+    return learn, plainly, abs(learn() / plainly() - 1), work
+
+
 def product_rate() -> float:
     """Return the GFLOP a second of a processor on products of matrices that stay in its caches."""
     torch.set_num_threads(1)
@@ -242,6 +308,7 @@ def main() -> None:
     """Print a line a network."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     every = ["freq-overlap", "freq-padded", "time", "logmel", "raw-phone", "raw-speaker"]
+    every.append("wav2letter")
     kinds = [f"{units} units, switch" for units in range(1, 5)]
     # Of more units the elements beyond the last region differ, which F.fold leaves at 0.
     kinds += [f"{units} units, blind" for units in (1, 2)]
@@ -256,6 +323,8 @@ def main() -> None:
         if "units" in name:
             units, _, unpool = name.split()
             ours, plain, apart, work = autoencoder(int(units), unpool, 32)
+        elif name == "wav2letter":
+            ours, plain, apart, work = letters(0.25, 16)
         else:
             ours, plain, apart, work = classifier(name, 128)
         if apart > TOLERANCE:
