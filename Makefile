@@ -7,7 +7,7 @@ install: ## install for development into the current environment
 	pip install -c constraints.txt -e '.[test]'
 
 test: ## run the default tests (minutes)
-	pytest -n auto
+	pytest -n auto --dist loadscope
 
 heavy: ## run the long tests: crashes, recorded speech, the default corpus
 	pytest -m heavy

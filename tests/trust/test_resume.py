@@ -79,7 +79,9 @@ def test_a_chunk_or_a_line_that_was_lost_is_done_again(server: ForkServer, work:
     assert fingerprint(work / "out.zarr") == whole
 
 
-@pytest.mark.parametrize("sent", (signal.SIGKILL, signal.SIGTERM))
+@pytest.mark.parametrize(
+    "sent", (signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.heavy))
+)
 def test_training_goes_on(server: ForkServer, work: Path, sent: signal.Signals) -> None:
     said_well(server.run(work, *TRAIN.split()), {0})
     whole = fingerprint(work / "out.pt")

@@ -27,6 +27,7 @@ PRIVATE = {
     "zarr.core.sync": "store/writer.py",
     "pickle._Unpickler": "store/checkpoint.py",
     "ctypes.pythonapi.PyThreadState_SetAsyncExc": "work/local.py",
+    "torch._ctc_loss": "training/evaluation.py",
     "torch._fused_adagrad_": "training/optimizers.py",
     "numba.core.caching": "fast/compiled.py",
     "numba.core.serialize": "fast/compiled.py",
@@ -144,3 +145,16 @@ def test_the_fused_step_of_adagrad_is_the_plain_one() -> None:
         lr=0.1, lr_decay=0.0, weight_decay=0.0, eps=1e-10, maximize=False,
     )  # fmt: skip
     torch.testing.assert_close(weight, expected, rtol=1e-6, atol=1e-7)
+
+
+def test_ctc_gives_what_its_derivative_is_made_of() -> None:
+    y = torch.randn(4, 1, 3, generator=torch.Generator().manual_seed(0)).log_softmax(2)
+    loss, alpha = torch._ctc_loss(y, torch.tensor([[1]]), [4], [1], blank=0)
+    # Blanks, 1 once or several times, blanks: ten paths of four steps.
+    paths = [(a, b) for a in range(4) for b in range(a, 4)]
+    p = sum(
+        float(y[range(4), 0, [int(a <= t <= b) for t in range(4)]].sum().exp()) for a, b in paths
+    )
+    assert float(loss) == pytest.approx(-np.log(p), rel=1e-5)
+    assert alpha.shape == (1, 4, 3)
+    assert float(-alpha[0, 3, 1:].logsumexp(0)) == pytest.approx(float(loss), rel=1e-5)
