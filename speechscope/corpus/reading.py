@@ -499,7 +499,8 @@ def heard(samples: Float, stretches: Sequence[Segment], factor: float) -> Sums:
     for stretch in stretches:
         start, stop = (min(round(t * factor), len(samples)) for t in (stretch.start, stretch.stop))
         if stretch.label and start < stop:
-            share = (energy[stop] - energy[start]) / (stop - start) * len(samples) / energy[-1]
+            mean = (energy[-1] or 1.0) / len(samples)  # digital silence is no louder anywhere
+            share = (energy[stop] - energy[start]) / (stop - start) / mean
             loud = np.log(max(share, FAINTEST))
             sums[stretch.label] = sums.get(stretch.label, 0.0) + np.array([1.0, loud, loud * loud])
     return sums
