@@ -23,10 +23,9 @@ if TYPE_CHECKING:
 BATCH = 256
 """Items that go through a network at a time."""
 ROUNDING = 1e-6
-"""Of times [samples]."""
+"""By which a stretch may reach into a frame that it does not touch [samples]."""
 INPUT = "input"
 """The name of the input among the layers; also by number, 0."""
-"""Of a frame, which a stretch may reach into by rounding alone."""
 
 
 @dataclass(frozen=True)
