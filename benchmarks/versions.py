@@ -69,8 +69,10 @@ def main() -> None:
     trees = {"old": options.old.resolve(), "new": NEW}
     folder = Path(tempfile.mkdtemp(prefix="versions-"))
     try:
-        run(trees["old"], f"prepare {options.corpus.resolve()} -q", folder)
-        run(trees["old"], MODEL, folder)
+        for version in trees:  # the older cannot read what the newer writes
+            (folder / version).mkdir()
+            run(trees["old"], f"prepare {options.corpus.resolve()} -q", folder / version)
+            run(trees["old"], MODEL, folder / version)
         print(f"{'command':14} {'old':>8} {'new':>8} {'clock':>7} {'cpu':>7}  (medians, ratios)")
         for name in options.only.split(","):
             words = COMMANDS[name].format(corpus=options.corpus.resolve())
@@ -78,7 +80,7 @@ def main() -> None:
             for number in range(options.repeats + 1):  # the first round compiles and fills caches
                 order = ("old", "new") if number % 2 else ("new", "old")
                 for version in order:
-                    times[version].append(run(trees[version], words, folder))
+                    times[version].append(run(trees[version], words, folder / version))
             pairs = list(zip(times["old"][1:], times["new"][1:], strict=True))
             clock, processor = (
                 statistics.median(new[which] / old[which] for old, new in pairs) for which in (0, 1)
