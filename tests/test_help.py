@@ -108,7 +108,10 @@ sys.stderr.write("to the end\\n")
 """
 
 
-@pytest.mark.parametrize("way", ["C", "latin-1", "closed", "no reader"])
+HEAVY = pytest.mark.heavy
+
+
+@pytest.mark.parametrize("way", ["C", pytest.param("latin-1", marks=HEAVY), "closed", "no reader"])
 def test_every_command_speaks_whatever_the_terminal_takes(tmp_path: Path, way: str) -> None:
     env = {**os.environ, "PYTHONPATH": str(Path(manual.__file__).parents[1])}
     if way == "C":

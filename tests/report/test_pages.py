@@ -364,7 +364,8 @@ def test_what_stands_there_is_replaced_only_by_force(
     assert "exists already" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("file_format", ["png", pytest.param("pdf", marks=pytest.mark.heavy)])
+@pytest.mark.heavy
+@pytest.mark.parametrize("file_format", ["png", "pdf"])
 def test_every_figure_is_a_file(here: Path, file_format: str) -> None:
     names = sorted(
         {"clusters.zarr", *FIGURES} - {"windows.zarr", "frames.zarr", "letters.zarr", "spoken.zarr"}

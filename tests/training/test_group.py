@@ -37,7 +37,9 @@ def run(folder: Path, *arguments: str, processes: int = 0) -> subprocess.Complet
 TRAIN = ("train", "--epochs", "2", "--per-class", "6", "--batch", "32", "--device", "cpu")
 
 
-@pytest.mark.parametrize("plain", ["", "1"], ids=["fast", "plain"])
+@pytest.mark.parametrize(
+    "plain", ["", pytest.param("1", marks=pytest.mark.heavy)], ids=["fast", "plain"]
+)
 def test_two_processes_give_the_weights_of_one(
     corpus: Path, plain: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -51,6 +51,7 @@ def torchrun(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.heavy
 def test_a_process_that_dies_is_replaced_and_the_weights_are_the_same(corpus: Path) -> None:
     done = torchrun(corpus, "-m", "speechscope", *TRAIN, "-o", "whole.pt")
     assert done.returncode == 0, done.stderr
