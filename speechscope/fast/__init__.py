@@ -7,7 +7,6 @@ it, and everything still runs, slower, with the same results.
 REPLACES: dict[str, str] = {
     "speechscope.clustering.kmeans:kmedians": "speechscope.fast.kmedians:kmedians",
     "speechscope.navai.averages:add_aligned": "speechscope.fast.aligned_sums:add_aligned",
-    "speechscope.networks.layers:pooled": "speechscope.fast.pooling:pooled",
     "speechscope.networks.maps:convolve": "speechscope.fast.one_signal:convolve",
     "speechscope.inversion.anneal:Chains": "speechscope.fast.changed_rows:Chains",
     "speechscope.inversion.problem:Objective": "speechscope.fast.frozen:FrozenObjective",

@@ -1,4 +1,4 @@
-"""Loops over arrays, compiled for the processor they run on, and run by halves in two threads.
+"""Loops over arrays, compiled for the processor they run on.
 
 PyTorch makes one pass over memory for every operation, and takes Python's lock to begin it. A chain
 of small operations on the same numbers is one pass here, in which other threads go on.
@@ -10,20 +10,16 @@ power supply cut short would stop every command from then on.
 import hashlib
 import pickle
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 from uuid import uuid4
 
 import numpy as np
-import torch
 from numba import __version__, njit
 from numba.core.caching import FunctionCache
 from numba.core.serialize import dumps
 from numpy.typing import NDArray
-
-from speechscope.work.device import threads
 
 Array: TypeAlias = NDArray[np.floating]
 Places: TypeAlias = NDArray[np.int64]
@@ -111,48 +107,3 @@ class _Files:
 
     def flush(self) -> None:
         """Do nothing: what another source left is not looked at."""
-
-
-HALVES = 2
-
-
-class Halves:
-    """The halves of a batch, and the threads that work on them.
-
-    Attributes
-    ----------
-    arrays
-        How many sets of arrays are needed: one for each half where PyTorch may use several threads
-        now; if not, one half follows the other in the same arrays.
-    """
-
-    def __init__(self) -> None:
-        self.arrays = HALVES if torch.get_num_threads() > 1 else 1
-        self._pool: ThreadPoolExecutor | None = None
-
-    def parts(self, items: int) -> list[slice]:
-        """Return the part of `items` in each half; the last may be smaller, or empty."""
-        size = -(-items // HALVES)
-        return [slice(min(i * size, items), min((i + 1) * size, items)) for i in range(HALVES)]
-
-    def run(self, work: Callable[[int], None]) -> None:
-        """Call ``work(half)`` for every half, and return when all are done."""
-        if self.arrays == 1:
-            for half in range(HALVES):
-                work(half)
-            return
-        if self._pool is None:
-            # A half's thread does not divide its products further, nor does this one.
-            self._pool = ThreadPoolExecutor(
-                HALVES - 1, initializer=torch.set_num_threads, initargs=(1,)
-            )
-        with threads(1):
-            others = [self._pool.submit(work, half) for half in range(1, HALVES)]
-            try:
-                work(0)
-            finally:
-                # Their arrays are ours: nothing may go on while another writes them.
-                errors = [other.exception() for other in others]
-            for error in errors:
-                if error is not None:
-                    raise error

@@ -4,7 +4,7 @@ Layers are counted as Churchman 2015 does (sec. 7): convolution, batch normalisa
 and fully connected layers each count from 1; dropout does not.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Literal, TypeAlias
@@ -198,13 +198,6 @@ class Network(Layered):
         self.names = tuple(names)
         self.shapes = output_shapes(self.table, self.input_shape, classes)
         self.dropout: dict[str, float] = {}
-        pairs = enumerate(zip(self.table, self.table[1:], strict=False), 1)
-        # A pool and a ReLU, in whichever order: they commute.
-        self._pairs = {
-            number: next(row for row in pair if isinstance(row, MaxPool))
-            for number, pair in pairs
-            if {type(row) for row in pair} == {MaxPool, ReLU}
-        }
         self._fixed_length = any(isinstance(row, Linear) for row in self.table)
         before = self.input_shape
         for name, row, shape in zip(self.names, self.table, self.shapes, strict=True):
@@ -253,34 +246,18 @@ class Network(Layered):
         """Return the logits (B, classes) of inputs (B, C, F, T)."""
         return self.activation(x, len(self.names))
 
-    def activation(
-        self,
-        x: Tensor,
-        layer: int | str,
-        start: int | str = 0,
-        pool: "Pooling | None" = None,
-    ) -> Tensor:
-        """Return the output of one layer, (B, C, F, T) or (B, units); see `activations`."""
+    def activation(self, x: Tensor, layer: int | str, start: int | str = 0) -> Tensor:
+        """Return the output of one layer, (B, C, F, T) or (B, units).
+
+        `start` 0: x is the input; otherwise x is the output of layer `start`.
+        """
         number = self.resolve(layer)
-        return self.activations(x, [number], start, pool)[number]
+        return self.activations(x, [number], start)[number]
 
     def activations(
-        self,
-        x: Tensor,
-        layers: Iterable[int | str],
-        start: int | str = 0,
-        pool: "Pooling | None" = None,
+        self, x: Tensor, layers: Iterable[int | str], start: int | str = 0
     ) -> dict[int, Tensor]:
-        """Return the outputs of several layers in one pass, by layer number.
-
-        Parameters
-        ----------
-        start
-            0: x is the input; otherwise x is the output of layer `start`.
-        pool
-            What does as `pooled`, where a pool and a ReLU follow each other.
-        """
-        pool = pool or pooled
+        """Return the outputs of several layers in one pass, by layer number."""
         wanted = {self.resolve(layer) for layer in layers}
         first = 0 if start == 0 else self.resolve(start)
         if wanted and min(wanted) <= first:
@@ -292,15 +269,8 @@ class Network(Layered):
                 f"layer {first + 1} takes items of shape {expected}, found {shape}"
             )
         outputs: dict[int, Tensor] = {}
-        last = max(wanted, default=0)
-        numbers = iter(range(first + 1, last + 1))
-        for number in numbers:
-            row = self._pairs.get(number)
-            if row is not None and number < last and number not in wanted:
-                number = next(numbers)  # of the pair's second row
-                x = pool(x, row.size, row.stride, True)
-            else:
-                x = self._layer(number, x)
+        for number in range(first + 1, max(wanted, default=0) + 1):
+            x = self._layer(number, x)
             if number in wanted:
                 outputs[number] = x
         return outputs
@@ -316,23 +286,14 @@ class Network(Layered):
         if isinstance(row, ReLU):
             return functional.relu(x)
         if isinstance(row, MaxPool):
-            return pooled(x, row.size, row.stride, False)
+            if x.device.type == "cpu":
+                # With the maps of a bin side by side, pooling takes a fifth of the time there.
+                x = x.contiguous(memory_format=torch.channels_last)
+            return functional.max_pool2d(x, row.size, row.stride)
         x = x.flatten(1)
         if self.training and self.dropout[name] > 0:
             x = functional.dropout(x, self.dropout[name])
         return functional.linear(x, *self.parameters_of(name))
-
-
-Pooling: TypeAlias = Callable[[Tensor, tuple[int, int], tuple[int, int], bool], Tensor]
-
-
-def pooled(x: Tensor, size: tuple[int, int], stride: tuple[int, int], relu: bool) -> Tensor:
-    """Return the maximum over regions (frequency, time) of inputs (B, C, F, T); of `relu`, or 0."""
-    if x.device.type == "cpu":
-        # With the maps of a bin side by side, pooling takes a fifth of the time there.
-        x = x.contiguous(memory_format=torch.channels_last)
-    x = functional.max_pool2d(x, size, stride)
-    return functional.relu(x) if relu else x
 
 
 def convolution(
@@ -394,10 +355,8 @@ def _by_windows(x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[in
     windows = x.unfold(2, weight.shape[2], stride[0]).unfold(3, weight.shape[3], stride[1])
     batch, _, bins, frames = windows.shape[:4]
     rows = windows.permute(0, 2, 3, 1, 4, 5).reshape(batch * bins * frames, -1)
-    y = functional.linear(weight.flatten(1), rows)
-    if bias is not None:
-        y += bias[:, None]
-    return y.view(len(weight), batch, bins, frames).transpose(0, 1)
+    y = functional.linear(rows, weight.flatten(1), bias)
+    return y.view(batch, bins, frames, len(weight)).permute(0, 3, 1, 2)
 
 
 def over_frames(weight: Tensor, frames: int, left: int, after: int) -> Tensor:

@@ -18,10 +18,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from speechscope.errors import SpeechscopeError
-from speechscope.networks.layers import Linear, Network, ReLU, bytes_each, pooled
+from speechscope.networks.layers import Linear, Network, ReLU, bytes_each
 from speechscope.training.group import ALONE, Group, compiled, products
 from speechscope.training.optimizers import rule_of
-from speechscope.work.accelerators import fastest
 from speechscope.work.device import Graphed, fitting, sent
 
 if TYPE_CHECKING:
@@ -96,7 +95,6 @@ class Step:
         self.kept = [torch.arange(units) for units in self.units[:-1]]
         kind = self._line.dtype
         self._share = cache(lambda items: sent(torch.tensor(1 / items, dtype=kind), self._device))
-        self._pool = pooled if settings.compile else fastest(pooled)
         self._logits = compiled(self.logits, settings)
         self._each = bytes_each(network, network.input_shape)
         # The processes of a group exchange sums, and a compiler makes graphs of its own.
@@ -167,7 +165,7 @@ class Step:
             What the outputs of each hidden layer are multiplied by: 1 / (share kept).
         """
         first = self.network.resolve(self.dense[0]) - 1
-        h = self.network.activation(x, first, pool=self._pool).flatten(1)
+        h = self.network.activation(x, first).flatten(1)
         for number, name in enumerate(self.dense):
             h = functional.linear(h, weights[f"{name}.weight"], weights[f"{name}.bias"])
             if number < len(scales):

@@ -3,7 +3,7 @@ import threading
 import pytest
 import torch
 
-from speechscope.fast.compiled import Halves
+from speechscope.fast.training_step import Halves
 
 
 @pytest.mark.parametrize("items", [0, 1, 2, 7, 8])
