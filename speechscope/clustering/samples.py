@@ -151,10 +151,7 @@ def activations(subject: Subject, samples: Samples, layer: str) -> Tensor:
         with torch.no_grad():
             return x if layer == INPUT else subject.network.activation(x, layer)
 
-    if samples.within is not None:
-        held_by = _in_stretches(subject, samples, held, layer)
-    else:
-        held_by = _averaged(subject, samples, held)
+    held_by = _of_each(subject, samples, held, layer)
     bad = (~held_by.flatten(1).isfinite().all(1)).nonzero().flatten().tolist()
     if bad:
         raise SpeechscopeError(
@@ -162,6 +159,15 @@ def activations(subject: Subject, samples: Samples, layer: str) -> Tensor:
             f"first is item {samples.first[bad[0]]}; choose other layers by --layer"
         )
     return held_by
+
+
+def _of_each(
+    subject: Subject, samples: Samples, of: Callable[[Tensor], Tensor], layer: str
+) -> Tensor:
+    """Return what comes of each sample, (sample, …); see `activations`."""
+    if samples.within is None:
+        return _averaged(subject, samples, of)
+    return _in_stretches(subject, samples, of, layer)
 
 
 def _averaged(subject: Subject, samples: Samples, of: Callable[[Tensor], Tensor]) -> Tensor:
@@ -239,12 +245,9 @@ def choose(subject: Subject, settings: "Cluster") -> Samples:
         isinstance(subject.network, ForeignNetwork) and "" in subject.network.frames
     )
     if correct and (of_frames or subject.classes != classes):
-        why = (
-            "of phones in whole recordings"
-            if of_frames
-            else f"the network gives "
-            f"{len(subject.classes)} scores, the corpus has {len(classes)} classes:"
-        )
+        counts = len(subject.classes), len(classes)
+        why = "the network gives {} scores, the corpus has {} classes:".format(*counts)
+        why = "of phones in whole recordings" if of_frames else why
         raise UsageProblem(f"{why} which are correct cannot be told (--any takes all samples)")
     samples = phones(corpus, settings.split, settings.frame)
     if correct:
@@ -280,9 +283,5 @@ def _answers(subject: Subject, samples: Samples) -> NDArray[np.int64]:
             out: Tensor = subject.network(x)
         return out.flatten(2).mean(2) if out.dim() > 2 and samples.within is None else out
 
-    if samples.within is None:
-        found = _averaged(subject, samples, scores)
-    else:
-        found = _in_stretches(subject, samples, scores, "")
-    answers: NDArray[np.int64] = found.argmax(1).numpy()
+    answers: NDArray[np.int64] = _of_each(subject, samples, scores, "").argmax(1).numpy()
     return answers

@@ -421,9 +421,10 @@ class Reader:
         stretches = marks.fit(length, scale, rate)
         self._remark(utterance, marks, stretches, length, summary)
         if samples is not None and max(s.stop for s in stretches) < REACHED * length:
-            for own, other in marks.otherwise(length / rate, rate / scale):
-                found = heard(samples, stretches, 1.0), heard(samples, stretches, own / other)
-                summary.loudness.setdefault((own, other), Loudness()).add(Loudness(1, *found))
+            rates = list(marks.otherwise(length / rate, rate / scale))
+            own, *others = heard(samples, stretches, (1.0, *(a / b for a, b in rates)))
+            for pair, other in zip(rates, others, strict=True):
+                summary.loudness.setdefault(pair, Loudness()).add(Loudness(1, own, other))
         summary.tiers[marks.tier] += bool(marks.tier)
         return stretches
 
@@ -492,18 +493,23 @@ class Reader:
         return False
 
 
-def heard(samples: Float, stretches: Sequence[Segment], factor: float) -> Sums:
-    """Return `Loudness.own` of a recording, or `other`: of stretches moved by a factor."""
+def heard(samples: Float, stretches: Sequence[Segment], factors: Sequence[float]) -> list[Sums]:
+    """Return `Loudness.own` of a recording, or `other`: of stretches moved by each factor."""
     energy = np.concatenate([[0.0], np.cumsum(np.square(samples, dtype=np.float64))])
-    sums: Sums = {}
-    for stretch in stretches:
-        start, stop = (min(round(t * factor), len(samples)) for t in (stretch.start, stretch.stop))
-        if stretch.label and start < stop:
-            mean = (energy[-1] or 1.0) / len(samples)  # digital silence is no louder anywhere
-            share = (energy[stop] - energy[start]) / (stop - start) / mean
-            loud = np.log(max(share, FAINTEST))
-            sums[stretch.label] = sums.get(stretch.label, 0.0) + np.array([1.0, loud, loud * loud])
-    return sums
+    mean = (energy[-1] or 1.0) / len(samples)  # digital silence is no louder anywhere
+    found: list[Sums] = []
+    for factor in factors:
+        sums: Sums = {}
+        for stretch in stretches:
+            ends = (stretch.start, stretch.stop)
+            start, stop = (min(round(t * factor), len(samples)) for t in ends)
+            if stretch.label and start < stop:
+                share = (energy[stop] - energy[start]) / (stop - start) / mean
+                loud = np.log(max(share, FAINTEST))
+                row = np.array([1.0, loud, loud * loud])
+                sums[stretch.label] = sums.get(stretch.label, 0.0) + row
+        found.append(sums)
+    return found
 
 
 def root_mean_square(samples: Float) -> float:

@@ -323,7 +323,8 @@ def sounding(path: Path) -> list[tuple[float, float]]:
     As Praat's "To TextGrid (silences)" with what it suggests, but for the loudest hundredth of the
     frames in place of the loudest: one click does not make speech a pause (chosen).
     """
-    rate = soundfile.info(path).samplerate
+    info = soundfile.info(path)
+    rate, total = info.samplerate, info.frames / info.samplerate
     size = max(1, round(FRAME * rate))
     parts = [np.empty(0)]
     for block in soundfile.blocks(path, 1000 * size, dtype="float32", always_2d=True):
@@ -338,7 +339,6 @@ def sounding(path: Path) -> list[tuple[float, float]]:
         starts[np.r_[True, apart][: len(starts)]],
         stops[np.r_[apart, True][: len(stops)]],
     )
-    total = soundfile.info(path).frames / rate
     spans = zip((starts * size / rate).tolist(), (stops * size / rate).tolist(), strict=True)
     return [(a, min(b, total)) for a, b in spans if b - a >= SHORTEST] or [(0.0, total)]
 

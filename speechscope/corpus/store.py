@@ -53,6 +53,11 @@ class Corpus:
         # Another process opens it anew, whatever its working directory is.
         return Corpus, (self.path.resolve(),)
 
+    @property
+    def labelled(self) -> bool:
+        """Whether somebody said what its items are; of other speech (`Seen`) nobody may have."""
+        return True
+
     @cached_property
     def labels(self) -> NDArray[np.int64]:
         """Class of every item, (item,).

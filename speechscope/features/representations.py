@@ -123,9 +123,9 @@ AT_ONCE = 1 << 16
 LOG_FLOOR = 1e-3
 """Added to the modulus before the logarithm; −60 dB of full scale, below room noise (chosen)."""
 BLOCK = 512
+"""Frames worked out at once (chosen: measured; their spectra, near 1 MB, stay in the cache)."""
 HELD = 16
 """What a device holds of signals and of their spectra at a time, over their size (chosen)."""
-"""Frames worked out at once (chosen: measured; their spectra, near 1 MB, stay in the cache)."""
 
 
 @dataclass(frozen=True)

@@ -274,6 +274,5 @@ def noisy(problem: Problem) -> Tensor:
     for row, seed in zip(noise, problem.seeds, strict=True):
         row.copy_(torch.randn(row.shape, generator=torch.Generator().manual_seed(seed)))
     size = target.flatten(1).square().mean(1).sqrt() * problem.noise
-    return target + size.view(-1, *(1 for _ in target.shape[1:])) * sent(noise, target.device).to(
-        target
-    )
+    noise = sent(noise, target.device).to(target)
+    return target + size.view(-1, *(1 for _ in target.shape[1:])) * noise

@@ -106,12 +106,9 @@ class Examples:
     def at_once(self) -> int:
         """How many inputs are worked on at a time: some 4 MB of them."""
         usual = max(16, min(MOST, CHUNK_BYTES // (4 * prod(self.shape))))
-        network = self.network
-        return (
-            usual
-            if network is None
-            else fitting(usual, bytes_each(network, self.shape), self.device)
-        )
+        if self.network is None:
+            return usual
+        return fitting(usual, bytes_each(self.network, self.shape), self.device)
 
     @property
     def block(self) -> int:

@@ -107,8 +107,7 @@ class Subject:
         corpus, config = self.corpus, self.corpus.config
         values = corpus.utterance_inputs(np.array([item]))[0] - corpus.mean
         hop = float(config["window"]) - float(config["overlap"])
-        x = torch.from_numpy(values)[None].to(self.device)
-        return corpus.network, x, hop * values.shape[2]
+        return corpus.network, sent(values[None], self.device), hop * values.shape[2]
 
     def parts(self, x: Tensor, items: NDArray[np.integer[Any]]) -> list[tuple[slice, Tensor]]:
         """Return the inputs of items as they are given to the network together, and their rows.

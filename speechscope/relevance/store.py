@@ -135,11 +135,10 @@ class Explainer:
         """Return what layers hold of inputs, a value a map (its mean) or a unit, (B, units)."""
         with torch.no_grad():
             held = self.subject.network.activations(inputs, self.read)
+        values = {name: held[number] for number, name in self.read.items()}
         return {
-            name: held[number].flatten(2).mean(2).cpu().numpy()
-            if held[number].dim() > 2
-            else held[number].flatten(1).cpu().numpy()
-            for number, name in self.read.items()
+            name: (x.flatten(2).mean(2) if x.dim() > 2 else x.flatten(1)).cpu().numpy()
+            for name, x in values.items()
         }
 
     @property

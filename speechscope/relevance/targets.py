@@ -5,6 +5,7 @@ network gives scores along time; ``text:HELLO`` is the CTC score of a text.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from speechscope.corpus.store import Corpus
@@ -42,17 +43,32 @@ def target_of(text: str, subject: Subject) -> Target:
     """
     if text.startswith("text:") and text not in subject.classes:
         return _of_text(text.removeprefix("text:"), subject)
-    name, _, time = text.rpartition("@")
-    if text in ("predicted", "label", *subject.classes) or not name:
-        name, time = text, ""
+    name, time = parted(text, subject.classes)
     if name not in ("predicted", "label", *subject.classes):
         shown = ", ".join(subject.classes[:60])
         raise UsageProblem(f"--target {text}: choose predicted, label or one of {shown}")
     if name == "label":
         _check_labels(subject)
-    if time:
+    if time is not None:
         subject = replace(subject, network=_at(time, text, subject))
     return Target(name, subject)
+
+
+def parted(text: str, classes: Sequence[str]) -> tuple[str, tuple[float, float] | None]:
+    """Return the name in a target, and the first and last time after it [s]; None: there is none.
+
+    Of what are no times both are NaN.
+    """
+    name, _, time = text.rpartition("@")
+    if text in ("predicted", "label", *classes) or not name:
+        return text, None
+    if not time:
+        return name, None
+    try:
+        first, last = (float(part) for part in (time.split("-") * 2)[:2])
+    except ValueError:
+        first = last = math.nan
+    return name, (first, last)
 
 
 def _check_labels(subject: Subject) -> None:
@@ -69,15 +85,12 @@ def _check_labels(subject: Subject) -> None:
         )
 
 
-def _at(time: str, text: str, subject: Subject) -> ForeignNetwork:
+def _at(time: tuple[float, float], text: str, subject: Subject) -> ForeignNetwork:
     """Return the network with its scores at a time or over a range of times [s] alone."""
     network, seconds = subject.network, seconds_of(subject.corpus)
     if not isinstance(network, ForeignNetwork) or len(shape := _scores(network)) != 2:
         raise UsageProblem(f"--target {text}: the network gives no scores along time")
-    try:
-        first, last = (float(part) for part in (time.split("-") * 2)[:2])
-    except ValueError:
-        first = last = math.nan
+    first, last = time
     if not 0 <= first <= last <= seconds:
         raise UsageProblem(
             f"--target {text}: give a time or START-STOP from 0 to {seconds:g} s after the @"

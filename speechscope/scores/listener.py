@@ -6,6 +6,7 @@ same training speakers. It hears log-mel spectra free of level, in 40 bands.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -262,7 +263,4 @@ def listener_scores(path: Path, settings: "Settings") -> Iterator[Score]:
     truth = listener.truths(corpus.classes, corpus.labels[items])
     speakers = corpus.artifact.read("speaker")[items]
     for score in naming(truth, found):
-        yield Score(
-            {"artifact": path.name, **score.names}, score.values, score.chance, 1.0,
-            speakers=speakers,
-        )  # fmt: skip
+        yield replace(score, names={"artifact": path.name, **score.names}, speakers=speakers)

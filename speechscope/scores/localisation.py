@@ -277,20 +277,26 @@ def spans_of(corpus: Corpus, items: NDArray[np.int64], at: float | None = None) 
 
 def _marked(corpus: Corpus, items: NDArray[np.int64], at: float | None) -> Values:
     """Return `spans_of` where the phones of recordings are marked."""
-    rate, frames = float(corpus.config["rate"]), corpus.input_shape[2]
+    rate = float(corpus.config["rate"])
     out = np.full((len(items), 2), np.nan)
-    edges, times = None, None
-    if corpus.unit == "utterance":  # items are windows, by their first frame
-        edges, times = corpus.artifact.read("input_offset"), corpus.artifact.read("frame_time")
-    for row, item in enumerate(items.tolist()):
-        recording, moment, middle = item, at, frames / 2
-        if edges is not None and times is not None:
-            recording = int(np.searchsorted(edges, item, "right")) - 1
-            moment = float(times[item + (frames - 1) // 2] + times[item + frames // 2]) / 2
-            middle = moment * rate
-        if moment is None:
-            continue
+    for row, (recording, moment, middle) in enumerate(_moments(corpus, items, at)):
         for _, stretch in corpus.phones(recording):
             if stretch.start <= moment * rate < stretch.stop:
                 out[row] = stretch.start - middle, stretch.stop - middle
     return out
+
+
+def _moments(
+    corpus: Corpus, items: NDArray[np.int64], at: float | None
+) -> Iterator[tuple[int, float, float]]:
+    """Yield recording, explained time [s] (NaN: none), and middle of the input [samples]."""
+    rate, frames = float(corpus.config["rate"]), corpus.input_shape[2]
+    if corpus.unit != "utterance":
+        for item in items.tolist():
+            yield item, np.nan if at is None else at, frames / 2
+        return
+    # Items are windows, by their first frame.
+    edges, times = corpus.artifact.read("input_offset"), corpus.artifact.read("frame_time")
+    for item in items.tolist():
+        moment = float(times[item + (frames - 1) // 2] + times[item + frames // 2]) / 2
+        yield int(np.searchsorted(edges, item, "right")) - 1, moment, moment * rate

@@ -22,7 +22,7 @@ from speechscope.networks.loading import RANDOM
 from speechscope.networks.subject import Subject, elsewhere, subject_of
 from speechscope.registry import SCORES
 from speechscope.relevance.explain import Explained, explained, per_class, relevance_by, score
-from speechscope.relevance.targets import target_of
+from speechscope.relevance.targets import parted, target_of
 from speechscope.scores.inversion import shaped_noise
 from speechscope.scores.localisation import MEASURES, Regions
 from speechscope.scores.statistics import OTHER, UNTRAINED
@@ -290,14 +290,14 @@ def _regions(
     """Return where relevance ought to lie; None where nothing says when a phone is."""
     config, corpus = artifact.record["config"], subject.corpus
     timed = "phone" in corpus.artifact
-    at = str(config.get("target", "")).rpartition("@")[2].partition("-")[0]
     if config["layer"] is not None or (corpus.unit == "utterance" and not timed):
         return None
-    if corpus.whole and not (timed and at.replace(".", "", 1).isdecimal()):
-        return None
     names = artifact.flags("target")
+    _, time = parted(str(config.get("target", "")), names)
+    if corpus.whole and not (timed and time):
+        return None
     explained = [names[n] for n in artifact.read("target", block)]
-    return Regions(corpus, items, explained, float(at) if corpus.whole else None)
+    return Regions(corpus, items, explained, time[0] if corpus.whole and time else None)
 
 
 def agreeing(first: Tensor, second: Tensor) -> dict[str, Tensor]:

@@ -7,9 +7,8 @@ shown.
 """
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 
 from speechscope import settings
 from speechscope.errors import SpeechscopeError
@@ -88,25 +87,22 @@ def run(name: str, given: Mapping[str, Any], console: Console = SILENT) -> Resul
         Where progress and notes go.
     """
     chosen = choose(name, given)
-    for again in (False, True):
-        try:
-            with _halved() if again else nullcontext():
-                result: Result = stage(name).run(chosen, console)
-                return result
-        except RuntimeError as error:
-            if type(error).__name__ != FULL:
-                raise
-            if again:
-                lower = [f"lower --{option} or " for option in LOWER if hasattr(chosen, option)]
-                raise SpeechscopeError(
-                    f"the memory of the device does not hold half as many items either; "
-                    f"{''.join(lower[:1])}take --device cpu"
-                ) from error
-        console.note("the device's memory is used up: once more, with half as many items at a time")
-    raise AssertionError
-
-
-def _halved() -> AbstractContextManager[None]:
+    try:
+        return cast("Result", stage(name).run(chosen, console))
+    except RuntimeError as error:
+        if type(error).__name__ != FULL:
+            raise
+    console.note("the device's memory is used up: once more, with half as many items at a time")
     from speechscope.work.device import halved  # which imports PyTorch
 
-    return halved()
+    try:
+        with halved():
+            return cast("Result", stage(name).run(chosen, console))
+    except RuntimeError as error:
+        if type(error).__name__ != FULL:
+            raise
+        lower = next((f"lower --{option} or " for option in LOWER if hasattr(chosen, option)), "")
+        raise SpeechscopeError(
+            "the memory of the device does not hold half as many items either; "
+            f"{lower}take --device cpu"
+        ) from error

@@ -111,7 +111,7 @@ def run(settings: Cluster, console: Console) -> Written:
 
     device = choose_device(settings.device)
     subject, left_out = looked_into(settings, device, path, console)
-    if not getattr(subject.corpus, "labelled", True):
+    if not subject.corpus.labelled:
         raise UsageProblem(
             f"--input {settings.input}: nobody labelled it, and clusters are held against classes; "
             "relevance --activity gives what layers hold along it"
@@ -163,18 +163,21 @@ def _layers(subject: "Subject", wanted: Sequence[str]) -> tuple[str, ...]:
     from speechscope.networks.foreign import ForeignNetwork
 
     network = subject.network
-    framed = subject.corpus.whole and isinstance(network, ForeignNetwork)
-    frames = network.frames if framed and isinstance(network, ForeignNetwork) else {}
+    frames = None
+    if subject.corpus.whole and isinstance(network, ForeignNetwork):
+        frames = network.frames
     if list(wanted) in ([], ["all"]):
-        return tuple(n for n in network.names if n in frames) if framed else (INPUT, *network.names)
+        if frames is None:
+            return (INPUT, *network.names)
+        return tuple(name for name in network.names if name in frames)
     try:
         numbers = {network.resolve(text) for text in wanted if not _is_input(text, network)}
     except UsageProblem as error:
         raise UsageProblem(f"--{error}".replace("expected 1 to", "expected 0 to", 1)) from error
     first = (INPUT,) if any(_is_input(text, network) for text in wanted) else ()
     named = tuple(network.named(number) for number in sorted(numbers))
-    if framed and (still := [name for name in named if name not in frames]):
-        known = ", ".join(name for name in frames if name)
+    if frames is not None and (still := [name for name in named if name not in frames]):
+        known = ", ".join(filter(None, frames))
         raise UsageProblem(f"--layer {', '.join(still)}: no frames along time; {known} have some")
     return (*first, *named)
 

@@ -186,7 +186,7 @@ def run(settings: Relevance, console: Console) -> Written:
 def _whole(settings: Relevance, corpus: "Corpus") -> bool:
     """Whether all of a recording that nobody labelled is looked at: one a class would be one."""
     some = {"items", "per_class"} & set(settings.given)
-    return not some and not getattr(corpus, "labelled", True)
+    return not some and not corpus.labelled
 
 
 def _check_sounds(settings: Relevance, corpus: "Corpus") -> None:

@@ -88,7 +88,7 @@ class Score(Seeing, Moved, Foreign, OnDevice):
     def speech(self, trained: "Corpus", model: Path, console: Console = SILENT) -> "Corpus":
         """Return what a model is scored with: its own corpus, or ``--input`` as it takes it."""
         corpus, left_out = seen(self, self.input, trained, model, console)
-        if not getattr(corpus, "labelled", True):
+        if not corpus.labelled:
             raise UsageProblem(f"--input {self.input}: nobody labelled it, and a score needs that")
         for line in left_out:
             console.note(line)
@@ -125,14 +125,15 @@ def run(settings: Score, console: Console) -> Table:
 
 def listen(settings: Score, path: Path, record: "Record", console: Console) -> None:
     """Train a listener beside the corpus of an inversion, where none is kept yet."""
+    ours = record["config"].get("input", "corpus") == "corpus"
+    if record["kind"] != "inversion" or settings.listener is not None or not ours:
+        return
+
     from speechscope.corpus.store import Corpus
     from speechscope.scores.listener import kept, train, trainable
     from speechscope.stages.train import Train
     from speechscope.store.lineage import ancestor
 
-    ours = record["config"].get("input", "corpus") == "corpus"
-    if record["kind"] != "inversion" or settings.listener is not None or not ours:
-        return
     try:
         corpus = Corpus(ancestor(path, record, "corpus", settings.moved()))
         sizes = {name: corpus.config[name] for name in ("samples", "rate")}

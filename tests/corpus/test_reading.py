@@ -20,5 +20,5 @@ def test_it_is_the_percentile_of_the_lengths_written_out(share: float) -> None:
 
 def test_digital_silence_is_as_loud_under_every_label() -> None:
     labels = [Segment(0, 10, "a"), Segment(10, 40, "b")]
-    sums = heard(np.zeros(100, dtype=np.float32), labels, 1.0)
+    (sums,) = heard(np.zeros(100, dtype=np.float32), labels, [1.0])
     assert sums["a"].tolist() == sums["b"].tolist() and np.isfinite(sums["a"]).all()

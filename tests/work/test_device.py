@@ -124,6 +124,11 @@ class Recording(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return given
 
 
+TABLE: Table = (
+    Conv(3, (4, 3)), ReLU(), MaxPool((3, 1), (2, 1)), Linear(12), ReLU(), Linear(None),
+)  # fmt: skip
+
+
 def _tensors(given: Any) -> list[torch.Tensor]:
     if isinstance(given, tuple | list):
         return [one for part in given for one in _tensors(part)]
@@ -133,21 +138,13 @@ def _tensors(given: Any) -> list[torch.Tensor]:
 def test_a_step_that_is_run_as_a_graph_trains_as_one_that_is_called(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    table: Table = (
-        Conv(3, (4, 3)),
-        ReLU(),
-        MaxPool((3, 1), (2, 1)),
-        Linear(12),
-        ReLU(),
-        Linear(None),
-    )
     monkeypatch.setenv(PLAIN, "1")  # accelerators of the CPU are no operations of PyTorch
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Recorded)
     monkeypatch.setattr(torch.cuda, "graph", Recording)
     found = []
     for graphs in ("cuda", "cpu"):
         monkeypatch.setattr(device, "GRAPHS", graphs)
-        network = Network(table, input_shape=(1, 10, 6), classes=5)
+        network = Network(TABLE, input_shape=(1, 10, 6), classes=5)
         network.reset_parameters(torch.Generator().manual_seed(0))
         step = Step(network, Train(lr=0.05, dropout=0.5, batch=8))
         step.zeros = True  # as on a GPU
@@ -186,18 +183,10 @@ def test_what_cannot_be_captured_is_called(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_batch_that_does_not_fit_is_trained_on_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    table: Table = (
-        Conv(3, (4, 3)),
-        ReLU(),
-        MaxPool((3, 1), (2, 1)),
-        Linear(12),
-        ReLU(),
-        Linear(None),
-    )
     found = []
     for most in (8, 3):
         monkeypatch.setattr(steps, "fitting", lambda usual, each, place, most=most: most)
-        network = Network(table, input_shape=(1, 10, 6), classes=5).double()
+        network = Network(TABLE, input_shape=(1, 10, 6), classes=5).double()
         network.reset_parameters(torch.Generator().manual_seed(0))
         step = Step(network, Train(lr=0.05, dropout=0.5, batch=8))
         generator = torch.Generator().manual_seed(1)
