@@ -7,7 +7,7 @@ error is the distance to the segment at the best delay and gain, 1 − mxcorr.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from speechscope.inversion.sound import inverse_real
 from speechscope.networks.layers import Layered
 from speechscope.registry import INVERSION
 from speechscope.work.device import seeded, sent
+from speechscope.work.progress import Bar
 
 if TYPE_CHECKING:
     from speechscope.stages.invert import Invert
@@ -33,6 +34,8 @@ LEVEL = 0.01
 WARM = 50
 """Steps until Adam's rate is whole: its first estimates of size are poor (chosen)."""
 
+TOLD = 50
+"""Batches after which the error is said (chosen: a device is waited for to know it)."""
 SILENCE = 1e-3
 """Segments of a smaller norm than this have no shape to learn."""
 
@@ -133,7 +136,7 @@ def train_aligned(
     stft: Stft,
     mean: Tensor,
     settings: "Invert",
-    progress: Callable[[int, int], None] | None = None,
+    progress: Bar | None = None,
     *,
     derived: Tensor | None = None,
 ) -> dict[int, AlignedDecoder]:
@@ -186,10 +189,12 @@ def train_aligned(
             if len(items):
                 optimizer.param_groups[0]["lr"] = settings.align_rate * _share(done, total)
                 heard, seen = (sent(part[items], mean.device) for part in (waveforms, inputs))
-                _backward(network, decoders, seen, heard, stft, settings.align_lags)
+                error = _backward(network, decoders, seen, heard, stft, settings.align_lags)
                 optimizer.step()
                 optimizer.zero_grad()
             if progress is not None:
+                if done % TOLD == 0 and len(items):
+                    progress.said = f"error {float(error.detach()):.3g}"
                 progress(done + 1, total)
     return {layer: decoder.eval().requires_grad_(False) for layer, decoder in decoders.items()}
 
@@ -206,15 +211,16 @@ def _backward(
     waveforms: Tensor,
     stft: Stft,
     lags: int,
-) -> None:
-    """Leave the derivative of the mean error in the parameters."""
+) -> Tensor:
+    """Leave the derivative of the mean error in the parameters; return that of the last layer."""
     with torch.no_grad():
         codes = network.activations(inputs, decoders)
     for layer, decoder in decoders.items():
         answer = inverse_real(stft, decoder.spectrogram(codes[layer])[:, 0])
         level = torch.log(answer.norm(dim=1) / waveforms.norm(dim=1))
-        error = delayed_error(answer, waveforms, lags) + LEVEL * level.square()
-        error.mean().backward()  # type: ignore[no-untyped-call]
+        error = (delayed_error(answer, waveforms, lags) + LEVEL * level.square()).mean()
+        error.backward()  # type: ignore[no-untyped-call]
+    return error
 
 
 def _standardise(network: Layered, decoders: dict[int, AlignedDecoder], inputs: Tensor) -> None:

@@ -28,6 +28,7 @@ from speechscope.networks.layers import Layered
 from speechscope.registry import INVERSION
 from speechscope.store.checkpoint import Checkpoint
 from speechscope.work.device import seeded, sent
+from speechscope.work.progress import Bar
 from speechscope.work.tasks import mixed
 
 if TYPE_CHECKING:
@@ -282,7 +283,7 @@ def train_inverses(
     layers: Sequence[int],
     pool: "TrainingPool",
     settings: "Regressing",
-    progress: Callable[[int, int], None] | None = None,
+    progress: Bar | None = None,
     done: Callable[[int, Inverse], None] | None = None,
 ) -> dict[int, Inverse]:
     """Train an inverse for each layer (a number) on the mean squared error of log magnitudes.
@@ -427,7 +428,7 @@ def _held_out(
 class _Passes:
     """Tells how many passes are done, of so many for each of several layers."""
 
-    progress: Callable[[int, int], None] | None
+    progress: Bar | None
     number: int
     layers: int
     passes: int
@@ -438,6 +439,11 @@ class _Passes:
             yield done
             if self.progress is not None:
                 self.progress(self.number * self.passes + done + 1, self.layers * self.passes)
+
+    def say(self, error: Tensor) -> None:
+        """Say the error of the last batch; a device is waited for, once a pass."""
+        if self.progress is not None:
+            self.progress.said = f"error {float(error.detach()):.3g}"
 
 
 def _seen(
@@ -515,10 +521,12 @@ def _learn(
             items, which = sent(drawn, codes.device)
             chosen = near[items, which]
             error = inverse(codes[items], examples[chosen]) - wanted[items]
-            error.square().sum(1).mean().backward()
+            error = error.square().sum(1).mean()
+            error.backward()
             optimizer.step()
             optimizer.zero_grad()
         schedule.step()
+        passes.say(error)
     inverse.eval().requires_grad_(False)
     inverse.erring(held, theirs - inverse(held, examples[others]))
 

@@ -331,25 +331,23 @@ def held(sheet: Any, figure: fig.Held, panel: float, row: float) -> None:
         place = left + panel * number, (1.5 + narrow) * row, 0.95 * panel, count * row
         sizes = (width, height, width, height)
         axes = sheet.add_axes([part / size for part, size in zip(place, sizes, strict=True)])
-        for end in (0.0, 1.0):
-            axes.axvline(end, color=SOFT, linestyle=(0, (4, 3)), linewidth=1)
-        for at, found in enumerate(rows):
-            if found is None:
-                continue
-            value, low, high, above, said = found
-            colour = LINES[2] if above else SOFT
+        axes.vlines((0, 1), -0.5, count - 0.5, color=SOFT, linestyle=(0, (4, 3)), linewidth=1)
+        axes.hlines(range(count), -0.8, 1.2, color=SOFT, alpha=0.2, linewidth=0.6)
+        for above, colour in ((True, LINES[2]), (False, SOFT)):
+            ways = [(at, *way[:3]) for at, way in enumerate(rows) if way and way[3] == above]
+            at, value, low, high = np.array(ways, dtype=np.float64).reshape(-1, 4).T
             axes.hlines(at, *np.clip((low, high), -0.75, 1.15), color=colour, linewidth=1.2)
-            axes.plot(np.clip(value, -0.75, 1.15), at, "o", color=colour,
-                      markerfacecolor=colour if above else "none")  # fmt: skip
-            if len(parts) == 1:
-                axes.annotate(said, (1.2, at), va="center", fontsize="small", annotation_clip=False)
+            inside = colour if above else "none"
+            axes.plot(np.clip(value, -0.75, 1.15), at, "o", color=colour, markerfacecolor=inside)
+        for y, way in enumerate(rows if len(parts) == 1 else ()):
+            if way:
+                said = {"va": "center", "fontsize": "small", "annotation_clip": False}
+                axes.annotate(way[4], (1.2, y), **said)
         axes.set(xlim=(-0.8, 1.2), ylim=(count - 0.5, -0.5))
         axes.set_xticks((0, 1), ("chance", "best"), rotation=90 if narrow else 0)
-        axes.set_yticks(range(count), figure.rows)
-        axes.tick_params(length=0, labelleft=number == 0)
+        axes.set_yticks(*((range(count), figure.rows) if number == 0 else ((),)))
+        axes.tick_params(length=0)
         axes.set_title(name.replace(", ", "\n") if narrow else name, fontsize="small")
-        axes.grid(axis="y", color=SOFT, alpha=0.2, linewidth=0.6)
-        axes.set_axisbelow(True)
         axes.spines[:].set_visible(False)
 
 

@@ -36,21 +36,23 @@ SQUARE = 15.0
 """Side of one entry of a matrix [px]."""
 
 
-def write_page(chapters: Sequence[fig.Chapter], path: Path, examples: int, *, force: bool) -> int:
-    """Write the page and return its size [bytes].
+def write_page(
+    chapters: Sequence[fig.Chapter], path: Path, examples: int, glossary: str, *, force: bool
+) -> int:
+    """Write the page and return its size [bytes]; see `page`.
 
     Raises
     ------
     UsageProblem
         The file exists and may not be replaced.
     """
-    content = page(chapters, examples).encode("utf-8")
+    content = page(chapters, examples, glossary).encode("utf-8")
     with staged(path, force=force, directory=False) as partial:
         partial.write_bytes(content)
     return len(content)
 
 
-def page(chapters: Sequence[fig.Chapter], examples: int) -> str:
+def page(chapters: Sequence[fig.Chapter], examples: int, glossary: str = "") -> str:
     """Return the page; the same chapters give the same text.
 
     Everything an artifact brings, such as the names of classes, is escaped, and the page's own
@@ -62,6 +64,8 @@ def page(chapters: Sequence[fig.Chapter], examples: int) -> str:
         In order.
     examples
         How many items a figure shows at most, for the reader to know.
+    glossary
+        A table of words in Markdown, of which those that the page says are explained.
     """
     folder = Path(__file__).parent / FILES
     style, *scripts = (
@@ -73,6 +77,7 @@ def page(chapters: Sequence[fig.Chapter], examples: int) -> str:
     )
     colours = "".join(f"--line-{k}:{colour};" for k, colour in enumerate(drawing.LINES))
     found: list[Finding] = findings(chapters)
+    told = " ".join(f"{row.sentence} {row.words} {row.part} {row.chapter.looked}" for row in found)
     with drawing.drawn_for(drawing.PAGE):
         return (
             _environment()
@@ -81,12 +86,25 @@ def page(chapters: Sequence[fig.Chapter], examples: int) -> str:
                 title="speechscope: " + ", ".join(Path(chapter.title).name for chapter in chapters),
                 chapters=chapters,
                 findings=found,
+                words=_words(glossary, told),
                 version=__version__,
                 footer=footer,
                 style=Markup(f":root{{{colours}}}\n{style}"),
                 script=Markup("".join(scripts)),
             )
         )
+
+
+def _words(glossary: str, said: str) -> list[tuple[str, str]]:
+    """Return the entries of a glossary whose words are in a text."""
+    plain = re.sub(r"`|\[(.*?)\]\(.*?\)", r"\1", glossary)
+    rows = re.findall(r"^\| (?!word|---)(.+?) \| (.+) \|$", plain, re.MULTILINE)
+    spoken = said.lower()
+    return [
+        (words, meaning)
+        for words, meaning in rows
+        if any(re.search(rf"\b{re.escape(word)}s?\b", spoken) for word in words.lower().split(", "))
+    ]
 
 
 def _environment() -> Environment:

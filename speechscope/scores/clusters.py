@@ -17,7 +17,7 @@ from speechscope.clustering.measures import (
 )
 from speechscope.corpus.phones import FEATURES
 from speechscope.registry import SCORES
-from speechscope.scores.statistics import Row, Whole
+from speechscope.scores.statistics import Done, Row, Whole
 from speechscope.store.artifact import Artifact
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ AGREEMENT = ("precision", "recall", "f_measure")
 
 
 @SCORES.register("clusters")
-def cluster_scores(path: Path, settings: "Settings") -> Iterator[Whole | Row]:
+def cluster_scores(path: Path, settings: "Settings") -> Iterator[Whole | Row | Done]:
     """Yield the scores of `clusters.zarr`, and what linear probes and likeness say of its layers.
 
     Clusters against classes by layer, reduction and algorithm, by chance: the classes of other
@@ -49,7 +49,9 @@ def cluster_scores(path: Path, settings: "Settings") -> Iterator[Whole | Row]:
         feature: np.array(artifact.flags(f"class_{feature}"))[artifact.read(f"class_{feature}")]
         for feature in FEATURES
     }
-    for way in np.ndindex(*map(len, axes.values())):
+    ways = list(np.ndindex(*map(len, axes.values())))
+    for number, way in enumerate(ways):
+        yield Done(number, len(ways))
         names = {key: names[at] for (key, names), at in zip(axes.items(), way, strict=True)}
         clusters = artifact.read("cluster", way).astype(np.int64)
         beside = {"dimensions": int(dimensions[way[:2]]), "clusters": int(clusters.max()) + 1}

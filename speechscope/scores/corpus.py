@@ -12,7 +12,7 @@ from speechscope.corpus.store import Corpus
 from speechscope.features.distances import max_cross_correlation, partners, with_others
 from speechscope.features.stft import Float, Stft, Transform
 from speechscope.registry import SCORES
-from speechscope.scores.statistics import Score
+from speechscope.scores.statistics import Done, Score
 
 if TYPE_CHECKING:
     from speechscope.stages.score import Score as Settings
@@ -39,7 +39,7 @@ ITEMS = 128  # worked out at once: about 20 MB of spectra at 301 bins
 
 
 @SCORES.register("corpus")
-def corpus_scores(path: Path, settings: "Settings") -> Iterator[Score]:
+def corpus_scores(path: Path, settings: "Settings") -> Iterator[Score | Done]:
     """Yield the scores of `round_trip` for a sample of the test split.
 
     Raises
@@ -55,8 +55,11 @@ def corpus_scores(path: Path, settings: "Settings") -> Iterator[Score]:
         (corpus.waveforms(chosen[start : start + READ]), speakers[start : start + READ])
         for start in range(0, len(chosen), READ)
     )
-    for score in round_trip(blocks, corpus.representation.transform):
-        yield replace(score, names={"artifact": path.name, **score.names})
+    for found in round_trip(blocks, corpus.representation.transform):
+        if isinstance(found, Done):
+            yield Done(READ * found.parts, len(chosen))
+        else:
+            yield replace(found, names={"artifact": path.name, **found.names})
 
 
 Block = tuple[Float, NDArray[np.integer]]
@@ -64,8 +67,8 @@ Block = tuple[Float, NDArray[np.integer]]
 
 def round_trip(
     blocks: Iterable[Block], transform: Transform, bins: Iterable[int] = BINS
-) -> list[Score]:
-    """Return the cross-correlation of waveforms with what comes back of them.
+) -> Iterator[Score | Done]:
+    """Yield the cross-correlation of waveforms with what comes back of them.
 
     By number of frequency bins, and for the complex transform (phase kept), its magnitude put back
     with phase zero (phase dropped) and its real part; each inverted by weighted overlap-add.
@@ -79,10 +82,10 @@ def round_trip(
     bins
         Numbers of frequency bins.
 
-    Returns
-    -------
-    One score for each number of bins and each way, with the published figure beside it. By chance:
-    what comes back of other segments.
+    Yields
+    ------
+    How many blocks are done, and one score for each number of bins and each way, with the
+    published figure beside it. By chance: what comes back of other segments.
 
     Notes
     -----
@@ -93,7 +96,8 @@ def round_trip(
         (stft.bins, way): [] for stft in transforms for way in (KEPT, DROPPED, REAL)
     }
     speakers: list[NDArray[np.integer]] = []
-    for block, spoken in blocks:
+    for number, (block, spoken) in enumerate(blocks):
+        yield Done(number)
         there = block.any(axis=1)
         for start in range(0, int(there.sum()), ITEMS):
             part = slice(start, start + ITEMS)
@@ -104,7 +108,8 @@ def round_trip(
                 for way, back in _back(stft, waveforms):
                     values[stft.bins, way].append(_correlated(waveforms, back, pairs))
     who = np.concatenate(speakers) if speakers else None
-    return [_score(count, way, parts, who) for (count, way), parts in values.items()]
+    for (count, way), parts in values.items():
+        yield _score(count, way, parts, who)
 
 
 def _correlated(waveforms: Float, back: Float, pairs: NDArray[np.int64]) -> NDArray[np.float64]:

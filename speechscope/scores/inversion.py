@@ -26,7 +26,7 @@ from speechscope.scores.draws import certainty
 from speechscope.scores.heard import LOST, SEX, Heard, Judges, Listener, sexes, truths
 from speechscope.scores.listener import WORDS_RATE, NamedBy, kept, misheard, naming, words
 from speechscope.scores.moved import Steps
-from speechscope.scores.statistics import OTHER, Row, Score
+from speechscope.scores.statistics import OTHER, Done, Row, Score
 from speechscope.store.artifact import Artifact
 from speechscope.store.lineage import ancestor
 
@@ -53,7 +53,7 @@ MISMATCHES = {"mismatch": "mismatch", "mismatch of the waveform": "mismatch_wave
 
 
 @SCORES.register("inversion")
-def inversion_scores(path: Path, settings: "Settings") -> Iterator[Score | Row]:
+def inversion_scores(path: Path, settings: "Settings") -> Iterator[Score | Row | Done]:
     """Yield scores by method, layer and measure (Churchman 2015, sec. 7.1, and phonetic terms).
 
     The ceiling is what the round trip of the representation itself gets.
@@ -73,8 +73,10 @@ def inversion_scores(path: Path, settings: "Settings") -> Iterator[Score | Row]:
     }
     best |= {EUCLIDEAN: 0.0, SPECTROGRAM: 1.0, **dict.fromkeys(MISMATCHES, 0.0)}
     methods = artifact.flags("technique")
+    layers = artifact.read("layer_number").tolist()
     for m, method in enumerate(methods):
-        for at, layer in enumerate(artifact.read("layer_number").tolist()):
+        for at, layer in enumerate(layers):
+            yield Done(m * len(layers) + at, len(methods) * len(layers))
             names: Row = {"artifact": path.name, "method": method, "layer": int(layer)}
             for score in inversion.of(methods, m, at):
                 yield replace(

@@ -25,7 +25,7 @@ from speechscope.relevance.explain import Explained, explained, per_class, relev
 from speechscope.relevance.targets import parted, target_of
 from speechscope.scores.inversion import shaped_noise
 from speechscope.scores.localisation import MEASURES, Regions
-from speechscope.scores.statistics import OTHER, UNTRAINED
+from speechscope.scores.statistics import OTHER, UNTRAINED, Done
 from speechscope.scores.statistics import Score as Items
 from speechscope.scores.voices import Voices, voices_of
 from speechscope.store.artifact import Artifact
@@ -54,7 +54,7 @@ Values = dict[tuple[str, str], list[Found]]
 
 
 @SCORES.register("relevance")
-def relevance_scores(path: Path, settings: "Score") -> Iterator[Items]:
+def relevance_scores(path: Path, settings: "Score") -> Iterator[Items | Done]:
     """Yield a score for each method and measure.
 
     deletion (low is good) and insertion (high): mean probability of the target as the most
@@ -87,7 +87,9 @@ def relevance_scores(path: Path, settings: "Score") -> Iterator[Items]:
     voices = voices_of(artifact, subject)
     each = bytes_each(subject.network, subject.corpus.input_shape)
     step = fitting(BLOCK, each, subject.device)
-    for start in range(0, len(artifact.read("target")), step):
+    count = len(artifact.read("target"))
+    for start in range(0, count, step):
+        yield Done(start, count)
         _measure(artifact, subject, others, how, slice(start, start + step), values, voices)
     _conserved(artifact, values)
     if "cumulative_response" in artifact:

@@ -4,16 +4,23 @@ Whatever is scored gives one value an item, what the same item gets by chance, a
 at best; from these alone come the mean, its interval and a verdict in words.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from speechscope import __version__
+from speechscope.errors import SpeechscopeError
 from speechscope.registry import SCORES
+from speechscope.store.lineage import ancestor, digest_at, record_at
+from speechscope.store.staging import staged
+from speechscope.work.progress import Bar
 
 if TYPE_CHECKING:
     from speechscope.stages.score import Score as Settings
@@ -109,6 +116,13 @@ class Whole:
     beside: Row = field(default_factory=dict)
 
 
+class Done(NamedTuple):
+    """How many parts of a long score are done: yielded between scores, and no score itself."""
+
+    parts: int
+    of: int = 0
+
+
 @dataclass(frozen=True)
 class Sums:
     """A mean as sums over groups of items, which are independent of each other."""
@@ -165,12 +179,12 @@ def sums(score: Score, values: Array) -> Sums:
     return Sums(values * weights, np.asarray(weights, dtype=np.float64))
 
 
-def rows_of(found: Iterable[Score | Whole | Row]) -> Iterator[Row]:
+def rows_of(found: Iterable[Score | Whole | Row | Done]) -> Iterator[Row]:
     """Yield a row a score: mean, interval, chance, ceiling and verdict; other rows as they are.
 
     Verdicts are corrected for the number of scores that are found together (Holm 1979).
     """
-    every = list(found)
+    every = [one for one in found if not isinstance(one, Done)]
     tests = [
         _test(score)
         if isinstance(score, Score)
@@ -189,9 +203,62 @@ def rows_of(found: Iterable[Score | Whole | Row]) -> Iterator[Row]:
             yield score
 
 
-def scored(kind: str, path: Path, settings: "Settings") -> list[Row]:
-    """Return the rows of all scores of an artifact of a kind, corrected together."""
-    return list(rows_of(found for of in SCORES.of(kind) for found in of(path, settings)))
+def scored(kind: str, path: Path, settings: "Settings", progress: Bar | None = None) -> list[Row]:
+    """Return the rows of all scores of an artifact of a kind, corrected together.
+
+    They are kept beside it, see `kept`.
+    """
+
+    def found() -> Iterator[Score | Whole | Row | Done]:
+        for one in (one for of in SCORES.of(kind) for one in of(path, settings)):
+            if progress is not None and isinstance(one, Done):
+                progress(*one)
+            yield one
+
+    rows = list(rows_of(found()))
+    file = _beside(path)
+    if _alone(path, settings):
+        made = {**_made(path, settings), "rows": [dict(row) for row in rows]}
+        with suppress(OSError, SpeechscopeError), staged(file, force=True, directory=False) as new:
+            new.write_text(json.dumps(made))
+    return rows
+
+
+def kept(path: Path, settings: "Settings") -> list[Row] | None:
+    """Return the scores of an artifact as this program worked them out last; None: it has not.
+
+    Those that were found without the corpus, which are fewer, do not serve where it is.
+    """
+    file = _beside(path)
+    if not file.exists() or not _alone(path, settings):
+        return None
+    newest = max(module.stat().st_mtime for module in Path(__file__).parent.glob("*.py"))
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        found, made = json.loads(file.read_text()), _made(path, settings)
+        made["corpus"] = made["corpus"] or found["corpus"]
+        if file.stat().st_mtime > newest and found == {**made, "rows": found["rows"]}:
+            return list(found["rows"])
+    return None
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.scores.json")
+
+
+def _made(path: Path, settings: "Settings") -> dict[str, Any]:
+    """Return what scores are of: the program, the artifact, and whether its corpus is there."""
+    there = False
+    with suppress(SpeechscopeError):
+        there = ancestor(path, record_at(path), "corpus", settings.moved()).exists()
+    return {"speechscope": __version__, "digest": digest_at(path), "corpus": there}
+
+
+def _alone(path: Path, settings: "Settings") -> bool:
+    """Say whether an artifact is scored by itself, with nothing beside that is asked for."""
+    where = ("artifacts", "corpus", "checkpoint", "device")
+    plain = type(settings)(**{name: getattr(settings, name) for name in where})
+    first = (settings.artifacts or (path,))[0]  # models are held against it
+    return settings == plain and (first == path or record_at(path)["kind"] != "model")
 
 
 def _test(score: Score) -> tuple[float, float]:

@@ -63,7 +63,11 @@ def side_by_side(rows: Sequence[Row]) -> list[list[Row]]:
 def part_of(row: Row) -> str:
     """Return what a score is of, as words."""
     names = [
-        (f"layer {value}" if name == "layer" and isinstance(value, int) else str(value))
+        f"{value} bins"
+        if name == "bins"
+        else f"layer {value}"
+        if name == "layer" and isinstance(value, int)
+        else str(value)
         for name, value in row.items()
         if name in PARTS
     ]

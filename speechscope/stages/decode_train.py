@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from speechscope.errors import UsageProblem
 from speechscope.settings import argument, option, record_of, setting
 from speechscope.stages.shared import SMALLEST, FromRecipe, Logged, Regressing, Writing, Written
-from speechscope.work.progress import Console
+from speechscope.work.progress import Bar, Console
 
 if TYPE_CHECKING:
     from speechscope.corpus.store import Corpus
@@ -203,7 +203,7 @@ def _decoders(
     settings: DecodeTrain,
     state: dict[str, Any] | None,
     save: Saved,
-    progress: Callable[[int, int], None] | None,
+    progress: Bar,
 ) -> dict[str, Any]:
     """Train decoders; return what ``decoder.pt`` holds."""
     from speechscope.networks.autoencoders import resolve
@@ -232,7 +232,7 @@ def _inverses(
     settings: DecodeTrain,
     state: dict[str, Any] | None,
     save: Saved,
-    progress: Callable[[int, int], None] | None,
+    progress: Bar,
 ) -> dict[str, Any]:
     """Train inverses, those that are not in the state; return what ``inverse.pt`` holds."""
     from speechscope.inversion.analysis import Analysis

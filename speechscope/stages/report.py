@@ -89,19 +89,23 @@ def run(settings: Report, console: Console) -> Written:
             raise UsageProblem(f"--{name} goes with --format png or pdf")
     path = settings.path("report.html" if form == "html" else "figures")
 
+    from speechscope.manual import topics
     from speechscope.report.chapters import chapters
     from speechscope.report.page import write_page
     from speechscope.report.paper import write_figures
+    from speechscope.scores.statistics import kept
     from speechscope.store.lineage import record_at
     from speechscope.store.staging import refuse_existing
 
     refuse_existing(path, force=settings.force, owned=lambda _: True)
     for artifact in paths:
-        listen(settings.scoring(), artifact, record_at(artifact), console)
+        if kept(artifact, settings.scoring()) is None:
+            listen(settings.scoring(), artifact, record_at(artifact), console)
     with console.bar("report", "artifacts") as progress:
         written = chapters(paths, settings, progress)
     if form == "html":
-        size = write_page(written, path, settings.examples, force=settings.force)
+        words = topics()["glossary"].read_text(encoding="utf-8")
+        size = write_page(written, path, settings.examples, words, force=settings.force)
         console.note(f"{size / 1e6:.1f} MB, {settings.examples} examples a figure at most")
         facts = {"figures": sum(len(chapter.figures) for chapter in written), "bytes": size}
     else:

@@ -119,7 +119,8 @@ def run(settings: Score, console: Console) -> Table:
             trained = Corpus(ancestor(path, record, "corpus", settings.moved()))
             settings.speech(trained, path, console)  # what is to be said of it is said once
         listen(settings, path, record, console)
-        rows += scored("model" if looked_into else kind, path, settings)
+        with console.bar(f"score {path.name}", "parts") as progress:
+            rows += scored("model" if looked_into else kind, path, settings, progress)
     return Table(rows)
 
 

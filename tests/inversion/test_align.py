@@ -11,6 +11,7 @@ from speechscope.inversion.align import delayed_error, train_aligned
 from speechscope.inversion.sound import inverse_real
 from speechscope.networks.layers import Conv, MaxPool, Network, ReLU
 from speechscope.stages.invert import Invert
+from speechscope.work.progress import Bar
 
 STFT = Stft(samples=220, window=40, overlap=20, points=80, rate=8000)
 
@@ -82,7 +83,7 @@ def test_training_is_seeded_and_leaves_the_network_and_the_generator_alone(
     before = {name: value.clone() for name, value in network.state_dict().items()}
     state = torch.get_rng_state()
     tones = Tones(300, 3)
-    calls: list[tuple[int, int]] = []
+    calls: list[tuple[int, int, str]] = []
     first, again, other = (
         train_aligned(
             network,
@@ -91,11 +92,11 @@ def test_training_is_seeded_and_leaves_the_network_and_the_generator_alone(
             STFT,
             mean,
             chosen,
-            lambda done, total: calls.append((done, total)),
+            Bar(lambda *told: calls.append(told)),
         )
         for chosen in (short, short, replace(short, seed=1))
     )
-    assert calls[3] == (4, 4)
+    assert calls[3][:2] == (4, 4) and float(calls[3][2].removeprefix("error ")) > 0
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     code = network.activation(tones.inputs[:5], 3)

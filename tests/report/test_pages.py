@@ -3,9 +3,10 @@
 import base64
 import io
 import json
+import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,12 +15,15 @@ from numpy.typing import NDArray
 from reports import HOSTILE, Page, content
 
 from speechscope.cli import run
+from speechscope.registry import SCORES
 from speechscope.report.drawing import levels, palette
 from speechscope.report.figures import Picture
 from speechscope.scores import statistics
+from speechscope.stages.score import Score
 from speechscope.store.artifact import Artifact
 from speechscope.store.record import new_record
 from speechscope.store.writer import create_artifact, flag_attributes
+from speechscope.work import progress
 
 FIGURES = {
     "corpus.zarr": ["classes", "examples", "round-trip", "held"],
@@ -47,23 +51,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return reports.everything(tmp_path_factory.mktemp("reports"))
 
 
-SCORED: dict[str, list[Any]] = {}
-"""Scores of the artifacts of the folder, which many pages show and are made once."""
-
-
-def remembered(kind: str, path: Path, settings: Any) -> list[Any]:
-    key = str(path.resolve())
-    if key not in SCORED:
-        SCORED[key] = statistics.scored(kind, path, settings)
-    return SCORED[key]
-
-
 @pytest.fixture
 def here(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """The same folder to read from, and another to write to."""
     monkeypatch.chdir(folder)
-    for chapter in ("corpus", "model", "decoder", "inversion", "relevance", "navai", "clusters"):
-        monkeypatch.setattr(f"speechscope.report.chapters.{chapter}.scored", remembered)
     return tmp_path
 
 
@@ -298,6 +289,45 @@ def test_figures_and_examples_that_are_not_there_are_named(
         err = capsys.readouterr().err
         assert text in err and err.count("\n") == 1
         assert not (here / "x.html").exists()
+
+
+def test_scores_are_those_that_were_kept_and_of_this_artifact(
+    folder: Path, workdir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(folder / "decoder.pt", "decoder.pt")
+    assert run(["score", "decoder.pt", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    settings = Score(artifacts=(Path("decoder.pt"), Path("other.pt")))
+    assert statistics.kept(Path("decoder.pt"), settings) == said
+    kept = Path(".decoder.pt.scores.json")
+    for change in ({"digest": "another's"}, {"speechscope": "0.0"}, {"rows": 3}):
+        kept.write_text(json.dumps({**json.loads(kept.read_text()), **change}))
+        assert statistics.kept(Path("decoder.pt"), settings) is None
+        statistics.scored("decoder", Path("decoder.pt"), settings)
+    assert statistics.kept(Path("decoder.pt"), replace(settings, by=("phone",))) is None
+    os.utime(kept, (0, 0))  # before the program that scores was changed
+    assert statistics.kept(Path("decoder.pt"), settings) is None
+    statistics.scored("decoder", Path("decoder.pt"), settings)
+    monkeypatch.setattr(SCORES, "of", lambda kind: pytest.fail("worked out again"))
+    assert page_of(["decoder.pt"], workdir).figures == FIGURES["decoder.pt"]
+
+
+def test_a_page_explains_the_words_it_says(here: Path) -> None:
+    text = page_of(["maximum.zarr"], here).text
+    assert "counted as Churchman (2015) counts" not in text  # its words are others
+    text = page_of(["inversion.zarr"], here).text
+    assert "a step length that grows" not in text
+    for said in ("what layer 1 (conv1), 9 (pool3) of", "bp reconstruction by gradient descent"):
+        assert said in " ".join(text.split()), said
+
+
+def test_a_long_score_tells_a_log_how_far_it_is(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(progress, "EVERY", 0.0)
+    for name, told in (("corpus.zarr", "0 of "), ("inversion.zarr", "3 of 4 parts")):
+        assert run(["score", name]) == 0
+        assert f"score {name}: {told}" in capsys.readouterr().err
 
 
 def test_nothing_here_is_said(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,7 @@ from speechscope.corpus.store import Corpus
 from speechscope.errors import ArtifactError, UsageProblem
 from speechscope.registry import CHAPTERS
 from speechscope.report.figures import Chapter, Figure, Held, Table, Way
-from speechscope.scores.statistics import ABOVE, Row
+from speechscope.scores.statistics import ABOVE, Row, kept, scored
 from speechscope.scores.tables import LEGEND, part_of, side_by_side
 from speechscope.store.lineage import record_at
 from speechscope.store.record import Record
@@ -109,6 +109,13 @@ def corpus_of(
     except ArtifactError as error:
         left_out.append(f"{what}: {error}")
         return None
+
+
+def scores_of(path: Path, settings: "Report") -> list[Row]:
+    """Return the scores of an artifact, as ``speechscope score`` kept them or worked out."""
+    scoring = settings.scoring()
+    rows = kept(path, scoring)
+    return scored(record_at(path)["kind"], path, scoring) if rows is None else rows
 
 
 def score_figures(rows: Sequence[Row]) -> list[Figure]:

@@ -9,9 +9,8 @@ import numpy as np
 from speechscope.corpus.store import Corpus
 from speechscope.registry import CHAPTERS
 from speechscope.report import figures as fig
-from speechscope.report.chapters import corpus_of, score_figures
+from speechscope.report.chapters import corpus_of, score_figures, scores_of
 from speechscope.report.pictures import sounds, spread
-from speechscope.scores.statistics import scored
 from speechscope.store.artifact import Artifact
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ def chapter(path: Path, settings: "Report") -> fig.Chapter:
         figures += drawn.compositions()
     figures += _planes(artifact)
     held = "dimensions" in artifact and "class_manner" in artifact
-    scores = scored("clusters", path, settings.scoring()) if held else []
+    scores = scores_of(path, settings) if held else []
     figures += score_figures(scores)
     looked = (
         f"Whether {artifact.array('cluster').shape[-1]:,} sounds group by phone in what layer "

@@ -11,9 +11,9 @@ from speechscope.corpus.store import Corpus
 from speechscope.corpus.utterances import SPLITS
 from speechscope.registry import CHAPTERS
 from speechscope.report import figures as fig
-from speechscope.report.chapters import score_figures
+from speechscope.report.chapters import score_figures, scores_of
 from speechscope.report.pictures import example_items, names_of, pictures
-from speechscope.scores.statistics import Row, scored
+from speechscope.scores.statistics import Row
 
 if TYPE_CHECKING:
     from speechscope.stages.report import Report
@@ -47,7 +47,7 @@ def chapter(path: Path, settings: "Report") -> fig.Chapter:
     }
     facts |= overview(corpus)
     figures: list[fig.Figure] = [_counts(corpus), _examples(corpus, settings.examples)]
-    scores = scored("corpus", path, settings.scoring()) if corpus.unit == "segment" else []
+    scores = scores_of(path, settings) if corpus.unit == "segment" else []
     if scores:
         figures += _round_trip(scores)
     kept = KEPT.get(corpus.features)

@@ -9,8 +9,7 @@ import numpy as np
 from speechscope.errors import ArtifactError
 from speechscope.registry import CHAPTERS
 from speechscope.report import figures as fig
-from speechscope.report.chapters import score_figures
-from speechscope.scores.statistics import scored
+from speechscope.report.chapters import score_figures, scores_of
 from speechscope.store.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ def chapter(path: Path, settings: "Report") -> fig.Chapter:
         main = {"measure": "distance to the input", "layer": best["layer"], **distance,
                 "ceiling": 0.0, "null": "silence"}  # fmt: skip
     looked = f"Decoders that turn what layer {', '.join(map(str, layers))} holds into a sound"
-    rows = scored("decoder", path, settings.scoring())
+    rows = scores_of(path, settings)
     return fig.Chapter(
         str(path), "decoder", facts, figures, looked=looked, scores=rows, main=main,
         unscored="Held against silence: a distance below it is better than restoring nothing.",
@@ -70,7 +69,7 @@ def inverse_chapter(path: Path, settings: "Report") -> fig.Chapter:
     ArtifactError
         The checkpoint is damaged.
     """
-    rows = scored("inverse", path, settings.scoring())
+    rows = scores_of(path, settings)
     layers = ", ".join(dict.fromkeys(str(row["layer"]) for row in rows))
     looked = f"Learned inverses: sound from what layer {layers} holds of it"
     return fig.Chapter(

@@ -9,11 +9,10 @@ import numpy as np
 
 from speechscope.registry import CHAPTERS
 from speechscope.report import figures as fig
-from speechscope.report.chapters import corpus_of, score_figures, shown_items
+from speechscope.report.chapters import corpus_of, score_figures, scores_of, shown_items
 from speechscope.report.pictures import from_onset, longest, sound_in, style_of
 from speechscope.scores.inversion import EUCLIDEAN, SIZE, SPECTROGRAM, WAVEFORM
 from speechscope.scores.statistics import Row as Scores
-from speechscope.scores.statistics import scored
 from speechscope.store.artifact import Artifact
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ def chapter(path: Path, settings: "Report") -> fig.Chapter:
         An item asked for is not in it.
     """
     drawn = _Inversion(path, settings)
-    scores = scored("inversion", path, settings.scoring())
+    scores = scores_of(path, settings)
     methods, layers, count = drawn.methods, drawn.layers, drawn.count
     given = drawn.artifact.record["config"].get("input", "corpus")
     facts = {
@@ -69,7 +68,7 @@ def chapter(path: Path, settings: "Report") -> fig.Chapter:
     figures = [*score_figures(scores), *drawn.draws(cases), *figures[len(methods) == 1 :]]
     figures.insert(1 if width == 2 else len(figures), drawn.intensities(shown[0]))
     looked = (
-        f"{count:,} sounds, rebuilt from what layer {', '.join(map(str, drawn.numbers))} of the "
+        f"{count:,} sounds, rebuilt from what layer {', '.join(layers)} of the "
         f"network holds of them by {', '.join(methods)}"
     )
     return fig.Chapter(str(path), "inversion", facts, figures, looked=looked, scores=scores)

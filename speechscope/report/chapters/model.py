@@ -17,9 +17,9 @@ from speechscope.networks.wav2letter import Wav2Letter
 from speechscope.registry import CHAPTERS
 from speechscope.relevance.waveforms import cumulative_response
 from speechscope.report import figures as fig
-from speechscope.report.chapters import corpus_of, score_figures
+from speechscope.report.chapters import corpus_of, score_figures, scores_of
 from speechscope.report.pictures import example_items, hop, names_of
-from speechscope.scores.statistics import Row, scored
+from speechscope.scores.statistics import Row
 from speechscope.training import evaluation
 from speechscope.training.source import CorpusSource, CorpusUtterances
 from speechscope.work.device import choose
@@ -73,7 +73,7 @@ def chapter(path: Path, settings: "Report") -> fig.Chapter:
     if corpus is not None:
         figures += confusions(model, corpus, settings)
         if (corpus.splits == SPLITS.index("test")).any():
-            scores = scored("model", path, settings.scoring())
+            scores = scores_of(path, settings)
             figures += score_figures(scores)
     figures += filter_figures(model, corpus)
     looked = (

@@ -8,9 +8,8 @@ import numpy as np
 
 from speechscope.registry import CHAPTERS
 from speechscope.report import figures as fig
-from speechscope.report.chapters import score_figures
+from speechscope.report.chapters import score_figures, scores_of
 from speechscope.report.pictures import axes_of, readable
-from speechscope.scores.statistics import scored
 from speechscope.store.artifact import Artifact
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ def chapter(path: Path, settings: "Report") -> fig.Chapter:
     averaged = {"inputs": [float(np.max(count[..., k])) for k in shown]}
     averages = "Inputs averaged", "Inputs of each class that went into its mean."
     figures.append(fig.Bars("counts", *averages, [classes[k] for k in shown], averaged, "inputs"))
-    scores = scored("navai", path, settings.scoring()) if "pattern_shuffled" in artifact else []
+    scores = scores_of(path, settings) if "pattern_shuffled" in artifact else []
     figures += score_figures(scores)
     facts = {"alignments": ", ".join(alignments), "classes": str(len(classes))}
     looked = f"What the sounds of each of {len(shown)} classes have on average that others have not"

@@ -15,7 +15,7 @@ from speechscope.registry import CHAPTERS
 from speechscope.relevance.store import relevance_sounds
 from speechscope.relevance.timeline import Recording, recordings, sound
 from speechscope.report import figures as fig
-from speechscope.report.chapters import corpus_of, score_figures, shown_items
+from speechscope.report.chapters import corpus_of, score_figures, scores_of, shown_items
 from speechscope.report.pictures import (
     DECIBELS,
     axes_of,
@@ -27,7 +27,7 @@ from speechscope.report.pictures import (
     style_of,
     waveform_picture,
 )
-from speechscope.scores.statistics import Row, scored
+from speechscope.scores.statistics import Row
 from speechscope.store.artifact import Artifact
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def chapter(path: Path, settings: "Report") -> fig.Chapter:
 def _scores(path: Path, settings: "Report") -> tuple[list[Row], str]:
     """Return the scores, and without the network that they need why there are none."""
     try:
-        return scored("relevance", path, settings.scoring()), ""
+        return scores_of(path, settings), ""
     except (ArtifactError, UsageProblem) as error:
         return [], f"Not scored here: {error}."
 
