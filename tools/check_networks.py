@@ -38,6 +38,7 @@ import formulas  # noqa: E402
 
 from speechscope.cli import run  # noqa: E402
 from speechscope.store.artifact import Artifact  # noqa: E402
+from speechscope.work.device import noise  # noqa: E402
 from speechscope.work.tasks import mixed  # noqa: E402
 
 COLUMNS = ("group", "network", "what", "against", "exit", "off", "said")
@@ -302,11 +303,10 @@ def by_noise(of: Checked, x: Tensor, target: Tensor, seeds: Sequence[int]) -> Fo
     """Yield SmoothGrad over the same noise."""
     flat = x.flatten(1)
     spread = 0.15 * (flat.amax(1) - flat.amin(1)).view(-1, 1, 1, 1)
-    drawn = [torch.Generator().manual_seed(seed) for seed in seeds]
     total = torch.zeros_like(x)
-    for _ in range(3):
-        noise = torch.stack([torch.randn(x.shape[1:], generator=g) for g in drawn]).double()
-        total += formulas.gradient(of.scores, x + spread * noise, target) / 3
+    for number in range(3):
+        drawn = noise(seeds, number, x.shape[1:], x.device).double()
+        total += formulas.gradient(of.scores, x + spread * drawn, target) / 3
     yield "autograd", total
 
 

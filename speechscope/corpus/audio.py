@@ -191,7 +191,11 @@ def _mono(
     md5 = digest.digest()
     if len(blocks) == 1:
         return blocks[0], md5
-    return (np.concatenate(blocks) if blocks else np.zeros(0, dtype=np.float32)), md5
+    out, at = np.empty(length, dtype=np.float32), 0
+    for number, block in enumerate(blocks):
+        out[at : at + len(block)], at = block, at + len(block)
+        blocks[number] = out[:0]  # a recording may be hours long: it is not held twice
+    return out, md5
 
 
 def _integers(block: NDArray[np.float32], bits: int) -> bytes:

@@ -16,7 +16,7 @@ from speechscope.corpus.phones import PhoneSet
 from speechscope.corpus.plan import Plan, refuse_loss
 from speechscope.corpus.reading import Reader, Summary, Task
 from speechscope.corpus.units import Cut, Recording, Rows, Unit
-from speechscope.corpus.units.window import UNLABELLED, WholeWaveforms
+from speechscope.corpus.units.window import UNLABELLED, WholeWaveforms, named
 from speechscope.corpus.update import Before
 from speechscope.corpus.utterances import Utterance
 from speechscope.registry import UNITS
@@ -111,7 +111,7 @@ def prepare(
 
 
 def _unit(settings: "Prepare", phones: PhoneSet | None) -> Unit:
-    names = phones.classes if phones is not None and settings.unit == "utterance" else ()
+    names = named(phones) if settings.unit == "utterance" else ()
     kind = WholeWaveforms if settings.whole else UNITS[settings.unit]
     unit: Unit = kind(settings, names)
     return unit

@@ -15,6 +15,7 @@ from speechscope.corpus.layouts import Layout
 from speechscope.corpus.letters import letters_of
 from speechscope.corpus.phones import PhoneSet
 from speechscope.corpus.units import Piece, Recording
+from speechscope.corpus.units.window import named
 from speechscope.corpus.utterances import (
     COVERED,
     TOLERANCE_SECONDS,
@@ -331,6 +332,11 @@ class Reader:
         """Whether the longest item kept depends on the lengths of all."""
         return isinstance(self.settings.longest, str)
 
+    @property
+    def _whole(self) -> bool:
+        """Whether an item is a recording, whatever is marked in it."""
+        return self.settings.whole and bool(named(self.phones))
+
     def _marks(self, utterance: Utterance) -> Marks:
         marks = self.layout.marks(utterance, self.settings.tier)
         rate = self.settings.label_rate
@@ -350,7 +356,7 @@ class Reader:
         except BadRecording as error:
             summary.skip(f"{utterance.audio}: {error}")
             return None
-        if chosen.whole and not self._fits(len(samples), summary):
+        if self._whole and not self._fits(len(samples), summary):
             return None
         if chosen.normalize == "gain":
             samples = samples / np.float32(GAIN_SCALE * root_mean_square(samples))
@@ -379,7 +385,7 @@ class Reader:
         found = Summary()
         for utterance, speaker, split in task:
             pieces = self.glance(utterance, speaker, found)[1]
-            items = min(1, len(pieces)) if self.settings.whole else len(pieces)
+            items = min(1, len(pieces)) if self._whole else len(pieces)
             found.items += items
             found.splits[split] += items
             found.utterances += bool(pieces)
@@ -397,7 +403,7 @@ class Reader:
                 letters_of(self.layout.text(utterance))
             if self.settings.marked:
                 stretches = self._stretches(utterance, length, rate / source, summary)
-                fits = not self.settings.whole or self._fits(length, summary)
+                fits = not self._whole or self._fits(length, summary)
                 pieces = tuple(self._pieces(utterance, stretches, speaker, summary)) if fits else ()
             else:
                 pieces = (Piece(speaker, 0, length),) if self._fits(length, summary) else ()

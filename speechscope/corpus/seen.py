@@ -35,6 +35,8 @@ PREPARATION = (
 FRAME, SHORTEST, PAUSE_DECIBELS = 0.01, 0.1, 25
 """Of pauses: frames they are looked for by [s]; the shortest, and the shortest sound between two
 [s]; how far below what is loud they are [dB]. Source: Praat, "Sound: To TextGrid (silences)"."""
+FRAMES = 12_800
+"""Samples that are whole numbers of the usual frames: 160, 256, 320, 400, 512, 640 and 1,280."""
 
 
 def differences(corpus: Corpus, trained: Corpus) -> list[str]:
@@ -227,8 +229,8 @@ def readable(
     """Return what `prepare` can read of some speech, and whether it is labelled.
 
     That is `source` itself where a layout knows its labels, else a manifest, written into
-    `folder`. Recordings without labels have one stretch there, or, where items are segments,
-    stretches of a segment's length, one `every` so many samples.
+    `folder`. Recordings without labels have one stretch there, or, where items are segments or
+    whole recordings, stretches of the length of the longest, one `every` so many samples.
 
     Parameters
     ----------
@@ -296,6 +298,7 @@ def _unlabelled(source: Path, trained: Corpus, every: int | None, pauses: bool) 
         if not files:
             raise SpeechscopeError(f"--input {source}: holds no recording")
     rate, length = int(trained.config["rate"]), int(trained.config["samples"])
+    cut = trained.unit == "segment" or trained.whole
     told_apart = trained.config["labels"] == "speaker"
     for file in files:
         speaker = UNLABELLED if told_apart else file.parent.name
@@ -306,15 +309,26 @@ def _unlabelled(source: Path, trained: Corpus, every: int | None, pauses: bool) 
             raise SpeechscopeError(f"--input {file}: cannot be read ({error})") from error
         for begin, end in ((round(a * rate), round(b * rate)) for a, b in spans):
             pieces = [(begin, end)]
-            if trained.unit == "segment" and pauses and every is None:
+            if cut and pauses and every is None:
                 edges = np.linspace(begin, end, -(-(end - begin) // length) + 1)
                 pieces = list(pairwise(edges.round().astype(int).tolist()))
-            elif trained.unit == "segment":
-                starts = range(begin, max(end, begin + 1), every or length // 2)
+            elif cut:
+                step = every or _half(length, trained)
+                last = max(end - length + step, begin + 1) if trained.whole else end
+                starts = range(begin, max(last, begin + 1), step)
                 pieces = [(start, min(start + length, end)) for start in starts]
             for start, stop in pieces:
                 at = start / rate, stop / rate
                 yield str(file.resolve()), *at, UNLABELLED, "", speaker
+
+
+def _half(length: int, trained: Corpus) -> int:
+    """Return half a length; of networks that take whole recordings a whole number of their frames.
+
+    So that from one stretch to the next their frames go on where they were.
+    """
+    half = length // 2
+    return half // FRAMES * FRAMES if trained.whole and half > FRAMES else half
 
 
 def sounding(path: Path) -> list[tuple[float, float]]:

@@ -189,7 +189,8 @@ class Corpus:
 
     def lengths(self, items: Indices) -> NDArray[np.int64]:
         """Return how long whole recordings are, (N,): behind that inputs are zeros."""
-        return np.asarray(self.artifact.read_items("stop", items), dtype=np.int64)
+        start, stop = (self.artifact.read_items(name, items) for name in ("start", "stop"))
+        return np.asarray(stop - start, dtype=np.int64)
 
     def phones(self, item: int) -> list[tuple[str, slice]]:
         """Return the phones of a whole recording and their samples, in order.
@@ -237,14 +238,12 @@ class Corpus:
         """
         self._need("utterance")
         edges = self.artifact.read("input_offset")
-        parts = [
-            self.artifact.read("input", slice(int(edges[item]), int(edges[item + 1])))
-            for item in items
-        ]
-        return [
-            np.ascontiguousarray((part[:, None] if part.ndim == 2 else part).transpose(1, 2, 0))
-            for part in parts
-        ]
+        return [self.frames(slice(int(edges[item]), int(edges[item + 1]))) for item in items]
+
+    def frames(self, rows: slice) -> NDArray[np.float32]:
+        """Read frames of utterances, which lie one after the other: (channel, frequency, time)."""
+        part = self.artifact.read("input", rows)
+        return np.ascontiguousarray((part[:, None] if part.ndim == 2 else part).transpose(1, 2, 0))
 
     def letters(self, items: Indices) -> list[NDArray[np.int64]]:
         """Read what is said in each utterance, as indices of `classes`.

@@ -81,6 +81,10 @@ SCOPES = ("utterance", "band")
 """What shares a mean and a deviation: all of a channel, or each of its bands."""
 
 
+AT_ONCE = 1 << 16
+"""Frames worked out at once on a GPU (chosen: their spectra take 100 MB)."""
+
+
 @dataclass(frozen=True)
 class Scaling:
     """Mean and standard deviation of one utterance, or of several.
@@ -101,7 +105,11 @@ class Scaling:
         """
         axes = (2, 3) if scope == "utterance" else (3,)
         mean = values.mean(axis=axes, keepdims=True, dtype=np.float64)
-        deviation = values.std(axis=axes, keepdims=True, dtype=np.float64)
+        squares = sum(
+            np.square(values[..., first : first + AT_ONCE] - mean).sum(axes, keepdims=True)
+            for first in range(0, values.shape[3], AT_ONCE)
+        )
+        deviation = np.sqrt(squares / (values.shape[3] * (values.shape[2] if 2 in axes else 1)))
         deviation = np.where(deviation > 0, deviation, 1.0)
         return Scaling(mean.astype(np.float32), deviation.astype(np.float32))
 
@@ -118,8 +126,6 @@ class Scaling:
         values /= self.deviation
 
 
-AT_ONCE = 1 << 16
-"""Frames worked out at once on a GPU (chosen: their spectra take 100 MB)."""
 LOG_FLOOR = 1e-3
 """Added to the modulus before the logarithm; −60 dB of full scale, below room noise (chosen)."""
 BLOCK = 512

@@ -16,7 +16,7 @@ from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
 from speechscope.navai.alignment import answered, needed, shifts
 from speechscope.networks.layers import Network, bytes_each, receptive_field
-from speechscope.networks.subject import Subject
+from speechscope.networks.subject import AT_ONCE, Subject
 from speechscope.networks.wav2letter import Wav2Letter
 from speechscope.relevance.explain import Explained, explained, graph_of
 from speechscope.relevance.maximize import on_its_window
@@ -287,8 +287,9 @@ class LetterExamples(Examples):
 
     def answers(self, item: int) -> NDArray[np.int64]:
         """Return the class of every output of an utterance, (outputs,), padded ones included."""
+        values = self.corpus.utterance_inputs(np.array([item])) - self.corpus.mean[..., None]
         with torch.no_grad():
-            scores = self._whole(self._inputs(item)[None])[0]
+            scores = self._whole(sent(values, self.device))[0]
         return np.asarray(scores.argmax(0).cpu())
 
     def middles(self, batch: Batch) -> NDArray[np.int64]:
@@ -299,31 +300,26 @@ class LetterExamples(Examples):
         first = batch.output * field.step - field.before
         return np.asarray((first + frame) * hop + window // 2)
 
-    def _inputs(self, item: int) -> Tensor:
-        values = self.corpus.utterance_inputs(np.array([item]))[0]
-        return sent(values - self.corpus.mean[..., None], self.device)
-
     def _windows(self, item: int, done: int) -> Iterator[Batch]:
         """Yield the windows of an utterance that are answered with letters without padding.
 
         Without padding the network gives those outputs alone that see none in training.
         """
-        x, field = self._inputs(item), self._field
-        first = -(-field.before // field.step)
-        inside = x[None, :, :, first * field.step - field.before :]
-        if inside.shape[3] < field.frames:
-            return
-        with torch.no_grad():
-            answer = self._explained.scores(inside)[0, :, 0].argmax(0)
-        place = torch.nonzero(answer < len(SPOKEN))[:, 0]
-        views = x.unfold(2, field.frames, 1).permute(2, 0, 1, 3)
-        none = torch.empty(0, len(place), dtype=torch.int64, device=self.device)
-        for start in range(0, len(place), self.at_once):  # an utterance may be hours long
-            some = place[start : start + self.at_once]
-            windows = views[(first + some) * field.step - field.before]
-            output = (first + some).cpu().numpy()
-            items = np.full(len(output), item)
-            yield Batch(windows, answer[some], none[:, : len(some)], items, output, done)
+        field = self._field
+        begin, end = self.corpus.artifact.read("input_offset", slice(item, item + 2)).tolist()
+        for first, seen in field.blocks(end - begin, AT_ONCE):  # an utterance may be hours long
+            values = self.corpus.frames(slice(begin + seen.start, begin + seen.stop))
+            x = sent(values - self.corpus.mean[..., None], self.device)
+            with torch.no_grad():
+                answer = self._explained.scores(x[None])[0, :, 0].argmax(0)
+            place = torch.nonzero(answer < len(SPOKEN))[:, 0]
+            views = x.unfold(2, field.frames, field.step).permute(2, 0, 1, 3)
+            none = torch.empty(0, len(place), dtype=torch.int64, device=self.device)
+            for start in range(0, len(place), self.at_once):
+                some = place[start : start + self.at_once]
+                output = first + some.cpu().numpy()
+                items = np.full(len(output), item)
+                yield Batch(views[some], answer[some], none[:, : len(some)], items, output, done)
 
     def _aligned(self, batch: Batch, done: int) -> Batch:
         _, shift = answered(self._explained, self.settings, batch.inputs, batch.target)

@@ -4,7 +4,7 @@ Layers are counted as Churchman 2015 does (sec. 7): convolution, batch normalisa
 and fully connected layers each count from 1; dropout does not.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Literal, TypeAlias
@@ -420,6 +420,17 @@ class ReceptiveField:
         """Return (first, past the last) frame that an output sees."""
         first = output * self.step - self.before
         return first, first + self.frames
+
+    def blocks(self, frames: int, most: int) -> Iterator[tuple[int, slice]]:
+        """Yield outputs of so many frames that see no padding, up to `most` at a time.
+
+        As the first of them, and the frames that they see: without padding they give these alone.
+        """
+        first = -(-self.before // self.step)
+        stop = (frames + self.before - self.frames) // self.step + 1
+        for output in range(first, stop, most):
+            last = min(output + most, stop) - 1
+            yield output, slice(self.span(output)[0], self.span(last)[1])
 
 
 def receptive_field(table: Table, layer: int) -> ReceptiveField:

@@ -12,7 +12,7 @@ from speechscope.errors import UsageProblem
 from speechscope.networks.graph import OF_ANY_LAYER, Graph, Step, Untreatable
 from speechscope.registry import RELEVANCE
 from speechscope.relevance.explain import Explained, derivative
-from speechscope.work.device import sent
+from speechscope.work.device import noise
 
 if TYPE_CHECKING:
     from speechscope.stages.relevance import Relevance
@@ -48,11 +48,10 @@ def smoothgrad(
     """
     flat = x.flatten(1)
     spread = settings.noise * (flat.amax(1) - flat.amin(1)).view(-1, *(1,) * (x.dim() - 1))
-    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     total = torch.zeros_like(x)
-    for _ in range(settings.samples):
-        drawn = torch.stack([torch.randn(x.shape[1:], generator=g) for g in generators])
-        total += derivative(of.scores, x + spread * sent(drawn, x.device), target)
+    for number in range(settings.samples):
+        drawn = noise(seeds, number, x.shape[1:], x.device)
+        total += derivative(of.scores, x + spread * drawn, target)
     return total / settings.samples
 
 

@@ -1,5 +1,6 @@
 """Explaining the items of a corpus, writing `relevance.zarr`, and its sounds."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -15,6 +16,7 @@ from torch.nn import functional
 
 from speechscope.corpus.store import Corpus
 from speechscope.errors import SpeechscopeError, UsageProblem
+from speechscope.networks.foreign import ForeignNetwork
 from speechscope.networks.layers import Network, bytes_each
 from speechscope.networks.subject import Subject
 from speechscope.relevance.explain import (
@@ -198,7 +200,8 @@ class Explainer:
         inputs = self.subject.inputs(task.items)
         parts = [of.enter(part) for _, part in self.subject.parts(inputs, task.items)]
         x = together(parts, self.explained[1])
-        out = self._scores(parts)
+        raw = self._scores(parts)
+        out = torch.cat([per_class(scores) for scores in raw])
         guess = predicted(out)
         labels = sent(self.subject.corpus.labels[task.items], x.device)
         target = self.target(guess, labels)
@@ -210,6 +213,7 @@ class Explainer:
 
         def values(finite: NDArray[np.bool_], flat: NDArray[np.bool_]) -> Iterator[Values]:
             yield Values("input", (), whole)
+            yield from self._answers(raw, task.items)
             for layer, held in self.activity(inputs).items() if self.read else ():
                 yield Values(f"activity_{layer}", (), held)
             if self.first_layer is not None:
@@ -235,16 +239,51 @@ class Explainer:
         incomplete = returned["incomplete"] = np.zeros(len(x), dtype=bool)
         return Results(values(finite, flat), returned)
 
-    def _scores(self, parts: Sequence[Tensor]) -> Tensor:
-        """Return the score of every class, (B, classes), of what is given together."""
+    def _scores(self, parts: Sequence[Tensor]) -> list[Tensor]:
+        """Return the scores (b, classes, …) of what is given together."""
         with torch.no_grad():
-            return torch.cat([per_class(self.explained[0].scores(part)) for part in parts])
+            return [self.explained[0].scores(part) for part in parts]
+
+    @cached_property
+    def outputs(self) -> tuple[int, float] | None:
+        """How many answers along time an item has, and samples from one to the next, if it has."""
+        network, corpus = self.subject.network, self.subject.corpus
+        if not corpus.whole or not isinstance(network, ForeignNetwork):
+            return None
+        if self.settings.layer is not None or network.taking.times is not None:
+            return None
+        (scores,) = self._scores([self.subject.inputs(self.first)])
+        if scores.dim() != 3:
+            return None
+        count = scores.shape[2]
+        even = corpus.input_shape[2] / count
+        return count, network.frames[""][1] if self.subject.trims else even
+
+    def _answers(
+        self, scores: Sequence[Tensor], items: NDArray[np.integer[Any]]
+    ) -> Iterator[Values]:
+        """Yield the answers along items, and their probabilities; -1 behind the end of one."""
+        if self.outputs is None:
+            return
+        count, step = self.outputs
+        answer = np.full((len(items), count), -1, np.int16)
+        probability = np.full(answer.shape, np.nan, np.float32)
+        softmax = [row for one in scores for row in one.softmax(1).cpu().numpy()]
+        for row, length in enumerate(self.subject.corpus.lengths(items)):
+            own = softmax[row][:, : math.ceil(length / step)]
+            answer[row, : own.shape[1]], probability[row, : own.shape[1]] = (
+                own.argmax(0),
+                own.max(0),
+            )
+        yield Values("answer", (), answer)
+        yield Values("answer_probability", (), probability)
 
     def _incomplete(
         self, parts: Sequence[Tensor], target: Tensor, scores: NDArray[Any], sums: NDArray[Any]
     ) -> NDArray[np.bool_]:
         """Say of which items integrated gradients do not add up to S_c(x) − S_c(0)."""
-        base = score(self._scores([torch.zeros_like(part) for part in parts]), target)
+        zeros = self._scores([torch.zeros_like(part) for part in parts])
+        base = score(torch.cat([per_class(scores) for scores in zeros]), target)
         wanted = scores - base.cpu().numpy()
         allowed = GAP * np.abs(wanted) + ROUNDING * np.abs(scores)
         return np.asarray(~(np.abs(sums - wanted) <= allowed))
@@ -365,6 +404,13 @@ def write_relevance(
     return np.flatnonzero(finite == 0).tolist()
 
 
+def unfinite(path: Path) -> list[int]:
+    """Return the items of ``relevance.zarr`` whose score or relevance is not a number."""
+    artifact = Artifact(path, "relevance")
+    finite = artifact.read("finite") if "finite" in artifact else np.ones(0)
+    return np.flatnonzero(finite == 0).tolist()
+
+
 def called(corpus: Corpus, index: int) -> str:
     """Return where an item of a corpus is, in words."""
     if corpus.unit == "utterance":
@@ -395,6 +441,13 @@ def _create(writer: ArtifactWriter, work: Explainer, count: int, step: int) -> N
 
     axes: tuple[str, ...] = ("sample",) if work.waveform else ("channel", "frequency", "time")
     create("input", work.stored, axes)
+    if work.outputs is not None:
+        size, each = work.outputs
+        shape, dims, chunk = (count, size), ("item", "output"), (step, size)
+        along: dict[str, Any] = {"units": "1", "samples_per_output": each}
+        classes = {**flag_attributes(work.subject.classes), **along}
+        writer.create("answer", shape, np.int16, dims, classes, chunk)
+        writer.create("answer_probability", shape, np.float32, dims, along, chunk)
     for layer, held in work.activity(work.subject.inputs(work.first)).items() if work.read else ():
         said = "what a layer holds, a mean over each map"
         create(f"activity_{layer}", held.shape[1:], (f"unit_{layer}",), long_name=said)

@@ -1,7 +1,8 @@
 """What a network answers along recordings, and what its answers rest on: as TextGrids and tables.
 
 An item answers for the time around its middle, halfway to its neighbours; where items do not
-meet, as phones with gaps between them, each for its own time.
+meet, as phones with gaps between them, each for its own time. Where a network answers along an
+item, those of its answers count that lie in that time, each for the time halfway to the next.
 """
 
 import csv
@@ -23,8 +24,8 @@ from speechscope.store.wav import file_word, marked
 BANDS = (0.0, 500.0, 1500.0, 3000.0, np.inf)
 """Edges of the bands of a TextGrid [Hz]: about those of F0 and F1, F2, F3, and frication
 (chosen)."""
-BLOCK = 256
-"""Items read at a time."""
+BLOCK = 1 << 21
+"""Values read at a time, at least those of an item."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,13 @@ class Recording:
     middle
         Of each [samples], (n,).
     start, stop
-        What each answers for [samples], (n,).
+        What each answer is for [samples], (m,).
     answers
-        The answers, n words.
+        The answers, m words: one an item, or more.
     probability
-        Of each answer, (n,); NaN where scores are not those of classes.
+        Of each answer, (m,); NaN where scores are not those of classes.
+    of
+        The item of each answer, of `items`, (m,).
     """
 
     name: str
@@ -59,6 +62,7 @@ class Recording:
     stop: NDArray[np.int64]
     answers: list[str]
     probability: NDArray[np.float64]
+    of: NDArray[np.int64]
 
     def runs(self) -> list[tuple[int, int, slice]]:
         """Return start, stop and rows of neighbours that meet and have the same answer."""
@@ -91,6 +95,10 @@ def recordings(artifact: Artifact, corpus: Corpus) -> Iterator[Recording]:
         items = np.flatnonzero(utterance == number)
         items = items[np.argsort(starts[items] + stops[items], kind="stable")]
         start, stop = answered(starts[items], stops[items])
+        answers, sure, of = predicted[items], probability[items], np.arange(len(items))
+        if "answer" in artifact:
+            spans = np.stack([starts[items], stops[items], start, stop], 1)
+            start, stop, answers, sure, of = _outputs(artifact, items, spans)
         yield Recording(
             names[number],
             int(corpus.config["rate"]),
@@ -100,9 +108,34 @@ def recordings(artifact: Artifact, corpus: Corpus) -> Iterator[Recording]:
             (starts[items] + stops[items]) / 2,
             start,
             stop,
-            [classes[k] for k in predicted[items]],
-            probability[items].astype(np.float64),
+            [classes[k] for k in answers],
+            sure.astype(np.float64),
+            of,
         )
+
+
+def _outputs(
+    artifact: Artifact, items: NDArray[np.int64], spans: NDArray[np.int64]
+) -> tuple[NDArray[Any], ...]:
+    """Return what each answer along items is for, from and to, the answer, its probability, whose.
+
+    Parameters
+    ----------
+    spans : (n, 4), first and last sample of each item, and of the time it answers for.
+    """
+    step = float(artifact.attributes("answer")["samples_per_output"])
+    answer, sure = (artifact.read_items(name, items) for name in ("answer", "answer_probability"))
+    rows: list[tuple[NDArray[Any], ...]] = []
+    for place, (begin, end, first, last) in enumerate(spans.tolist()):
+        count = int((answer[place] >= 0).sum())
+        # Answers lie in the middle of an item.
+        middle = begin + (end - begin - count * step) / 2 + step * (np.arange(count) + 0.5)
+        own = np.flatnonzero((first <= middle) & (middle < last))
+        rows.append((middle[own], answer[place, own], sure[place, own], np.full(len(own), place)))
+    columns = zip(*rows, strict=True)
+    middle, answers, probability, of = (np.concatenate(column) for column in columns)
+    edges = [np.rint(middle + side).astype(np.int64) for side in (-step / 2, step / 2)]
+    return *answered(edges[0], edges[1]), answers, probability, of
 
 
 def _places(artifact: Artifact, corpus: Corpus) -> tuple[NDArray[np.int64], ...]:
@@ -131,8 +164,9 @@ def _shares(artifact: Artifact) -> dict[str, NDArray[np.float64]]:
         return {}
     band = np.digitize(artifact.read("frequency"), BANDS[1:-1])
     sums = np.zeros((len(methods), len(BANDS) - 1, count))
-    for first in range(0, count, BLOCK):
-        part = slice(first, first + BLOCK)
+    step = max(1, BLOCK * count // artifact.array(name).size)
+    for first in range(0, count, step):
+        part = slice(first, first + step)
         size = np.abs(artifact.read(name, (slice(None), part))).astype(np.float64)
         by_bin = size.sum(-1) if of_waveform else size.sum((2, 4))  # (method, item, bin)
         for number in range(len(BANDS) - 1):
@@ -164,7 +198,8 @@ def write_recordings(path: Path, folder: Path, corpus: Corpus, *, force: bool) -
     with marked(folder, path.name, force=force) as partial:
         for recording in recordings(artifact, corpus):
             values = {"probability": recording.probability}
-            values |= {name: share[recording.items] for name, share in shares.items()}
+            rows = recording.items[recording.of]
+            values |= {name: share[rows] for name, share in shares.items()}
             name = file_word(recording.name)
             grid = textgrid(recording, values)
             (partial / f"{name}.TextGrid").write_text(grid, encoding="utf-8")

@@ -16,8 +16,8 @@ Axis: TypeAlias = NDArray[np.floating[Any]]
 GRADIENTS = ("gradient", "guided", "smoothgrad")
 """Methods that give derivatives; the others divide the score among the inputs."""
 
-STRETCHES = 16
-"""Waveforms whose stretches are in memory at a time: some 10 MB."""
+STRETCHES = 6400
+"""Stretches of waveforms whose spectra are in memory at a time: some 10 MB."""
 
 
 @dataclass(frozen=True)
@@ -162,12 +162,14 @@ class FirstLayer:
 
     def responses(self, x: Tensor) -> Tensor:
         """Return the `dictionary_response` to waveforms (B, …), over all stretches, (B, bins)."""
-        taps = self.kernels.shape[1]
-        parts = []
-        for waveforms in torch.split(x.flatten(1), STRETCHES):
-            stretches = waveforms.unfold(1, taps, self.stride)
-            response = dictionary_response(self.kernels, stretches.flatten(0, 1), self.points)
-            parts.append(response.view(*stretches.shape[:2], -1).mean(1))
+        every = x.flatten(1).unfold(1, self.kernels.shape[1], self.stride)
+        count, parts = every.shape[1], []
+        for waveforms in torch.split(every, max(1, STRETCHES // count)):
+            sums = torch.zeros((), device=x.device)
+            for some in torch.split(waveforms, STRETCHES, 1):
+                response = dictionary_response(self.kernels, some.flatten(0, 1), self.points)
+                sums = sums + response.view(*some.shape[:2], -1).sum(1)
+            parts.append(sums / count)
         return torch.cat(parts)
 
 

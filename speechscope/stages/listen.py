@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from speechscope.errors import UsageProblem
 from speechscope.registry import RELEVANCE
-from speechscope.settings import make, setting
+from speechscope.settings import make, option, setting
 from speechscope.stages import relevance, report
 from speechscope.stages.relevance import Relevance
 from speechscope.stages.report import Report
@@ -31,6 +31,7 @@ class Listen(Seeing, Reading, Looking, Writing, Computing, Spread):
         "Muckenhirn 2019, sec. 3.1",
         choices=RELEVANCE.names,
     )
+    resume: bool = option(False, "Go on with a stopped or a finished run.")
 
 
 def run(settings: Listen, console: Console) -> Written:
@@ -40,7 +41,7 @@ def run(settings: Listen, console: Console) -> Written:
     from speechscope.store.wav import MARK, check_target, file_word
 
     folder = settings.path(f"{file_word(settings.input.resolve().stem)}-heard")
-    check_target(folder, force=settings.force)
+    check_target(folder, force=settings.force or settings.resume)
     shared = {field.name for field in fields(Relevance)} - {"given", "recipe"}
     values: dict[str, Any] = {
         field.name: getattr(settings, field.name)
@@ -53,6 +54,6 @@ def run(settings: Listen, console: Console) -> Written:
     values |= {"all": True, "output": made, "textgrid": folder / "recordings"}
     done = relevance.run(make(Relevance, "relevance", values, settings.recipe), console)
     path = folder / "report.html"
-    page = {"artifacts": (made,), "output": path, "force": settings.force}
+    page = {"artifacts": (made,), "output": path, "force": settings.force or settings.resume}
     report.run(make(Report, "report", page), console)
     return Written(path, "report", done.facts, done.skipped, done.problem)

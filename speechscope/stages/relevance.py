@@ -24,6 +24,7 @@ from speechscope.work.progress import Console
 
 if TYPE_CHECKING:
     from speechscope.corpus.store import Corpus
+    from speechscope.store.record import Record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +105,7 @@ class Relevance(
         "Write a TextGrid and a table of the answers along each recording there.",
         metavar="DIR",
     )
-    resume: bool = option(False, "Go on with a stopped run.")
+    resume: bool = option(False, "Go on with a stopped or a finished run.")
     per_class: int = setting(
         1, "Random test items a class.", "chosen: as for reconstructions", low=1
     )
@@ -113,7 +114,13 @@ class Relevance(
 def run(settings: Relevance, console: Console) -> Written:
     """Write ``relevance.zarr``."""
     from speechscope.corpus import store
-    from speechscope.relevance.store import Explainer, called, write_relevance, write_sounds
+    from speechscope.relevance.store import (
+        Explainer,
+        called,
+        unfinite,
+        write_relevance,
+        write_sounds,
+    )
     from speechscope.relevance.timeline import write_recordings
     from speechscope.store.lineage import entry
     from speechscope.store.record import new_record
@@ -136,7 +143,7 @@ def run(settings: Relevance, console: Console) -> Written:
     )
     _check_sounds(settings, subject.corpus)
     if settings.textgrid is not None:
-        check_target(settings.textgrid, force=settings.force)
+        check_target(settings.textgrid, force=settings.force or settings.resume)
     work = Explainer(subject, items[:1], settings)
     count = len(items)
     step = work.chunk_items(count)
@@ -153,16 +160,23 @@ def run(settings: Relevance, console: Console) -> Written:
         parents=[entry(*parent, path) for parent in subject.parents],
     )
     alone = work.alone(-(-len(items) // step))
-    with (
-        executor(settings.workers, settings.scheduler, alone=alone) as workers,
-        create_artifact(
-            path, "Relevance of inputs", record, force=settings.force, resume=settings.resume
-        ) as writer,
-        console.bar("relevance", "maps") as progress,
-    ):
-        bad = write_relevance(writer, work, items, step=step, executor=workers, progress=progress)
+    if _finished(settings, path, record):
+        console.note(f"{path}: was finished before")
+        bad = unfinite(path)
+    else:
+        with (
+            executor(settings.workers, settings.scheduler, alone=alone) as workers,
+            create_artifact(
+                path, "Relevance of inputs", record, force=settings.force, resume=settings.resume
+            ) as writer,
+            console.bar("relevance", "maps") as progress,
+        ):
+            bad = write_relevance(
+                writer, work, items, step=step, executor=workers, progress=progress
+            )
     if settings.textgrid is not None:
-        write_recordings(path, settings.textgrid, subject.corpus, force=settings.force)
+        again = settings.force or settings.resume
+        write_recordings(path, settings.textgrid, subject.corpus, force=again)
     if settings.wav is not None:
         write_sounds(path, settings.wav, subject.corpus, force=settings.force)
     console.note(f"{len(items)} items, {','.join(settings.method)}")
@@ -181,6 +195,15 @@ def run(settings: Relevance, console: Console) -> Written:
     skipped = [*left_out, *lost]
     problem = f"{len(skipped)} items or parts of {settings.input or 'the corpus'} were left out"
     return Written(path, "relevance", {"items": len(items)}, listed(skipped, path), problem)
+
+
+def _finished(settings: Relevance, path: Path, record: "Record") -> bool:
+    """Say whether a run that is gone on with has nothing left to do."""
+    from speechscope.store.artifact import open_record
+    from speechscope.store.record import work_of
+
+    again = settings.resume and not settings.force and path.exists()
+    return again and work_of(open_record(path)) == work_of(record)
 
 
 def _whole(settings: Relevance, corpus: "Corpus") -> bool:

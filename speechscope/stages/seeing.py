@@ -178,7 +178,8 @@ def _prepare(
             # What was written for `prepare` alone is not what anybody named.
             error.args = (_named(str(error), root, Path(folder), source),)
             raise
-    what = f"{summary.items} {chosen.unit}s of {summary.utterances} recordings"
+    named = "stretche" if trained.whole and not labelled else chosen.unit
+    what = f"{summary.items} {named}s of {summary.utterances} recordings"
     console.note(f"{path.name}: {what}{'' if labelled else ', without labels'}")
     return [_named(line, root, Path(folder), source) for line in summary.skipped]
 
@@ -193,7 +194,7 @@ def _as_trained(root: Path, trained: "Corpus", labelled: bool, device: str) -> P
     given: dict[str, Any] = {"folder": root, "device": device, "split": "test", "dev": 0.0}
     longest = config["max_length"]
     if not labelled:
-        longest = config["samples"] if trained.unit == "segment" else None
+        longest = config["samples"] if trained.unit == "segment" or trained.whole else None
     given["max_length"] = "none" if longest is None else str(longest)
     if not labelled and trained.unit == "utterance":
         given["labels"] = "speaker"  # nothing is said of their words

@@ -1,6 +1,7 @@
 """The record every artifact carries: what it is, what made it, and what it was made from."""
 
 import hashlib
+import json
 import os
 import platform
 import sys
@@ -69,6 +70,21 @@ def new_record(
         "parents": list(parents),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def work_of(record: Record) -> dict[str, Any]:
+    """Return what of a record decides what an artifact holds, as JSON gives it back."""
+    work: dict[str, Any] = {
+        "kind": record["kind"],
+        "format": record["format_version"],
+        "software": record["software"],
+        "seed": record["seed"],
+        "device": record["device"],
+        "parents": [parent["digest"] for parent in record["parents"]],
+        "config": record["config"],
+    }
+    again: dict[str, Any] = json.loads(json.dumps(work))
+    return again
 
 
 def read_record(path: Path, content: Mapping[str, Any]) -> tuple[Record, dict[str, Any]]:

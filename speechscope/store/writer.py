@@ -34,7 +34,7 @@ from speechscope.store.chunks import (
     write_chunk,
 )
 from speechscope.store.names import encoded
-from speechscope.store.record import Record, bytes_digest
+from speechscope.store.record import Record, bytes_digest, work_of
 from speechscope.store.staging import staged
 
 CHUNK_BYTES = 4_000_000  # DESIGN sec. 2: chunks of 1-8 MB
@@ -136,15 +136,7 @@ class Finished:
 
     def __init__(self, folder: Path, record: Record) -> None:
         self._folder = folder
-        self._work = {
-            "kind": record["kind"],
-            "format": record["format_version"],
-            "software": record["software"],
-            "seed": record["seed"],
-            "device": record["device"],
-            "parents": [parent["digest"] for parent in record["parents"]],
-            "config": dict(record["config"]),
-        }
+        self._work = work_of(record)
         self._blocks: dict[str, dict[str, Any]] = {}
         lines: list[dict[str, Any]] = []
         log = folder / LOG
@@ -192,7 +184,7 @@ class Finished:
         self._begun = True
 
     def _compare(self, begun: Mapping[str, Any]) -> None:
-        now = json.loads(json.dumps(self._work))
+        now = self._work
         for name in now["config"]:
             if begun["config"].get(name) != now["config"][name]:
                 raise ArtifactError(

@@ -19,7 +19,7 @@ from torch.nn import functional
 from speechscope.corpus.letters import encode
 from speechscope.corpus.store import Corpus
 from speechscope.corpus.utterances import SPLITS
-from speechscope.work.device import Lane, sent
+from speechscope.work.device import Lane, noise, sent
 
 CPU = torch.device("cpu")
 HELD_BYTES = 1_500_000_000
@@ -344,7 +344,7 @@ def draw(
     return Draws(frequency, time + delay * even[3], level.exp(), seeds)
 
 
-def apply(x: Tensor, mean: Tensor, draws: Draws, noise: float = 0.0) -> Tensor:
+def apply(x: Tensor, mean: Tensor, draws: Draws, share: float = 0.0) -> Tensor:
     """Return varied inputs.
 
     y(f, t) = g · s(f', t') + noise − mean, s = x + mean, read at the drawn places f', t' by
@@ -359,7 +359,7 @@ def apply(x: Tensor, mean: Tensor, draws: Draws, noise: float = 0.0) -> Tensor:
         The mean that was removed, (C, F, T).
     draws
         From `draw`, for these items.
-    noise
+    share
         The amount of noise.
     """
     _, _, bins, frames = x.shape
@@ -373,9 +373,8 @@ def apply(x: Tensor, mean: Tensor, draws: Draws, noise: float = 0.0) -> Tensor:
     grid, level = (sent(drawn, x.device).to(x) for drawn in (grid, draws.level))
     varied = functional.grid_sample(x + mean, grid, padding_mode="zeros", align_corners=True)
     varied *= level[:, None, None, None]
-    if noise:
-        generators = [torch.Generator().manual_seed(seed) for seed in draws.seeds.tolist()]
-        white = torch.stack([torch.randn(x.shape[1:], generator=one) for one in generators])
+    if share:
+        white = noise(draws.seeds.tolist(), 0, x.shape[1:], x.device).to(x)
         size = varied.square().mean((1, 2, 3), keepdim=True).sqrt()
-        varied.addcmul_(sent(white, x.device).to(x), size, value=noise)
+        varied.addcmul_(white, size, value=share)
     return varied - mean

@@ -1,5 +1,6 @@
 """Where the arithmetic runs: the CPU and how many of its threads, or a CUDA device."""
 
+import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -72,6 +73,39 @@ def seeded(seed: int) -> Iterator[None]:
         yield
     finally:
         torch.set_rng_state(before)
+
+
+STEP, FIRST, SECOND = -0x61C8864680B583EB, -0x40A7B892E31B1A47, -0x6B2FB644ECCEEE15
+"""Constants of SplitMix64, as signed numbers."""
+
+
+def noise(
+    seeds: Sequence[int], number: int, shape: Sequence[int], device: torch.device
+) -> torch.Tensor:
+    """Return standard normal numbers (B, *shape), each item's by its seed alone, drawn there.
+
+    Pairs √(−2 ln u) (cos 2π v, sin 2π v), u and v the halves of the hash of a count: no state is
+    carried on, so that a block is one call, and the same on every device but for rounding.
+
+    Source: Box and Muller (1958); Steele, Lea and Flood (2014), SplitMix64.
+
+    Parameters
+    ----------
+    number
+        Which draw of those seeds it is, from 0.
+    """
+    size = math.prod(shape)
+    pairs = (size + 1) // 2
+    count = torch.arange(number * pairs + 1, (number + 1) * pairs + 1, device=device)
+    z = sent(np.array(seeds, dtype=np.int64), device)[:, None] + count * STEP
+    for shift, factor in ((30, FIRST), (27, SECOND), (31, 1)):
+        z ^= (z >> shift).bitwise_and_((1 << 64 - shift) - 1)  # >> repeats the sign
+        z *= factor
+    halves = z.view(torch.int32).view(*z.shape, 2).float().mul_(2**-32).add_(0.5)
+    radius = halves[..., 1].clamp(min=2**-33).log_().mul_(-2).sqrt_()
+    angle = halves[..., 0] * (2 * math.pi)
+    both = torch.cat([radius * angle.cos(), radius * angle.sin()], 1)
+    return both[:, :size].view(-1, *shape)
 
 
 SHARE = 0.5

@@ -56,7 +56,7 @@ MADE = {
     "rie.zarr": "prepare timit --recipe riemens2015",
     "win.zarr": "prepare timit --recipe muckenhirn2019",
     "spk.zarr": "prepare timit --recipe muckenhirn2019 --labels speaker",
-    "frm.zarr": "prepare timit --recipe pellegrini2016",
+    "frm.zarr": "prepare timit --recipe pellegrini2016 --phone-set timit-48",
     "utt.zarr": "prepare timit --recipe krug2018",
     "dev.zarr": "prepare timit --split share:test=0.3,dev=0.3",
     "model.pt": f"train seg.zarr {FEW}",

@@ -12,6 +12,7 @@ from speechscope.cli import run
 from speechscope.corpus.letters import SPOKEN
 from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
+from speechscope.networks import subject
 from speechscope.networks.layers import unpadded
 from speechscope.networks.subject import LetterWindows
 from speechscope.networks.wav2letter import FRAMES, Wav2Letter
@@ -43,7 +44,11 @@ def network() -> Wav2Letter:
     return made
 
 
-def test_a_window_without_padding_gives_the_answer_in_the_utterance(corpus: Path) -> None:
+@pytest.mark.parametrize("at_once", [subject.AT_ONCE, 7])
+def test_a_window_without_padding_gives_the_answer_in_the_utterance(
+    corpus: Path, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subject, "AT_ONCE", at_once)  # of an hour, many times as many
     whole = network()
     windows = LetterWindows(corpus, whole)
     assert windows.input_shape == (1, 128, FRAMES)

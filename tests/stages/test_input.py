@@ -435,6 +435,45 @@ def test_listen_makes_a_page_and_a_textgrid_of_a_recording(
     assert run(["listen", "--input", "talk.wav", "--force", "-q"]) == 0
 
 
+def test_listen_goes_on_where_it_was_stopped(
+    here: Callable[[str], Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    here("churchman2015")
+    Path("talks").mkdir()
+    for number in range(2):
+        soundfile.write(f"talks/{number}.wav", speech(0.4 + number / 10), RATE)
+    monkeypatch.setattr(Explainer, "chunk_items", lambda self, count: 2)
+    monkeypatch.setattr(Explainer, "alone", lambda self, tasks: Serial())
+    begun, call = [], Explainer.__call__
+
+    def stopping(self: Explainer, *task: Any) -> Any:
+        begun.append(task)
+        if len(begun) == 3:
+            raise KeyboardInterrupt
+        return call(self, *task)
+
+    monkeypatch.setattr(Explainer, "__call__", stopping)
+    listen = ["listen", "--input", "talks", "--method", "gradient"]
+    assert run(listen) == 130 and run(listen) == 2  # it is there, if not whole
+    assert run([*listen, "--resume"]) == 0
+    made = Path("talks-heard/relevance.zarr")
+    tasks = -(-Artifact(made).array("input").shape[0] // 2)
+    assert len(begun) == 1 + tasks > 4
+    assert len(list(Path("talks-heard/recordings").glob("*.TextGrid"))) == 2
+    # Of a finished run, what comes behind its long work is made anew.
+    shutil.rmtree("talks-heard/recordings")
+    Path("talks-heard/report.html").unlink()
+    assert run([*listen, "--resume"]) == 0 and len(begun) == 1 + tasks
+    assert "was finished before" in capsys.readouterr().err
+    assert Path("talks-heard/report.html").exists() and Path("talks-heard/recordings").exists()
+    assert run([*listen, "--resume", "--target", "aa"]) == 2
+    given = {"input": "talks", "method": "gradient", "output": "whole.zarr"}
+    stages.run("relevance", given)
+    same(Path("whole.zarr"), made)
+
+
 def test_networks_are_compared_on_the_same_items(
     trained: Path, here: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -481,3 +520,51 @@ def test_networks_of_other_inputs_are_compared_each_with_its_own(
     expected = accuracy["mel.pt"] - accuracy["model.pt"]
     assert float(compared["value"]) == pytest.approx(expected, abs=1e-6)
     assert len(list(Path().glob("other.*.zarr"))) == 2
+
+
+STEP = 20
+
+
+def sequences() -> Any:
+    """Return a network that answers every 20 samples, of the 69 around."""
+    import torch
+
+    torch.manual_seed(0)
+    first = torch.nn.Conv1d(1, 8, 50, STEP)
+    last = torch.nn.Conv1d(8, 5, 2, bias=False)
+    return torch.nn.Sequential(torch.nn.Unflatten(1, (1, -1)), first, torch.nn.Tanh(), last)
+
+
+def test_a_recording_of_any_length_is_answered_as_in_one_pass(
+    workdir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a network that takes whole recordings, in stretches of the longest it was given."""
+    import torch
+
+    corpora.timit(Path("timit"), speakers=2, sentences=1)
+    whole = {"unit": "utterance", "features": "waveform", "max_length": "none"}
+    stages.run("prepare", {"folder": "timit", **whole})
+    samples = speech(3.3)
+    soundfile.write("talk.wav", samples, RATE, subtype="FLOAT")
+    monkeypatch.setattr("speechscope.corpus.seen.FRAMES", STEP)
+    given = {"model": "test_input:sequences", "scores": ":bvt", "input": "talk.wav"}
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    stages.run("relevance", {**given, "method": "gradient", "textgrid": "grids"})
+    artifact = Artifact(Path("relevance.zarr"))
+    assert artifact.array("input").shape[0] > 6
+    with torch.no_grad():
+        scores = sequences()(torch.from_numpy(samples)[None])[0].softmax(0)
+    (path,) = Path("grids").glob("*.csv")
+    with path.open() as file:
+        rows = list(csv.DictReader(file))
+    probability, answers = scores.max(0)
+    assert len(set(answers.tolist())) > 1 and len(rows) == len(answers)
+    assert [int(row["answer"]) for row in rows] == answers.tolist()
+    found = [float(row["probability"]) for row in rows]
+    np.testing.assert_allclose(found, probability, atol=1e-4)
+    middle = (70 - 1) / 2 + STEP * np.arange(len(answers))  # of what each sees
+    times = np.array([[float(row[name]) for name in ("start", "stop")] for row in rows])
+    np.testing.assert_allclose(times.mean(1)[1:-1] * RATE, middle[1:-1], atol=STEP / 2)
+    # What lies behind the end of the shorter last stretch is nobody's answer.
+    last = artifact.read("answer")[-1]
+    assert (last >= 0).sum() == (len(samples) % 6400 + 6400 - 70) // STEP + 1 < len(last)

@@ -14,7 +14,37 @@ from speechscope.training import step as steps
 from speechscope.training.step import Step
 from speechscope.work import device
 from speechscope.work.accelerators import PLAIN
-from speechscope.work.device import fetched, fitting, in_halves, seeded, sent
+from speechscope.work.device import fetched, fitting, in_halves, noise, seeded, sent
+
+
+def splitmix(seed: int, count: int) -> int:
+    """Return the number of a seed that SplitMix64 gives after so many (Steele et al. 2014)."""
+    every = (1 << 64) - 1
+    z = (seed + count * 0x9E3779B97F4A7C15) & every
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & every
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & every
+    return z ^ (z >> 31)
+
+
+def test_noise_is_a_hash_of_seed_and_count_and_normal() -> None:
+    assert splitmix(0, 1) == 0xE220A8397B1DCDAF  # as published
+    shape, cpu = (3, 5), torch.device("cpu")
+    for number in (0, 7):
+        found = noise([2, (1 << 62) + 11], number, shape, cpu).flatten(1).numpy()
+        for seed, row in zip((2, (1 << 62) + 11), found, strict=True):
+            pairs = []
+            for place in range(8):
+                z = splitmix(seed, number * 8 + place + 1)
+                halves = np.array([z & 0xFFFFFFFF, z >> 32], np.uint32).view(np.int32)
+                v, u = halves / 2**32 + 0.5
+                pairs.append(np.sqrt(-2 * np.log(u)) * np.exp(2j * np.pi * v))
+            wanted = np.concatenate([np.real(pairs), np.imag(pairs)])[:15]
+            np.testing.assert_allclose(row, wanted, rtol=1e-4, atol=1e-5)
+    many = noise(range(200), 0, (1000,), cpu).double()
+    moments = [float((many**power).mean()) for power in (1, 2, 3, 4)]
+    np.testing.assert_allclose(moments, [0, 1, 0, 3], atol=0.05)
+    assert (torch.corrcoef(many) - torch.eye(200)).abs().max() < 5 / 1000**0.5
+    assert bool(many.isfinite().all())
 
 
 def test_what_does_not_fit_is_done_in_halves() -> None:

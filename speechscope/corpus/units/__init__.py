@@ -254,6 +254,9 @@ def joined(column: Column, parts: Sequence[Rows | None]) -> NDArray[Any]:
         arrays.append(values + before if before else values)
         if column.role not in ("rows", "edges"):
             before += len(rows[column.role])
+    filled = [array for array in arrays if len(array)]
+    if len(filled) == 1:  # a recording may be hours long
+        return filled[0].astype(column.dtype, copy=False)
     return np.concatenate(arrays)
 
 

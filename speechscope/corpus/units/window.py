@@ -7,8 +7,11 @@ of a recording they are zeros (chosen: the paper does not say).
 import numpy as np
 from numpy.typing import NDArray
 
+from speechscope.corpus.phones import PhoneSet
 from speechscope.corpus.units import (
+    PER_UTTERANCE,
     Indices,
+    Piece,
     Recording,
     Rows,
     Unit,
@@ -22,6 +25,11 @@ from speechscope.store.artifact import Artifact
 
 UNLABELLED = "?"
 """The class of what nobody gave one."""
+
+
+def named(phones: PhoneSet | None) -> tuple[str, ...]:
+    """Return the names of phones; none where nobody marked any."""
+    return () if phones is None or phones.classes == (UNLABELLED,) else phones.classes
 
 
 def standardised(windows: Float) -> Float:
@@ -40,6 +48,7 @@ class WindowView(View):
         edges, utterance = artifact.read("waveform_offset"), artifact.read("utterance")
         self._first, self._last = edges[utterance], edges[utterance + 1]
         self._start = self._first + artifact.read("start")
+        self._last = np.minimum(self._last, self._first + artifact.read("stop"))
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -111,14 +120,18 @@ class WindowUnit(Unit):
 class WholeWaveforms(WindowUnit):
     """Whole recordings as windows that begin with them, and the times of their phones.
 
+    Of recordings that nobody marked (`UNLABELLED`), each stretch of their manifest is an item.
     Their class is `UNLABELLED`; behind the end of shorter ones than the longest, whose length is
     the setting `length`, are zeros.
     """
 
-    edge = "item_edge"
+    @property
+    def edge(self) -> str:  # type: ignore[override]
+        """See `Unit`."""
+        return "item_edge" if self.phones else PER_UTTERANCE
 
     def times(self) -> NDArray[np.float64]:
-        """See `Unit`: from the first sample of a recording."""
+        """See `Unit`: from the first sample of an item."""
         return np.arange(self.settings.length) / self.settings.sample_rate
 
     def items(self, recording: Recording) -> Rows:
@@ -126,16 +139,19 @@ class WholeWaveforms(WindowUnit):
         samples = recording.samples
         if self.settings.normalize == "utterance":
             samples = (samples - samples.mean()) / samples.std()
+        whole = Piece(0, 0, len(samples))
+        pieces = [whole] if self.phones else recording.pieces
         return {
             "waveform": samples,
             "waveform_offset": np.array([len(samples)]),
-            "label": np.array([0]),
-            "start": np.array([0]),
-            "stop": np.array([len(samples)]),
+            "label": np.zeros(len(pieces), dtype=np.int64),
+            "start": np.array([piece.start for piece in pieces]),
+            "stop": np.array([piece.stop for piece in pieces]),
             **self.phone_rows(recording.pieces),
         }
 
     def add(self, rows: Rows, total: NDArray[np.float64]) -> int:
         """See `Unit`."""
-        total[0, 0, : len(rows["waveform"])] += rows["waveform"]
-        return 1
+        for start, stop in zip(rows["start"], rows["stop"], strict=True):
+            total[0, 0, : stop - start] += rows["waveform"][start:stop]
+        return len(rows["start"])
