@@ -170,7 +170,8 @@ def decoder(sizes: Sizes, device: torch.device) -> Loop:
     def once() -> None:
         with torch.no_grad():
             code = encoder.activation(x, 9)
-        rule.step((made.decoder(code) - x).square().sum() / len(x))
+        rule.add((made.decoder(code) - x).square().sum() / len(x))
+        rule.step()
 
     other = Autoencoder(encoder, 9, Scheme(), torch.Generator().manual_seed(0)).decoder.to(device)
     usual = torch.optim.Adagrad(other.requires_grad_(True).parameters(), lr=0.01)

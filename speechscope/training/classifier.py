@@ -131,20 +131,21 @@ class ClassifierTraining(NetworkTraining):
             take(part), mean, draws.part(part), amounts.get("noise", 0.0)
         )
 
-    def learn(self, batch: Batch, share: float) -> tuple[Tensor, Tensor, int]:
-        """Train on a batch; return its summed loss, its right answers (as `Step`), its items."""
+    def learn(self, batch: Batch, share: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Train on a batch; return its summed loss, its answers (as `Step`), its classes."""
         self.network.train()
         take, wanted, generator = batch
-        loss, right = self.step(take, wanted, generator)
+        loss, found = self.step(take, wanted, generator)
         # Left on the device: asking for the numbers would wait for every batch.
-        return loss, right, len(wanted)
+        return loss, found, wanted
 
-    def measure(self, learned: Sequence[tuple[Tensor, Tensor, int]], begun: float) -> None:
+    def measure(self, learned: Sequence[tuple[Tensor, Tensor, Tensor]], begun: float) -> None:
         """See `Training`."""
         self.network.eval()
-        number, (losses, hits, counts) = self.made, zip(*learned, strict=True)
+        number, (losses, told, wanted) = self.made, zip(*learned, strict=True)
         loss = float(self.group.add_up(torch.stack(losses).sum()))
-        right = int(self.group.add_up(torch.cat(hits).sum()))
+        right = int(self.group.add_up(self.step.right(told, wanted)))
+        items = sum(map(len, wanted))
         test_losses, predicted = answers(self.network, self.source, "test", self.group)
         labels, fold = self.source.labels("test"), self.source.fold
         rng = np.random.default_rng([self.settings.seed, number, 1])
@@ -153,8 +154,8 @@ class ClassifierTraining(NetworkTraining):
         self.history.append(
             {
                 "epoch": number + 1,
-                "loss": loss / sum(counts),
-                "train_accuracy": right / sum(counts),
+                "loss": loss / items,
+                "train_accuracy": right / items,
                 "test_loss": float(test_losses[sample].mean()),
                 "accuracy": accuracy(labels[sample], predicted[sample]),
                 "accuracy_folded": accuracy(fold[labels[sample]], fold[predicted[sample]]),
@@ -163,9 +164,9 @@ class ClassifierTraining(NetworkTraining):
             }
         )
         if self.selected_on == "dev":
-            wanted = fold[self.source.labels("dev")]
+            own = fold[self.source.labels("dev")]
             _, predicted = answers(self.network, self.source, "dev", self.group)
-            score = balanced_accuracy(wanted, fold[predicted])
+            score = balanced_accuracy(own, fold[predicted])
         if self.selected_on is None or score > self.best["score"]:
             self.keep(score=score)
 

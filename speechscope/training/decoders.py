@@ -22,11 +22,11 @@ from speechscope.errors import UsageProblem
 from speechscope.features import distances
 from speechscope.networks.autoencoders import Autoencoder, Scheme, encode, make_encoder
 from speechscope.networks.decoders import ConvolutionStage, Switches
-from speechscope.networks.layers import Network
+from speechscope.networks.layers import Network, bytes_each
 from speechscope.training.loop import Training
 from speechscope.training.optimizers import AdaGrad, Optimizer
 from speechscope.training.source import CorpusSource, in_batches, resample
-from speechscope.work.device import sent
+from speechscope.work.device import parts, sent
 
 if TYPE_CHECKING:
     from speechscope.stages.decode_train import DecodeTrain
@@ -406,28 +406,45 @@ class DecoderTraining(Training):
         settings, (stage, _) = self.settings, self.schedule[self.made]
         clean, generator, begins = batch
         x = clean + gaussian(clean, settings.noise, generator) if settings.noise else clean
-        known = self._known(stage, clean, x)
-        errors = {}
-        for layer, optimizer in self.optimizers.items():
-            phase = self._phase(layer, stage)
-            target = known.targets[phase.target]
-            output, code = self._restored(layer, phase, x, known)
-            if begins and settings.stack == "decoder":
-                self._fit_scale(layer, phase, output, target)
-                output, _ = self._restored(layer, phase, x, known)
-            squared = (output - target).flatten(1).square().sum(1)
-            objective = 0.5 * squared.mean()
-            if settings.sparse:
-                objective = objective + settings.sparse * sparsity(code)
-            if settings.contractive:
-                encoder = self.autoencoders[layer].encoder
-                slope = contraction(
-                    partial(encoder.activation, layer=phase.code), x, code, generator
+        errors = dict.fromkeys(self.optimizers, 0.0)
+        each = 2 * bytes_each(self.encoder, x.shape[1:])
+        for part in parts(len(x), each, x.device):
+            known = self._known(stage, clean[part], clean[part] if x is clean else x[part])
+            for layer, optimizer in self.optimizers.items():
+                objective, squared = self._objective(
+                    layer, stage, x[part], known, generator, begins and part.start == 0
                 )
-                objective = objective + settings.contractive * slope
-            optimizer.step(objective)
-            errors[layer] = float(squared.detach().sqrt().sum())
+                optimizer.add(objective * ((part.stop - part.start) / len(x)))
+                errors[layer] += float(squared.sqrt().sum())
+                if part.stop == len(x):
+                    optimizer.step()
         return len(clean), errors
+
+    def _objective(
+        self,
+        layer: int,
+        stage: int,
+        x: Tensor,
+        known: Known,
+        generator: torch.Generator,
+        begins: bool,
+    ) -> tuple[Tensor, Tensor]:
+        """Return what is minimised over some inputs, and the squared error of each, (B,)."""
+        settings, phase = self.settings, self._phase(layer, stage)
+        target = known.targets[phase.target]
+        output, code = self._restored(layer, phase, x, known)
+        if begins and settings.stack == "decoder":
+            self._fit_scale(layer, phase, output, target)
+            output, _ = self._restored(layer, phase, x, known)
+        squared = (output - target).flatten(1).square().sum(1)
+        objective = 0.5 * squared.mean()
+        if settings.sparse:
+            objective = objective + settings.sparse * sparsity(code)
+        if settings.contractive:
+            encoder = self.autoencoders[layer].encoder
+            slope = contraction(partial(encoder.activation, layer=phase.code), x, code, generator)
+            objective = objective + settings.contractive * slope
+        return objective, squared.detach()
 
     def measure(self, learned: Sequence[tuple[int, dict[int, float]]], begun: float) -> None:
         """See `Training`."""

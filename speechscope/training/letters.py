@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from speechscope.errors import SpeechscopeError, UsageProblem
-from speechscope.networks.wav2letter import Wav2Letter
+from speechscope.networks.layers import bytes_each
+from speechscope.networks.wav2letter import FRAMES, Wav2Letter
 from speechscope.training.evaluation import (
     LetterAnswers,
     UtteranceBatch,
@@ -24,6 +25,7 @@ from speechscope.training.group import compiled, products
 from speechscope.training.loop import NetworkTraining
 from speechscope.training.optimizers import Adam, Optimizer
 from speechscope.training.source import CorpusUtterances, by_length
+from speechscope.work.device import parts
 
 if TYPE_CHECKING:
     from speechscope.stages.train import Train
@@ -128,21 +130,30 @@ class LetterTraining(NetworkTraining):
         return utterance_batches(self.network, self.source, self.items, batches)
 
     def learn(self, batch: UtteranceBatch, share: float) -> tuple[float, int]:
-        """Train on a batch; return its summed loss and its number of letters."""
+        """Train on a batch; return its summed loss and its number of letters.
+
+        Where a device's memory does not hold it, it is worked on in parts, each normalised by its
+        own means and variances.
+        """
         self.network.train()
         letters = max(sum(map(len, batch.labels)), 1)
-        with products(self.settings, batch.x.device):
-            logits = self._logits(batch.x, batch.frames)
-        losses = ctc_loss(logits, batch.outputs, batch.labels)
-        loss = float(losses.detach().sum())
-        if not np.isfinite(loss):
-            raise SpeechscopeError(
-                f"epoch {self.made + 1}: the loss is no longer finite; train with a lower --lr"
-            )
+        each = bytes_each(self.network, ()) * batch.x.shape[3] / FRAMES
+        total = 0.0
+        for part in parts(len(batch.x), each, batch.x.device):
+            frames = None if batch.frames is None else batch.frames[part]
+            with products(self.settings, batch.x.device):
+                logits = self._logits(batch.x[part], frames)
+            losses = ctc_loss(logits, batch.outputs[part], batch.labels[part])
+            total += float(losses.detach().sum())
+            if not np.isfinite(total):
+                raise SpeechscopeError(
+                    f"epoch {self.made + 1}: the loss is no longer finite; train with a lower --lr"
+                )
+            self._optimizer.add(losses.sum() / letters)
         rule = Adam(rate(self.settings.lr, self.settings.schedule, share))
         self._optimizer.rules = [rule] * len(self._optimizer.rules)
-        self._optimizer.step(losses.sum() / letters)
-        return loss, letters
+        self._optimizer.step()
+        return total, letters
 
     def answers(self, split: str) -> LetterAnswers:
         """Return what the network answers to a split."""

@@ -137,6 +137,7 @@ class Optimizer:
         with torch.no_grad():
             self._line = torch.cat([weight.flatten() for weight in self.parameters])
         self._sums = [torch.zeros_like(self._line) for _ in range(kept)]
+        self._grads: Tensor | None = None
         self.sums: list[list[Tensor]] = [[] for _ in self.parameters]
         for weight, part in zip(self.parameters, torch.split(self._line, sizes), strict=True):
             weight.data = part.view(weight.shape)
@@ -144,12 +145,19 @@ class Optimizer:
             for place, part in enumerate(torch.split(array, sizes)):
                 self.sums[place].append(part.view(self.parameters[place].shape))
 
-    def step(self, objective: Tensor) -> None:
-        """Take the derivatives of an objective, and follow them."""
+    def add(self, objective: Tensor) -> None:
+        """Take the derivatives of an objective, or of a part of it."""
         grads = torch.autograd.grad(objective, self.parameters)
-        self.count += 1
         with torch.no_grad():
             whole = torch.cat([grad.flatten() for grad in grads])
+            self._grads = whole if self._grads is None else self._grads.add_(whole)
+
+    def step(self) -> None:
+        """Follow the derivatives of all that was added since the last step."""
+        whole, self._grads = self._grads, None
+        assert whole is not None
+        self.count += 1
+        with torch.no_grad():
             # Neighbours that follow the same rule do so together.
             for rule, places in groupby(range(len(self.rules)), self.rules.__getitem__):
                 first, *others = places

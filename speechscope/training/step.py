@@ -175,7 +175,7 @@ class Step:
     def __call__(
         self, take: Take, wanted: Tensor, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """Train on a batch; return its summed loss, and its right answers, to be added up.
+        """Train on a batch; return its summed loss, and its answers, which `right` counts.
 
         Parameters
         ----------
@@ -195,6 +195,11 @@ class Step:
         update = self._graphed if places is None and self.zeros else self._update
         return update(*given, shapes=shapes, places=places)
 
+    def right(self, found: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
+        """Return how many answers to some batches are right, of their classes; once an epoch."""
+        own = [classes[self.group.part(len(classes))] for classes in wanted]
+        return (torch.cat([*found]) == torch.cat(own)).sum()
+
     def _update(
         self,
         x: Tensor,
@@ -212,7 +217,7 @@ class Step:
             for (name, shape), part in zip(shapes.items(), parts, strict=False)
         }
         others = [self.weights[name] for name in self._others]
-        sums, losses, hits = [], [], []
+        sums, losses, found = [], [], []
         # A batch that a device's memory does not hold is gone through in parts.
         size = max(1, min(len(x), fitting(self.settings.batch, self._each, x.device)))
         for start in range(0, max(len(x), 1), size):
@@ -227,7 +232,7 @@ class Step:
             with torch.no_grad():
                 sums.append(torch.cat([grad.flatten() for grad in grads]))
                 losses.append(loss.detach())
-                hits.append(logits.argmax(1) == of)
+                found.append(logits.argmax(1))
         with torch.no_grad():
             grad = self.group.add_up(_total(sums))
             if self.settings.l2:
@@ -240,7 +245,7 @@ class Step:
             if places is not None:
                 for whole, part in zip(arrays, used, strict=True):
                     whole.index_copy_(0, places, part)
-        return _total(losses), hits[0] if len(hits) == 1 else torch.cat(hits)
+        return _total(losses), found[0] if len(found) == 1 else torch.cat(found)
 
     def _used(
         self,

@@ -133,6 +133,12 @@ def fitting(usual: int, each: float, device: torch.device, *, larger: bool = Fal
     return max(1, int(most))
 
 
+def parts(count: int, each: float, device: torch.device) -> list[slice]:
+    """Return all of so many items, or as many at a time as fit; see `fitting`."""
+    size = min(count, fitting(count, each, device))
+    return [slice(start, min(start + size, count)) for start in range(0, count, size)]
+
+
 @contextmanager
 def halved() -> Iterator[None]:
     """Have `fitting` give half as many items while the block lasts."""

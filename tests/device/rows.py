@@ -556,7 +556,8 @@ UNSTABLE = ("seconds", "speechscope", "device", "created", "parents")
 
 IDLE = (
     *("prepare-win", "prepare-spk", "score-dec", "score-auto", "score-inv", "score-nav"),
-    *("score-clu", "report-dec", "report-inv", "report-rel", "report-clu"),
+    *("score-clu", "report-dec", "report-inv", "report-rel", "report-clu", "report-nav"),
+    "report-max",
 )
 """Rows that read and draw what was computed before."""
 

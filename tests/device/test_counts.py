@@ -6,7 +6,7 @@ import pytest
 from device import counts
 
 BUDGETS = {
-    "training step, freq-overlap, AdaGrad": (61, 0, 0, 0),  # 60, and the inputs taken
+    "training step, freq-overlap, AdaGrad": (60, 0, 0, 0),
     "bp step at layer 9": (50, 0.1, 0, 0.1),
     "annealing round at layer 9": (60, 0.05, 0, 0.05),
     "letters, a batch": (150, 1, 0, 1),

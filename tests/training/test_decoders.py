@@ -24,6 +24,7 @@ from speechscope.stages.decode_train import DecodeTrain, consistent
 from speechscope.training import decoders
 from speechscope.training.decoders import TOGETHER, DecoderTraining, contraction, measure, sparsity
 from speechscope.training.source import CorpusSource
+from speechscope.work import device
 
 TABLE: Table = (
     Conv(6, (4, 5), "same"),
@@ -353,7 +354,11 @@ def test_stacking_keeps_or_goes_on_training_the_units_before(network: Network, w
     assert changed == ([first | second, first | second | third] if weak else [second, third])
 
 
-def test_an_epoch_is_adagrad_on_the_formula(network: Network) -> None:
+@pytest.mark.parametrize("size", [100, 3])
+def test_an_epoch_is_adagrad_on_the_formula(
+    network: Network, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device, "fitting", lambda *_: size)  # what memory holds
     # One batch, tied weights and switches: both uses of the filters count.
     settings = DecodeTrain(
         epochs=1,
