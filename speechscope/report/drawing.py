@@ -182,13 +182,7 @@ def cell(
         chart(axes, shown, limits)
         axes.locator_params(axis="x", nbins=3)
         low, high = axes.get_xlim()
-        marks = [mark for mark in axes.get_xticks() if low <= mark <= high]
-        axes.set_xticks(marks)
-        for mark, text in zip(marks, axes.get_xticklabels(), strict=True):
-            share = (mark - low) / (high - low)  # a neighbour begins where this one ends
-            text.set_horizontalalignment(
-                "left" if share < 0.1 else "right" if share > 0.9 else "center"
-            )
+        axes.set_xticks([mark for mark in axes.get_xticks() if low <= mark <= high])
         if not shown.logarithmic:
             axes.locator_params(axis="y", nbins=4)
     else:
@@ -202,6 +196,12 @@ def cell(
                 axis, max(1, min(4, int(most * INCH / (2.5 * mpl.rcParams["font.size"]))))
             )
             side.set_ticks([axis.place(value) for value, _ in marks], [text for _, text in marks])
+    low, high = axes.get_xlim()
+    for mark, text in zip(axes.get_xticks(), axes.get_xticklabels(), strict=True):
+        share = (mark - low) / (high - low)  # a neighbour begins where this one ends
+        text.set_horizontalalignment(
+            "left" if share < 0.1 else "right" if share > 0.9 else "center"
+        )
     axes.tick_params(labelleft=left, labelbottom=below)
 
 
@@ -244,6 +244,8 @@ def chart(axes: Any, shown: fig.Chart, ends: Limits | None = None) -> None:
             steps = np.diff(np.unique(across))
             step = float(steps.min()) if len(steps) else 1.0
             across = across + (number - (many - 1) / 2) * min(0.03, 0.2 / many) * step
+            look["marker"] = "o"
+        elif len(across) == 1:  # such as after one epoch
             look["marker"] = "o"
         elif number:  # one curve on another is seen through its gaps
             look["linestyle"] = line(number + len(LINES) * number)[1]

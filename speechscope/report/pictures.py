@@ -133,7 +133,11 @@ def style_of(artifact: Artifact, corpus: Corpus | None) -> InputStyle:
     """
     made: Mapping[str, Any] = {} if corpus is None else corpus.config
     features, normalize = made.get("features", "real"), made.get("normalize", "none")
-    return InputStyle(str(features), str(normalize), *axes_of(artifact))
+    given = artifact.array("original" if "original" in artifact else "input")
+    frequency, time = axes_of(artifact, *map(float, given.shape[-2:]))
+    if "time" not in artifact and corpus is not None and corpus.unit != "window":
+        time = Axis("time", "ms", 0.0, 1e3 * hop(corpus) * given.shape[-1])
+    return InputStyle(str(features), str(normalize), frequency, time)
 
 
 def hop(corpus: Corpus) -> float:

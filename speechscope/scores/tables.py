@@ -23,6 +23,8 @@ LEGEND = "In brackets what chance gives; * above chance, ? too few items to tell
 MARKS = {ABOVE: "*", FEW: "?"}
 ACROSS = 5
 """Methods and layers side by side."""
+LISTED = 16
+"""Measures a sentence names of one verdict (chosen: the table has them all)."""
 NAMED = 4
 """Methods and layers a sentence names."""
 
@@ -141,8 +143,9 @@ def _lists(rows: Sequence[Row]) -> str:
             for row in rows
             if row["verdict"] == verdict
         ]
+        more = f" and {len(names) - LISTED} others" if len(names) > LISTED + 1 else ""
         if names:
-            parts.append(f"{said} in {', '.join(names)}")
+            parts.append(f"{said} in {', '.join(names[:LISTED] if more else names)}{more}")
     return "; ".join(parts)
 
 

@@ -1,18 +1,19 @@
 """``speechscope report``: what artifacts hold, as one page or as figures for a paper."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from speechscope.errors import UsageProblem
 from speechscope.settings import argument, common, option
-from speechscope.stages import STAGES, settings_class
 from speechscope.stages.score import Score, listen
 from speechscope.stages.shared import Moved, OnDevice, Writing, Written
 from speechscope.work.progress import Console
 
 FORMATS = ("html", "png", "pdf")
+USUAL = ("corpus.zarr", "model.pt", "decoder.pt", "inverse.pt", "inversion.zarr", "relevance.zarr",
+         "maximum.zarr", "navai.zarr", "clusters.zarr")  # fmt: skip
+"""The names that stages write by, in the order of a page."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,11 +79,9 @@ class Report(Moved, Writing, OnDevice):
 def run(settings: Report, console: Console) -> Written:
     """Write the page, or the figures."""
     form = _format(settings)
-    usual = " ".join(getattr(settings_class(name), "usual", "") for name in STAGES)
-    names = re.findall(r"[a-z]+\.(?:zarr|pt)", usual)
-    paths = settings.artifacts or [Path(name) for name in names if Path(name).exists()]
+    paths = settings.artifacts or [Path(name) for name in USUAL if Path(name).exists()]
     if not paths:
-        raise UsageProblem(f"name an artifact; there is none here of {', '.join(names)}")
+        raise UsageProblem(f"name an artifact; there is none here of {', '.join(USUAL)}")
     _ = settings.positions  # refused before anything is read
     for name in ("width", "style") if form == "html" else ():
         if getattr(settings, name) is not None:

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import os
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,8 @@ from speechscope.registry import SCORES
 from speechscope.report.drawing import levels, palette
 from speechscope.report.figures import Picture
 from speechscope.scores import statistics
+from speechscope.stages import STAGES, settings_class
+from speechscope.stages.report import USUAL
 from speechscope.stages.score import Score
 from speechscope.store.artifact import Artifact
 from speechscope.store.record import new_record
@@ -331,6 +334,8 @@ def test_a_long_score_tells_a_log_how_far_it_is(
 
 
 def test_nothing_here_is_said(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    written = " ".join(getattr(settings_class(name), "usual", "") for name in STAGES)
+    assert set(re.findall(r"[a-z]+\.(?:zarr|pt)", written)) == set(USUAL)
     assert run(["report"]) == 2
     assert (
         "name an artifact; there is none here of corpus.zarr, model.pt" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -100,6 +101,25 @@ def test_the_steps_of_a_histogram_rise_with_the_counts() -> None:
     (curve,) = curves(sheet_of(lambda axes: drawing.chart(axes, histogram)))
     steps = np.diff(np.unique(curve[:, 1])[::-1])
     assert (steps < -5).all() and np.ptp(steps) < 0.3  # powers of ten are equally far
+
+
+def test_a_curve_of_one_point_is_seen() -> None:
+    shown = [fig.curve(np.ones(count), np.arange(count), "epoch", "loss") for count in (1, 2)]
+    dots = []
+    for one in shown:
+        svg = sheet_of(partial(drawing.chart, shown=one))
+        dots.append(sum("--line-0" in use.attrib.get("style", "") for use in svg.iter("use")))
+    assert dots == [1, 0]
+
+
+def test_labels_at_the_ends_of_a_picture_do_not_reach_its_neighbours() -> None:
+    axis = fig.Axis("time", "ms", -1000, 1000)
+    shown = fig.Picture(np.zeros((2, 2)), axis, axis, fig.Scale("", 0, 1))
+    with drawing.drawn_for(drawing.PAGE):
+        axes = Sheet(figsize=(3, 2)).subplots()
+        drawing.cell(axes, shown, left=True, below=True)
+        first, *_, last = axes.get_xticklabels()
+    assert (first.get_horizontalalignment(), last.get_horizontalalignment()) == ("left", "right")
 
 
 def test_the_highest_value_of_a_plane_is_where_its_axis_ends() -> None:

@@ -28,6 +28,7 @@ from speechscope.store.checkpoint import Checkpoint
 from speechscope.store.record import new_record
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "format-5.tar.xz"
+DOCUMENTED = (Path(__file__).parents[2] / "docs" / "export.md").read_text()
 ELSEWHERE = {"corpus": "test_corpus", "listener": "test_listener", "model:layers": "test_layers"}
 """Scores that other files of this folder do this for."""
 
@@ -43,6 +44,9 @@ def golden(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def rows(path: Path, *names: str) -> dict[tuple[Any, ...], Row]:
     kind = path.stem if path.suffix == ".zarr" else str(Checkpoint(path).kind)
     found = scored(kind, path, Score(artifacts=(path,)))
+    # Fields of likeness are names of layers.
+    fields = {name for row in found if "cka" not in str(row.get("measure")) for name in row}
+    assert not {name for name in fields if f"`{name}`" not in DOCUMENTED}
     return {tuple(row.get(name) for name in names): row for row in found if "verdict" in row}
 
 

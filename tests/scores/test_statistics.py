@@ -19,6 +19,7 @@ from speechscope.scores.statistics import (
     rows_of,
     shuffled,
 )
+from speechscope.scores.tables import LISTED, sentences
 
 Rng = np.random.Generator
 
@@ -188,3 +189,11 @@ def test_a_score_of_all_items_is_held_against_draws() -> None:
     assert float(found["low"] or 0) < 0.5 < float(found["high"] or 0)
     assert row(Whole({}, 0.22, draws, "labels", spread, 40))["verdict"] == AT
     assert row(Whole({}, 0.5, draws, "labels", spread, 4))["verdict"] == FEW
+
+
+def test_a_sentence_names_so_many_measures_and_counts_the_rest() -> None:
+    names: Row = {"artifact": "a.zarr", "verdict": ABOVE, "value": 1.0, "chance": 0.0}
+    (said,) = sentences([{**names, "measure": f"F{k}"} for k in range(LISTED + 9)])
+    assert f"F{LISTED - 1} and 9 others." in said and f"F{LISTED}," not in said
+    (said,) = sentences([{**names, "measure": f"F{k}"} for k in range(LISTED + 1)])
+    assert said.endswith(f"F{LISTED}.")

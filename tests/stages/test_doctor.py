@@ -12,6 +12,7 @@ from speechscope.stages.doctor import KNOWN
 
 def found(text: str) -> dict[str, tuple[str, str]]:
     rows = json.loads(text)
+    assert all(set(row) == {"looked at", "found", "verdict"} for row in rows)
     return {row["looked at"]: (row["found"], row["verdict"]) for row in rows}
 
 

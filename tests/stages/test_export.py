@@ -16,6 +16,7 @@ from scipy.io import loadmat
 
 from speechscope.cli import run
 from speechscope.corpus.store import Corpus
+from speechscope.stages import STAGES
 from speechscope.store import export
 from speechscope.store.artifact import Artifact
 
@@ -181,6 +182,7 @@ def fields(value: Any) -> set[str]:
 
 FREE = {"dropped", "software", "parents", "settings", "arrays", "tensors", "on the test split"}
 """Fields whose own fields are names of what there is."""
+UNFORCED = {"check", "info", "export", "merge", "report", "help"}
 LINES = (
     "prepare timit",
     "train corpus.zarr --network freq --epochs 1 --per-class 2",
@@ -198,18 +200,27 @@ LINES = (
     "check corpus.zarr model.pt",
     "info corpus.zarr",
     "info model.pt",
+    "synth said --speakers 2 --sentences 1",
+    "listen model.pt --input sound.wav -o heard",
+    "help invert",
 )
+SLOW = {"demo": ("next",), "doctor": ("looked at", "found", "verdict"), "score": ()}
+"""Commands that other tests run, and their fields: of `score`, tests/scores/test_registered.py."""
 
 
 def test_every_field_of_json_is_documented(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import corpora
 
     text = (Path(__file__).parents[2] / "docs" / "export.md").read_text()
+    commands = set(re.findall(r"`([a-z-]+)`", text.partition("## `--json`")[2]))
+    assert {line.split()[0] for line in LINES} | set(SLOW) == set(STAGES) <= commands
+    assert all(f"`{field}`" in text for said in SLOW.values() for field in said)
     corpora.timit(here / "timit", speakers=2, sentences=2)
+    soundfile.write(here / "sound.wav", np.random.default_rng(0).normal(0, 0.1, 16000), 16000)
     shapes: dict[str, set[type]] = {}
     lacking = set()
     for line in LINES:
-        more = [] if line.split()[0] in ("check", "info", "export", "merge", "report") else ["-f"]
+        more = [] if line.split()[0] in UNFORCED else ["-f"]
         capsys.readouterr()
         assert run([*line.split(), "--json", *more]) == 0, line
         found = json.loads(capsys.readouterr().out)

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 KEPT = {"real": "real part", "magnitude": "phase dropped", "complex": "phase kept"}
 """What the round trip calls a representation."""
-UNITS = {"segment": "labelled sounds", "utterance": "utterances"}
-"""What the reader calls them; frames and windows are these."""
+UNITS = {"segment": "labelled sounds"}
+"""What the reader calls them; frames, windows and utterances are these."""
 
 
 @CHAPTERS.register("corpus")
@@ -53,7 +53,7 @@ def chapter(path: Path, settings: "Report") -> fig.Chapter:
     kept = KEPT.get(corpus.features)
     own = [row for row in scores if (row["bins"], row["kept"]) == (config["bins"], kept)]
     looked = (
-        f"{len(corpus.splits):,} {UNITS.get(corpus.unit, corpus.unit)} from {recordings:,} "
+        f"{len(corpus.splits):,} {UNITS.get(corpus.unit, f'{corpus.unit}s')} from {recordings:,} "
         f"recordings of {speakers:,} speakers, {float(config.get('seconds', 0)) / 60:.1f} min"
     )
     main = own[0] if own else None
