@@ -30,3 +30,17 @@ class Residual(nn.Module):
         """Return the scores."""
         out: Tensor = self.last(torch.relu(x + self.conv(x)).flatten(1))
         return out
+
+
+class Along(nn.Module):
+    """A network that takes waveforms (B, samples) of any length, and answers along them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.last = nn.Conv1d(1, 4, 400, 160), nn.Conv1d(4, 6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the scores (B, classes, frames)."""
+        out: Tensor = self.last(torch.tanh(self.first(x[:, None])))
+        return out

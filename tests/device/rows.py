@@ -58,6 +58,7 @@ MADE = {
     "spk.zarr": "prepare timit --recipe muckenhirn2019 --labels speaker",
     "frm.zarr": "prepare timit --recipe pellegrini2016 --phone-set timit-48",
     "utt.zarr": "prepare timit --recipe krug2018",
+    "whole.zarr": "prepare timit --unit utterance --features waveform --max-length none",
     "dev.zarr": "prepare timit --split share:test=0.3,dev=0.3",
     "model.pt": f"train seg.zarr {FEW}",
     "other.pt": f"train seg.zarr {FEW} --seed 1",
@@ -233,7 +234,9 @@ def _rows() -> dict[str, Row]:
     add("relevance letters", line, within=1e-2)  # LRP divides by sums of either sign
     line = f"relevance of-logmel.pt --method gradient,lrp,grad-cam {few}"
     add("relevance logmel", line)
-    add("relevance phones", f"relevance of-raw-phone.pt --method occlusion --patch phone {few}")
+    line = "relevance --model others:Along --corpus whole.zarr --scores :bvt --items 0:2"
+    add("relevance phones", f"{line} --method occlusion --patch phone")
+    add("relevance whole", f"{line} --method gradient,smoothgrad --samples 2")
     add("relevance target", f"relevance model.pt --target aa --method gradient {few}")
     line = "relevance --model others:tiny --corpus seg.zarr --steps 3"
     methods = "gradient,guided,lrp,integrated,occlusion"
@@ -278,7 +281,11 @@ def _rows() -> dict[str, Row]:
     add("cluster auto", f"{line} --any --probes", **near)
     add("cluster against", f"cluster model.pt --layer pool2 {few} --against other.pt", **near)
     add("cluster frames", f"cluster of-logmel.pt {few}", **near)
-    add("cluster foreign", f"cluster --model others:tiny --corpus seg.zarr {few}", **near)
+    add(
+        "cluster foreign",
+        f"cluster --model others:tiny --corpus seg.zarr --reduce none,pca {few}",
+        **near,
+    )
 
     # SciPy's transforms on the CPU, PyTorch's on the device.
     near = {"within": 1e-5}
@@ -557,7 +564,7 @@ UNSTABLE = ("seconds", "speechscope", "device", "created", "parents")
 IDLE = (
     *("prepare-win", "prepare-spk", "score-dec", "score-auto", "score-inv", "score-nav"),
     *("score-clu", "report-dec", "report-inv", "report-rel", "report-clu", "report-nav"),
-    "report-max",
+    *("report-max", "report-auto", "report-seg", "score-seg"),
 )
 """Rows that read and draw what was computed before."""
 
