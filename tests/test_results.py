@@ -11,7 +11,7 @@ sys.path.insert(0, str(TOOLS))
 import keep_results  # noqa: E402
 import make_results  # noqa: E402
 import statements  # noqa: E402
-from make_results import ABSENT, FAILS, HOLDS, OPEN, Above, Falls, Near, Of, Untold, Within  # noqa: E402
+from make_results import ABSENT, AT, FAILS, HOLDS, OPEN, Above, Falls, Near, Of, Untold, Within  # noqa: E402
 
 ROWS = make_results.figures()
 
@@ -79,10 +79,10 @@ def test_one_figure_is_above_another(
     rows = [one, {**other, "subject": "layer=2"}]
     first, second = Of("a", "m", "layer=1"), Of("a", "m", "layer=2")
     found = Above((first, second)).judge(rows, "recorded")
-    assert found is not None and found[2] == verdict
+    assert found is not None and found[-1] == verdict
     falls = Falls((first, second)).judge(rows, "recorded")
     rises = Falls((second, first), rises=True).judge(rows, "recorded")
-    assert falls is not None and rises is not None and falls[2] == rises[2] == verdict
+    assert falls is not None and rises is not None and falls[-1] == rises[-1] == verdict
     assert Above((first, second)).judge(rows, "synthetic") is None
 
 
@@ -108,15 +108,33 @@ def test_bounds_and_chance() -> None:
     beyond = Within(of, least=0.3, beyond_chance=True)
     for rows, verdict in (
         ([row(0.5, 0.4, 0.6, chance=0.3)], HOLDS),
-        ([row(0.5, 0.4, 0.6, chance=0.45)], OPEN),
+        ([row(0.5, 0.4, 0.6, chance=0.45)], AT),
         ([row(0.2, 0.1, 0.3, chance=0.05)], FAILS),
     ):
         found = beyond.judge(rows, "recorded")
-        assert found is not None and found[2] == verdict
+        assert found is not None and found[-1] == verdict
     near = Near((of, Of("b", "m")), 0.05).judge([row(0.5), row(0.54, artifact="b")], "recorded")
-    assert near is not None and near[2] == HOLDS
+    assert near is not None and near[-1] == HOLDS
     far = Near((of, Of("b", "m")), 0.05).judge([row(0.5), row(0.56, artifact="b")], "recorded")
-    assert far is not None and far[2] == FAILS
+    assert far is not None and far[-1] == FAILS
+
+
+def test_what_is_at_chance_is_no_larger_than_what_is() -> None:
+    low = [row(0.13, 0.12, 0.14, chance=0.16), row(0.09, 0.08, 0.10, subject="layer=2")]
+    pair = Of("a", "m", "layer=1"), Of("a", "m", "layer=2")
+    for claim in (Above(pair), Falls(pair)):
+        found = claim.judge(low, "recorded")
+        assert found is not None and found[1:] == ("0.160", "", AT)
+    high = [row(0.30, 0.29, 0.31, chance=0.16), low[1]]
+    found = Above(pair).judge(high, "recorded")
+    assert found is not None and found[-1] == HOLDS
+    # Of errors less is better; what nobody measured with the figure decides nothing.
+    errors = [row(0.9, 0.88, 0.92, chance=0.97, ceiling=0.0), row(0.95, subject="layer=2")]
+    found = Above(pair[::-1]).judge(errors, "recorded")
+    assert found is not None and found[1:3] == ("0.970", "0.000") and found[-1] == HOLDS
+    silence = [Of("a", "m", f"layer={n}", chance=1.0, ceiling=0.0) for n in (1, 2)]
+    found = Above(tuple(silence)).judge([row(9.0), row(2.0, subject="layer=2")], "recorded")
+    assert found is not None and found[1:] == ("1", "0.000", HOLDS)
 
 
 def test_a_decoders_row_is_several_figures_and_others_one() -> None:

@@ -18,7 +18,7 @@ from typing import Protocol
 DOCS = Path(__file__).parents[1] / "docs"
 BEGIN, END = "<!-- tables: made by tools/make_results.py -->", "<!-- end of the tables -->"
 CORPORA = ("recorded", "synthetic")
-HOLDS, FAILS, OPEN = "holds", "does not", "cannot be told"
+HOLDS, FAILS, OPEN, AT = "holds", "does not", "cannot be told", "at chance"
 ABSENT = "not run here"
 APART = 0.05
 """Share by which two figures without intervals have to differ before one is called larger."""
@@ -28,12 +28,26 @@ Row = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Figure:
-    """A measured value; `low` and `high` are None where a single run has no interval."""
+    """A measured value; `low` and `high` are None where a single run has no interval.
+
+    `null` says that chance was measured with it, by what knows nothing of the items; else it is
+    what a statement names, as silence.
+    """
 
     value: float
     low: float | None
     high: float | None
     chance: float | None
+    ceiling: float | None = None
+    null: bool = False
+
+    def beyond(self, chance: float | None) -> bool:
+        """Say whether the interval lies on the ceiling's side of chance, or chance is not known."""
+        if chance is None:
+            return True
+        if self.ceiling is not None and self.ceiling < chance:
+            return (self.value if self.high is None else self.high) < chance
+        return (self.value if self.low is None else self.low) > chance
 
 
 def figures(folder: Path = DOCS / "results") -> list[Row]:
@@ -54,13 +68,16 @@ def subject(text: str) -> dict[str, str]:
 class Of:
     """Names a figure: the artifact (an expression for its whole name), the measure, the subject.
 
-    `over` divides it by another measure of the same artifact and subject.
+    `over` divides it by another measure of the same artifact and subject. `chance` and `ceiling`
+    are those of the measure, where the figure was kept without.
     """
 
     artifact: str
     measure: str
     subject: str = ""
     over: str = ""
+    chance: float | None = None
+    ceiling: float | None = None
 
     def find(self, rows: Sequence[Row], corpus: str) -> Figure | None:
         """Return the figure on a corpus, over all seeds; None where it was not measured."""
@@ -72,13 +89,17 @@ class Of:
             return None
         by = float(divided[-1]["value"]) if divided else 1.0
         values = {row["seed"]: float(row["value"]) / by for row in mine}
-        chance = [float(row["chance"]) / by for row in mine if row["chance"]]
+        kept = {
+            name: [float(row[name]) / by for row in mine if row.get(name)]
+            for name in ("chance", "ceiling")
+        }
         mean = sum(values.values()) / len(values)
         last = mine[-1]
         low, high = (float(last[end]) / by if last[end] else None for end in ("low", "high"))
         if len(values) > 1:
             low, high = min(values.values()), max(values.values())
-        return Figure(mean, low, high, chance[-1] if chance else None)
+        chance, ceiling = ([*kept[name], getattr(self, name)][:1] for name in kept)
+        return Figure(mean, low, high, chance[0], ceiling[0], bool(kept["chance"]))
 
     def _rows(self, rows: Sequence[Row], corpus: str, measure: str) -> list[Row]:
         wanted = subject(self.subject).items()
@@ -96,11 +117,15 @@ class Of:
         return list({row["seed"]: row for row in found}.values())
 
 
+Judged = tuple[str, str, str, str]
+"""What was measured, by chance, at best, and the verdict."""
+
+
 class Claim(Protocol):
     """What a statement says of figures."""
 
-    def judge(self, rows: Sequence[Row], corpus: str) -> tuple[str, str, str] | None:
-        """Return what was measured, chance, and the verdict; None where nothing was."""
+    def judge(self, rows: Sequence[Row], corpus: str) -> Judged | None:
+        """Return what was measured, and the verdict; None where nothing was."""
 
 
 def shown(figure: Figure, scale: str) -> str:
@@ -118,7 +143,15 @@ def shown(figure: Figure, scale: str) -> str:
 
 
 def above(one: Figure, other: Figure) -> str:
-    """Say whether one figure is larger than another, by their intervals or by `APART`."""
+    """Say whether one figure is larger than another, by their intervals or by `APART`.
+
+    Where neither is better than what knows nothing of the items, their difference says nothing.
+    """
+    nulls = [figure.chance for figure in (one, other) if figure.null]
+    if nulls and not any(
+        figure.beyond(figure.chance if figure.null else nulls[0]) for figure in (one, other)
+    ):
+        return AT
     both = (one.low, one.high, other.low, other.high)
     if all(value is not None for value in both):
         if one.low > other.high:  # type: ignore[operator]
@@ -132,8 +165,9 @@ def above(one: Figure, other: Figure) -> str:
 
 def together(verdicts: Sequence[str]) -> str:
     """Return the verdict of a statement that says several things."""
-    if FAILS in verdicts:
-        return FAILS
+    for verdict in (FAILS, AT):
+        if verdict in verdicts:
+            return verdict
     return HOLDS if set(verdicts) == {HOLDS} else OPEN
 
 
@@ -144,7 +178,7 @@ class Above:
     of: tuple[Of, ...]
     scale: str = ""
 
-    def judge(self, rows: Sequence[Row], corpus: str) -> tuple[str, str, str] | None:
+    def judge(self, rows: Sequence[Row], corpus: str) -> Judged | None:
         """See `Claim`."""
         found = [one.find(rows, corpus) for one in self.of]
         kept = [figure for figure in found if figure is not None]
@@ -153,11 +187,8 @@ class Above:
         verdict = together([above(kept[0], other) for other in kept[1:]])
         others = ", ".join(shown(figure, self.scale) for figure in kept[1:])
         unit = " %" if self.scale == "%" else ""
-        return (
-            f"{shown(kept[0], self.scale)} against {others}{unit}",
-            chance(kept, self.scale),
-            verdict,
-        )
+        text = f"{shown(kept[0], self.scale)} against {others}{unit}"
+        return text, *ends(kept, self.scale), verdict
 
 
 @dataclass(frozen=True)
@@ -169,16 +200,16 @@ class Falls:
     rises: bool = False
     strictly: bool = True
 
-    def judge(self, rows: Sequence[Row], corpus: str) -> tuple[str, str, str] | None:
+    def judge(self, rows: Sequence[Row], corpus: str) -> Judged | None:
         """See `Claim`."""
         kept = [figure for one in self.of if (figure := one.find(rows, corpus)) is not None]
         if len(kept) < 2:
             return None
-        ends = list(pairwise(kept)) if self.strictly else [(kept[0], kept[-1])]
-        steps = [above(b, a) if self.rises else above(a, b) for a, b in ends]
+        pairs = list(pairwise(kept)) if self.strictly else [(kept[0], kept[-1])]
+        steps = [above(b, a) if self.rises else above(a, b) for a, b in pairs]
         unit = " %" if self.scale == "%" else ""
         text = ", ".join(shown(figure, self.scale) for figure in kept)
-        return text + unit, chance(kept, self.scale), together(steps)
+        return text + unit, *ends(kept, self.scale), together(steps)
 
 
 @dataclass(frozen=True)
@@ -189,7 +220,7 @@ class Near:
     apart: float
     scale: str = ""
 
-    def judge(self, rows: Sequence[Row], corpus: str) -> tuple[str, str, str] | None:
+    def judge(self, rows: Sequence[Row], corpus: str) -> Judged | None:
         """See `Claim`."""
         kept = [figure for one in self.of if (figure := one.find(rows, corpus)) is not None]
         if len(kept) < 2:
@@ -197,12 +228,17 @@ class Near:
         far = max(abs(figure.value - kept[0].value) for figure in kept)
         unit = " %" if self.scale == "%" else ""
         text = ", ".join(shown(figure, self.scale) for figure in kept)
-        return text + unit, chance(kept, self.scale), HOLDS if far <= self.apart else FAILS
+        nothing = all(figure.null and not figure.beyond(figure.chance) for figure in kept)
+        verdict = AT if nothing else HOLDS if far <= self.apart else FAILS
+        return text + unit, *ends(kept, self.scale), verdict
 
 
 @dataclass(frozen=True)
 class Within:
-    """The figure lies between two values, and its interval above chance where `beyond_chance`."""
+    """The figure lies between two values; a least value is no more than chance where that is so.
+
+    With `beyond_chance` it is to be more than chance alone.
+    """
 
     of: Of
     least: float = float("-inf")
@@ -210,35 +246,36 @@ class Within:
     scale: str = ""
     beyond_chance: bool = False
 
-    def judge(self, rows: Sequence[Row], corpus: str) -> tuple[str, str, str] | None:
+    def judge(self, rows: Sequence[Row], corpus: str) -> Judged | None:
         """See `Claim`."""
         found = self.of.find(rows, corpus)
         if found is None:
             return None
         inside = self.least <= found.value <= self.most
-        least = found.value if found.low is None else found.low
-        chances = found.chance if self.beyond_chance else None
-        by_chance = chances is not None and least <= chances
-        verdict = FAILS if not inside else OPEN if by_chance else HOLDS
+        asked = found.null and (self.beyond_chance or self.least > float("-inf"))
+        by_chance = asked and not found.beyond(found.chance)
+        verdict = FAILS if not inside else AT if by_chance else HOLDS
         unit = " %" if self.scale == "%" else ""
-        return shown(found, self.scale) + unit, chance([found], self.scale), verdict
+        return shown(found, self.scale) + unit, *ends([found], self.scale), verdict
 
 
 @dataclass(frozen=True)
 class Untold:
     """A statement that no figure here decides."""
 
-    def judge(self, rows: Sequence[Row], corpus: str) -> tuple[str, str, str] | None:
+    def judge(self, rows: Sequence[Row], corpus: str) -> Judged | None:
         """See `Claim`."""
         return None
 
 
-def chance(found: Sequence[Figure], scale: str) -> str:
-    """Return what chance gives the first figure that has it."""
-    given = [figure.chance for figure in found if figure.chance is not None]
-    if not given:
-        return ""
-    return shown(Figure(given[0], None, None, None), scale)
+def ends(found: Sequence[Figure], scale: str) -> tuple[str, str]:
+    """Return what chance gives, and what there is at best, by the first figure that has them."""
+    given = (
+        next((value for one in found if (value := getattr(one, name)) is not None), None)
+        for name in ("chance", "ceiling")
+    )
+    low, high = ("" if v is None else shown(Figure(v, None, None, None), scale) for v in given)
+    return low, high
 
 
 @dataclass(frozen=True)
@@ -270,16 +307,18 @@ def line(statement: Statement, rows: Sequence[Row]) -> tuple[list[str], str]:
     """Return the cells of a statement's line, and its verdict."""
     judged = {corpus: statement.claim.judge(rows, corpus) for corpus in CORPORA}
     shown_ = [found[0] if (found := judged[corpus]) else "–" for corpus in CORPORA]
-    by_chance = [found[1] for found in judged.values() if found and found[1]]
-    verdicts = {corpus: found[2] for corpus, found in judged.items() if found}
+    sides = [
+        " / ".join(dict.fromkeys(found[n] for found in judged.values() if found and found[n]))
+        for n in (1, 2)
+    ]
+    verdicts = {corpus: found[-1] for corpus, found in judged.items() if found}
     if not verdicts:
         verdict = OPEN + " here" if isinstance(statement.claim, Untold) else ABSENT
     elif len(set(verdicts.values())) == 1:
         verdict = next(iter(verdicts.values()))
     else:
         verdict = "; ".join(f"{corpus}: {value}" for corpus, value in verdicts.items())
-    both = " / ".join(dict.fromkeys(by_chance))
-    return [statement.place, statement.text, statement.theirs, *shown_, both, verdict,
+    return [statement.place, statement.text, statement.theirs, *shown_, *sides, verdict,
             statement.why], verdict  # fmt: skip
 
 
@@ -292,8 +331,8 @@ def tables(rows: Sequence[Row]) -> Iterator[str]:
     controls = 0
     for paper, statements in PAPERS.items():
         body += ["", f"### {paper}", ""]
-        body += ["| where | what it says | there | recorded | synthetic | chance | here | why |"]
-        body += ["| --- | --- | --- | --- | --- | --- | --- | --- |"]
+        names = "where", "what it says", "there", *CORPORA, "chance", "at best", "here", "why"
+        body += ["| " + " | ".join(names) + " |", "|" + " --- |" * len(names)]
         for statement in statements:
             cells, verdict = line(statement, rows)
             kind = verdict if ":" not in verdict else "differs by corpus"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from speechscope.clustering.geometry import halves
 from speechscope.clustering.measures import (
     composition,
     grouping,
@@ -23,9 +24,9 @@ from speechscope.store.artifact import Artifact
 if TYPE_CHECKING:
     from speechscope.stages.score import Score as Settings
 
-DRAWS = 50
-"""Random labels, random groups of phones, and draws of samples (chosen: a normal distribution is
-fitted to what they give)."""
+CHANCES = HALVES = 50
+"""Random labels and groups of phones, and half-samples (chosen: a normal distribution is fitted to
+what they give)."""
 AGREEMENT = ("precision", "recall", "f_measure")
 
 
@@ -71,13 +72,13 @@ def _agreement(clusters: NDArray[np.int64], labels: NDArray[np.integer]) -> Iter
         return (*found, mutual_information(samples, classes))
 
     rng = np.random.default_rng(0)
-    chance = np.array([measured(clusters, rng.permutation(labels)) for _ in range(DRAWS)])
-    drawn = [rng.integers(0, count, count) for _ in range(DRAWS)]
-    resampled = np.array([measured(clusters[rows], labels[rows]) for rows in drawn])
+    chance = np.array([measured(clusters, rng.permutation(labels)) for _ in range(CHANCES)])
+    some = halves(np.arange(count), HALVES, 0)
+    spread = np.array([measured(clusters[rows], labels[rows]) for rows in some])
     null = "the classes of other samples"
     for column, value in enumerate(measured(clusters, labels)):
         names = {"measure": (*AGREEMENT, "ami")[column]}
-        yield Whole(names, value, chance[:, column], null, resampled[:, column], count)
+        yield Whole(names, value, chance[:, column], null, spread[:, column], count)
 
 
 def _purity(
@@ -94,18 +95,17 @@ def _purity(
         if groups.shape[-1] < 2 or not len(have):
             continue
         rng = np.random.default_rng([0, row])
-        chance = np.full(DRAWS, np.nan)
-        for draw in range(DRAWS):
+        chance = np.full(CHANCES, np.nan)
+        for draw in range(CHANCES):
             other = np.zeros_like(groups)
             other[have] = groups[rng.permutation(have)]
             chance[draw] = purity(counts, other)
-        share = counts.ravel() / counts.sum()
-        drawn = rng.multinomial(counts.sum(), share, DRAWS).reshape(DRAWS, *counts.shape)
-        resampled = np.array([purity(sample, groups) for sample in drawn])
+        some = rng.multivariate_hypergeometric(counts.ravel(), counts.sum() // 2, HALVES)
+        spread = np.array([purity(half, groups) for half in some.reshape(-1, *counts.shape)])
         items = int(counts[:, have].sum())
         names = {"measure": f"purity in {feature}"}
         null = "phones grouped at random"
-        yield Whole(names, purity(counts, groups), chance, null, resampled, items)
+        yield Whole(names, purity(counts, groups), chance, null, spread, items)
 
 
 def _probes(artifact: Artifact) -> Iterator[Row]:

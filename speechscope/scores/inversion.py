@@ -67,12 +67,7 @@ def inversion_scores(path: Path, settings: "Settings") -> Iterator[Score | Row |
     inversion = Inversion(artifact, _corpus(artifact, settings.moved()))
     if (listener := inversion.listener(settings)) is not None:
         inversion.hear_by(listener, settings.moved())
-    best = {
-        str(score.names["measure"]): score.mean
-        for score in (inversion.scores(None) if inversion.sounds else ())
-    }
-    best |= {EUCLIDEAN: 0.0, SPECTROGRAM: 1.0, **dict.fromkeys(MISMATCHES, 0.0)}
-    methods = artifact.flags("technique")
+    best, methods = inversion.ceilings(), artifact.flags("technique")
     layers = artifact.read("layer_number").tolist()
     for m, method in enumerate(methods):
         for at, layer in enumerate(layers):
@@ -136,6 +131,12 @@ class Inversion:
         elif "#" not in methods[m]:  # draws are scored together
             yield from self.scores((m, layer))
             yield from self.draws(methods, m, layer)
+
+    def ceilings(self) -> dict[str, float | None]:
+        """Return what the round trip gets, by measure."""
+        found = self.scores(None) if self.sounds else ()
+        best = {str(score.names["measure"]): score.mean for score in found}
+        return best | {EUCLIDEAN: 0.0, SPECTROGRAM: 1.0, **dict.fromkeys(MISMATCHES, 0.0)}
 
     def draws(self, methods: Sequence[str], m: int, layer: int) -> Iterator[Score]:
         """Yield what the draws of a method say of a layer."""

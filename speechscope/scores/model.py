@@ -13,7 +13,7 @@ from speechscope.networks.layers import Network
 from speechscope.networks.saved import Model, load_model
 from speechscope.networks.wav2letter import Wav2Letter
 from speechscope.registry import SCORES
-from speechscope.scores.statistics import ENOUGH, FEW, LEVEL, Row, Score, shuffled, sums
+from speechscope.scores.statistics import ENOUGH, FEW, LEVEL, Row, Score, shuffled
 from speechscope.store.checkpoint import Checkpoint
 from speechscope.store.lineage import ancestor, record_at
 from speechscope.training.evaluation import (
@@ -146,7 +146,7 @@ def _compared(names: Row, found: Answers, path: Path, first: Answers) -> Iterato
         return  # of other items a difference says nothing
     ours, theirs = (np.array(side) for side in zip(*pairs, strict=True))
     better = found.right[ours] - first.right[theirs]
-    groups = sums(Score(names, better, speakers=found.speakers[ours]), better)
+    groups = Score(names, better, speakers=found.speakers[ours]).sums(better)
     low, high = groups.interval() if len(groups.values) > 1 else (None, None)
     worse = replace(groups, values=-groups.values)
     enough = len(better) >= ENOUGH and len(groups.values) > 1

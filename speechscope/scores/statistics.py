@@ -83,7 +83,57 @@ class Score:
     @property
     def mean(self) -> float | None:
         """The mean over items; None where there are none."""
-        return sums(self, self.values).mean if np.isfinite(self.values).any() else None
+        return self.sums(self.values).mean if np.isfinite(self.values).any() else None
+
+    def sums(self, values: Array) -> "Sums":
+        """Return the sums of values (N,) of the items, by speaker where there are enough."""
+        weights = np.ones(len(values)) if self.weights is None else self.weights
+        kept = np.isfinite(values)
+        values, weights = np.asarray(values, dtype=np.float64)[kept], weights[kept]
+        if self.speakers is not None:
+            names, of = np.unique(self.speakers[kept], return_inverse=True)
+            if SPEAKERS <= len(names) < len(values):
+                both = (
+                    np.bincount(of, summed, len(names)).astype(np.float64)
+                    for summed in (values * weights, weights)
+                )
+                return Sums(*both)
+        return Sums(values * weights, np.asarray(weights, dtype=np.float64))
+
+    def test(self) -> tuple[float, float]:
+        """Return the largest probability over what knows nothing, and the lowest upper limit."""
+        apart = [self._apart(chance) for chance in self.chance.values()]
+        tests = [self.sums(one).test() for one in apart if np.isfinite(one).sum() >= 2]
+        if not tests:
+            return np.nan, np.nan
+        return max(p for p, _ in tests), min(limit for _, limit in tests)
+
+    def _apart(self, chance: Array) -> NDArray[np.float64]:
+        """Return by how much every item is better than chance; what is only rounding counts 0."""
+        apart = np.asarray(self.values - chance, dtype=np.float64)
+        finite = np.abs(self.values[np.isfinite(self.values)])
+        apart[np.abs(apart) <= ROUNDING * finite.max(initial=0.0)] = 0.0
+        return apart if self.higher else -apart
+
+    def figures(self) -> dict[str, Any]:
+        """Return what a row has of it: items, value, its interval, chance and which that is."""
+        there = np.isfinite(self.values)
+        means = {
+            name: self.sums(np.where(there, chance, np.nan)).mean
+            for name, chance in self.chance.items()
+            if (there & np.isfinite(chance)).any()
+        }
+        best = (max if self.higher else min)(means, key=means.__getitem__) if means else None
+        whole = self.sums(self.values) if there.any() else None
+        ends = (None, None) if whole is None or len(whole.values) < 2 else whole.interval()
+        return {
+            "items": int(there.sum()),
+            "value": None if whole is None else whole.mean,
+            "low": ends[0],
+            "high": ends[1],
+            "chance": None if best is None else means[best],
+            "null": best,
+        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,8 +150,8 @@ class Whole:
         What it is when what belongs together is drawn at random, once a draw.
     null
         What was drawn.
-    resampled
-        What it is of items drawn with replacement, once a draw.
+    halves
+        What it is of random halves of the items, once a draw.
     items
         Of how many items.
     """
@@ -110,10 +160,45 @@ class Whole:
     value: float
     chance: Array
     null: str
-    resampled: Array
+    halves: Array
     items: int
     ceiling: float | None = 1.0
     beside: Row = field(default_factory=dict)
+
+    def test(self) -> tuple[float, float]:
+        """Return what `Sums.test` does: how far it is beyond its draws by chance, as normal."""
+        spread = float(np.std(self.chance, ddof=1)) if len(self.chance) > 1 else np.nan
+        if not np.isfinite(self.value) or not np.isfinite(spread):
+            return np.nan, np.nan
+        apart = self.value - float(np.mean(self.chance))
+        if spread <= ROUNDING * abs(self.value):
+            return (0.0 if apart > ROUNDING * abs(self.value) else 1.0), apart
+        limit = apart + spread * float(stats.norm.ppf(1 - LEVEL))
+        return float(stats.norm.sf(apart / spread)), limit
+
+    def figures(self) -> dict[str, Any]:
+        """Return what a row has of it; see `Score`.
+
+        The interval is that of Student's distribution about the value, with the deviation of the
+        score over halves, which is that of the score itself: a half drawn without replacement
+        differs from the whole by as much as the whole does from the truth. Items drawn twice, as
+        a bootstrap has them, are alike, and clusters would seem purer than they are.
+        Source: Politis, Romano & Wolf 1999, "Subsampling", sec. 2.2, with b = n / 2.
+        """
+        there = self.halves[np.isfinite(self.halves)]
+        known, value = np.isfinite(self.value), float(self.value)
+        far = np.nan
+        if known and len(there) > 1:
+            far = float(stats.t(len(there) - 1).ppf(1 - LEVEL / 2) * there.std(ddof=1))
+        chance = float(np.mean(self.chance)) if np.isfinite(self.chance).any() else None
+        return {
+            "items": self.items,
+            "value": value if known else None,
+            "low": value - far if np.isfinite(far) else None,
+            "high": value + far if np.isfinite(far) else None,
+            "chance": chance,
+            "null": self.null,
+        }
 
 
 class Done(NamedTuple):
@@ -162,45 +247,24 @@ class Sums:
         return float(t.sf(self.mean / error)), self.mean + error * float(t.ppf(1 - LEVEL))
 
 
-def sums(score: Score, values: Array) -> Sums:
-    """Return the sums of values (N,) of a score's items, by speaker where there are enough."""
-    weights = np.ones(len(values)) if score.weights is None else score.weights
-    kept = np.isfinite(values)
-    values, weights = np.asarray(values, dtype=np.float64)[kept], weights[kept]
-    if score.speakers is not None:
-        names, of = np.unique(score.speakers[kept], return_inverse=True)
-        if SPEAKERS <= len(names) < len(values):
-            return Sums(
-                *(
-                    np.bincount(of, summed, len(names)).astype(np.float64)
-                    for summed in (values * weights, weights)
-                )
-            )
-    return Sums(values * weights, np.asarray(weights, dtype=np.float64))
-
-
 def rows_of(found: Iterable[Score | Whole | Row | Done]) -> Iterator[Row]:
     """Yield a row a score: mean, interval, chance, ceiling and verdict; other rows as they are.
 
     Verdicts are corrected for the number of scores that are found together (Holm 1979).
     """
     every = [one for one in found if not isinstance(one, Done)]
-    tests = [
-        _test(score)
-        if isinstance(score, Score)
-        else _drawn(score)
-        if isinstance(score, Whole)
-        else (np.nan, np.nan)
-        for score in every
-    ]
+    tests = [one.test() if isinstance(one, Score | Whole) else (np.nan, np.nan) for one in every]
     corrected = holm([p for p, _ in tests])
     for score, p, (_, limit) in zip(every, corrected, tests, strict=True):
-        if isinstance(score, Score):
-            yield _row(score, p, limit)
-        elif isinstance(score, Whole):
-            yield _row_of_whole(score, p, limit)
-        else:
+        if not isinstance(score, Score | Whole):
             yield score
+            continue
+        of = score.figures()
+        items, chance = of["items"], of["chance"]
+        room = None if score.ceiling is None or chance is None else abs(score.ceiling - chance)
+        said = verdict(items, p, limit, room) if len(score.chance) else None
+        ends = {"ceiling": score.ceiling, "null": of.pop("null"), "p": None if np.isnan(p) else p}
+        yield {**score.names, **of, **ends, "verdict": said, **score.beside}
 
 
 def scored(kind: str, path: Path, settings: "Settings", progress: Bar | None = None) -> list[Row]:
@@ -259,86 +323,6 @@ def _alone(path: Path, settings: "Settings") -> bool:
     plain = type(settings)(**{name: getattr(settings, name) for name in where})
     first = (settings.artifacts or (path,))[0]  # models are held against it
     return settings == plain and (first == path or record_at(path)["kind"] != "model")
-
-
-def _test(score: Score) -> tuple[float, float]:
-    """Return the largest probability over what knows nothing, and the lowest upper limit."""
-    tests = []
-    for chance in score.chance.values():
-        apart = _apart(score, chance)
-        if np.isfinite(apart).sum() >= 2:
-            tests.append(sums(score, apart).test())
-    if not tests:
-        return np.nan, np.nan
-    return max(p for p, _ in tests), min(limit for _, limit in tests)
-
-
-def _drawn(score: Whole) -> tuple[float, float]:
-    """Return what `Sums.test` does: how far the score is beyond its draws by chance, as normal."""
-    spread = float(np.std(score.chance, ddof=1)) if len(score.chance) > 1 else np.nan
-    if not np.isfinite(score.value) or not np.isfinite(spread):
-        return np.nan, np.nan
-    apart = score.value - float(np.mean(score.chance))
-    if spread <= ROUNDING * abs(score.value):
-        return (0.0 if apart > ROUNDING * abs(score.value) else 1.0), apart
-    limit = apart + spread * float(stats.norm.ppf(1 - LEVEL))
-    return float(stats.norm.sf(apart / spread)), limit
-
-
-def _apart(score: Score, chance: Array) -> NDArray[np.float64]:
-    """Return by how much every item is better than chance; what is only rounding counts as 0."""
-    apart = np.asarray(score.values - chance, dtype=np.float64)
-    finite = np.abs(score.values[np.isfinite(score.values)])
-    apart[np.abs(apart) <= ROUNDING * finite.max(initial=0.0)] = 0.0
-    return apart if score.higher else -apart
-
-
-def _row(score: Score, p: float, limit: float) -> Row:
-    there = np.isfinite(score.values)
-    count = int(there.sum())
-    means = {
-        name: sums(score, np.where(there, chance, np.nan)).mean
-        for name, chance in score.chance.items()
-        if (there & np.isfinite(chance)).any()
-    }
-    best = (max if score.higher else min)(means, key=means.__getitem__) if means else None
-    whole = sums(score, score.values) if count else None
-    low, high = (None, None) if whole is None or len(whole.values) < 2 else whole.interval()
-    chance = None if best is None else means[best]
-    room = None if score.ceiling is None or chance is None else abs(score.ceiling - chance)
-    return {
-        **score.names,
-        "items": count,
-        "value": None if whole is None else whole.mean,
-        "low": low,
-        "high": high,
-        "chance": chance,
-        "ceiling": score.ceiling,
-        "null": best,
-        "p": None if np.isnan(p) else p,
-        "verdict": verdict(count, p, limit, room) if score.chance else None,
-        **score.beside,
-    }
-
-
-def _row_of_whole(score: Whole, p: float, limit: float) -> Row:
-    chance = float(np.mean(score.chance)) if np.isfinite(score.chance).any() else None
-    there = score.resampled[np.isfinite(score.resampled)]
-    low, high = np.quantile(there, (LEVEL / 2, 1 - LEVEL / 2)) if len(there) else (np.nan, np.nan)
-    room = None if score.ceiling is None or chance is None else abs(score.ceiling - chance)
-    return {
-        **score.names,
-        "items": score.items,
-        "value": score.value if np.isfinite(score.value) else None,
-        "low": float(low) if len(there) else None,
-        "high": float(high) if len(there) else None,
-        "chance": chance,
-        "ceiling": score.ceiling,
-        "null": score.null,
-        "p": None if np.isnan(p) else p,
-        "verdict": verdict(score.items, p, limit, room),
-        **score.beside,
-    }
 
 
 def verdict(count: int, p: float, limit: float, room: float | None) -> str:

@@ -7,6 +7,7 @@ import pytest
 import scipy.stats
 
 from speechscope.features.distances import lost, partners
+from speechscope.scores.clusters import _agreement, _purity
 from speechscope.scores.statistics import (
     ABOVE,
     AT,
@@ -197,3 +198,51 @@ def test_a_sentence_names_so_many_measures_and_counts_the_rest() -> None:
     assert f"F{LISTED - 1} and 9 others." in said and f"F{LISTED}," not in said
     (said,) = sentences([{**names, "measure": f"F{k}"} for k in range(LISTED + 1)])
     assert said.endswith(f"F{LISTED}.")
+
+
+BLOBS, PLACES = 8, np.random.default_rng(0).normal(size=(8, 2)) * 3
+
+
+def blobs(rng: Rng, count: int) -> list[Whole]:
+    """Scores of blobs that overlap, each point being in the cluster of the nearest centre."""
+    classes = rng.integers(0, BLOBS, count)
+    points = PLACES[classes] + rng.normal(size=(count, 2))
+    nearest = np.square(points[:, None] - PLACES).sum(2).argmin(1)
+    kinds = {"itself": np.arange(BLOBS).astype(str)}
+    return [*_agreement(nearest, classes), *_purity(nearest, classes, kinds)]
+
+
+def covered(draws: int, count: int, monkeypatch: pytest.MonkeyPatch) -> dict[object, float]:
+    """Return how often the interval of each score of blobs holds what it is of very many."""
+    monkeypatch.setattr("speechscope.scores.clusters.CHANCES", 2)
+    truth = {one.names["measure"]: one.value for one in blobs(np.random.default_rng(1), 10**5)}
+    held = dict.fromkeys(truth, 0.0)
+    rng = np.random.default_rng(2)
+    for _ in range(draws):
+        for found in rows_of(blobs(rng, count)):
+            name = found["measure"]
+            held[name] += (found["low"] or 0) <= truth[name] <= (found["high"] or 0)  # type: ignore
+    return {name: times / draws for name, times in held.items()}
+
+
+@pytest.mark.heavy
+def test_intervals_of_clusters_cover_the_truth_in_200_draws(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = covered(200, 600, monkeypatch)
+    assert set(found) == {"precision", "recall", "f_measure", "ami", "purity in itself"}
+    assert all(0.93 <= share <= 0.97 for share in found.values()), found
+
+
+def test_intervals_of_clusters_are_as_wide_as_scores_spread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(3)
+    monkeypatch.setattr("speechscope.scores.clusters.CHANCES", 2)
+    rows = list(rows_of(blobs(rng, 150)))
+    monkeypatch.setattr("speechscope.scores.clusters.HALVES", 2)
+    drawn = np.array([[one.value for one in blobs(rng, 150)] for _ in range(20)])
+    for row, spread in zip(rows, drawn.std(0), strict=True):
+        low, value, high = (float(row[name] or 0) for name in ("low", "value", "high"))
+        assert value == pytest.approx((low + high) / 2)
+        assert 0.6 < (high - low) / (2 * 1.96 * spread) < 1.6, row["measure"]
