@@ -8,6 +8,7 @@ spectrum get, none of which has seen the item.
 import importlib.util
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -208,6 +209,8 @@ class Inversion:
                 found = np.concatenate([self._named.named(part) for part in waves])
                 for score in naming(truth, found):
                     yield replace(score, speakers=self._speakers)
+            if self.given == "audio":
+                yield from self._of_recording(name, at)
         if place is None:
             return
         for name, array in MISMATCHES.items():
@@ -215,8 +218,6 @@ class Inversion:
                 values, other = self.artifact.read(array, place), f"{array}_other"
                 chance = {LOST: self.artifact.read(other, place)} if other in self.artifact else {}
                 yield Score({"measure": name}, values, chance, None, False, self._speakers)
-        if self.given == "audio" and self.sounds:
-            yield from self._of_recording(place)
 
     def _given(self, items: slice) -> "Given":
         """Return what is compared with, of the originals of a block."""
@@ -250,26 +251,29 @@ class Inversion:
             found[SPECTRAL] = _held(distances.level_distance, given.levels, levels, given.pairs)
         return found
 
-    def _of_recording(self, place: tuple[int, int]) -> Iterator[Score]:
+    def _of_recording(self, name: str, at: tuple[int, ...]) -> Iterator[Score]:
         """Yield what is understood of a recording whose segments follow each other.
 
-        STOI, where pystoi is installed, and the words, where pocketsphinx is.
+        STOI, where pystoi is installed, and the errors at each of its words, where pocketsphinx is.
         """
-        original, restored = (
-            self.artifact.read(name, (*at, slice(None))).ravel()
-            for name, at in (("waveform_original", ()), ("waveform", place))
-        )
+        original = self.artifact.read("waveform_original").ravel()
+        restored = self.artifact.read(name, (*at, slice(None))).ravel()
         if importlib.util.find_spec("pystoi") is not None:
             stoi = distances.stoi(original, restored, self._rate)
             if stoi is not None:
                 yield Score({"measure": "stoi of the recording"}, np.array([stoi]))
         if importlib.util.find_spec("pocketsphinx") is not None and self._rate == WORDS_RATE:
-            noise = shaped_noise(original[None], 0)[0]
-            wanted, *others = (words(samples) for samples in (original, restored, noise))
-            if wanted:
-                found, chance = (np.array([misheard(wanted, other)]) for other in others)
-                name = {"measure": "word errors against the recording"}
-                yield Score(name, found, {NOISE: chance}, 0.0, higher=False)
+            wanted, chance = self._words
+            errors = {"measure": "word errors against the recording"}
+            yield Score(errors, misheard(wanted, words(restored)), {NOISE: chance}, higher=False)
+
+    @cached_property
+    def _words(self) -> tuple[list[str], Values]:
+        """The words of a recording, and the errors of noise with its spectrum at each of them."""
+        segments = self.artifact.read("waveform_original")
+        # Of the average over segments: with the spectra of its own moments noise can be understood.
+        wanted, *noise = (words(sound.ravel()) for sound in (segments, shaped_noise(segments, 0)))
+        return wanted, misheard(wanted, *noise)
 
 
 def _speakers(

@@ -29,7 +29,6 @@ from speechscope.store.lineage import ancestor, digest_at, entry, record_at
 from speechscope.store.record import new_record
 from speechscope.store.staging import staged
 from speechscope.training.classifier import ClassifierTraining
-from speechscope.training.evaluation import edit_distance
 from speechscope.training.source import CorpusSource, held_out
 from speechscope.work.device import choose
 
@@ -221,11 +220,28 @@ def words(samples: NDArray[Any]) -> list[str]:
     return [] if hypothesis is None else str(hypothesis.hypstr).split()
 
 
-def misheard(wanted: Sequence[str], found: Sequence[str]) -> float:
-    """Return the word error rate: words to insert, delete or replace, over those wanted."""
-    letters = {word: chr(0xE000 + n) for n, word in enumerate(dict.fromkeys([*wanted, *found]))}
-    texts = ("".join(letters[word] for word in said) for said in (wanted, found))
-    return edit_distance(*texts) / len(wanted)
+def misheard(wanted: Sequence[str], found: Sequence[str]) -> NDArray[np.float64]:
+    """Return the errors at each word wanted, (N,), whose mean is the word error rate.
+
+    A word is deleted or replaced, or words are inserted: they count at the word before, or at the
+    first. Of the ways with the fewest errors (Levenshtein 1966) one is taken.
+    """
+    cost = np.zeros((len(wanted) + 1, len(found) + 1))
+    cost[:, 0], cost[0] = np.arange(len(wanted) + 1), np.arange(len(found) + 1)
+    for i, word in enumerate(wanted):
+        for j, other in enumerate(found):
+            swapped = cost[i, j] + (word != other)
+            cost[i + 1, j + 1] = min(swapped, cost[i, j + 1] + 1, cost[i + 1, j] + 1)
+    errors, (i, j) = np.zeros(len(wanted)), (len(wanted), len(found))
+    while len(wanted) and i + j:
+        if i and j and cost[i, j] == cost[i - 1, j - 1] + (wanted[i - 1] != found[j - 1]):
+            errors[i - 1] += wanted[i - 1] != found[j - 1]
+            i, j = i - 1, j - 1
+        elif i and cost[i, j] == cost[i - 1, j] + 1:
+            errors[i - 1], i = errors[i - 1] + 1, i - 1
+        else:
+            errors[max(0, i - 1)], j = errors[max(0, i - 1)] + 1, j - 1
+    return errors
 
 
 def naming(truth: NDArray[np.int64], named: NDArray[np.int64]) -> Iterator[Score]:

@@ -126,8 +126,9 @@ def test_who_names_the_phones_is_above_chance_and_who_names_others_is_not() -> N
 
 def test_words_that_are_misheard_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = "the cat sat on the mat".split()
-    assert misheard(wanted, wanted) == 0 and misheard(wanted, []) == 1
-    assert misheard(wanted, "the cat sat the mat now".split()) == pytest.approx(2 / 6)
+    assert not misheard(wanted, wanted).any() and misheard(wanted, []).tolist() == [1.0] * 6
+    found = misheard(wanted, "oh the cat sad the mat now then".split())
+    assert found.tolist() == [1, 0, 1, 1, 0, 2] and misheard([], ["oh"]).tolist() == []
     heard_of: list[bytes] = []
 
     class Decoder:
