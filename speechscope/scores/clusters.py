@@ -57,8 +57,7 @@ def cluster_scores(path: Path, settings: "Settings") -> Iterator[Whole | Row | D
         clusters = artifact.read("cluster", way).astype(np.int64)
         beside = {"dimensions": int(dimensions[way[:2]]), "clusters": int(clusters.max()) + 1}
         for score in (*_agreement(clusters, labels), *_purity(clusters, labels, features)):
-            every = {"artifact": path.name, **names, **score.names}
-            yield replace(score, names=every, beside=beside)
+            yield replace(score, names={**names, **score.names}, beside=beside)
     yield from _probes(artifact)
     yield from _likeness(artifact)
 
@@ -118,7 +117,6 @@ def _probes(artifact: Artifact) -> Iterator[Row]:
             values = artifact.flags(f"class_{feature}")
             occurring = {values[place] for place in artifact.read(f"class_{feature}")[there]}
             yield {
-                "artifact": artifact.path.name,
                 "layer": layer,
                 "probe": feature,
                 "accuracy": _number(accuracy),
@@ -133,7 +131,6 @@ def _likeness(artifact: Artifact) -> Iterator[Row]:
             continue
         for layer, row in zip(artifact.flags("layer"), artifact.read(measure), strict=True):
             yield {
-                "artifact": artifact.path.name,
                 "layer": layer,
                 "measure": measure,
                 **dict(zip(artifact.flags(others), map(_number, row), strict=True)),

@@ -56,10 +56,7 @@ def corpus_scores(path: Path, settings: "Settings") -> Iterator[Score | Done]:
         for start in range(0, len(chosen), READ)
     )
     for found in round_trip(blocks, corpus.representation.transform):
-        if isinstance(found, Done):
-            yield Done(READ * found.parts, len(chosen))
-        else:
-            yield replace(found, names={"artifact": path.name, **found.names})
+        yield Done(READ * found.parts, len(chosen)) if isinstance(found, Done) else found
 
 
 Block = tuple[Float, NDArray[np.integer]]

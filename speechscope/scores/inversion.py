@@ -25,7 +25,15 @@ from speechscope.features.distances import lost, partners, with_others
 from speechscope.registry import SCORES
 from speechscope.scores.draws import certainty
 from speechscope.scores.heard import LOST, SEX, Heard, Judges, Listener, sexes, truths
-from speechscope.scores.listener import WORDS_RATE, NamedBy, kept, misheard, naming, words
+from speechscope.scores.listener import (
+    WORDS_RATE,
+    NamedBy,
+    hears,
+    kept,
+    misheard,
+    naming,
+    words,
+)
 from speechscope.scores.moved import Steps
 from speechscope.scores.statistics import OTHER, Done, Row, Score
 from speechscope.store.artifact import Artifact
@@ -73,7 +81,7 @@ def inversion_scores(path: Path, settings: "Settings") -> Iterator[Score | Row |
     for m, method in enumerate(methods):
         for at, layer in enumerate(layers):
             yield Done(m * len(layers) + at, len(methods) * len(layers))
-            names: Row = {"artifact": path.name, "method": method, "layer": int(layer)}
+            names: Row = {"method": method, "layer": int(layer)}
             for score in inversion.of(methods, m, at):
                 yield replace(
                     score,
@@ -163,9 +171,9 @@ class Inversion:
 
     def listener(self, settings: "Settings") -> Path | None:
         """Return the model that is to name phones: that asked for, or that kept by the corpus."""
-        if settings.listener is not None or self._corpus is None or not self.sounds:
+        if self._corpus is None or not self.sounds or not hears(self.artifact.record, settings):
             return settings.listener
-        return kept(self._corpus.path) if self.given == "corpus" else None
+        return kept(self._corpus.path)
 
     def hear_by(self, path: Path, moved: Mapping[str, Path]) -> None:
         """Have another model name the phones, too.

@@ -35,6 +35,7 @@ from speechscope.work.device import choose
 if TYPE_CHECKING:
     from speechscope.stages.score import Score as Settings
     from speechscope.stages.train import Train
+    from speechscope.store.record import Record
 
 FIRST, FIVE = "phone named by the listener", "phone among the listener's first five"
 KIND = "listener"
@@ -102,6 +103,14 @@ def kept(corpus: Path, config: Mapping[str, Any] | None = None) -> Path | None:
     same = record["parents"] and record["parents"][0]["digest"] == digest_at(corpus)
     made_so = config is None or record["config"] == dict(config)
     return path if record["kind"] == KIND and same and made_so else None
+
+
+def hears(record: "Record", settings: "Settings") -> bool:
+    """Say whether an inversion is heard by the listener beside its corpus.
+
+    It is where no other is asked for, and its items are of that corpus.
+    """
+    return settings.listener is None and record["config"].get("input", "corpus") == "corpus"
 
 
 def trainable(corpus: Corpus) -> bool:
@@ -279,4 +288,4 @@ def listener_scores(path: Path, settings: "Settings") -> Iterator[Score]:
     truth = listener.truths(corpus.classes, corpus.labels[items])
     speakers = corpus.artifact.read("speaker")[items]
     for score in naming(truth, found):
-        yield replace(score, names={"artifact": path.name, **score.names}, speakers=speakers)
+        yield replace(score, speakers=speakers)

@@ -78,7 +78,7 @@ def model_scores(path: Path, settings: "Settings") -> Iterator[Score | Row]:
         return
     found = _answers(path, model, settings)
     fold, predicted, labels = model.fold, found.predicted, found.labels
-    names = {"artifact": path.name, "network": model.name, "split": "test"}
+    names = {"network": model.name, "split": "test"}
     folded = (fold[predicted], fold[labels], len(model.classes_folded))
     for measure in ("accuracy", "class-balanced accuracy"):
         for answered, wanted, classes in ((predicted, labels, len(model.classes)), folded):
@@ -174,8 +174,7 @@ def _letters(path: Path, network: Wav2Letter, corpus: Corpus) -> Score:
         return np.where(letters > 0, edits / np.maximum(letters, 1), np.nan)
 
     return Score(
-        {"artifact": path.name, "network": "wav2letter", "split": "test"}
-        | {"measure": "letter error rate"},
+        {"network": "wav2letter", "split": "test", "measure": "letter error rate"},
         errors(written.answers),
         {"a constant answer": errors([constant] * len(letters))},
         0.0,
@@ -208,11 +207,11 @@ def decoder_rows(path: Path, settings: "Settings") -> Iterator[Score | Row]:
     rows = [dict(row) for row in checkpoint.values["scores"]]
     items = {row["layer"]: row.pop("items", {}) for row in rows}
     for row in rows:
-        yield {"artifact": path.name, **made, **row}
+        yield {**made, **row}
     for layer, found in items.items():
         if found:
             yield Score(
-                {"artifact": path.name, "layer": layer, "measure": "Euclidean distance"},
+                {"layer": layer, "measure": "Euclidean distance"},
                 found["test"].double().numpy(),
                 {"silence": found["silence"].double().numpy()},
                 0.0,
@@ -234,7 +233,7 @@ def inverse_scores(path: Path, settings: "Settings") -> Iterator[Score]:
     checkpoint = Checkpoint(path, "inverse")
     for row in checkpoint.values["scores"]:
         yield Score(
-            {"artifact": path.name, "layer": row["layer"], "measure": "log spectrum [dB]"},
+            {"layer": row["layer"], "measure": "log spectrum [dB]"},
             row["error"].double().numpy(),
             {"its example": row["example"].double().numpy()}
             | {"the mean spectrum": row["mean"].double().numpy()},

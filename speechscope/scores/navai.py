@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from speechscope.corpus.letters import NAMES
 from speechscope.registry import SCORES
-from speechscope.scores.statistics import Row, Score, Sums
+from speechscope.scores.statistics import Score
 from speechscope.scores.voices import DEVIATIONS, MEANS
 from speechscope.store.artifact import Artifact
 
@@ -24,7 +24,7 @@ Values = NDArray[np.float64]
 
 
 @SCORES.register("navai")
-def navai_scores(path: Path, settings: "Settings") -> Iterator[Score | Row]:
+def navai_scores(path: Path, settings: "Settings") -> Iterator[Score]:
     """Yield a score for each alignment and measure, a value a class.
 
     formant energy: of vowels, how much denser the positive energy of their pattern is where men's
@@ -63,7 +63,7 @@ def navai_scores(path: Path, settings: "Settings") -> Iterator[Score | Row]:
             value, chance, cropped = (over(a, p, of, rows) for p in (patterns, shuffled, moved))
             still = alignment == "none"
             yield Score(
-                {"artifact": path.name, "alignment": alignment, "measure": measure},
+                {"alignment": alignment, "measure": measure},
                 value,
                 {"shuffled classes": chance},
                 higher=not measure.startswith("width"),
@@ -76,10 +76,8 @@ def navai_scores(path: Path, settings: "Settings") -> Iterator[Score | Row]:
 
 def _mean(name: str, values: Values | None) -> dict[str, float | None]:
     """Return a mean over classes with its interval; of one class there is none."""
-    kept = np.empty(0) if values is None else values[np.isfinite(values)]
-    over = Sums(kept, np.ones(len(kept)))
-    low, high = over.interval() if len(kept) > 1 else (None, None)
-    return {name: over.mean if len(kept) else None, f"{name}_low": low, f"{name}_high": high}
+    of = Score({}, np.empty(0) if values is None else values).figures()
+    return {name: of["value"], f"{name}_low": of["low"], f"{name}_high": of["high"]}
 
 
 def _measures(
@@ -114,7 +112,7 @@ def _measures(
     return measures
 
 
-def _profiles(artifact: Artifact) -> Iterator[Row]:
+def _profiles(artifact: Artifact) -> Iterator[Score]:
     layers: Mapping[str, str] = {
         name: name.removeprefix("profile_") for name in artifact if name.startswith("profile_")
     }
@@ -125,16 +123,7 @@ def _profiles(artifact: Artifact) -> Iterator[Row]:
         size = np.sqrt(np.square(profile.reshape(len(profile), -1)).mean(1))
         whole = float(np.sqrt(np.square(over).mean()))
         share = size / whole if whole > 0 else np.full(len(size), np.nan)
-        low, high = Sums(share, np.ones(len(share))).interval()
-        yield {
-            "artifact": artifact.path.name,
-            "layer": layer,
-            "measure": "size of the profile over that of the mean",
-            "classes": len(share),
-            "value": float(share.mean()),
-            "low": low,
-            "high": high,
-        }
+        yield Score({"layer": layer, "measure": "size of the profile over that of the mean"}, share)
 
 
 Array = NDArray[np.floating]

@@ -100,7 +100,7 @@ def relevance_scores(path: Path, settings: "Score") -> Iterator[Items | Done]:
         found = _joined(parts)
         items = found.pop("")
         yield Items(
-            {"artifact": path.name, "method": method, "measure": measure},
+            {"method": method, "measure": measure},
             items,
             found,
             CEILINGS.get(measure.split(",")[0].split(" by ")[0]),
@@ -109,7 +109,7 @@ def relevance_scores(path: Path, settings: "Score") -> Iterator[Items | Done]:
             speakers=speakers if len(speakers) == len(items) else None,
         )
     if voices is not None:
-        yield from voices.scores({"artifact": path.name}, speakers)
+        yield from voices.scores(speakers)
 
 
 def _speakers(corpus: Corpus, items: NDArray[np.int64]) -> NDArray[np.int64]:

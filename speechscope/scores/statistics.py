@@ -268,7 +268,7 @@ def rows_of(found: Iterable[Score | Whole | Row | Done]) -> Iterator[Row]:
 
 
 def scored(kind: str, path: Path, settings: "Settings", progress: Bar | None = None) -> list[Row]:
-    """Return the rows of all scores of an artifact of a kind, corrected together.
+    """Return the rows of all scores of an artifact of a kind, corrected together, by its name.
 
     They are kept beside it, see `kept`.
     """
@@ -279,7 +279,7 @@ def scored(kind: str, path: Path, settings: "Settings", progress: Bar | None = N
                 progress(*one)
             yield one
 
-    rows = list(rows_of(found()))
+    rows: list[Row] = [{"artifact": path.name, **row} for row in rows_of(found())]
     file = _beside(path)
     if _alone(path, settings):
         made = {**_made(path, settings), "rows": [dict(row) for row in rows]}

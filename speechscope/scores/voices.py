@@ -285,7 +285,7 @@ class Voices:
                 mine = (one[place].ravel() for one in both)
                 self._signals.setdefault(method, []).extend(mine)
 
-    def scores(self, names: Mapping[str, str], speakers: NDArray[Any] | None) -> Iterator[Score]:
+    def scores(self, speakers: NDArray[Any] | None) -> Iterator[Score]:
         """Yield the shares of voices whose F0, F1 and F2 the relevance signal has, by group.
 
         Formants are those of `equalised` signals. By chance: the relevance in random weights, that
@@ -323,7 +323,7 @@ class Voices:
                 for part, group, mine in _parts(vowels, groups, bool(reading)):
                     for n, quantity in enumerate(QUANTITIES):
                         yield Score(
-                            {**names, "method": method}
+                            {"method": method}
                             | {"measure": f"{quantity}{reading} of {part}, {group}"},
                             found["own"][mine, n],
                             {null: found[null][mine, n] for null in (UNTRAINED, OTHER, NOISE)},

@@ -126,15 +126,16 @@ def run(settings: Score, console: Console) -> Table:
 
 def listen(settings: Score, path: Path, record: "Record", console: Console) -> None:
     """Train a listener beside the corpus of an inversion, where none is kept yet."""
-    ours = record["config"].get("input", "corpus") == "corpus"
-    if record["kind"] != "inversion" or settings.listener is not None or not ours:
+    if record["kind"] != "inversion":
         return
 
     from speechscope.corpus.store import Corpus
-    from speechscope.scores.listener import kept, train, trainable
+    from speechscope.scores.listener import hears, kept, train, trainable
     from speechscope.stages.train import Train
     from speechscope.store.lineage import ancestor
 
+    if not hears(record, settings):
+        return
     try:
         corpus = Corpus(ancestor(path, record, "corpus", settings.moved()))
         sizes = {name: corpus.config[name] for name in ("samples", "rate")}

@@ -12,7 +12,8 @@ import torch
 
 from speechscope.cli import run
 from speechscope.corpus.store import Corpus
-from speechscope.scores import listener
+from speechscope.scores import inversion, listener
+from speechscope.scores.inversion import Inversion
 from speechscope.scores.listener import (
     FIRST,
     FIVE,
@@ -149,3 +150,29 @@ def test_words_that_are_misheard_are_counted(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(sys.modules, "pocketsphinx", SimpleNamespace(Decoder=Decoder))
     assert words(np.array([0.0, 0.001, -0.002])) == ["see", "the", "moon"]
     assert np.frombuffer(heard_of[0], "<i2").tolist() == [0, 10000, -20000]
+
+
+def test_words_are_held_against_noise_without_the_moments_of_the_recording(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(0)
+    spoken = rng.normal(size=(12, 2554)) * (np.arange(12) % 2)[:, None]  # half of it is silent
+    held = Inversion.__new__(Inversion)
+    held._rate = 16000
+    held.artifact = SimpleNamespace(read=lambda name, *_: spoken)  # type: ignore[assignment]
+    sounds: list[np.ndarray] = []
+
+    def said(sound: np.ndarray) -> list[str]:
+        sounds.append(sound)
+        return list("abcdefghijklm") if len(sounds) != 2 else ["x"]
+
+    monkeypatch.setattr(inversion, "words", said)
+    there = {"pocketsphinx": object()}
+    monkeypatch.setattr(inversion.importlib.util, "find_spec", there.get)
+    (found,) = rows_of(held._of_recording("waveform", (0, 0)))
+    assert found["verdict"] == ABOVE and found["items"] == 13
+    assert (found["value"], found["chance"]) == (0.0, 1.0)
+    moments = np.square(sounds[1].reshape(12, -1)).mean(1)
+    assert moments.min() > 0.7 * moments.max()
+    _ = list(held._of_recording("waveform", (0, 1)))
+    assert len(sounds) == 4  # the recording and the noise are listened to once

@@ -140,7 +140,7 @@ def test_shares_stand_beside_their_bounds(
     noise = np.random.default_rng(3).standard_normal(waves.shape)
     relevance = np.diff(waves, axis=1, prepend=0)
     kept.add(0, waves.astype(np.float32), {"guided": (relevance, noise)})
-    rows = {str(score.names["measure"]): score for score in kept.scores({"artifact": "x"}, None)}
+    rows = {str(score.names["measure"]): score for score in kept.scores(None)}
     assert len(rows) == 3 * (2 * 2 + 24)
     for group in "MF":
         own = rows[f"F1 of all vowels, {group}"]
