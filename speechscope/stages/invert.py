@@ -72,7 +72,7 @@ class Invert(FromRecipe, Choosing, Sounding, Foreign, Moved, Sharded, Regressing
         others=True,
     )
     l2: float = setting(
-        0.3, "Weight λ of λ/2 ‖X‖².", "chosen on recorded speech (docs/results.md)", low=0
+        0.3, "Weight λ of λ/2 ‖X‖².", "chosen: of no effect up to there (docs/results.md)", low=0
     )
     average: int = setting(1, "Runs to average.", "Churchman 2015, sec. 7; more: sec. 6.7", low=1)
     noise: float = setting(

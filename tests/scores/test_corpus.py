@@ -1,5 +1,6 @@
 import shutil
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ def flipped(path: Path) -> None:
     path.write_bytes(data)
 
 
-FAULTS = {
+FAULTS: dict[str, tuple[Callable[[Path], Any], int, str]] = {
     "nothing there": (shutil.rmtree, 1, "does not exist"),
     "no artifact": (lambda path: (path / "zarr.json").unlink(), 3, "zarr.json"),
     "a flipped byte": (lambda path: flipped(path / "waveform" / "c.0"), 3, "waveform"),

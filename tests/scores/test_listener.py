@@ -1,5 +1,6 @@
 """The listener beside a corpus: trained once, used again, and held against chance."""
 
+import importlib.util
 import json
 import sys
 import tarfile
@@ -168,7 +169,7 @@ def test_words_are_held_against_noise_without_the_moments_of_the_recording(
 
     monkeypatch.setattr(inversion, "words", said)
     there = {"pocketsphinx": object()}
-    monkeypatch.setattr(inversion.importlib.util, "find_spec", there.get)
+    monkeypatch.setattr(importlib.util, "find_spec", there.get)
     (found,) = rows_of(held._of_recording("waveform", (0, 0)))
     assert found["verdict"] == ABOVE and found["items"] == 13
     assert (found["value"], found["chance"]) == (0.0, 1.0)

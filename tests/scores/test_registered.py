@@ -188,7 +188,8 @@ def test_the_navai_is_held_against_shuffled_classes(golden: Path) -> None:
 def test_the_clusters_are_held_against_the_classes_of_others(
     golden: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(clusters, "DRAWS", 20)
+    for name in ("CHANCES", "HALVES"):
+        monkeypatch.setattr(clusters, name, 20)
     artifact = Artifact(golden / "clusters.zarr", "clusters")
     found = rows(golden / "clusters.zarr", "layer", "reduction", "algorithm", "measure")
     labels, rng = artifact.read("label"), np.random.default_rng(5)
