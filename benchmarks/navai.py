@@ -190,7 +190,7 @@ def main() -> None:
         return LetterExamples(network, corpus, np.arange(size), SETTINGS)  # type: ignore[arg-type]
 
     one = letters(1)
-    assert one.network is not None
+    assert isinstance(one.network, Network)
     checked(one, one.network, len(one.classes))
     print(f"wav2letter, width {options.width}")
     sizes = (options.utterances, 2 * options.utterances, most)

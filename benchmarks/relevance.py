@@ -1,13 +1,16 @@
 """Relevance against Captum and Zennit, and against one forward and backward pass.
 
     python benchmarks/relevance.py                          # four networks, random weights
+    python benchmarks/relevance.py --foreign                # a transformer that is not ours
     python benchmarks/relevance.py --stream model.pt        # a whole test split to disk
 
 Each method explains the same batch on one thread; results are compared before anything is timed,
 then all take turns, and the median of each one's times is printed. The floor is one forward and one
-backward pass, to the input alone, of the network in PyTorch's own layers. With --stream, the test
-split of a model's corpus is explained with and without writing, in turns, in processes of their
-own; time by the clock, the processor's time and the largest memory of each are printed.
+backward pass, to the input alone, of the network in PyTorch's own layers. With --foreign, processor
+time over that of the passes a method needs, each written down plainly and run in turn with it. With
+--stream, the test split of a model's corpus is explained with and without writing, in turns, in
+processes of their own; time by the clock, the processor's time and the largest memory of each are
+printed.
 """
 
 import argparse
@@ -32,10 +35,11 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 import peers
 
+from speechscope.networks.foreign import fitted
 from speechscope.networks.subject import subject_of
 from speechscope.registry import NETWORKS
 from speechscope.relevance.explain import derivative, explained
-from speechscope.relevance.gradient import integrated_gradients, sensitivity
+from speechscope.relevance.gradient import integrated_gradients, sensitivity, smoothgrad
 from speechscope.relevance.guided import guided_backpropagation
 from speechscope.relevance.lrp import lrp
 from speechscope.relevance.store import Explainer, write_relevance
@@ -136,6 +140,55 @@ def contenders(name: str, batch: int, dtype: torch.dtype) -> dict[str, Run]:
     }
 
 
+class Transformer(nn.Module):
+    """A small encoder of waveforms, as wav2vec 2.0 is, in PyTorch's own layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.front = nn.Sequential(nn.Conv1d(1, 64, 10, 5), nn.GELU(), nn.Conv1d(64, 64, 8, 8))
+        layer = nn.TransformerEncoderLayer(64, 4, 256, 0.0, "gelu", batch_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 4, enable_nested_tensor=False)
+        self.scores = nn.Linear(64, 32)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the scores (B, 32) of waveforms (B, 1, N)."""
+        out: Tensor = self.scores(self.encoder(self.front(x).transpose(1, 2)).mean(1))
+        return out
+
+
+def foreign(batch: int, rounds: int) -> None:
+    """Print processor time of methods over that of the passes they need."""
+    torch.manual_seed(0)
+    plain = Transformer().eval().requires_grad_(False)
+    x, target = torch.randn(batch, 1, 1, 8000), torch.arange(batch) % 32
+    network, _ = fitted(plain, x)
+    of, steps = explained(network, x), 8
+    settings = Relevance(steps=steps, samples=steps)
+    seeds = list(range(batch))
+
+    def passes(count: int) -> Run:
+        return lambda: sum(derivative(lambda z: plain(z.flatten(1, 2)), x, target)
+                           for _ in range(count))  # type: ignore[return-value] # fmt: skip
+
+    pairs: dict[str, tuple[Run, Run]] = {
+        "gradient": (lambda: sensitivity(of, x, target), passes(1)),
+        f"integrated × {steps}": (
+            lambda: integrated_gradients(of, x, target, settings), passes(steps)),
+        f"smoothgrad × {steps}": (
+            lambda: smoothgrad(of, x, target, settings, seeds), passes(steps)),
+        "lrp": (lambda: lrp(of, x, target, settings), passes(1)),
+    }  # fmt: skip
+    for name, (ours, floor) in pairs.items():
+        ratios = []
+        for _ in range(rounds + 1):
+            times = [time.process_time()]
+            for run in (ours, floor):
+                run()
+                times.append(time.process_time())
+            ratios.append((times[1] - times[0]) / (times[2] - times[1]))
+        print(f"{name:16} {statistics.median(ratios[1:]):6.2f} × the passes", flush=True)
+
+
 def verdict(times: dict[str, float]) -> str:
     """Return the ratios that are asked for, in one line."""
     fastest = min(times["lrp-ε Zennit"], times["lrp-ε Captum"])
@@ -223,6 +276,7 @@ def main() -> None:
     parser.add_argument("--networks", default=",".join(SHAPES))
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--foreign", action="store_true")
     parser.add_argument("--stream", type=Path, metavar="MODEL")
     parser.add_argument("--method", default="guided")
     parser.add_argument("--limits", default="1000,1000000", help="items of the test split at most")
@@ -238,6 +292,8 @@ def main() -> None:
         return stream(options.stream, options.method, options.rounds, limits, options.threads)
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
+    if options.foreign:
+        return foreign(options.batch, options.rounds)
     for name in options.networks.split(","):
         # In double precision: in single, rounding decides now and then which of two nearly equal
         # values is the maximum.

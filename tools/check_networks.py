@@ -49,6 +49,8 @@ ITEMS = 3
 SINGLE = ("silero", "Detach")
 """Networks that say themselves which precision they compute in."""
 Line = dict[str, object]
+Found = Iterator[tuple[str, Tensor]]
+Formula = Callable[["Checked", Tensor, Tensor, Sequence[int]], Found]
 
 
 def scores_of(case: Case, network: torch.nn.Module) -> Callable[[Tensor], Tensor]:
@@ -114,28 +116,40 @@ class Checked:
             if code not in (0, 4):
                 self.say(name, code, said)
                 continue
-            found = Artifact(path, "relevance")
-            shape = (-1, 1, 1) if found.array("input").ndim == 2 else tuple(
-                found.array("input").shape[1:]
-            )  # fmt: skip
-            x = torch.from_numpy(found.read("input")).double()
-            x = x.reshape(len(x), *(shape if len(shape) == 3 and shape[0] != -1 else (1, 1, -1)))
-            relevance = torch.from_numpy(found.read("relevance")[0]).double().view_as(x)
-            target = torch.from_numpy(found.read("target")).long()
-            rows = torch.ones(len(x), dtype=torch.bool)
-            if "finite" in found:
-                rows = torch.from_numpy(found.read("finite").astype(bool))
-            x, relevance, target = x[rows], relevance[rows], target[rows]
-            if name == "gradient":
-                self.score(found, x, target, rows)
-            seeds = [mixed(0, int(n)) for n in found.read("item_index")[rows.numpy()]]
-            for against, wanted in formula(self, x, target, seeds):
-                apart = off(relevance, wanted)
-                if BOUND < apart < 0.1 and name not in ("lrp", "grad-cam"):
-                    # A unit near 0 may be on in one precision and off in the other.
-                    single = dict(formula(self.single, x, target, seeds)).get(against, wanted)
-                    apart = min(apart, off(relevance, single))
-                self.say(name, code, said, apart, against)
+            try:
+                self.held(name, code, said, Artifact(path, "relevance"), formula)
+            except Exception as error:
+                reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+                self.say(name, code, f"ran; the formula fails: {reason}")
+        if not any(line["what"] == "score" for line in self.lines):
+            self.say("score", code, said)
+
+    def held(self, name: str, code: int, said: str, found: Artifact, formula: Formula) -> None:
+        """Hold the answers of one method against formulas."""
+        shape = (-1, 1, 1) if found.array("input").ndim == 2 else tuple(
+            found.array("input").shape[1:]
+        )  # fmt: skip
+        x = torch.from_numpy(found.read("input")).double()
+        x = x.reshape(len(x), *(shape if len(shape) == 3 and shape[0] != -1 else (1, 1, -1)))
+        relevance = torch.from_numpy(found.read("relevance")[0]).double().view_as(x)
+        target = torch.from_numpy(found.read("target")).long()
+        rows = torch.ones(len(x), dtype=torch.bool)
+        if "finite" in found:
+            rows = torch.from_numpy(found.read("finite").astype(bool))
+        x, relevance, target = x[rows], relevance[rows], target[rows]
+        if not any(line["what"] == "score" for line in self.lines):
+            self.score(found, x, target, rows)
+        seeds = [mixed(0, int(n)) for n in found.read("item_index")[rows.numpy()]]
+        given = False
+        for against, wanted in formula(self, x, target, seeds):
+            given, apart = True, off(relevance, wanted)
+            if BOUND < apart < 0.1 and name not in ("lrp", "grad-cam"):
+                # A unit near 0 may be on in one precision and off in the other.
+                single = dict(formula(self.single, x, target, seeds)).get(against, wanted)
+                apart = min(apart, off(relevance, single))
+            self.say(name, code, said, apart, against)
+        if not given:
+            self.say(name, code, said)
 
     def score(self, found: Artifact, x: Tensor, target: Tensor, rows: Tensor) -> None:
         """Hold the scores and the class predicted against the network itself."""
@@ -271,9 +285,6 @@ def off(found: Tensor, wanted: Tensor) -> float:
     return apart / largest if largest else apart
 
 
-Found = Iterator[tuple[str, Tensor]]
-
-
 def by_gradient(of: Checked, x: Tensor, target: Tensor, seeds: Sequence[int]) -> Found:
     """Yield the gradient by autograd."""
     yield "autograd", formulas.gradient(of.scores, x, target)
@@ -377,14 +388,7 @@ def nothing(of: Checked) -> tuple[str, ...]:
     return ()
 
 
-METHODS: tuple[
-    tuple[
-        str,
-        Callable[[Checked], tuple[str, ...]],
-        Callable[[Checked, Tensor, Tensor, Sequence[int]], Found],
-    ],
-    ...,
-] = (
+METHODS: tuple[tuple[str, Callable[[Checked], tuple[str, ...]], Formula], ...] = (
     ("gradient", nothing, by_gradient),
     ("gradient-x-input", nothing, by_product),
     ("integrated", nothing, by_integral),
@@ -406,7 +410,7 @@ def check(case: Case, corpora: Mapping[str, Path], folder: Path) -> list[Line]:
             part()
         except Exception as error:
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-            of.say(part.__name__, -1, f"the formula fails: {reason}")
+            of.say(part.__name__, 0, f"ran; the formula fails: {reason}")
     return of.lines
 
 
@@ -430,7 +434,7 @@ def cell(rows: Sequence[Mapping[str, str]], what: str) -> str:
     given = [float(row["off"]) for row in rows if row["off"]]
     code = rows[0]["exit"]
     if not given:
-        return "–" if code not in ("0", "4", "-1") else "ran"
+        return "–" if code not in ("0", "4") else "ran"
     worst = min(given) if what == "grad-cam" else max(given)
     return f"{'**' * wrong(what, worst)}{worst:.0e}{'**' * wrong(what, worst)}"
 

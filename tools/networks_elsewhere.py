@@ -167,6 +167,69 @@ def efficientnet() -> nn.Module:
     return timm_of("efficientnet_lite0")
 
 
+OF_TORCHAUDIO = {
+    "wav2vec2_of_torchaudio": "encoder.transformer.layers.1",
+    "conformer_of_torchaudio": "network.conformer_layers.0",
+    "deepspeech": "fc1",
+    "wav2letter": "network.acoustic_model.0",
+}
+"""A layer of each."""
+
+
+def wav2vec2_of_torchaudio() -> nn.Module:
+    """Return a small wav2vec 2.0 of torchaudio, with random weights: waveforms into 12 symbols."""
+    from torchaudio.models import wav2vec2_model
+
+    torch.manual_seed(0)
+    convolutions = [(16, 10, 5), *[(16, 3, 2)] * 4, *[(16, 2, 2)] * 2]
+    network: nn.Module = wav2vec2_model(
+        "group_norm", convolutions, False, 32, 0.0, 16, 4, 2, 4, 0.0, 64, 0.0, 0.0, False, 0.0, 12
+    )
+    return network.eval()
+
+
+class Fed(nn.Module):
+    """A network of torchaudio that takes frames (B, T, F), as its own code wants them."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network, self.out = network, nn.Linear(40, 12)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return scores (B, T, 12)."""
+        if hasattr(self.network, "conformer_layers"):
+            lengths = torch.full((len(x),), x.shape[1], device=x.device)
+            out: Tensor = self.out(self.network(x, lengths)[0])
+            return out
+        logarithms: Tensor = self.network(x.transpose(1, 2))
+        return logarithms.transpose(1, 2)
+
+
+def conformer_of_torchaudio() -> nn.Module:
+    """Return a small Conformer of torchaudio, with random weights."""
+    from torchaudio.models import Conformer
+
+    torch.manual_seed(0)
+    return Fed(Conformer(40, 4, 64, 2, 7)).eval()
+
+
+def wav2letter() -> nn.Module:
+    """Return torchaudio's Wav2Letter of 40 bins, with random weights."""
+    from torchaudio.models import Wav2Letter
+
+    torch.manual_seed(0)
+    return Fed(Wav2Letter(12, "mfcc", 40)).eval()
+
+
+def deepspeech() -> nn.Module:
+    """Return torchaudio's DeepSpeech (Hannun et al. 2014), with random weights."""
+    from torchaudio.models import DeepSpeech
+
+    torch.manual_seed(0)
+    network: nn.Module = DeepSpeech(40, 32, 12).eval()
+    return network
+
+
 OF_TRANSFORMERS = {
     "wav2vec2": "Wav2Vec2ForCTC",
     "hubert": "HubertForCTC",

@@ -110,7 +110,8 @@ def _case(place: str, name: str, kind: Any) -> Case:
 
     layers = (nn.Conv1d, nn.Conv2d, nn.Linear, nn.LSTM)
     inner = [n for n, m in made().named_modules() if isinstance(m, layers)]
-    axes = ("--axes", "B,1,T,F") if kind.form == "1tf" else ()
+    options = {"1tf": ("--axes", "B,1,T,F")}.get(kind.form, ())
+    options = ("--scores", "0") if name == "TupleOut" else options
     return Case(
         "Constructions",
         name,
@@ -119,7 +120,7 @@ def _case(place: str, name: str, kind: Any) -> Case:
         corpus="waves" if kind.corpus == "wav" else "maps",
         form=FORMS[kind.form],
         scores=scores,
-        options=axes,
+        options=options,
         frames=name in FRAMES,
         alone=name == "BNbatch",
         layer=LAYERS.get(name, inner[0] if inner else ""),
@@ -151,6 +152,17 @@ def of_packages(folders: Path | None) -> Iterator[Case]:
         layer = {"vit": "blocks.5", "convnext": "stem"}.get(name, "conv_stem")
         layer = "layer1" if name == "resnet" else layer
         yield from case(random, name, "timm", corpus="maps", form="B,C,F,T", layer=layer)
+    given: dict[str, Scores] = {
+        "wav2vec2_of_torchaudio": lambda n, x: n(x)[0],
+        "deepspeech": lambda n, x: before(n, "out", x),
+        "wav2letter": lambda n, x: before(n, "network.acoustic_model", x).transpose(1, 2),
+    }
+    for name, layer in others.OF_TORCHAUDIO.items():
+        waves = name == "wav2vec2_of_torchaudio"
+        yield from case(random, name, "torchaudio", corpus="waves" if waves else "maps",
+                        form="B,(CFT)" if waves else frames, frames=True, layer=layer,
+                        options=() if waves else ("--axes", frames, "--scores", ":btv"),
+                        scores=given.get(name, whole))  # fmt: skip
     for name in others.OF_TRANSFORMERS if folders is not None else ():
         assert folders is not None
         path, ctc = f"hf:{folders / name}", others.OF_TRANSFORMERS[name].endswith("ForCTC")

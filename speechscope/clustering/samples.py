@@ -1,6 +1,6 @@
 """Choosing the samples of a class that are clustered (Pellegrini 2016, sec. 3)."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from speechscope.corpus.store import Corpus
 from speechscope.corpus.utterances import SPLITS
 from speechscope.errors import SpeechscopeError, UsageProblem
 from speechscope.networks.foreign import ForeignNetwork
-from speechscope.networks.layers import bytes_each
+from speechscope.networks.layers import Layered, bytes_each
 from speechscope.networks.subject import Subject
 from speechscope.work.device import fitting
 
@@ -96,6 +96,8 @@ def phones(corpus: Corpus, split: str, frame: str) -> Samples:
     """
     if "phone" in corpus.artifact:
         return _marked(corpus, split, frame)
+    if corpus.whole:
+        corpus.phones(0)  # refuses it
     items = corpus.items(split)
     labels = corpus.labels
     if corpus.unit not in ("frame", "window"):
@@ -146,32 +148,34 @@ def activations(subject: Subject, samples: Samples, layer: str) -> Tensor:
     SpeechscopeError
         They are not numbers.
     """
-
-    def held(x: Tensor) -> Tensor:
-        with torch.no_grad():
-            return x if layer == INPUT else subject.network.activation(x, layer)
-
-    held_by = _of_each(subject, samples, held, layer)
-    bad = (~held_by.flatten(1).isfinite().all(1)).nonzero().flatten().tolist()
+    held = _of_each(subject, samples, layer)
+    bad = (~held.flatten(1).isfinite().all(1)).nonzero().flatten().tolist()
     if bad:
         raise SpeechscopeError(
             f"layer {layer}: {len(bad)} of {len(samples)} samples give what is not a number, the "
             f"first is item {samples.first[bad[0]]}; choose other layers by --layer"
         )
-    return held_by
+    return held
 
 
-def _of_each(
-    subject: Subject, samples: Samples, of: Callable[[Tensor], Tensor], layer: str
-) -> Tensor:
-    """Return what comes of each sample, (sample, …); see `activations`."""
+def _of_each(subject: Subject, samples: Samples, layer: str) -> Tensor:
+    """Return what a layer, or "" the scores, holds of each sample, (sample, …)."""
     if samples.within is None:
-        return _averaged(subject, samples, of)
-    return _in_stretches(subject, samples, of, layer)
+        return _averaged(subject, samples, layer)
+    return in_stretches(subject, samples, [layer])[layer]
 
 
-def _averaged(subject: Subject, samples: Samples, of: Callable[[Tensor], Tensor]) -> Tensor:
-    """Return the mean of a function of the inputs over the items of each sample, (sample, …)."""
+def _held(network: Layered, x: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+    """Return what layers hold of inputs, by name; `INPUT` the inputs themselves, "" the scores."""
+    numbers = {network.resolve(name): name for name in layers if name not in ("", INPUT)}
+    with torch.no_grad():
+        found = {numbers[n]: out for n, out in network.activations(x, numbers).items()}
+        found |= {"": network(x)} if "" in layers else {}
+    return found | ({INPUT: x} if INPUT in layers else {})
+
+
+def _averaged(subject: Subject, samples: Samples, layer: str) -> Tensor:
+    """Return the mean of what a layer holds over the items of each sample, (sample, …)."""
     total: Tensor | None = None
     lengths = np.diff(samples.edges)
     weights = torch.from_numpy(1.0 / lengths).float()
@@ -180,7 +184,10 @@ def _averaged(subject: Subject, samples: Samples, of: Callable[[Tensor], Tensor]
     step = fitting(BATCH, size, subject.device)
     for start in range(0, len(samples.items), step):
         block = slice(start, start + step)
-        out = of(subject.inputs(samples.items[block])).cpu().float()
+        out = _held(subject.network, subject.inputs(samples.items[block]), [layer])[layer]
+        if not layer and out.dim() > 2:
+            out = out.flatten(2).mean(2)
+        out = out.cpu().float()
         if total is None:
             total = torch.zeros(len(samples), *out.shape[1:])
         rows = owner[block]
@@ -189,42 +196,82 @@ def _averaged(subject: Subject, samples: Samples, of: Callable[[Tensor], Tensor]
     return total
 
 
-def _in_stretches(
-    subject: Subject, samples: Samples, of: Callable[[Tensor], Tensor], layer: str
-) -> Tensor:
-    """Return what a layer has at its frames within the stretch of each sample, (sample, …).
+def in_stretches(subject: Subject, samples: Samples, layers: Sequence[str]) -> dict[str, Tensor]:
+    """Return what layers have at their frames within the stretch of each sample, (sample, …).
 
     Frames are those whose middles lie in the stretch; where none does, the nearest. Frame j of T
-    has its middle at (N − 1 − (T − 1) s − (s − 1) / 2) / 2 + j s of N samples, s a frame: frames
-    lie in the middle of the recording, but for half of what they may leave over. Those of a letter
-    network, the last of which see padding, divide the recording evenly, and count where they touch
-    the stretch. An output without frames is taken as it is.
+    has its middle at (N − 1 − (T − 1) s − (s − 1) / 2) / 2 + j s of N places of the input, s a
+    frame: frames lie in the middle of the recording, but for half of what they may leave over.
+    Those of a letter network, the last of which see padding, divide the recording evenly, and count
+    where they touch the stretch. An output without frames is taken as it is.
     """
     assert samples.within is not None
-    found: dict[int, Tensor] = {}
-    other = subject.network if isinstance(subject.network, ForeignNetwork) else None
-    axis, step = (2, 1.0) if layer == INPUT or other is None else other.frames.get(layer, (-1, 0.0))
+    found: dict[str, dict[int, Tensor]] = {name: {} for name in layers}
+    whole = subject.network if isinstance(subject.network, ForeignNetwork) else None
     for item in np.unique(samples.items).tolist():
-        network, x, length = subject.recording(item)
-        with torch.no_grad():
-            out = of(x) if other is not None or layer == INPUT else network.activation(x, layer)
-        frames = out.movedim(axis + 1, 1)[0] if axis >= 0 else out
-        if other is None:
-            step = length / len(frames)
-            middles, around = step * (np.arange(len(frames)) + 0.5), step / 2 - ROUNDING
-        else:
-            over = length - 1 - (len(frames) - 1) * step - (step - 1) / 2
-            middles, around = over / 2 + step * np.arange(len(frames)), 0.0
-        for row in np.flatnonzero(samples.items == item).tolist():
-            start, stop = samples.within[row]
-            there = np.flatnonzero((start - around <= middles) & (middles < stop + around))
-            if not len(there):
-                there = np.abs(middles - (start + stop - 1) / 2).argmin()[None]
-            if samples.frame != "mean":
-                last = len(there) - 1
-                there = there[[min(2, last) if samples.frame == "third" else len(there) // 2]]
-            found[row] = frames[there].mean(0).cpu().float()
-    return torch.stack([found[row] for row in range(len(samples))])
+        network, x, hop, first = subject.recording(item)
+        rows = np.flatnonzero(samples.items == item).tolist()
+        for name, out in _held(network, x, layers).items():
+            axis, step = (2, 1.0)
+            if whole is not None and name != INPUT:
+                axis, step = whole.frames.get(name, (-1, 0.0))
+            frames = out.movedim(axis + 1, 1)[0] if axis >= 0 else out
+            if whole is None:
+                step, around = hop * x.shape[3] / len(frames), 0.5
+                middles = step * (np.arange(len(frames)) + around)
+            else:
+                over = x.shape[3] - 1 - (len(frames) - 1) * step - (step - 1) / 2
+                middles, around = first + hop * (over / 2 + step * np.arange(len(frames))), 0.0
+            for row in rows:
+                there = _within(middles, samples.within[row], max(0.0, step * around - ROUNDING))
+                if samples.frame != "mean":
+                    last = len(there) - 1
+                    there = there[[min(2, last) if samples.frame == "third" else len(there) // 2]]
+                found[name][row] = frames[there].mean(0).cpu().float()
+    return {
+        name: torch.stack([held[row] for row in range(len(samples))])
+        for name, held in found.items()
+    }
+
+
+def _within(
+    middles: NDArray[np.floating[Any]], stretch: NDArray[np.int64], around: float
+) -> NDArray[np.int64]:
+    """Return the frames that lie in a stretch, or within so much of it; the nearest, if none."""
+    start, stop = stretch
+    there = np.flatnonzero((start - around <= middles) & (middles < stop + around))
+    return there if len(there) else np.abs(middles - (start + stop - 1) / 2).argmin()[None]
+
+
+def layers_of(subject: Subject, wanted: Sequence[str], flag: str = "--layer") -> tuple[str, ...]:
+    """Return layers by name or number, in order; of ``all`` or nothing, all that are counted.
+
+    Of phones in whole recordings those that have frames, without the inputs.
+
+    Raises
+    ------
+    UsageProblem
+        There is no such layer, or it has no frames.
+    """
+    network, frames = subject.network, None
+    if subject.corpus.whole and isinstance(network, ForeignNetwork):
+        frames = network.frames
+    if list(wanted) in ([], ["all"]):
+        if frames is None:
+            return (INPUT, *network.names)
+        return tuple(name for name in network.names if name in frames)
+    # A layer may have the name of the input, or one that is a number.
+    inputs = {text for text in wanted if text in ("0", INPUT) and text not in network.names}
+    try:
+        numbers = {network.resolve(text) for text in wanted if text not in inputs}
+    except UsageProblem as error:
+        reason = str(error).removeprefix("layer ").replace("expected 1 to", "expected 0 to", 1)
+        raise UsageProblem(f"{flag} {reason}") from error
+    named = tuple(network.named(number) for number in sorted(numbers))
+    if frames is not None and (still := [name for name in named if name not in frames]):
+        known = ", ".join(filter(None, frames))
+        raise UsageProblem(f"{flag} {', '.join(still)}: no frames along time; {known} have some")
+    return (*((INPUT,) if inputs else ()), *named)
 
 
 def choose(subject: Subject, settings: "Cluster") -> Samples:
@@ -277,11 +324,5 @@ def some_of(samples: Samples, per_class: int, seed: int) -> Samples:
 
 def _answers(subject: Subject, samples: Samples) -> NDArray[np.int64]:
     """Return the class with the largest score, over whatever positions there are, (sample,)."""
-
-    def scores(x: Tensor) -> Tensor:
-        with torch.no_grad():
-            out: Tensor = subject.network(x)
-        return out.flatten(2).mean(2) if out.dim() > 2 and samples.within is None else out
-
-    answers: NDArray[np.int64] = _of_each(subject, samples, scores, "").argmax(1).numpy()
+    answers: NDArray[np.int64] = _of_each(subject, samples, "").argmax(1).numpy()
     return answers

@@ -1,6 +1,7 @@
 """Reading ``corpus.zarr``: what training, inversion and scoring ask of a corpus."""
 
 import re
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -187,10 +188,34 @@ class Corpus:
         values -= self.mean
         return values
 
+    @property
+    def framing(self) -> tuple[int, int]:
+        """From one frame of its spectrograms to the next, and the middle of the first [samples]."""
+        window = int(self.config["window"])
+        return window - int(self.config["overlap"]), window // 2
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """The same of the places of an input along time: of waveforms every sample is one."""
+        return (1, 0) if self.unit == "window" else self.framing
+
+    @property
+    def axes(self) -> dict[str, tuple[NDArray[Any], Mapping[str, Any]]]:
+        """Coordinates of its inputs and their attributes: frequency and time, where it has them."""
+        return {
+            name: (self.artifact.read(name), self.artifact.attributes(name))
+            for name in ("frequency", "time")
+            if name in self.artifact
+        }
+
     def lengths(self, items: Indices) -> NDArray[np.int64]:
         """Return how long whole recordings are, (N,): behind that inputs are zeros."""
         start, stop = (self.artifact.read_items(name, items) for name in ("start", "stop"))
         return np.asarray(stop - start, dtype=np.int64)
+
+    def shares(self, items: Indices) -> NDArray[np.float64]:
+        """Return how much of the longest recording each is, (N,)."""
+        return np.asarray(self.lengths(items) / self.input_shape[2])
 
     def phones(self, item: int) -> list[tuple[str, slice]]:
         """Return the phones of a whole recording and their samples, in order.
@@ -227,6 +252,12 @@ class Corpus:
         for row, stretch in stretches(self.artifact, edges[items], edges[np.add(items, 1)]):
             out[row] = centred([stretch], samples)[0]
         return out
+
+    def places(self, item: int) -> list[slice]:
+        """Return where along the input of a whole recording its phones are; see `phones`."""
+        hop, first = self.grid
+        stretches = [(stretch.start, stretch.stop) for _, stretch in self.phones(item)]
+        return [slice(*(max(0, -((first - at) // hop)) for at in ends)) for ends in stretches]
 
     def utterance_inputs(self, items: Indices) -> list[NDArray[np.float32]]:
         """Read whole utterances as stored, each (channel, frequency, time).

@@ -74,6 +74,26 @@ class Inversion:
             self.waveforms.setdefault(place, empty)[block] = answer.waveform
 
 
+def joined(parts: Sequence[Inversion], behind: Tensor) -> Inversion:
+    """Return what was reconstructed of some items after others as one.
+
+    Behind the end of shorter ones stands what is given, (C, F, T).
+    """
+    if len(parts) == 1 and parts[0].reconstruction.shape[3:] == behind.shape:
+        return parts[0]
+    objective, steps, apart = (
+        torch.cat([getattr(part, name) for part in parts], 2)
+        for name in ("objective", "steps", "mismatch")
+    )
+    whole = behind.expand(*steps.shape, *behind.shape).clone()
+    begin = 0
+    for part in parts:
+        x = part.reconstruction
+        whole[:, :, begin : begin + x.shape[2], ..., : x.shape[-1]] = x
+        begin += x.shape[2]
+    return Inversion(whole, objective, steps, apart)
+
+
 def longest(settings: "Invert") -> int:
     """Return the steps that any of the sequences takes at most."""
     totals = []

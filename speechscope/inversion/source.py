@@ -54,6 +54,8 @@ class Source:
         What the record says of the network.
     notes
         What is to be said of it.
+    trims
+        Whether recordings are given as long as they are.
     """
 
     path: Path
@@ -64,6 +66,7 @@ class Source:
     config: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     inverses: Mapping[int, Restorer] = field(default_factory=dict)
+    trims: bool = False
 
 
 def open_source(settings: "Invert", device: torch.device) -> Source:
@@ -86,9 +89,15 @@ def open_source(settings: "Invert", device: torch.device) -> Source:
         subject = elsewhere(
             settings.model, settings.weights, path, device, settings.axes, settings.scores
         )
-        corpus = subject.corpus
+        corpus, said = subject.corpus, (subject.config, subject.notes)
+        others = {n for sequence in settings.sequences() for n in sequence} - {"bp", "anneal"}
+        if subject.trims and others:
+            raise UsageProblem(
+                f"--method {', '.join(others)}: whole recordings, of many lengths, take bp and "
+                "anneal"
+            )
         return Source(
-            corpus.path, "corpus", subject.of_centred, corpus, {}, subject.config, subject.notes
+            corpus.path, "corpus", subject.of_centred, corpus, {}, *said, trims=subject.trims
         )
     record = record_at(path)
     if decodes and record["kind"] != "decoder":
@@ -177,6 +186,10 @@ class CorpusExamples(Examples):
         """See `Examples`."""
         values = self._corpus.centred(index)
         return values + (self._corpus.mean - self._mean)
+
+    def lengths(self, index: Items) -> list[int]:
+        """Return how long whole recordings are, in places along time."""
+        return [int(length) for length in self._corpus.lengths(index)]
 
     def waveforms(self, index: Items) -> Float:
         """See `Examples`."""

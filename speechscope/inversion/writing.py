@@ -15,12 +15,14 @@ from speechscope.corpus.store import Corpus
 from speechscope.errors import SpeechscopeError
 from speechscope.features.distances import partners, with_others
 from speechscope.inversion.analysis import Analysis
-from speechscope.inversion.chains import invert, longest
+from speechscope.inversion.chains import Inversion, invert, joined, longest
 from speechscope.inversion.moves import Directions
 from speechscope.inversion.problem import Known, Restorer
 from speechscope.inversion.sound import audible, sound_of
-from speechscope.inversion.source import Examples, TrainingPool
+from speechscope.inversion.source import CorpusExamples, Examples, TrainingPool
+from speechscope.networks.foreign import ForeignNetwork
 from speechscope.networks.layers import Layered
+from speechscope.networks.subject import together
 from speechscope.store.artifact import Artifact
 from speechscope.store.wav import write_folder
 from speechscope.store.writer import ArtifactWriter, flag_attributes
@@ -52,6 +54,8 @@ class Inverter:
         What to reconstruct.
     network, layers, restorers, derived, analysis, directions
         As `speechscope.inversion.chains.invert` takes them.
+    trims
+        Whether recordings are given as long as they are, one by one.
     """
 
     settings: "Invert"
@@ -63,6 +67,7 @@ class Inverter:
     derived: Tensor | None = None
     analysis: Analysis | None = None
     directions: Mapping[int, Directions] | None = None
+    trims: bool = False
 
     @cached_property
     def pool(self) -> TrainingPool:
@@ -73,25 +78,14 @@ class Inverter:
         """See `speechscope.work.tasks.Work`."""
         inputs = self.examples.inputs(task.items)
         seeds = [mixed(self.settings.seed, int(item)) for item in task.items]
-        device = next(self.network.parameters()).device
-        methods = len(self.settings.method)
-        x, layer = sent(inputs, device), self.layers[task.part]
-        inversion = invert(
-            self.network,
-            x,
-            [layer],
-            self.settings,
-            seeds,
-            restorers=self.restorers,
-            derived=None if self.derived is None else self.derived.to(device),
-            analysis=None if self.analysis is None else self.analysis.to(device),
-            known=Known(x, *self.examples.told(task.items), self.pool),
-            directions=self.directions,
-            progress=None if progress is None else lambda n, _: progress(n // methods, len(inputs)),
-        )
-        mean, sound = self.corpus.mean, audible(self.corpus)
+        device, layer = next(self.network.parameters()).device, self.layers[task.part]
 
-        activity = self._activations(x, layer)
+        def activations(values: Tensor | NDArray[np.float32]) -> NDArray[np.float64]:
+            return self._activations(self._parts(sent(values, device), task.items), layer)
+
+        mean, sound = self.corpus.mean, audible(self.corpus)
+        inversion = self._inverted(sent(inputs, device), layer, task.items, seeds, progress)
+        activity = activations(inputs)
 
         def values() -> Iterator[Values]:
             for number, move in enumerate(self.settings.moves()):
@@ -101,7 +95,7 @@ class Inverter:
                 yield Values("reconstruction", place, restored)
                 for name in ("objective", "steps", "mismatch"):
                     yield Values(name, place, getattr(inversion, name)[number, 0].numpy())
-                found = self._activations(sent(inversion.reconstruction[number, 0], device), layer)
+                found = activations(inversion.reconstruction[number, 0])
                 yield Values("mismatch_other", place, mismatched(target, found)[1])
                 if not sound:
                     continue
@@ -112,7 +106,7 @@ class Inverter:
                 yield Values("waveform", place, waveforms)
                 if analysed(self.corpus):
                     again = self.corpus.representation.segments(waveforms) - mean
-                    found = self._activations(sent(again, device), layer)
+                    found = activations(again)
                     own, other = mismatched(target, found)
                     yield Values("mismatch_waveform", place, own)
                     yield Values("mismatch_waveform_other", place, other)
@@ -126,6 +120,42 @@ class Inverter:
         finite = inversion.mismatch.isfinite().flatten(0, 1).all(0).numpy()
         return Results(values(), {"finite": finite})
 
+    def _inverted(
+        self,
+        inputs: Tensor,
+        layer: int,
+        items: NDArray[np.integer[Any]],
+        seeds: Sequence[int],
+        progress: Callable[[int, int], None] | None,
+    ) -> Inversion:
+        """Return what is reconstructed of inputs (N, C, F, T) from a layer."""
+        device, methods = inputs.device, len(self.settings.method)
+        labels, speakers = self.examples.told(items)
+        found = []
+        for rows, network, x in self._parts(inputs, items):
+
+            def done(count: int, _: int, begin: int = rows.start) -> None:
+                if progress is not None:
+                    progress(begin + count // methods, len(inputs))
+
+            known = Known(x, labels[rows], speakers[rows], self.pool)
+            found.append(
+                invert(
+                    network,
+                    x,
+                    [layer],
+                    self.settings,
+                    seeds[rows],
+                    restorers=self.restorers,
+                    derived=None if self.derived is None else self.derived.to(device),
+                    analysis=None if self.analysis is None else self.analysis.to(device),
+                    known=known,
+                    directions=self.directions,
+                    progress=done,
+                )
+            )
+        return joined(found, torch.from_numpy(-self.corpus.mean).expand(self.corpus.input_shape))
+
     def _moved(self, move: str, layer: int, seeds: Sequence[int]) -> NDArray[np.float64] | float:
         """Return what a method adds to the activations of items with these seeds."""
         if not move or self.directions is None:
@@ -133,14 +163,30 @@ class Inverter:
         held = self.directions[layer].of(move, seeds)
         return np.asarray(held.flatten(1).double().cpu().numpy())
 
-    def _activations(self, x: Tensor, layer: int) -> NDArray[np.float64]:
-        """Return the activations (N, units) of inputs (N, C, F, T)."""
+    def _parts(
+        self, x: Tensor, items: NDArray[np.integer[Any]]
+    ) -> list[tuple[slice, Layered, Tensor]]:
+        """Return the rows of inputs that are inverted together, the network for them, and them."""
+        if not (self.trims and isinstance(self.examples, CorpusExamples)):
+            return [(slice(0, len(x)), self.network, x)]
+        assert isinstance(self.network, ForeignNetwork)
+        return [
+            (slice(n, n + 1), self.network.cut(length), x[n : n + 1, ..., :length])
+            for n, length in enumerate(self.examples.lengths(items))
+        ]
+
+    def _activations(
+        self, parts: Sequence[tuple[slice, Layered, Tensor]], layer: int
+    ) -> NDArray[np.float64]:
+        """Return the activations (N, units) of inputs; behind shorter ones are zeros."""
         with torch.no_grad():
-            parts = [
-                self.network.activation(part, layer).flatten(1).double().cpu()
-                for part in torch.split(x, self.settings.block)
+            held = [
+                network.activation(some, layer).double().cpu()
+                for _, network, x in parts
+                for some in torch.split(x, self.settings.block)
             ]
-        return torch.cat(parts).numpy()
+        largest = tuple(map(max, zip(*(part.shape[1:] for part in held), strict=True)))
+        return together(held, largest).flatten(1).numpy()
 
 
 def analysed(corpus: Corpus) -> bool:
@@ -277,7 +323,7 @@ def _coordinates(
     writer: ArtifactWriter, work: Inverter, index: NDArray[np.int64], part: slice
 ) -> None:
     examples = work.examples
-    methods, layers, artifact = work.settings.method, work.layers, work.corpus.artifact
+    methods, layers = work.settings.method, work.layers
     classes = flag_attributes(examples.classes)
     writer.put("item_index", index, ("item",), {"units": "1"})
     writer.put("label", examples.labels[part].astype(np.int16), ("item",), classes)
@@ -288,9 +334,8 @@ def _coordinates(
     writer.name_axis("layer", [work.network.named(layer) for layer in layers])
     counted = {"units": "1", "long_name": "place of the layer in the network"}
     writer.put("layer_number", np.asarray(layers, dtype=np.int16), ("layer",), counted)
-    for name in ("frequency", "time"):
-        if name in artifact:  # waveforms have no frequency axis
-            writer.put(name, artifact.read(name), (name,), artifact.attributes(name))
+    for name, (values, attributes) in work.corpus.axes.items():  # waveforms have no frequency axis
+        writer.put(name, values, (name,), attributes)
 
 
 def write_wavs(inversion: Path, folder: Path, *, force: bool) -> int:

@@ -1,6 +1,6 @@
 """Inputs of one size with the class each is predicted as, batch by batch."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
@@ -11,13 +11,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from speechscope.clustering.samples import classes_of, in_stretches, phones
 from speechscope.corpus.letters import NAMES, SPOKEN
 from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
 from speechscope.navai.alignment import answered, needed, shifts
-from speechscope.networks.layers import Network, bytes_each, receptive_field
+from speechscope.networks.layers import Layered, bytes_each, receptive_field
 from speechscope.networks.subject import AT_ONCE, Subject
 from speechscope.networks.wav2letter import Wav2Letter
+from speechscope.registry import ALIGNMENTS
 from speechscope.relevance.explain import Explained, explained, graph_of
 from speechscope.relevance.maximize import on_its_window
 from speechscope.store.artifact import Artifact
@@ -91,7 +93,7 @@ class Examples:
     device
         Where they are worked on.
     network
-        One of ours that runs on the inputs; None: not ours, or not there.
+        What runs on the inputs; None: it is not there.
     """
 
     corpus: Corpus
@@ -100,7 +102,7 @@ class Examples:
     shape: tuple[int, int, int]
     device: torch.device
     settings: "Navai"
-    network: Network | None = None
+    network: Layered | None = None
 
     @property
     def at_once(self) -> int:
@@ -121,17 +123,18 @@ class Examples:
 
     def middles(self, batch: Batch) -> NDArray[np.int64]:
         """Return where in their recordings the middles of chosen frames lie, (A, B) [samples]."""
-        corpus, config = self.corpus, self.corpus.config
-        window, hop = int(config["window"]), int(config["window"]) - int(config["overlap"])
+        corpus, (hop, first) = self.corpus, self.corpus.framing
         away = batch.shift.cpu().numpy()
         frame = away + self.shape[2] // 2
+        if corpus.unit == "utterance":
+            return np.asarray(first + hop * frame)
         start, stop = (corpus.artifact.read_items(name, batch.item) for name in ("start", "stop"))
         if corpus.unit == "window":
             return np.asarray(start + frame)
         centre = (start.astype(np.int64) + stop) // 2
         if corpus.unit == "frame":
             return np.asarray(centre + away * hop)
-        return np.asarray(centre + frame * hop + window // 2 - int(config["samples"]) // 2)
+        return np.asarray(centre + frame * hop + first - int(corpus.config["samples"]) // 2)
 
 
 class ItemExamples(Examples):
@@ -140,7 +143,7 @@ class ItemExamples(Examples):
     def __init__(self, subject: Subject, items: NDArray[np.int64], settings: "Navai") -> None:
         shape, device = subject.corpus.input_shape, subject.device
         super().__init__(subject.corpus, subject.classes, items, shape, device, settings)
-        self.network = subject.network if isinstance(subject.network, Network) else None
+        self.network = subject.of_centred
         self._subject = subject
         self._explained = explained(subject.network, subject.inputs(items[:1]), None)
 
@@ -154,9 +157,17 @@ class ItemExamples(Examples):
         for start in range(0, len(items), self.at_once):
             part = items[start : start + self.at_once]
             x = self._subject.inputs(part)
-            target, shift = answered(self._explained, self.settings, x)
+            found = [self._answered(given) for _, given in self._subject.parts(x, part)]
+            target, shift = (torch.cat(all_, -1) for all_ in zip(*found, strict=True))
             inputs = x if self._subject.centred else x - mean
             yield Batch(inputs, target, shift, part, np.zeros_like(part), start + len(part))
+
+    def _answered(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the classes of inputs, and their shifts from the middle of the longest."""
+        target, shift = answered(self._explained, self.settings, x)
+        sooner = x.shape[-1] // 2 - self.shape[2] // 2
+        moved = [ALIGNMENTS[name].evidence is not None for name in self.settings.alignments]
+        return target, shift + sooner * torch.tensor(moved, device=shift.device)[:, None]
 
 
 class StoredExamples(Examples):
@@ -230,6 +241,42 @@ UTTERANCES = 8
 """Utterances of a block (chosen)."""
 
 
+class PhoneExamples(Examples):
+    """The phones that are marked in recordings: of each, what layers have at its frames.
+
+    Raises
+    ------
+    UsageProblem
+        None are marked.
+    """
+
+    block = UTTERANCES
+
+    def __init__(self, subject: Subject, items: NDArray[np.int64], settings: "Navai") -> None:
+        subject.recordings.phones(0)  # refuses a corpus without
+        corpus, shape = subject.corpus, subject.network.input_shape
+        classes = classes_of(corpus)
+        super().__init__(corpus, classes, items, shape, subject.device, settings)  # type: ignore[arg-type]
+        self.subject = subject
+        self._samples = phones(corpus, settings.split, settings.frame)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PhoneExamples, (self.subject, self.items, self.settings)
+
+    def batches(self, rows: slice = ALL) -> Iterator[Batch]:
+        """Yield the phones of each recording, without inputs; an output is a phone's number."""
+        samples = self._samples
+        for done, item in enumerate(self.items[rows].tolist(), start=1):
+            mine = np.flatnonzero(samples.items == item)
+            target = sent(samples.labels[mine], self.device)
+            none = torch.empty(len(mine), 0), target, torch.empty(0, len(mine))
+            yield Batch(*none, samples.items[mine], mine, done)
+
+    def activations(self, batch: Batch, layers: Sequence[str]) -> dict[str, Tensor]:
+        """Return what layers have of phones, (n, …) by name, on the CPU."""
+        return in_stretches(self.subject, self._samples.take(batch.output), layers)
+
+
 class LetterExamples(Examples):
     """Windows of utterances, one for every letter answered.
 
@@ -264,7 +311,7 @@ class LetterExamples(Examples):
         device = next(network.parameters()).device
         super().__init__(corpus, NAMES, items, (channels, bins, frames), device, settings)
         self._whole, self._field = network, receptive_field(network.table, last)
-        assert isinstance(window.run, Network) and self._field.frames == frames
+        assert isinstance(window.run, Layered) and self._field.frames == frames
         self.network = window.run
         graph = graph_of(window.run, torch.empty(0))
         self._explained = Explained(window.run, lambda x: x, lambda: graph)
@@ -294,11 +341,10 @@ class LetterExamples(Examples):
 
     def middles(self, batch: Batch) -> NDArray[np.int64]:
         """See `Examples`."""
-        config, field = self.corpus.config, self._field
-        window, hop = int(config["window"]), int(config["window"]) - int(config["overlap"])
+        field, (hop, middle) = self._field, self.corpus.framing
         frame = batch.shift.cpu().numpy() + self.shape[2] // 2
         first = batch.output * field.step - field.before
-        return np.asarray((first + frame) * hop + window // 2)
+        return np.asarray((first + frame) * hop + middle)
 
     def _windows(self, item: int, done: int) -> Iterator[Batch]:
         """Yield the windows of an utterance that are answered with letters without padding.

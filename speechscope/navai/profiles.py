@@ -4,77 +4,86 @@ The later form of the method (Krug & Stober 2020, arXiv:2002.08125): means of ac
 place of means of inputs.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from speechscope.clustering.samples import layers_of
 from speechscope.errors import UsageProblem
-from speechscope.navai.averages import Lists, Summing, Sums, check_room
-from speechscope.navai.examples import Batch
-from speechscope.networks.layers import Network
+from speechscope.navai.averages import Lists, Summing, Sums
+from speechscope.navai.examples import Batch, PhoneExamples
+from speechscope.networks.layers import Layered, Network
 from speechscope.relevance.explain import per_class
 
 
 @dataclass
 class Profiling(Summing):
-    """Sums what layers hold of inputs by class.
+    """Sums what layers hold of inputs, or of the phones in them, by class.
 
     Raises
     ------
     UsageProblem
-        The network is not ours, there is no such layer or class, or the means would not fit in
-        memory.
+        There is no such layer or class, the network's code is not ours and is to be gone back
+        through, or answers are those of whole recordings.
     """
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        shapes = [self.network.shapes[number - 1] for number in self.numbers]
-        check_room(8.0 * sum(int(np.prod(shape)) for shape in shapes) * self.classes)
+        examples = self.examples
+        if not isinstance(examples, PhoneExamples):
+            if examples.network is None:
+                raise UsageProblem("--mode profile needs the network: a model.pt, or --model")
+            if examples.corpus.whole:
+                raise UsageProblem(
+                    "--mode profile: answers to whole recordings have layers of many lengths; "
+                    "--by phone takes the frames of their phones"
+                )
+            if self.settings.adjust and not isinstance(examples.network, Network):
+                raise UsageProblem("--adjust needs one of our own models")
 
-    @property
-    def network(self) -> Network:
-        """The network that is looked into."""
-        network = self.examples.network
-        if network is None:
-            raise UsageProblem("--mode profile needs one of our own models")
-        return network
-
-    @property
-    def numbers(self) -> list[int]:
-        """The layers, from 1, in order."""
-        if list(self.settings.layer) == ["all"]:
-            return list(range(1, len(self.network.names) + 1))
-        return sorted({self.network.resolve(layer) for layer in self.settings.layer})
-
-    @property
+    @cached_property
     def layers(self) -> tuple[str, ...]:
-        """Their names."""
-        return tuple(self.network.names[number - 1] for number in self.numbers)
+        """Their names, in order."""
+        examples, wanted = self.examples, self.settings.layer
+        if isinstance(examples, PhoneExamples):
+            return layers_of(examples.subject, wanted)
+        network = examples.network
+        assert network is not None
+        if list(wanted) == ["all"]:
+            return tuple(network.names)
+        return tuple(network.named(n) for n in sorted({network.resolve(one) for one in wanted}))
 
     def of_block(self, start: int, batches: Iterator[Batch]) -> tuple[Sums, Lists]:
         """See `Summing`."""
-        network, numbers, adjust = self.network, self.numbers, self.settings.adjust
         sums = Sums(self.examples.device)
         count = sums.at("count", (), (self.classes,), torch.int64)
         for batch in batches:
             place = self.places[batch.target].cpu()
             count += place.bincount(minlength=len(count))
-            outputs = activations(network, batch.inputs, batch.target, numbers, adjust)
-            for number, values in outputs:
-                name = network.names[number - 1]
+            for name, values in self._held(batch).items():
                 for label in sorted(set(place.tolist())):
                     mine = values[(place == label).to(values.device)]
                     total = sums.at(name, (label,), values.shape[1:])
                     total += mine.sum(0, dtype=torch.float64)
         return sums, {}
 
+    def _held(self, batch: Batch) -> Mapping[str, Tensor]:
+        """Return what layers hold of a batch, (B, …) by name."""
+        examples, layers = self.examples, self.layers
+        if isinstance(examples, PhoneExamples):
+            return examples.activations(batch, layers)
+        network = examples.network
+        assert network is not None
+        told = batch.inputs, batch.target, list(map(network.resolve, layers))
+        return dict(zip(layers, activations(network, *told, self.settings.adjust), strict=True))
+
 
 def activations(
-    network: Network, x: Tensor, target: Tensor, numbers: Sequence[int], adjust: bool
-) -> list[tuple[int, Tensor]]:
+    network: Layered, x: Tensor, target: Tensor, numbers: Sequence[int], adjust: bool
+) -> list[Tensor]:
     """Return the activations a of layers, weighed by the size of the score's derivative if wanted.
 
         a |∂S_c / ∂a|
@@ -95,18 +104,15 @@ def activations(
 
     Returns
     -------
-    (number, (B, …)) in order.
+    (B, …) of each.
     """
     last = len(network.names)
     with torch.set_grad_enabled(adjust):
         place = x.detach().requires_grad_(adjust)
-        outputs = network.activations(place, {*numbers, last})
+        outputs = network.activations(place, {*numbers, last} if adjust else numbers)
         if not adjust:
-            return [(number, outputs[number]) for number in numbers]
+            return [outputs[number] for number in numbers]
         scores = per_class(outputs[last])
         chosen = scores.gather(1, target[:, None]).sum()
         grads = torch.autograd.grad(chosen, [outputs[number] for number in numbers])
-    return [
-        (number, outputs[number].detach() * grad.abs())
-        for number, grad in zip(numbers, grads, strict=True)
-    ]
+    return [outputs[n].detach() * grad.abs() for n, grad in zip(numbers, grads, strict=True)]

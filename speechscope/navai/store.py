@@ -214,9 +214,10 @@ def _write_parts(
 def _write_profiles(writer: ArtifactWriter, layout: Layout, sums: Sums, answered: Answered) -> None:
     """Write the activation profile of every class in layers of a network.
 
-        profile_c = mean of a over the inputs predicted as c − mean over all classes' means
+        profile_c = mean of a over the inputs of class c − mean over all classes' means
 
-    where a is what `profiles.activations` gives. Arrays ``profile_LAYER [class, map, …]`` and
+    where a is what `profiles.activations` gives, of class c what is predicted as it, or of phones
+    what is marked as it. Arrays ``profile_LAYER [class, map, …]`` and
     ``normalizer_LAYER [map, …]``.
     """
     count = sums.of("count")[()].numpy()
@@ -224,8 +225,8 @@ def _write_profiles(writer: ArtifactWriter, layout: Layout, sums: Sums, answered
     for layer in layout.layers:
         means = {k: v.cpu().numpy() / count[k] for (k,), v in sums.of(layer).items()}
         over = np.mean(list(means.values()), axis=0)
-        axes = ("map", "map_frequency", "map_time")[: over.ndim]
-        axes = tuple(f"{axis}_{layer}" for axis in axes)
+        names = ("map", "map_frequency", "map_time", *map("map_{}".format, range(3, over.ndim)))
+        axes = tuple(f"{name}_{layer}" for name in names[: over.ndim])
         rows = np.flatnonzero(answered.rows).tolist()
         profile = np.stack([(means[row] - over).astype(np.float32) for row in rows])
         writer.put(f"profile_{layer}", profile, ("class", *axes), ONE)

@@ -152,6 +152,14 @@ class ForeignNetwork(Layered):
         moved = ForeignNetwork(self.network, self.taking, self.example - shift, shift)
         return moved.eval()
 
+    def cut(self, length: int) -> "ForeignNetwork":
+        """Return the same network for inputs so long, its layers as they are."""
+        shift = None if self.shift is None else self.shift[..., :length]
+        found = ForeignNetwork(self.network, self.taking, self.example[..., :length], shift)
+        known = ("_kept", "_layers", "_every")
+        found.__dict__.update({n: self.__dict__[n] for n in known if n in self.__dict__})
+        return found.eval()
+
     def ended(self) -> Taking:
         """Return how it is used with what stands behind its last weights found."""
         return replace(self.taking, ending=endings(self, self.example[:1]))

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,8 @@ class HuggingFace(nn.Module):
         super().__init__()
         self._begin: int | None = None
         config: Any = network.config
-        if getattr(config, "is_encoder_decoder", False):
+        decodes = "decoder_input_ids" in signature(network.forward).parameters
+        if getattr(config, "is_encoder_decoder", False) and decodes:
             if network.get_output_embeddings() is None:  # type: ignore[operator]
                 network = network.get_encoder()  # type: ignore[operator]
             else:

@@ -1,6 +1,6 @@
 """The network a command looks into, ours or another, and the corpus it does so with."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,8 @@ from torch import Tensor
 
 from speechscope.corpus.letters import NAMES, SPOKEN
 from speechscope.corpus.store import Corpus
+from speechscope.corpus.units import Indices
+from speechscope.corpus.units.window import UNLABELLED
 from speechscope.corpus.utterances import SPLITS
 from speechscope.errors import UsageProblem
 from speechscope.networks.foreign import ForeignNetwork, fitted
@@ -69,6 +71,8 @@ class Subject:
         """Return the network with other items; see `speechscope.corpus.seen.Seen`."""
         if isinstance(self.corpus, LetterWindows):
             corpus = LetterWindows(corpus.path, self.corpus.network, self.corpus)
+        elif isinstance(self.corpus, Utterances):
+            corpus = Utterances(corpus.path, self.corpus)
         config = {**self.config, "looked_at": corpus.path.name}
         return replace(self, corpus=corpus, config=config, trained=self.corpus)
 
@@ -77,6 +81,11 @@ class Subject:
         """Path and kind of the artifacts it comes from: other speech, then the network."""
         other = [] if self.trained is None else [(self.corpus.path, "corpus")]
         return [*other, self.parent]
+
+    @property
+    def recordings(self) -> Corpus:
+        """The corpus with recordings as items, also where those explained are windows of them."""
+        return Corpus(self.corpus.path) if isinstance(self.corpus, LetterWindows) else self.corpus
 
     @property
     def device(self) -> torch.device:
@@ -101,16 +110,17 @@ class Subject:
         """Read the inputs of items as the network takes them, (N, C, F, T), on its device."""
         return sent(self.values(items), self.device)
 
-    def recording(self, item: int) -> tuple[Network | ForeignNetwork, Tensor, float]:
-        """Return the network for whole recordings, one as it takes it, and its length [samples]."""
-        if not isinstance(self.corpus, LetterWindows):
-            place = np.array([item])
-            ((_, x),) = self.parts(self.inputs(place), place)
-            return self.network, x, float(x.shape[3])
-        corpus, config = self.corpus, self.corpus.config
-        values = corpus.utterance_inputs(np.array([item]))[0] - corpus.mean
-        hop = float(config["window"]) - float(config["overlap"])
-        return corpus.network, sent(values[None], self.device), hop * values.shape[2]
+    def recording(self, item: int) -> tuple[Network | ForeignNetwork, Tensor, int, int]:
+        """Return the network for whole recordings, and one as it takes it.
+
+        Also how many samples a place along its time is, and where the middle of the first one lies.
+        """
+        corpus, place = self.corpus, np.array([item])
+        if isinstance(corpus, LetterWindows):
+            values = corpus.utterance_inputs(place)[0] - corpus.mean
+            return corpus.network, sent(values[None], self.device), *corpus.grid
+        ((_, x),) = self.parts(self.inputs(place), place)
+        return self.network, x, *corpus.grid
 
     def parts(self, x: Tensor, items: NDArray[np.integer[Any]]) -> list[tuple[slice, Tensor]]:
         """Return the inputs of items as they are given to the network together, and their rows.
@@ -122,10 +132,28 @@ class Subject:
         lengths = self.corpus.lengths(items).tolist()
         return [(slice(n, n + 1), x[n : n + 1, ..., :size]) for n, size in enumerate(lengths)]
 
+    def taking(self, x: Tensor) -> Network | ForeignNetwork:
+        """Return the network for inputs as long as these, which `parts` gave."""
+        network = self.network
+        cut = self.trims and isinstance(network, ForeignNetwork)
+        return network.cut(x.shape[-1]) if cut else network  # type: ignore[operator]
+
     def whole(self, inputs: Tensor) -> NDArray[np.float32]:
         """Return inputs with the training mean, as the corpus holds them."""
         values: NDArray[np.float32] = inputs.cpu().numpy()
         return values + self.corpus.mean if self.centred else values
+
+
+def together(parts: Sequence[Tensor], shape: tuple[int, ...]) -> Tensor:
+    """Return parts (n, …) as one, smaller ones with zeros behind them up to a shape."""
+    if all(part.shape[1:] == shape for part in parts):
+        return torch.cat(list(parts))
+    joined: Tensor = parts[0].new_zeros(sum(map(len, parts)), *shape)
+    begin = 0
+    for part in parts:
+        joined[(slice(begin, begin + len(part)), *map(slice, part.shape[1:]))] = part
+        begin += len(part)
+    return joined
 
 
 def subject_of(
@@ -198,13 +226,15 @@ def elsewhere(
         See `loading.load`, `foreign.fitted` and `Corpus`.
     """
     data = Corpus(corpus)
+    data = Utterances(corpus) if data.unit == "utterance" else data
     loaded = load(factory, weights)
     some = next(found for split in ("test", "train") if len(found := _some(data, split)))
     example = torch.from_numpy(data.centred(some) + data.mean).to(device)
     network, count = fitted(loaded.network.to(device), example, axes, scores)
-    classes = tuple(loaded.classes) or (data.names("phone") if data.whole else data.classes)
-    if count != len(classes):
-        classes = tuple(str(number) for number in range(count))
+    kinds = [kind for kind in ("phone", "letter") if data.whole and kind in data.artifact]
+    named = [tuple(loaded.classes)] if loaded.classes else [*map(data.names, kinds), data.classes]
+    numbers = tuple(str(number) for number in range(count))
+    classes = next((names for names in named if len(names) == count), numbers)
     digest = None if weights is None else file_digest(weights)
     config = {
         "model": factory,
@@ -249,6 +279,81 @@ def _some(data: Corpus, split: str) -> NDArray[np.int64]:
     items = data.items(split)
     places = np.unique(np.linspace(0, len(items) - 1, 3).astype(np.int64))
     return items[places] if len(items) else items
+
+
+class Utterances(Corpus):
+    """A corpus of utterances as items of one shape: behind the end of shorter ones are zeros.
+
+    Without a class each, as where they have letters, all are `UNLABELLED`.
+
+    Parameters
+    ----------
+    path
+        Of a corpus of utterances.
+    trained
+        The corpus whose mean is taken away; None: this one.
+    """
+
+    def __init__(self, path: Path, trained: Corpus | None = None) -> None:
+        super().__init__(path)
+        self._need("utterance")
+        self.whole, self._trained = True, trained
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Utterances, (self.path.resolve(), self._trained)
+
+    @cached_property
+    def _lengths(self) -> NDArray[np.int64]:
+        return np.diff(self.artifact.read("input_offset"))
+
+    def lengths(self, items: Indices) -> NDArray[np.int64]:
+        """See `Corpus`; in frames."""
+        return np.asarray(self._lengths[items], dtype=np.int64)
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(channel, frequency, time) of the longest."""
+        channels, bins, _ = self.mean.shape
+        return channels, bins, int(self._lengths.max())
+
+    @cached_property
+    def mean(self) -> NDArray[np.float32]:
+        """Mean over the training split, (channel, frequency, 1)."""
+        return (
+            self.artifact.read("mean")[..., None] if self._trained is None else self._trained.mean
+        )
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        return self.names("label") if "label" in self.artifact else (UNLABELLED,)
+
+    @cached_property
+    def labels(self) -> NDArray[np.int64]:
+        """Class of every item, (item,)."""
+        if "label" in self.artifact:
+            return self.artifact.read("label").astype(np.int64)
+        return np.zeros(len(self._lengths), dtype=np.int64)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """See `Corpus`."""
+        return self.framing
+
+    @property
+    def axes(self) -> dict[str, tuple[NDArray[Any], Mapping[str, Any]]]:
+        """See `Corpus`; time is that of the middles of frames."""
+        hop, first = self.grid
+        time = (first + hop * np.arange(self.input_shape[2])) / int(self.config["rate"])
+        return {**super().axes, "time": (time, {"units": "s"})}
+
+    def centred(self, items: Indices) -> NDArray[np.float32]:
+        """Read utterances with the training mean removed, (N, channel, frequency, time)."""
+        values = np.zeros((len(items), *self.input_shape), dtype=np.float32)
+        for row, part in zip(values, self.utterance_inputs(items), strict=True):
+            row[..., : part.shape[-1]] = part
+        values -= self.mean
+        return values
 
 
 class LetterWindows(Corpus):

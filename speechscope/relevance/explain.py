@@ -7,6 +7,7 @@ seed an item, and returns relevance shaped as the inputs.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -58,11 +59,8 @@ class Explained:
 
     def of_corpus(self, corpus: "Corpus") -> "Explained":
         """Return it with the axes of the inputs of a corpus."""
-        held = [
-            corpus.artifact.read(name) if name in corpus.artifact else None
-            for name in ("frequency", "time")
-        ]
-        return replace(self, axes=(held[0], held[1]))
+        frequency, time = (corpus.axes.get(name, (None,))[0] for name in ("frequency", "time"))
+        return replace(self, axes=(frequency, time))
 
     def along(self, length: int) -> "Explained":
         """Return it for inputs so long: the axis of time ends there."""
@@ -107,7 +105,7 @@ def explained(network: nn.Module, example: Tensor, layer: str | int | None = Non
 def _of_another(network: nn.Module, example: Tensor, layer: str | int | None) -> Explained:
     """Return what is to be explained of a network that is not ours: itself, not its steps.
 
-    Its steps are read for each batch, and only where a method asks for them.
+    Its steps are read for the example, and for each batch, only where a method asks for them.
     """
     foreign = as_foreign(network, example)
     if layer is None:
@@ -120,7 +118,8 @@ def _of_another(network: nn.Module, example: Tensor, layer: str | int | None) ->
                 )
             return replace(foreign.trace(x), again=steps)
 
-        return Explained(foreign, lambda x: x, lambda: steps(example), foreign.taking.alone)
+        first = cache(lambda: steps(example))
+        return Explained(foreign, lambda x: x, first, foreign.taking.alone)
     name = foreign.name(layer)
     enter, after = foreign.entry(name)
 
@@ -128,7 +127,7 @@ def _of_another(network: nn.Module, example: Tensor, layer: str | int | None) ->
         carrier = foreign.example[:1].expand(len(z), *foreign.input_shape)
         return replace(foreign.trace(carrier).split(name)[1], again=inner)
 
-    return Explained(after, enter, lambda: inner(enter(example)), foreign.taking.alone)
+    return Explained(after, enter, cache(lambda: inner(enter(example))), foreign.taking.alone)
 
 
 def graph_of(network: nn.Module, example: Tensor) -> Graph:

@@ -1,7 +1,7 @@
 """Explaining the items of a corpus, writing `relevance.zarr`, and its sounds."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from math import prod
@@ -12,13 +12,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from speechscope.corpus.store import Corpus
 from speechscope.errors import SpeechscopeError, UsageProblem
 from speechscope.networks.foreign import ForeignNetwork
 from speechscope.networks.layers import Network, bytes_each
-from speechscope.networks.subject import Subject
+from speechscope.networks.subject import Subject, together
 from speechscope.relevance.explain import (
     Explained,
     check_shifts,
@@ -80,8 +79,6 @@ class Explainer:
             area(name, getattr(settings, name))
         found = target_of(settings.target, self.subject)
         self.name, self.subject = found.name, found.subject
-        if settings.layer is not None:  # what enters it has one shape
-            self.subject = replace(self.subject, trims=False)
         corpus = self.subject.corpus
         shape = corpus.input_shape
         if by_phone and settings.layer is not None:
@@ -133,15 +130,32 @@ class Explainer:
         named = network.names if "all" in asked else asked
         return {number: network.named(number) for number in map(network.resolve, named)}
 
-    def activity(self, inputs: Tensor) -> dict[str, NDArray[np.float32]]:
-        """Return what layers hold of inputs, a value a map (its mean) or a unit, (B, units)."""
-        with torch.no_grad():
-            held = self.subject.network.activations(inputs, self.read)
-        values = {name: held[number] for number, name in self.read.items()}
-        return {
-            name: (x.flatten(2).mean(2) if x.dim() > 2 else x.flatten(1)).cpu().numpy()
-            for name, x in values.items()
-        }
+    def activity(self, items: NDArray[np.integer[Any]]) -> dict[str, NDArray[np.float32]]:
+        """Return what layers hold of items, a value a map (its mean) or a unit, (B, units).
+
+        Of a layer along time, where recordings are given one by one, it is the mean over time.
+        """
+        subject, network = self.subject, self.subject.network
+        parts: dict[str, list[Tensor]] = {name: [] for name in self.read.values()}
+        along = {}
+        if subject.trims and isinstance(network, ForeignNetwork):
+            along = network.frames
+        for _, given in subject.parts(subject.inputs(items), items):
+            with torch.no_grad():
+                held = network.activations(given, self.read)
+            for number, name in self.read.items():
+                x = held[number]
+                if name in along:
+                    x = x.mean(along[name][0] + 1)
+                parts[name].append(x.flatten(2).mean(2) if x.dim() > 2 else x.flatten(1))
+        return {name: torch.cat(found).cpu().numpy() for name, found in parts.items()}
+
+    def _of(self, x: Tensor) -> Explained:
+        """Return what is explained of inputs as long as these."""
+        layer = self.settings.layer
+        if layer is None or x.shape[1:] == self.subject.corpus.input_shape:
+            return self.explained[0]
+        return explained(self.subject.taking(x), x, layer)
 
     @property
     def frames(self) -> Frames | None:
@@ -196,11 +210,12 @@ class Explainer:
         Untreatable
             A method cannot treat a layer.
         """
-        of = self.explained[0]
         inputs = self.subject.inputs(task.items)
-        parts = [of.enter(part) for _, part in self.subject.parts(inputs, task.items)]
+        given = [part for _, part in self.subject.parts(inputs, task.items)]
+        ofs = [self._of(part) for part in given]
+        parts = [of.enter(part) for of, part in zip(ofs, given, strict=True)]
         x = together(parts, self.explained[1])
-        raw = self._scores(parts)
+        raw = _scores(ofs, parts)
         out = torch.cat([per_class(scores) for scores in raw])
         guess = predicted(out)
         labels = sent(self.subject.corpus.labels[task.items], x.device)
@@ -214,19 +229,21 @@ class Explainer:
         def values(finite: NDArray[np.bool_], flat: NDArray[np.bool_]) -> Iterator[Values]:
             yield Values("input", (), whole)
             yield from self._answers(raw, task.items)
-            for layer, held in self.activity(inputs).items() if self.read else ():
+            for layer, held in self.activity(task.items).items() if self.read else ():
                 yield Values(f"activity_{layer}", (), held)
             if self.first_layer is not None:
                 responses = self.first_layer.responses(x)
                 yield Values("dictionary_response", (), responses.cpu().numpy())
             for number, name in enumerate(self.settings.method):
-                for found in self._explain(number, name, parts, target, seeds, task.items):
+                for found in self._explain(number, name, ofs, parts, target, seeds, task.items):
                     if found.array == "relevance":
                         of_item = found.values.reshape(len(x), -1)
                         finite &= np.isfinite(of_item).all(1)
                         flat |= ~of_item.any(1)
                         if name == "integrated" and self.settings.shifts == 1:
-                            incomplete[:] = self._incomplete(parts, target, scores, of_item.sum(1))
+                            zeros = _scores(ofs, map(torch.zeros_like, parts))
+                            base = score(torch.cat([per_class(one) for one in zeros]), target)
+                            incomplete[:] = _incomplete(base, scores, of_item.sum(1))
                     yield found
                 if progress is not None:
                     done, methods = (number + 1) * len(x), len(self.settings.method)
@@ -239,20 +256,15 @@ class Explainer:
         incomplete = returned["incomplete"] = np.zeros(len(x), dtype=bool)
         return Results(values(finite, flat), returned)
 
-    def _scores(self, parts: Sequence[Tensor]) -> list[Tensor]:
-        """Return the scores (b, classes, …) of what is given together."""
-        with torch.no_grad():
-            return [self.explained[0].scores(part) for part in parts]
-
     @cached_property
     def outputs(self) -> tuple[int, float] | None:
-        """How many answers along time an item has, and samples from one to the next, if it has."""
+        """How many answers along time an item has, and places of it from one to the next."""
         network, corpus = self.subject.network, self.subject.corpus
         if not corpus.whole or not isinstance(network, ForeignNetwork):
             return None
         if self.settings.layer is not None or network.taking.times is not None:
             return None
-        (scores,) = self._scores([self.subject.inputs(self.first)])
+        (scores,) = _scores(self.explained[:1], [self.subject.inputs(self.first)])
         if scores.dim() != 3:
             return None
         count = scores.shape[2]
@@ -278,37 +290,28 @@ class Explainer:
         yield Values("answer", (), answer)
         yield Values("answer_probability", (), probability)
 
-    def _incomplete(
-        self, parts: Sequence[Tensor], target: Tensor, scores: NDArray[Any], sums: NDArray[Any]
-    ) -> NDArray[np.bool_]:
-        """Say of which items integrated gradients do not add up to S_c(x) − S_c(0)."""
-        zeros = self._scores([torch.zeros_like(part) for part in parts])
-        base = score(torch.cat([per_class(scores) for scores in zeros]), target)
-        wanted = scores - base.cpu().numpy()
-        allowed = GAP * np.abs(wanted) + ROUNDING * np.abs(scores)
-        return np.asarray(~(np.abs(sums - wanted) <= allowed))
-
     def _explain(
         self,
         number: int,
         method: str,
+        ofs: Sequence[Explained],
         given: Sequence[Tensor],
         target: Tensor,
         seeds: Sequence[int],
         places: NDArray[np.integer[Any]],
     ) -> Iterator[Values]:
         """Yield the relevance of inputs by one method, and what is worked out beside it."""
-        whole, parts, sums = self.explained[0], list[Tensor](), list[Tensor]()
+        parts, sums, begin, phones = list[Tensor](), list[Tensor](), 0, list[list[slice]]()
         if method == "occlusion" and self.settings.patch == PHONE:
-            corpus = self.subject.corpus
-            whole = replace(whole, phones=[[s for _, s in corpus.phones(int(i))] for i in places])
-        begin = 0
-        for x in given:
+            phones = [self.subject.corpus.places(int(item)) for item in places]
+        for whole, x in zip(ofs, given, strict=True):
             first, begin = begin, begin + len(x)
 
-            def explain(items: slice, x: Tensor = x, first: int = first) -> None:
+            def explain(
+                items: slice, whole: Explained = whole, x: Tensor = x, first: int = first
+            ) -> None:
                 rows = slice(first + items.start, first + items.stop)
-                of = replace(whole, phones=whole.phones[rows]).along(x.shape[-1])
+                of = replace(whole, phones=phones[rows]).along(x.shape[-1])
                 if method == "lrp":
                     relevance, of_layer = lrp_with_sums(of, x[items], target[rows], self.settings)
                 if method != "lrp" or self.settings.shifts > 1:
@@ -330,11 +333,17 @@ class Explainer:
             yield Values("spectral_relevance", (number,), spectrum.cpu().numpy())
 
 
-def together(parts: Sequence[Tensor], shape: tuple[int, ...]) -> Tensor:
-    """Return parts (n, …) as one, shorter ones with zeros behind them up to a shape."""
-    missing = shape[-1] if shape else 0
-    return torch.cat([functional.pad(p, (0, missing - p.shape[-1])) if p.shape[-1] < missing else p
-                      for p in parts])  # fmt: skip
+def _scores(ofs: Sequence[Explained], parts: Iterable[Tensor]) -> list[Tensor]:
+    """Return the scores (b, classes, …) of what is given together."""
+    with torch.no_grad():
+        return [of.scores(part) for of, part in zip(ofs, parts, strict=True)]
+
+
+def _incomplete(base: Tensor, scores: NDArray[Any], sums: NDArray[Any]) -> NDArray[np.bool_]:
+    """Say of which items integrated gradients do not add up to S_c(x) − S_c(0), that is base."""
+    wanted = scores - base.cpu().numpy()
+    allowed = GAP * np.abs(wanted) + ROUNDING * np.abs(scores)
+    return np.asarray(~(np.abs(sums - wanted) <= allowed))
 
 
 def write_relevance(
@@ -364,14 +373,12 @@ def write_relevance(
     labels = corpus.labels[items]
     writer.put("item_index", np.asarray(items, dtype=np.int64), ("item",), {"units": "1"})
     writer.put("label", labels.astype(np.int16), ("item",), flag_attributes(corpus.classes))
-    if work.read and corpus.unit != "utterance":
+    if work.read and (corpus.whole or corpus.unit != "utterance"):
         for name in ("start", "stop"):
             values, attributes = corpus.artifact.read(name)[items], corpus.artifact.attributes(name)
             writer.put(name, values, ("item",), attributes)
-    for name in () if work.waveform else ("frequency", "time"):
-        if name in corpus.artifact:
-            values, attributes = corpus.artifact.read(name), corpus.artifact.attributes(name)
-            writer.put(name, values, (name,), attributes)
+    for name, (values, attributes) in {} if work.waveform else corpus.axes.items():
+        writer.put(name, values, (name,), attributes)
 
     small: dict[str, NDArray[Any]] = {
         "score": np.empty(count, dtype=np.float32),
@@ -413,7 +420,7 @@ def unfinite(path: Path) -> list[int]:
 
 def called(corpus: Corpus, index: int) -> str:
     """Return where an item of a corpus is, in words."""
-    if corpus.unit == "utterance":
+    if corpus.unit == "utterance" and not corpus.whole:
         return f"window {index}"
     rate, artifact = float(corpus.config["rate"]), corpus.artifact
     start, stop = (float(artifact.read(name)[index]) / rate for name in ("start", "stop"))
@@ -442,13 +449,13 @@ def _create(writer: ArtifactWriter, work: Explainer, count: int, step: int) -> N
     axes: tuple[str, ...] = ("sample",) if work.waveform else ("channel", "frequency", "time")
     create("input", work.stored, axes)
     if work.outputs is not None:
-        size, each = work.outputs
+        (size, each), (hop, _) = work.outputs, work.subject.corpus.grid
         shape, dims, chunk = (count, size), ("item", "output"), (step, size)
-        along: dict[str, Any] = {"units": "1", "samples_per_output": each}
+        along: dict[str, Any] = {"units": "1", "samples_per_output": hop * each}
         classes = {**flag_attributes(work.subject.classes), **along}
         writer.create("answer", shape, np.int16, dims, classes, chunk)
         writer.create("answer_probability", shape, np.float32, dims, along, chunk)
-    for layer, held in work.activity(work.subject.inputs(work.first)).items() if work.read else ():
+    for layer, held in work.activity(work.first).items() if work.read else ():
         said = "what a layer holds, a mean over each map"
         create(f"activity_{layer}", held.shape[1:], (f"unit_{layer}",), long_name=said)
     if work.settings.layer is not None:

@@ -111,9 +111,10 @@ def _scores(network: ForeignNetwork) -> tuple[int, ...]:
 
 def seconds_of(corpus: Corpus) -> float:
     """Return how long the inputs of a corpus are [s]."""
-    if corpus.unit == "window" or "time" not in corpus.artifact:
+    axes = corpus.axes
+    if corpus.unit == "window" or "time" not in axes:
         return corpus.input_shape[2] / float(corpus.config["rate"])
-    time = corpus.artifact.read("time")
+    time, _ = axes["time"]
     return float(time[-1] + time[0])
 
 

@@ -141,7 +141,7 @@ def _outputs(
 def _places(artifact: Artifact, corpus: Corpus) -> tuple[NDArray[np.int64], ...]:
     """Return the recording of each item, and its first and last sample."""
     at, read = artifact.read("item_index"), corpus.artifact.read
-    if corpus.unit != "utterance":
+    if corpus.whole or corpus.unit != "utterance":
         return read("utterance")[at], read("start")[at], read("stop")[at]
     # Of a letter network an item is the window that begins with a frame.
     edges = read("input_offset")

@@ -34,6 +34,7 @@ from speechscope.clustering.samples import (
     Samples,
     activations,
     classes_of,
+    layers_of,
     phones,
     some_of,
 )
@@ -98,7 +99,7 @@ def layer_scores(path: Path, settings: "Settings") -> Iterator[Score | Whole]:
     if first != path and record_at(first)["kind"] == "model":
         rival = _subject(first, settings)
     start = before = Layer(subject, samples, INPUT)
-    for name in _named(subject, wanted):
+    for name in layers_of(subject, wanted, "--layers"):
         layer = start if name == INPUT else Layer(subject, samples, name)
         likeness = [] if name == INPUT or subject.corpus.whole else [(INPUT, start)]
         if before.name not in (INPUT, name):
@@ -144,15 +145,6 @@ def _samples(subject: Subject) -> Samples:
     if corpus.unit == "utterance":
         corpus.phones(0)  # refuses it
     return phones(corpus, "test", "mean" if "phone" in corpus.artifact else "middle")
-
-
-def _named(subject: Subject, wanted: Sequence[str]) -> list[str]:
-    """Return the names of layers, each asked for by name or number, or ``all``."""
-    network = subject.network
-    if list(wanted) == ["all"]:
-        return [*([] if subject.corpus.whole else [INPUT]), *network.names]
-    inputs = {"0", INPUT}
-    return [INPUT if text in inputs else network.named(network.resolve(text)) for text in wanted]
 
 
 @dataclass(frozen=True)

@@ -161,7 +161,13 @@ class Regions:
         within = [(times >= low / rate) & (times < high / rate) for low, high in spans]
         every = np.ones(shape[0], dtype=bool)
         always = np.ones(shape[1], dtype=bool)
-        yield "in the phone", [_some((every, always), 1, inside) for inside in within]
+        here = [always] * len(within)
+        if corpus.whole:  # nothing is explained behind the end of a recording
+            here = [np.arange(shape[1]) < shape[1] * n for n in corpus.shares(self._items)]
+        yield (
+            "in the phone",
+            [_some((every, a), 1, inside[a]) for a, inside in zip(here, within, strict=True)],
+        )
         if corpus.unit != "segment":
             return
         names = [
@@ -291,9 +297,11 @@ def _moments(
 ) -> Iterator[tuple[int, float, float]]:
     """Yield recording, explained time [s] (NaN: none), and middle of the input [samples]."""
     rate, frames = float(corpus.config["rate"]), corpus.input_shape[2]
-    if corpus.unit != "utterance":
+    if corpus.whole:
+        hop, first = corpus.grid
         for item in items.tolist():
-            yield item, np.nan if at is None else at, frames / 2
+            middle = frames / 2 if corpus.unit == "window" else first + hop * (frames - 1) / 2
+            yield item, np.nan if at is None else at, middle
         return
     # Items are windows, by their first frame.
     edges, times = corpus.artifact.read("input_offset"), corpus.artifact.read("frame_time")

@@ -2,8 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,7 @@ from speechscope.errors import ArtifactError, UsageProblem
 from speechscope.features.distances import lost, partners
 from speechscope.networks.layers import Network, bytes_each
 from speechscope.networks.loading import RANDOM
-from speechscope.networks.subject import Subject, elsewhere, subject_of
+from speechscope.networks.subject import Subject, elsewhere, subject_of, together
 from speechscope.registry import SCORES
 from speechscope.relevance.explain import Explained, explained, per_class, relevance_by, score
 from speechscope.relevance.targets import parted, target_of
@@ -114,7 +113,9 @@ def relevance_scores(path: Path, settings: "Score") -> Iterator[Items | Done]:
 
 def _speakers(corpus: Corpus, items: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return who speaks each item, (N,)."""
-    if corpus.unit == "utterance":  # of those, windows are explained, by their first frame
+    if (
+        corpus.unit == "utterance" and not corpus.whole
+    ):  # of those, windows are explained, by their first frame
         items = np.searchsorted(corpus.artifact.read("input_offset"), items, "right") - 1
     return np.asarray(corpus.artifact.read("speaker")[items], dtype=np.int64)
 
@@ -187,6 +188,79 @@ def _conserved(artifact: Artifact, values: Values) -> None:
         values["lrp", f"at {layer} over score"] = [{"": total[clear] / score[clear]}]
 
 
+@dataclass(frozen=True)
+class Part:
+    """Items that are given to networks together: all of a block, or a recording as long as it is.
+
+    Parameters
+    ----------
+    rows
+        Which of the block they are.
+    ofs
+        What is explained, of the network ("") and others by name.
+    inputs, x
+        (B, …), and what is explained of them.
+    fills
+        What takes the place of what is deleted from x, by name.
+    """
+
+    rows: slice
+    ofs: Mapping[str, Explained]
+    inputs: Tensor
+    x: Tensor
+    target: Tensor
+    seeds: Sequence[int]
+    fills: Mapping[str, Tensor]
+
+    @classmethod
+    def of(
+        cls, subject: Subject, networks: Mapping[str, nn.Module], layer: str | None, rows: slice,
+        inputs: Tensor, target: Tensor, seeds: Sequence[int], fills: Mapping[str, Tensor],
+    ) -> "Part":  # fmt: skip
+        """Return a part of a block, with fillings (B, …) of all of it."""
+        size, ofs = inputs.shape[-1], dict[str, Explained]()
+        for name, network in networks.items():
+            taking = replace(subject, network=network).taking(inputs)  # type: ignore[arg-type]
+            of = explained(taking, inputs[:1], layer)
+            ofs[name] = of if layer else of.of_corpus(subject.corpus).along(size)
+        enter = ofs[""].enter
+        filled = {name: enter(fill[rows][..., :size]) for name, fill in fills.items()}
+        return cls(rows, ofs, inputs, enter(inputs), target, seeds, filled)
+
+    def here(self, values: Tensor) -> Tensor:
+        """Return what of values (B, …) of the whole block is of this part."""
+        return values[(self.rows, *map(slice, self.x.shape[1:]))]
+
+    def relevance(self, method: str, way: str, settings: "Relevance") -> Tensor:
+        """Return the relevance by a method in one of the networks."""
+        of = self.ofs[way]
+        x = of.enter(self.inputs)
+        return relevance_by(method, of, x, self.target, settings, self.seeds)
+
+    def faithful(self, relevance: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """Yield how faithful relevance (B, …) of the whole block is here, by measure."""
+        told = self.ofs[""].scores, self.x, self.target
+        return _faithful(*told, self.fills, self.seeds, self.here(relevance))
+
+
+def _parts(
+    artifact: Artifact, subject: Subject, others: Mapping[str, nn.Module], block: slice
+) -> list[Part]:
+    """Return the items of a block as the network that was explained, and others, are given them."""
+    items, device = artifact.read("item_index", block), subject.device
+    here = torch.from_numpy(subject.values(items))
+    target = sent(artifact.read("target", block).astype(np.int64), device)
+    sizes = subject.corpus.lengths(items) if subject.trims else None
+    made = fillings(subject, here, block.start, sizes)
+    fills = dict(zip(made, sent(torch.stack([*made.values()]), device), strict=True))
+    seeds = [mixed(artifact.record["seed"], int(item)) for item in items]
+    told = {"": subject.network, **others}, artifact.record["config"]["layer"]
+    return [
+        Part.of(subject, *told, rows, given, target[rows], seeds[rows], fills)
+        for rows, given in subject.parts(sent(here, device), items)
+    ]
+
+
 def _measure(
     artifact: Artifact,
     subject: Subject,
@@ -199,39 +273,34 @@ def _measure(
     """Add what the items of a block get to `values`; a device is waited for once."""
     layer = artifact.record["config"]["layer"]
     items = artifact.read("item_index", block)
-    here = torch.from_numpy(subject.values(items))
-    inputs = sent(here, subject.device)
-    target = sent(artifact.read("target", block).astype(np.int64), subject.device)
-    network = explained(subject.network, inputs[:1], layer)
-    if layer is None:
-        network = network.of_corpus(subject.corpus)
-    x = network.enter(inputs)
-    ways = {name: _alike(one, inputs, layer, network) for name, one in others.items()}
-    seeds = [mixed(artifact.record["seed"], int(item)) for item in items]
+    parts = _parts(artifact, subject, others, block)
     stored = artifact.read("relevance", (slice(None), block))
-    relevance = sent(stored, subject.device).view(len(stored), *x.shape)
-    made = fillings(subject, here, block.start)
-    filled = zip(made, sent(torch.stack([*made.values()]), subject.device), strict=True)
-    faithful = partial(
-        _faithful, network.scores, x, target, {n: network.enter(f) for n, f in filled}, seeds
-    )
+    shape = subject.corpus.input_shape if layer is None else stored.shape[2:]
+    relevance = sent(stored, subject.device).view(len(stored), len(items), *shape)
+
+    def ranks_of(values: Tensor) -> Tensor:
+        ranks = [ranked(part.here(values)).view_as(part.x) for part in parts]
+        return together(ranks, shape).flatten(1)
+
     found: dict[tuple[str, str], dict[str, Tensor]] = {}
     methods, untrained = artifact.flags("technique"), []
-    ranks = [ranked(own) for own in relevance]
+    ranks = [ranks_of(own) for own in relevance]
     for name, own, rank in zip(methods, relevance, ranks, strict=True):
         theirs = {
-            way: relevance_by(name, of, of.enter(inputs), target, settings, seeds)
-            for way, of in ways.items()
+            way: together([part.relevance(name, way, settings) for part in parts], shape)
+            for way in others
         }
         random = theirs.pop(UNTRAINED)
         untrained.append(random)
-        for (measure, got), (_, chance) in zip(faithful(own), faithful(random), strict=True):
-            found[name, measure] = {"": got, UNTRAINED: chance}
-        other = ranked(random)
+        faithful = [zip(part.faithful(own), part.faithful(random), strict=True) for part in parts]
+        for rows in zip(*faithful, strict=True):
+            got, chance = (torch.cat([row[n][1] for row in rows]) for n in (0, 1))
+            found[name, rows[0][0][0]] = {"": got, UNTRAINED: chance}
+        other = ranks_of(random)
         found[name, "agreement with random weights"] = agreeing(rank, other)
         by_chance = {UNTRAINED: agreement(rank, other)}
         for way, one in theirs.items():
-            found[name, f"{way}: agreement"] = {**agreeing(rank, ranked(one)), **by_chance}
+            found[name, f"{way}: agreement"] = {**agreeing(rank, ranks_of(one)), **by_chance}
     for (first, a), (second, b) in combinations(zip(methods, ranks, strict=True), 2):
         found[first, f"agreement with {second}"] = agreeing(a, b)
     counted = [one for of_measure in found.values() for one in of_measure.values()]
@@ -281,11 +350,6 @@ def _faithful(
     yield "sensitivity-n", sums
 
 
-def _alike(network: nn.Module, inputs: Tensor, layer: str | None, of: Explained) -> Explained:
-    """Return another network as what is explained, in the same way."""
-    return replace(explained(network, inputs[:1], layer), axes=of.axes)
-
-
 def _regions(
     artifact: Artifact, subject: Subject, items: NDArray[np.int64], block: slice
 ) -> Regions | None:
@@ -310,12 +374,15 @@ def agreeing(first: Tensor, second: Tensor) -> dict[str, Tensor]:
     return {"": agreement(first, second), OTHER: whole}
 
 
-def fillings(subject: Subject, inputs: Tensor, seed: int) -> dict[str, Tensor]:
+def fillings(
+    subject: Subject, inputs: Tensor, seed: int, sizes: NDArray[np.int64] | None = None
+) -> dict[str, Tensor]:
     """Return what takes the place of what is deleted from inputs on the CPU, by its name.
 
     "": 0, the training mean of centred inputs. mean: the same of inputs that are not. silence: 0
     before the mean was taken away. noise: normal, with the mean and the deviation that these inputs
-    have in each band; of waveforms in each frame and bin of their transform. another item: of them.
+    have in each band, of recordings as far as they go (N,); of waveforms in each frame and bin of
+    their transform. another item: of them.
     """
     zeros = torch.zeros_like(inputs)
     mean = torch.from_numpy(subject.corpus.mean).to(inputs)
@@ -324,8 +391,12 @@ def fillings(subject: Subject, inputs: Tensor, seed: int) -> dict[str, Tensor]:
     else:
         across = inputs.double().numpy()
         drawn = np.random.default_rng(seed).normal(size=across.shape)
+        if sizes is not None:
+            there = np.arange(across.shape[-1]) < sizes[:, None, None, None]
+            across = np.where(there, across, np.nan)
         axes = (0, across.ndim - 1)
-        noise = across.mean(axes, keepdims=True) + drawn * across.std(axes, keepdims=True)
+        noise = np.nanmean(across, axes, keepdims=True)
+        noise = noise + drawn * np.nanstd(across, axes, keepdims=True)
     pair = partners(len(inputs))
     other = inputs[torch.from_numpy(pair[0])] if len(pair) else zeros
     known = {"silence": zeros - mean} if subject.centred else {"mean": zeros + mean}

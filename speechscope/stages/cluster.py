@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from speechscope.errors import UsageProblem
 from speechscope.registry import CLUSTERING, REDUCTIONS
@@ -11,10 +11,6 @@ from speechscope.settings import option, record_of, setting
 from speechscope.stages.seeing import Seeing, looked_into
 from speechscope.stages.shared import Computing, Looking, Spread, Writing, Written, listed
 from speechscope.work.progress import Console
-
-if TYPE_CHECKING:
-    from speechscope.networks.layers import Layered
-    from speechscope.networks.subject import Subject
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +96,7 @@ def run(settings: Cluster, console: Console) -> Written:
         raise UsageProblem("--against compares models of ours; --model is not one")
 
     from speechscope.clustering.layer import LayerWork, counts_of
-    from speechscope.clustering.samples import INPUT, choose, classes_of
+    from speechscope.clustering.samples import INPUT, choose, classes_of, layers_of
     from speechscope.clustering.store import write_clusters
     from speechscope.networks.subject import subject_of
     from speechscope.store.lineage import entry
@@ -116,7 +112,7 @@ def run(settings: Cluster, console: Console) -> Written:
             f"--input {settings.input}: nobody labelled it, and clusters are held against classes; "
             "relevance --activity gives what layers hold along it"
         )
-    layers = _layers(subject, settings.layer)
+    layers = layers_of(subject, settings.layer)
     parents = [entry(*parent, path) for parent in subject.parents]
     other = None
     if against is not None:
@@ -147,44 +143,6 @@ def run(settings: Cluster, console: Console) -> Written:
     facts = {"items": len(samples), "layers": len(layers)}
     problem = f"{len(left_out)} parts of {settings.input} were left out"
     return Written(path, "clusters", facts, listed(left_out, path), problem)
-
-
-def _layers(subject: "Subject", wanted: Sequence[str]) -> tuple[str, ...]:
-    """Return layers by name or number, in order; of ``all`` or nothing, all that are counted.
-
-    Of phones in whole recordings those that have frames, without the waveform.
-
-    Raises
-    ------
-    UsageProblem
-        There is no such layer, or it has no frames.
-    """
-    from speechscope.clustering.samples import INPUT
-    from speechscope.networks.foreign import ForeignNetwork
-
-    network = subject.network
-    frames = None
-    if subject.corpus.whole and isinstance(network, ForeignNetwork):
-        frames = network.frames
-    if list(wanted) in ([], ["all"]):
-        if frames is None:
-            return (INPUT, *network.names)
-        return tuple(name for name in network.names if name in frames)
-    try:
-        numbers = {network.resolve(text) for text in wanted if not _is_input(text, network)}
-    except UsageProblem as error:
-        raise UsageProblem(f"--{error}".replace("expected 1 to", "expected 0 to", 1)) from error
-    first = (INPUT,) if any(_is_input(text, network) for text in wanted) else ()
-    named = tuple(network.named(number) for number in sorted(numbers))
-    if frames is not None and (still := [name for name in named if name not in frames]):
-        known = ", ".join(filter(None, frames))
-        raise UsageProblem(f"--layer {', '.join(still)}: no frames along time; {known} have some")
-    return (*first, *named)
-
-
-def _is_input(text: str, network: "Layered") -> bool:
-    """Say whether a layer is the input: a name that a layer may have, where layers have numbers."""
-    return text in ("0", "input") and text not in network.names
 
 
 def _count(text: str, names: Sequence[str], flag: str) -> int | str:

@@ -367,6 +367,5 @@ def _inverter(
     if moves:
         pool = TrainingPool(corpus, settings.align_items, settings.seed)
         along = directions(network, layers, pool, corpus.classes)
-    return Inverter(
-        settings, corpus, examples, network, layers, restorers, derived, analysis, along
-    )
+    made = restorers, derived, analysis, along
+    return Inverter(settings, corpus, examples, network, layers, *made, trims=opened.trims)

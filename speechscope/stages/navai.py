@@ -100,11 +100,22 @@ class Navai(Seeing, Propagating, Sounding, Looking, Sharded, Computing, Spread):
         ("all",), "With --mode profile: layers.", "chosen: every layer"
     )
     adjust: bool = option(False, "With --mode profile: weigh by the score's derivative.")
+    frame: str = setting(
+        "mean",
+        "With --mode profile --by phone: which frames stand for a phone.",
+        "chosen: all; Pellegrini 2016, sec. 3, takes the third",
+        choices=("third", "middle", "mean"),
+    )
 
     @property
     def alignments(self) -> tuple[str, ...]:
         """What inputs are moved by; those of profiles are not."""
         return ("none",) if self.mode == "profile" else self.align
+
+    @property
+    def by_phone(self) -> bool:
+        """Whether profiles are of phones that are marked in recordings, not of answers."""
+        return self.mode == "profile" and self.by == "phone"
 
     def check(self) -> None:
         """Refuse settings that do not fit together.
@@ -114,8 +125,13 @@ class Navai(Seeing, Propagating, Sounding, Looking, Sharded, Computing, Spread):
         UsageProblem
             Some do not.
         """
-        apart = ("align", "wav", "by") if self.mode == "profile" else ("layer", "adjust")
-        self.refuse(apart, f"--mode {self.mode}")
+        if self.mode == "inputs":
+            self.refuse(("layer", "adjust", "frame"), "--mode inputs")
+        else:
+            self.refuse(("align", "wav", "phones"), "--mode profile")
+            if self.by not in ("none", "phone"):
+                raise UsageProblem(f"--by {self.by}: profiles are of answers, or --by phone")
+            self.refuse(("adjust",) if self.by_phone else ("frame",), "such profiles")
         if self.phones is not None and self.by != "phone":
             raise UsageProblem("--phones goes with --by phone")
         if self.shard is not None and self.wav is not None:
@@ -193,7 +209,12 @@ def _examples(
     """
     from speechscope.corpus.seen import seen_by
     from speechscope.corpus.store import Corpus, positions
-    from speechscope.navai.examples import ItemExamples, LetterExamples, StoredExamples
+    from speechscope.navai.examples import (
+        ItemExamples,
+        LetterExamples,
+        PhoneExamples,
+        StoredExamples,
+    )
     from speechscope.networks.saved import load_model
     from speechscope.networks.wav2letter import Wav2Letter
     from speechscope.store.lineage import ancestor, record_at
@@ -203,6 +224,10 @@ def _examples(
             return corpus.items(settings.split)
         return positions(corpus, settings.split, list(settings.items))
 
+    if settings.by_phone:
+        subject, left_out = looked_into(settings, device, output, console)
+        phones = PhoneExamples(subject, items_of(subject.recordings), settings)
+        return phones, subject.parents, subject.config, left_out
     if settings.model is None:
         path = settings.checkpoint or Path("model.pt")
         record = record_at(path)
@@ -237,10 +262,10 @@ def _work(settings: Navai, examples: "Examples") -> "tuple[Summing, Layout]":
     from speechscope.navai.profiles import Profiling
     from speechscope.navai.store import Layout, axes_of
 
-    axes = axes_of(examples)
     if settings.mode == "profile":
         profiling = Profiling(examples, settings)
-        return profiling, Layout(examples.classes, axes, layers=profiling.layers)
+        return profiling, Layout(examples.classes, {}, layers=profiling.layers)
+    axes = axes_of(examples)
     phones = None if settings.phones is None else Corpus(settings.phones)
     averaging = Averaging(examples, settings, phones)
     parts = () if averaging.split is None else tuple(averaging.split.names)

@@ -25,6 +25,8 @@ from speechscope.relevance.gradient import sensitivity
 from speechscope.relevance.lrp import lrp
 from speechscope.store.artifact import Artifact
 
+SILENT = ("h#", "sil")
+"""Left out by default."""
 # Hardly trained: what is drawn answers different inputs differently; what has learned from so
 # little answers one thing always.
 LITTLE = ["--epochs", "1", "--per-class", "3", "--lr", "1e-6", "-q"]
@@ -292,6 +294,26 @@ def test_letters_have_profiles_too(here: Path, monkeypatch: pytest.MonkeyPatch) 
     told = ["--mode", "profile", "--layer", "relu9", "--exclude", "x", "-o", "lp.zarr", "-fq"]
     assert run(["navai", "letters.pt", *told]) == 0
     assert Artifact(here / "lp.zarr").array("profile_relu9").shape[1:] == (5, 1, 32)
+    by_phone = ["--mode", "profile", "--by", "phone", "--frame", "middle", "--layer", "relu3"]
+    assert run(["navai", "letters.pt", *by_phone, "-o", "pp.zarr", "-fq"]) == 0
+    found, network = Artifact(here / "pp.zarr"), load_model(here / "letters.pt").network
+    corpus, sums = Corpus(here / "letters.zarr"), dict[str, list[np.ndarray]]()
+    hop = corpus.config["window"] - corpus.config["overlap"]
+    for item in corpus.items("train"):
+        x = corpus.utterance_inputs(item[None])[0] - corpus.mean[..., None]
+        held = network.activation(torch.from_numpy(x)[None], "relu3")[0, :, 0].T.numpy()
+        step = hop * x.shape[2] / len(held)  # the first layer takes every other
+        for name, there in corpus.phones(item):
+            touched = [
+                n
+                for n in range(len(held))
+                if n * step < there.stop and (n + 1) * step > there.start
+            ]
+            sums.setdefault(name, []).append(held[touched[len(touched) // 2]])
+    wanted = np.stack([np.mean(sums[name], 0) for name in found.flags("class")])
+    over = np.mean([np.mean(rows, 0) for name, rows in sums.items() if name not in SILENT], 0)
+    stored = found.read("profile_relu3")[..., 0]
+    np.testing.assert_allclose(stored, wanted - over, atol=1e-5 * float(np.abs(wanted).max()))
 
 
 @pytest.mark.parametrize("model", ["model.pt", "frames.pt", "raw.pt"])
@@ -376,7 +398,17 @@ def test_any_network_is_averaged(here: Path) -> None:
     label = found.flags("target").index(found.flags("class")[0])
     wanted = corpus.centred(items[target == label])[:, 0].mean(0)
     np.testing.assert_allclose(found.read("mean")[0, 0], wanted, atol=1e-6)
-    assert run(["navai", *told, "--mode", "profile"]) == 2
+    assert run(["navai", *told, "--mode", "profile", "--layer", "1", "--items", "0:40"]) == 0
+    from tiny_navai import make  # type: ignore[import-not-found]
+
+    x = torch.from_numpy(corpus.centred(corpus.items("train")[:40]) + corpus.mean)
+    out = make()(x).detach()
+    rows = [out.argmax(1) == int(name) for name in Artifact(here / "tiny.zarr").flags("class")]
+    wanted = torch.stack([out[row].mean(0) for row in rows])
+    stored = Artifact(here / "tiny.zarr").read("profile_1")
+    np.testing.assert_allclose(stored, wanted - wanted.mean(0), atol=1e-5)
+    assert run(["navai", *told, "--mode", "profile", "--adjust"]) == 2
+    assert run(["navai", *told, "--mode", "profile", "--by", "phone"]) == 2  # has no recordings
 
 
 def test_a_layer_without_a_rule_leaves_the_alignments_that_need_none(

@@ -1,6 +1,8 @@
 """Networks that are not ours from the command line: what is said, written and refused."""
 
 import csv
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import corpora
@@ -11,9 +13,12 @@ import torch
 from formulas import gradient, occluded
 
 from speechscope.cli import run
+from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
 from speechscope.networks.loading import load_module
 from speechscope.relevance.occlusion import Size, _spans, area
+from speechscope.scores.relevance import area as area_under
+from speechscope.scores.relevance import removal_curves
 from speechscope.store.artifact import Artifact
 
 MODELS = """
@@ -28,6 +33,21 @@ class Frames(nn.Module):
 
     def forward(self, x):
         return self.l(F.relu(self.c(x)).transpose(1, 2)).log_softmax(-1)
+
+class Beside(nn.Module):  # every answer rests on all of the recording
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(3)
+        self.c, self.n = nn.Conv1d(1, 4, 400, 200), nn.InstanceNorm1d(4)
+        self.r, self.l = nn.GRU(4, 5, bidirectional=True, batch_first=True), nn.Linear(10, 3)
+
+    def forward(self, x):
+        return self.l(self.r(self.n(self.c(x)).transpose(1, 2))[0])
+
+class Rows(Beside):
+    def __init__(self):
+        super().__init__()
+        self.c = nn.Conv1d(20, 4, 3, 2)
 
 class WrongInHalves(nn.Conv1d):  # as some convolutions are on some processors
     def forward(self, x):
@@ -252,6 +272,124 @@ def test_a_recording_is_given_as_long_as_it_is(uneven: Path, here: Path) -> None
     assert run([*told, "--method", "gradient", "--items", "0:2", "--target", "1@0.7"]) == 4
     finite = Artifact(here / "relevance.zarr", "relevance").read("finite")
     np.testing.assert_array_equal(finite, lengths > 8800)
+
+
+@pytest.mark.heavy
+def test_no_command_answers_of_what_stands_behind_a_recording(
+    uneven: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network, corpus = load_module("anyones:Beside"), Artifact(uneven, "corpus")
+    told = ["--model", "anyones:Beside", "--corpus", "uneven.zarr", "-f", "-q"]
+    some = ["--method", "gradient,lrp", "--layer", "n", "--activity", "r", "--items", "0:2"]
+    assert run(["relevance", *told, *some, "-o", "inner.zarr"]) == 0
+    inner = Artifact(here / "inner.zarr")
+    row = int(corpus.read("stop")[inner.read("item_index")].argmin())
+    x = torch.from_numpy(inner.read("input")[row, :8800])[None, None]
+    assert not inner.read("input")[row, 8800:].any()
+    maps = network.c(x).detach().requires_grad_()  # type: ignore[operator]
+
+    def behind(maps: torch.Tensor) -> torch.Tensor:
+        frames: torch.Tensor = network.r(network.n(maps).transpose(1, 2))[0]  # type: ignore[operator]
+        return frames
+
+    out = network.l(behind(maps)).sum(1)  # type: ignore[operator]
+    target = int(inner.read("target")[row])
+    assert target == int(out.argmax())
+    (slope,) = torch.autograd.grad(out[0, target], maps)
+    found = inner.read("relevance")[0, row]
+    scale = float(slope.abs().max())
+    np.testing.assert_allclose(found[:, :43], slope[0], atol=1e-5 * scale)
+    assert not inner.read("relevance")[:, row, :, 43:].any()
+    activity = behind(maps)[0].mean(0).detach()
+    np.testing.assert_allclose(inner.read("activity_r")[row], activity, atol=1e-6)
+
+    bp = ["--method", "bp", "--layer", "r", "--steps", "3", "--l2", "0.01", "--items", "0:2"]
+    assert run(["invert", *told, *bp, "-o", "inverted.zarr"]) == 0
+    inverted, mean = Artifact(here / "inverted.zarr"), torch.from_numpy(corpus.read("mean"))
+    y = torch.from_numpy(inverted.read("reconstruction")[0, 0, row])
+    assert not y[..., 8800:].any() and not inverted.read("original")[row, ..., 8800:].any()
+    y = y[0, :, :8800]
+    apart = behind(network.c(y[None])) - behind(maps)  # type: ignore[operator]
+    apart = apart.detach()
+    energy = apart.square().sum() / 2 + 0.01 / 2 * (y - mean[0, :, :8800]).square().sum()
+    steps = inverted.read("objective")[0, 0, row]
+    assert np.nanmin(steps) == pytest.approx(float(energy), rel=1e-4) and steps[0] > steps[-1]
+
+    align = ["--align", "none,max-sensitivity", "--split", "test", "--least", "1"]
+    assert run(["navai", *told, *align, "-o", "navai.zarr"]) == 0
+    averaged = Artifact(here / "navai.zarr")
+    (place,) = np.flatnonzero(averaged.read("item_index") == inner.read("item_index")[row])
+    x.requires_grad_()
+    (slope,) = torch.autograd.grad(network(x).sum(1)[0, target], x)
+    assert int(averaged.read("target")[place]) == target
+    assert averaged.read("shift")[:, place].tolist() == [0, int(slope.argmax()) - 6400]
+
+    one = ["--method", "gradient", "--items", f"{row}:{row + 1}", "-o", "one.zarr"]
+    assert run(["relevance", *told, *one]) == 0
+    capsys.readouterr()
+    assert run(["score", "one.zarr", "--model", "anyones:Beside", "--json"]) == 0
+    rows = {r["measure"]: r for r in json.loads(capsys.readouterr().out)}
+    with torch.no_grad():
+        curves = removal_curves(network_scores(network), x, torch.tensor([target]), slope, steps=20)
+    for measure, curve in zip(("deletion", "insertion"), curves, strict=True):
+        assert rows[measure]["value"] == pytest.approx(float(area_under(curve)[0]), rel=1e-4)
+
+
+@pytest.mark.heavy
+def test_utterances_of_spectrograms_are_looked_into_as_recordings_are(
+    uneven: Path, here: Path
+) -> None:
+    for path in (here / "uneven").rglob("*.WAV"):
+        path.with_suffix(".TXT").write_text("0 1 she had\n")
+    made = ["--unit", "utterance", "--features", "mel", "--bins", "20", "--labels", "letter"]
+    sizes = ["--window", "400", "--hop", "160", "--max-length", "none", "-o", "mel.zarr"]
+    assert run(["prepare", "uneven", *made, *sizes, "-q"]) == 0
+    told = ["--model", "anyones:Rows", "--corpus", "mel.zarr", "-f", "-q"]
+    some = ["--method", "gradient,occlusion", "--patch", "phone", "--items", "0:2"]
+    assert run(["relevance", *told, *some, "-o", "mels.zarr"]) == 0
+    network, corpus = load_module("anyones:Rows"), Corpus(here / "mel.zarr")
+    found = Artifact(here / "mels.zarr")
+    items, sums = found.read("item_index"), dict[str, list[torch.Tensor]]()
+    assert len({corpus.utterance_inputs(items[n : n + 1])[0].shape for n in (0, 1)}) == 2
+    for row, item in enumerate(items):
+        x = torch.from_numpy(corpus.utterance_inputs(items[row : row + 1])[0])
+        size, middles = x.shape[2], 200 + 160 * np.arange(x.shape[2])
+        target = torch.from_numpy(found.read("target")[row : row + 1]).long()
+        scores = network_scores(network)
+        slope = gradient(scores, x, target)[0]
+        own = found.read("relevance")[:, row, 0]
+        assert not own[..., size:].any()
+        scale = 1e-5 * float(slope.abs().max())
+        np.testing.assert_allclose(own[0, :, :size], slope, atol=scale)
+        full = scores(x)[0, target].detach()
+        maps = network.c(x)[0].detach()  # type: ignore[operator]
+        # Of a kernel of 3 in steps of 2, in the middle of the recording, by a quarter of a frame.
+        left = (size - 1 - 2 * (maps.shape[1] - 1) - 0.5) / 2
+        at = 200 + 160 * (left + 2 * np.arange(maps.shape[1]))
+        for name, there in corpus.phones(int(item)):
+            inside = (middles >= there.start) & (middles < there.stop)
+            hidden = x * torch.from_numpy(~inside)
+            lost = float(full - scores(hidden)[0, target].detach())
+            assert own[1, 0, :size][inside] == pytest.approx(lost, rel=1e-3, abs=1e-5)
+            frames = np.flatnonzero((at >= there.start) & (at < there.stop))
+            if not len(frames):
+                frames = np.abs(at - (there.start + there.stop - 1) / 2).argmin()[None]
+            sums.setdefault(name, []).append(maps[:, frames[len(frames) // 2]])
+    some = ["--mode", "profile", "--by", "phone", "--frame", "middle", "--layer", "c"]
+    assert run(["navai", *told, *some, "--split", "test", "--items", "0:2", "-o", "pro.zarr"]) == 0
+    profile = Artifact(here / "pro.zarr")
+    means = {name: torch.stack(held).mean(0) for name, held in sums.items() if name not in SILENT}
+    over = torch.stack([*means.values()]).mean(0)
+    wanted = torch.stack([means[name] for name in profile.flags("class")]) - over
+    np.testing.assert_allclose(profile.read("profile_c"), wanted, atol=1e-5)
+
+
+SILENT = ("h#", "sil")
+"""Left out of profiles by default."""
+
+
+def network_scores(network: torch.nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
+    return lambda x: network(x).sum(1)
 
 
 @pytest.mark.parametrize("frame", ["mean", "middle"])

@@ -18,6 +18,7 @@ from speechscope.networks.subject import subject_of
 from speechscope.scores import layers
 from speechscope.scores.layers import Layer
 from speechscope.scores.statistics import rows_of
+from speechscope.store.artifact import Artifact
 
 
 class Made(Layer):
@@ -217,6 +218,20 @@ def test_anyones_network_holds_phones_where_they_sound(
             start, stop = samples.within[row]  # type: ignore[index]
             wanted = held[(start <= middles) & (middles < stop)].mean(0)
             torch.testing.assert_close(found[row].flatten(), wanted.flatten())
+    told = ["--model", "someones:Frames", "--corpus", "whole.zarr", "--mode", "profile", "-q"]
+    some = ["--split", "test", "--by", "phone", "--layer", "c,r", "-o", "profile.zarr"]
+    torch.manual_seed(0)
+    assert run(["navai", *told, *some]) == 0
+    assert run(["navai", *told, "-o", "no.zarr"]) == 2  # answers to recordings of many lengths
+    profiles, names = Artifact(Path("profile.zarr")), classes_of(subject.corpus)
+    points = activations(subject, samples, "r").flatten(1).numpy()
+    there = [n for n in np.unique(samples.labels) if names[n] not in ("h#", "sil")]
+    means = {names[n]: points[samples.labels == n].mean(0) for n in there}
+    every = np.stack([means[name] for name in profiles.flags("class")])
+    over = np.mean(list(means.values()), 0)
+    np.testing.assert_allclose(profiles.read("profile_r").reshape(len(every), -1), every - over,
+                               atol=1e-5)  # fmt: skip
+    assert run(["score", "profile.zarr"]) == 0
     assert run(["score", "whole.zarr", "--layers", "c"]) == 2
     assert run(["score", "whole.zarr", "--model", "someones:Frames"]) == 2
 

@@ -27,7 +27,7 @@ CLASSES = ("iy", "s", "t", "sil")
 class Held:
     """Segments of given lengths [samples] in frames of 10 ms, as a corpus holds them."""
 
-    unit, classes, input_shape = "segment", CLASSES, (1, 81, 10)
+    unit, classes, input_shape, whole = "segment", CLASSES, (1, 81, 10), False
 
     def __init__(self, labels: list[int], lengths: list[int]) -> None:
         self.config = {"rate": RATE, "samples": SAMPLES, "window": 320, "overlap": 160}
