@@ -1,12 +1,12 @@
 """A learned inverse: sounds from the activity of any layer of any network.
 
-What a layer knows of a sound is mostly its short-time spectrum, so that is what is learned: the log
-magnitude, from the activity and from the spectrum of a training item with similar activity. Phases
-the layer does not know are borrowed from that item (Griffin & Lim 1984), and the waveform then
-descends on the mismatch of its own activity, held to the spectrum that was learned.
+What a layer knows of a sound is how loud its bands of frequencies are over time, how far it is
+voiced and how high, so that is what is learned from the activity. A source of that pitch, pulses
+in noise, is given these bands (Dudley 1939; Griffin & Lim 1984 settle the phases), and the waveform
+then descends on the mismatch of its own activity, held to what was learned.
 
-A regression from activity to image is what Dosovitskiy & Brox 2016 invert networks by; example and
-descent on the waveform are this project's.
+A regression from activity to image is what Dosovitskiy & Brox 2016 invert networks by; source,
+bands and descent on the waveform are this project's.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from speechscope.errors import ArtifactError, UsageProblem
-from speechscope.features.stft import Stft
-from speechscope.inversion.analysis import OfSound
+from speechscope.features.filterbanks import filters
+from speechscope.features.stft import Stft, like
+from speechscope.inversion.analysis import Analysis, OfSound
 from speechscope.inversion.problem import Problem, Reconstruction, Restorer, at_most
 from speechscope.inversion.sound import griffin_lim, transform
 from speechscope.networks.layers import Layered
@@ -37,23 +38,29 @@ if TYPE_CHECKING:
     from speechscope.stages.shared import Regressing
 
 CODES, SPECTRA = 400, 256
-"""Principal components kept of the activity and of the log magnitudes (chosen)."""
+"""Principal components kept of the activity and of the bands (chosen)."""
 SAMPLED = 2048
 """Training items the components are those of (chosen)."""
-EXAMPLES = 4096
-"""Training items an example is looked for among, at most: training stays linear in items."""
-CLOSE = 4
-"""An example is a random one of so many nearest in training, else the nearest (chosen)."""
 HIDDEN, BATCH, RATE, DROPOUT = 512, 128, 1e-3, 0.2
 FRAME, HOP = 0.025, 0.005
-"""Of the log magnitudes [s] (chosen)."""
+"""Of the transform [s] (chosen)."""
+BANDS = 64
+"""Mel bands whose power is learned (chosen)."""
 LEAST = 1e-20
-"""Added to a power under a root, whose slope at 0 is none."""
-FLOOR = 3e-3
-"""Added to a magnitude before the logarithm (chosen: −50 dB of full scale)."""
-QUEFRENCY = 2e-3
-"""Where the envelope of a spectrum, which is learned, ends and the fine structure of voices, which
-is the example's, begins [s] (chosen: voices of 500 Hz)."""
+"""Added to what is divided by."""
+FLOOR = 1e-5
+"""Added to a power before the logarithm (chosen: a magnitude 50 dB below full scale)."""
+SPEEDS, ENOUGH = (1.0, 0.93, 1.07), 1 << 15
+"""Speeds at which training items are heard: the first where there are `ENOUGH` of them, two or
+three where there are half as many or a third (chosen: other voices than there are)."""
+LOWEST, HIGHEST = 75.0, 500.0
+"""Pitch that is looked for [Hz] (chosen)."""
+PERIODS, OCTAVE_COST, VOICED, LOUD = 3, 0.01, 0.45, 0.01
+"""Periods of the lowest pitch in a frame, what an octave of it costs, from what strength on a
+frame is voiced (Boersma 1993's), and from what share of the loudest one's power it counts."""
+MIDDLE, WEIGHT = 7.1, (7.0, 3.0)
+"""Pitch is learned as octaves above 2^`MIDDLE` Hz; how much an octave and the whole strength weigh
+beside a component (chosen)."""
 HELD, HELD_MOST = 0.1, 2048
 """Share of the training items, of speakers of their own where there are several, whose errors are
 what draws are made of, and how many are kept at most (chosen)."""
@@ -63,12 +70,14 @@ FARTHEST = 10.0
 """Deviations a unit's activity counts at most: one that training items hardly moved says nothing
 of how far (chosen)."""
 AROUND = 16
-"""Nearest of them whose errors say how large one is here; and the nearest examples that a draw has
-a random one of (chosen)."""
+"""Nearest of them whose errors say how large one is here (chosen)."""
 ITERATIONS = 30
-"""Griffin-Lim's; it begins with phases of speech (chosen)."""
-STEP, FAITH = 7e-4, 3.0
-"""Of the descent: Adam's rate, and the weight of the learned spectrum (chosen)."""
+"""Griffin-Lim's; it begins with phases of the source (chosen)."""
+STEP, FAITH = 0.06, 0.5
+"""Of the descent: Adam's rate, over the level of a sound, which falls by half a cosine, and the
+weight of the learned bands (chosen on training speakers that were held out)."""
+QUIETEST = 1e-5
+"""Level a sound counts as having at least (chosen: 16 bits show no less)."""
 
 
 class Principal(nn.Module):
@@ -134,19 +143,16 @@ class Principal(nn.Module):
 
 
 class Inverse(nn.Module):
-    """From the activity of a layer, and an example, to the log magnitude of a sound.
+    """From the activity of a layer to the bands, the pitch and the voicing of a sound.
 
     Parameters
     ----------
     codes, spectra
-        What reduces activity and log magnitude.
+        What reduces activity and log powers of bands.
     stft
-        Of the log magnitudes.
+        Of the bands.
     """
 
-    example_codes: Tensor
-    example_waveforms: Tensor
-    example_speakers: Tensor
     held_codes: Tensor
     held_sizes: Tensor
     spread: Tensor
@@ -155,18 +161,12 @@ class Inverse(nn.Module):
         super().__init__()
         self.codes, self.spectra, self.stft = codes, spectra, stft
         code, spectrum = (part.basis.shape[1] for part in (codes, spectra))
-        self.inner = nn.Linear(code + spectrum, HIDDEN)
+        self.inner = nn.Linear(code, HIDDEN)
         self.middle = nn.ModuleList(nn.Linear(HIDDEN, HIDDEN) for _ in range(4))
-        self.outer = nn.Linear(HIDDEN, spectrum)
-
-    def among(self, codes: Tensor, waveforms: Tensor, speakers: Tensor) -> None:
-        """Give it its examples: their codes (n, k), waveforms (n, samples) and speakers (n,)."""
-        self.register_buffer("example_codes", codes)
-        self.register_buffer("example_waveforms", waveforms)
-        self.register_buffer("example_speakers", speakers)
+        self.outer = nn.Linear(HIDDEN, spectrum + 2)
 
     def erring(self, codes: Tensor, errors: Tensor) -> None:
-        """Tell it the errors (n, k) it makes of components, by codes (n, c) it has not trained on.
+        """Tell it the errors (n, k) it makes, by codes (n, c) it has not trained on.
 
         Their covariance, shrunk as Ledoit & Wolf (2004) do, and by how much the square of each is
         more than that, per component.
@@ -190,11 +190,8 @@ class Inverse(nn.Module):
         near = torch.cdist(codes, self.held_codes)
         nearest = near.topk(min(AROUND, near.shape[1]), largest=False).indices
         size = self.held_sizes[nearest].mean(1).sqrt()
-        normal = torch.stack(
-            [torch.randn(len(self.spread), generator=torch.Generator().manual_seed(s))
-             for s in seeds]
-        )  # fmt: skip
-        found: Tensor = size[:, None] * (normal.to(self.spread) @ self.spread.T)
+        normal = sent(_normal(seeds, len(self.spread)), codes.device)
+        found: Tensor = size[:, None] * (normal @ self.spread.T)
         return found
 
     @classmethod
@@ -204,15 +201,14 @@ class Inverse(nn.Module):
             Principal.sized(*state[f"{name}.basis"].shape) for name in ("codes", "spectra")
         )
         made = cls(codes, spectra, stft)
-        made.among(*(state[f"example_{name}"] for name in ("codes", "waveforms", "speakers")))
         for name in ("held_codes", "held_sizes", "spread"):
             made.register_buffer(name, state[name])
         made.load_state_dict(dict(state))
         return made.eval().requires_grad_(False)
 
-    def forward(self, code: Tensor, example: Tensor) -> Tensor:
-        """Return components of the log magnitude (N, k) from those of activity and of example."""
-        hidden = self.inner(torch.cat((code, example), 1))
+    def forward(self, code: Tensor) -> Tensor:
+        """Return what `heard` is of sounds, (N, k + 2), from components of activity (N, c)."""
+        hidden = self.inner(code)
         for first, second in zip(self.middle[::2], self.middle[1::2], strict=True):
             hidden = hidden + second(self._some(torch.relu(first(torch.relu(hidden)))))
         out: Tensor = self.outer(self._some(torch.relu(hidden)))
@@ -225,32 +221,34 @@ class Inverse(nn.Module):
         left = 1 - DROPOUT
         return hidden * sent(torch.empty(hidden.shape).bernoulli_(left).div_(left), hidden.device)
 
-    def nearest(self, codes: Tensor, speakers: Tensor, count: int = 1) -> Tensor:
-        """Return the examples (N, count) by other speakers whose codes (N, k) are nearest."""
-        apart = torch.cdist(codes, self.example_codes)
-        apart[speakers[:, None] == self.example_speakers] = torch.inf
-        return apart.topk(min(count, apart.shape[1]), largest=False).indices
+    def heard(self, waveforms: Tensor) -> Tensor:
+        """Return what is learned of waveforms: components of bands, pitch, strength, (N, k + 2).
 
-    def sounds(self, activity: Tensor, speakers: Tensor, seeds: Sequence[int] = ()) -> Tensor:
-        """Return waveforms (N, samples) for activity (N, …): learned spectra, borrowed phases.
+        The pitch is NaN where there is none.
+        """
+        log = log_bands(self.stft, waveforms).flatten(1)
+        pitch, strength = voice(waveforms, self.stft.rate)
+        octaves = WEIGHT[0] * (pitch.log2() - MIDDLE)
+        return torch.cat([self.spectra(log), octaves[:, None], WEIGHT[1] * strength[:, None]], 1)
 
-        With seeds, one an item, a draw from what the activity leaves open: a random one of the near
-        examples, and a spectrum with an error as large as there are.
+    def bands(self, found: Tensor) -> Tensor:
+        """Return the log powers (N, frames, bands) of what `forward` gives."""
+        return self.spectra.points(found[:, :-2]).view(len(found), self.stft.frames, BANDS)
+
+    def sounds(self, activity: Tensor, seeds: Sequence[int], *, draw: bool = False) -> Tensor:
+        """Return waveforms (N, samples) for activity (N, …), noise of each from its own seed.
+
+        Where asked a draw from what the activity leaves open: with an error as large as there are.
         """
         code = self.codes(activity.flatten(1).float())
-        near = self.nearest(code, speakers, AROUND if seeds else 1)
-        place = [seed % near.shape[1] for seed in seeds] or [0] * len(code)
-        rows = torch.arange(len(code), device=near.device)
-        chosen = near[rows, torch.tensor(place, device=near.device)]
-        example = self.example_waveforms[chosen]
-        found = self(code, self.spectra(log_magnitude(self.stft, example).flatten(1)))
-        if seeds:
+        found = self(code)
+        if draw:
             found = found + self.drawn(code, seeds)
-        log = self.spectra.points(found).view(len(code), self.stft.bins, self.stft.frames)
-        log = with_envelope(log_magnitude(self.stft, example), log, QUEFRENCY * self.stft.rate)
-        phase = torch.sgn(transform(self.stft, example))
-        wanted = (log.exp() - FLOOR).clamp(min=0)
-        return griffin_lim(self.stft, wanted, (), start=phase, iterations=ITERATIONS)
+        pitch = 2 ** (found[:, -2] / WEIGHT[0] + MIDDLE)
+        strength = (found[:, -1] / WEIGHT[1]).clamp(0, 1)
+        noise = sent(_normal([mixed(seed, 1) for seed in seeds], self.stft.samples), code.device)
+        spectra = transform(self.stft, source(pitch, strength, noise, self.stft.rate))
+        return filtered(self.stft, spectra, self.bands(found))
 
 
 def stft_for(samples: int, rate: int) -> Stft:
@@ -259,78 +257,166 @@ def stft_for(samples: int, rate: int) -> Stft:
     return Stft(samples, window, max(0, window - hop), 1 << (window - 1).bit_length(), rate)
 
 
-def with_envelope(fine: Tensor, smooth: Tensor, quefrency: float) -> Tensor:
-    """Return log magnitudes (N, bins, frames) of the one's envelope and the other's fine structure.
+def log_bands(stft: Stft, waveforms: Tensor) -> Tensor:
+    """Return log(power + `FLOOR`) of mel bands, (N, frames, bands), differentiably."""
+    return torch.log(_powers(stft, transform(stft, waveforms)) + FLOOR)
 
-    The envelope is what the cepstrum has below a quefrency [samples].
+
+def _powers(stft: Stft, spectra: Tensor) -> Tensor:
+    """Return the power of mel bands (N, frames, bands) of transforms (N, bins, frames)."""
+    power = (spectra.real.square() + spectra.imag.square()).transpose(1, 2)
+    bands: Tensor = power @ like(filters(BANDS, stft.points, stft.rate), power)
+    return bands
+
+
+def filtered(stft: Stft, spectra: Tensor, log: Tensor) -> Tensor:
+    """Return waveforms (N, samples) of a source whose bands have given log powers.
+
+    A bin of the source is brought to what its bands are, by its share in each; phases begin with
+    the source's.
+
+    Parameters
+    ----------
+    spectra : (N, bins, frames)
+        The transform of the source.
+    log : (N, frames, bands)
+        As `log_bands` gives.
     """
-    kept = torch.fft.irfft((smooth - fine).transpose(1, 2), 2 * (fine.shape[1] - 1))
-    place = torch.arange(kept.shape[2], device=kept.device)
-    low = torch.minimum(place, kept.shape[2] - place) < quefrency
-    change: Tensor = torch.fft.rfft(kept * low).real
-    return fine + change.transpose(1, 2)
+    have, bank = _powers(stft, spectra), like(filters(BANDS, stft.points, stft.rate), log)
+    wanted = (log.exp() - FLOOR).clamp(min=1e-4 * FLOOR)
+    change = torch.log(wanted / (have + 1e-6 * have.mean((1, 2), keepdim=True) + LEAST))
+    total = bank.sum(1)
+    gain = (change @ (bank / total.clamp(min=1e-9)[:, None]).T / 2).exp() * (total > 0)
+    modulus = spectra.abs() * gain.transpose(1, 2)
+    return griffin_lim(stft, modulus, (), start=torch.sgn(spectra), iterations=ITERATIONS)
 
 
-def log_magnitude(stft: Stft, waveforms: Tensor) -> Tensor:
-    """Return log(|S| + `FLOOR`), (N, bins, frames), differentiably."""
-    spectra = transform(stft, waveforms)
-    power = spectra.real.square() + spectra.imag.square()
-    return torch.log((power + LEAST).sqrt() + FLOOR)
+def source(pitch: Tensor, strength: Tensor, noise: Tensor, rate: int) -> Tensor:
+    """Return pulses of a pitch [Hz] in noise (N, samples), with a power of 1.
+
+        √a (sin((2K + 1) φ / 2) / sin(φ / 2) − 1) / √(2K) + √(1 − a) noise
+
+    with φ the phase of the pitch, K the harmonics below half the sampling rate, and a the root of
+    the strength: pulses whose noise is even over all frequencies sound noisier than voices are.
+    """
+    pitch = pitch.double().clamp(LOWEST, HIGHEST)[:, None]
+    half = torch.pi * pitch / rate * torch.arange(noise.shape[1], device=noise.device)
+    count = (rate / 2 / pitch).floor()
+    slope = torch.sin(half)
+    flat = slope.abs() < 1e-9
+    ratio = torch.sin((2 * count + 1) * half) / torch.where(flat, 1.0, slope)
+    pulses = (torch.where(flat, 2 * count + 1, ratio) - 1) / (2 * count).sqrt()
+    share = strength.sqrt()[:, None]
+    mixed_in: Tensor = share.sqrt() * pulses.float() + (1 - share).sqrt() * noise
+    return mixed_in
+
+
+def voice(waveforms: Tensor, rate: int) -> tuple[Tensor, Tensor]:
+    """Return the F0 of waveforms (N, samples) [Hz], NaN where there is none, and its strength.
+
+    Frames as long as three periods of `LOWEST`; the strength of a frame is the highest peak of
+
+        r[τ] = (Σ x[n] x[n + τ] / Σ x[n]²) / (Σ w[n] w[n + τ] / Σ w[n]²)
+
+    with w the window, higher pitches preferred a little. Of an item the strongest of its loud
+    frames, and the median F0 of those that are voiced (Boersma 1993).
+    """
+    size = min(waveforms.shape[1], round(PERIODS / LOWEST * rate))
+    window = torch.hann_window(size, device=waveforms.device)
+    frames = waveforms.unfold(1, size, max(1, size // 4))
+    frames = (frames - frames.mean(2, keepdim=True)) * window
+    points = 1 << (2 * size - 1).bit_length()
+
+    def correlated(values: Tensor) -> Tensor:
+        found = torch.fft.irfft(torch.fft.rfft(values, points).abs().square(), points)[..., :size]
+        scaled: Tensor = found / (found[..., :1] + LEAST)
+        return scaled
+
+    first, last = max(2, int(rate / HIGHEST)), min(size - 2, int(rate / LOWEST))
+    if last < first:  # too short for a pitch
+        return torch.full_like(waveforms[:, 0], torch.nan), torch.zeros_like(waveforms[:, 0])
+    r = correlated(frames)[..., : last + 2] / correlated(window)[: last + 2].clamp(min=1e-3)
+    middle = r[..., first : last + 1]
+    peak = (middle >= r[..., first - 1 : last]) & (middle > r[..., first + 1 : last + 2])
+    lags = torch.arange(first, last + 1, device=waveforms.device)
+    cost = OCTAVE_COST * torch.log2(lags * (LOWEST / rate))
+    at = torch.where(peak, middle - cost, -1.0).argmax(2, keepdim=True)
+    power = frames.square().sum(2)
+    loud = power > LOUD * power.amax(1, keepdim=True)
+    strength = torch.where(loud & peak.any(2), middle.gather(2, at)[..., 0], 0.0).clamp(0, 1)
+    hertz = torch.where(strength > VOICED, rate / lags[at[..., 0]], torch.nan)
+    return hertz.nanmedian(1).values, strength.amax(1)
+
+
+def at_speed(waveforms: Tensor, speed: float) -> Tensor:
+    """Return waveforms (N, samples) played at a speed about their middle, zeros beyond their ends.
+
+    Linear between samples of four times the rate.
+    """
+    if speed == 1:
+        return waveforms
+    samples = waveforms.shape[1]
+    fine = torch.fft.irfft(torch.fft.rfft(waveforms), 4 * samples) * 4
+    place = (torch.arange(samples, device=waveforms.device) - samples // 2) * speed
+    place = 4 * (place + samples // 2)
+    there = (place >= 0) & (place <= 4 * (samples - 1))
+    before = place.clamp(0, 4 * (samples - 1) - 1).floor()
+    low, high = fine[:, before.long()], fine[:, before.long() + 1]
+    return torch.where(there, low + (high - low) * (place - before), 0.0)
+
+
+def _normal(seeds: Sequence[int], count: int) -> Tensor:
+    """Return normal numbers, a row a seed (N, count), drawn on the CPU."""
+    return torch.stack(
+        [torch.randn(count, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+    )
 
 
 def train_inverses(
     network: Layered,
     layers: Sequence[int],
     pool: "TrainingPool",
+    analysis: Analysis,
     settings: "Regressing",
     progress: Bar | None = None,
     done: Callable[[int, Inverse], None] | None = None,
 ) -> dict[int, Inverse]:
-    """Train an inverse for each layer (a number) on the mean squared error of log magnitudes.
+    """Train an inverse for each layer (a number) on the mean squared error of what is `heard`.
 
-    Training items pass through the network once; what is kept of each are its components. Adam's
-    rate falls by half a cosine.
+    Training items pass through the network once a speed; what is kept of each are its components.
+    Adam's rate falls by half a cosine.
 
     Parameters
     ----------
     pool
-        Training items; at least two speakers.
+        Training items.
+    analysis
+        What makes inputs of them at another speed.
     progress
         Called with (passes done, passes in all), each of all items.
     done
         Called with every layer that is trained, and its inverse.
-
-    Raises
-    ------
-    UsageProblem
-        The training items have one speaker: examples are of another.
     """
-    if len(np.unique(pool.speakers)) < 2:
-        raise UsageProblem("--method regress learns from items of another speaker: there is one")
     device = next(network.parameters()).device
     count, random = len(pool.labels), torch.Generator().manual_seed(settings.seed)
-    order = torch.randperm(count, generator=random).numpy()
-    waveforms = pool.waveforms(order[:1])
-    stft = stft_for(waveforms.shape[1], pool.rate)
-    some = np.sort(order[:SAMPLED])
-    logs, codes = _seen(network, layers, pool, some, stft, device)
-    spectra = Principal(logs, SPECTRA, standardised=False).to(device)
+    some = np.sort(torch.randperm(count, generator=random).numpy()[:SAMPLED])
+    sampled = list(_passed(network, layers, pool, analysis, some))
+    codes = {n: torch.cat([activity[n] for _, activity in sampled]) for n in layers}
+    stft = stft_for(sampled[0][0].shape[1], pool.rate)
+    logs = torch.cat([log_bands(stft, waveforms).flatten(1) for waveforms, _ in sampled])
+    spectra = Principal(logs, SPECTRA, standardised=False)
     inverses = {}
     for layer in layers:
-        reduced = Principal(codes[layer], CODES, standardised=True).to(device)
+        reduced = Principal(codes[layer], CODES, standardised=True)
         with seeded(mixed(settings.seed, layer)):  # whichever others are asked for
             inverses[layer] = Inverse(reduced, spectra, stft).to(device)
-    del logs, codes
-    wanted, known = _reduced(network, inverses, pool, spectra, stft, device)
-    speakers = sent(pool.speakers, device)
-    examples = np.sort(order[:EXAMPLES])
-    places, heard = sent(examples, device), sent(pool.waveforms(examples), device)
+    del sampled, codes, logs
+    wanted, known = _reduced(network, inverses, pool, analysis)
     parts = _held_out(pool.speakers, settings.seed)
     for number, (layer, inverse) in enumerate(inverses.items()):
-        inverse.among(known[layer][places], heard, speakers[places])
         report = _Passes(progress, number, len(layers), settings.regress_epochs)
         with seeded(mixed(settings.seed, layer)):
-            _learn(inverse, known[layer], wanted, wanted[places], speakers, parts, report)
+            _learn(inverse, known[layer], wanted, parts, report)
         if done is not None:
             done(layer, inverse)
     return inverses
@@ -366,46 +452,40 @@ def load_inverses(path: Path, network: Layered) -> dict[int, Restorer]:
         found = inverses_of(checkpoint.values)
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise ArtifactError(f"{path}: holds no inverses that can be read ({reason})") from error
+        raise ArtifactError(
+            f"{path}: holds no inverses that can be read ({reason}); make it again "
+            "(speechscope decode-train --method regress)"
+        ) from error
     return {layer: inverse.to(device) for layer, inverse in found.items()}
 
 
 def measure(
-    network: Layered, inverses: Mapping[int, Inverse], pool: "TrainingPool"
+    network: Layered,
+    inverses: Mapping[int, Inverse],
+    pool: "TrainingPool",
+    analysis: Analysis,
 ) -> list[dict[str, Any]]:
-    """Return how far learned spectra are from those of items not trained on, a row a layer.
+    """Return how far learned bands are from those of items not trained on, a row a layer.
 
-    ``error``, that of the ``example`` it is given, and of the ``mean`` spectrum: root mean square
-    of the difference of log magnitudes [dB], an item each (N,), with ``speaker``.
+    ``error``, and of the ``mean`` of training items: root mean square of the difference of log
+    powers [dB], an item each (N,), with ``speaker``.
     """
-    device = next(network.parameters()).device
-    decibels = 20 / np.log(10)
-
-    def apart(first: Tensor, second: Tensor) -> Tensor:
-        found: Tensor = (first - second).square().mean(1).sqrt().cpu() * decibels
-        return found
-
+    decibels = 10 / np.log(10)
     rows: dict[int, list[tuple[Tensor, ...]]] = {layer: [] for layer in inverses}
-    places = np.arange(len(pool.labels))
-    for part in np.array_split(places, -(-len(places) // BATCH)):
-        waveforms = sent(pool.waveforms(part), device)
-        speakers = sent(pool.speakers[part], device)
-        with torch.no_grad():
-            held = network.activations(sent(pool.inputs(part), device), list(inverses))
-            for layer, inverse in inverses.items():
-                code = inverse.codes(held[layer].flatten(1).float())
-                near = inverse.example_waveforms[inverse.nearest(code, speakers)[:, 0]]
-                example = log_magnitude(inverse.stft, near).flatten(1)
-                true = log_magnitude(inverse.stft, waveforms).flatten(1)
-                found = inverse.spectra.points(inverse(code, inverse.spectra(example)))
-                mean = inverse.spectra.mean.expand_as(true)
-                rows[layer].append(tuple(apart(true, one) for one in (found, example, mean)))
+    for waveforms, activity in _passed(
+        network, list(inverses), pool, analysis, np.arange(len(pool.labels))
+    ):
+        for layer, inverse in inverses.items():
+            found = inverse.bands(inverse(inverse.codes(activity[layer]))).flatten(1)
+            true = log_bands(inverse.stft, waveforms).flatten(1)
+            apart = [true - found, true - inverse.spectra.mean]
+            size = [one.square().mean(1).sqrt().cpu() * decibels for one in apart]
+            rows[layer].append(tuple(size))
     who = torch.from_numpy(pool.speakers)
     return [
         {
             "layer": layer,
-            **dict(zip(("error", "example", "mean"), map(torch.cat, zip(*parts, strict=True)),
-                       strict=True)),
+            **dict(zip(("error", "mean"), map(torch.cat, zip(*parts, strict=True)), strict=True)),
             "speaker": who,
         }
         for layer, parts in rows.items()
@@ -446,81 +526,67 @@ class _Passes:
             self.progress.said = f"error {float(error.detach()):.3g}"
 
 
-def _seen(
+def _passed(
     network: Layered,
     layers: Sequence[int],
     pool: "TrainingPool",
+    analysis: Analysis,
     places: NDArray[np.int64],
-    stft: Stft,
-    device: torch.device,
-) -> tuple[Tensor, dict[int, Tensor]]:
-    """Return log magnitudes (N, d), and activity (N, units) by layer, of training items."""
-    logs, found = [], []
+    speed: float = 1.0,
+) -> Iterator[tuple[Tensor, dict[int, Tensor]]]:
+    """Yield waveforms (B, samples) of a batch, and by layer the activity (B, units) of them.
+
+    At another speed than 1 inputs are made by the analysis.
+    """
+    device = next(network.parameters()).device
     for part in np.array_split(places, -(-len(places) // BATCH)):
+        waveforms = at_speed(sent(pool.waveforms(part), device), speed)
         with torch.no_grad():
-            found.append(network.activations(sent(pool.inputs(part), device), layers))
-            logs.append(log_magnitude(stft, sent(pool.waveforms(part), device)).flatten(1))
-    codes = {n: torch.cat([part[n].flatten(1).float() for part in found]) for n in layers}
-    return torch.cat(logs), codes
+            inputs = sent(pool.inputs(part), device) if speed == 1 else analysis(waveforms)
+            found = network.activations(inputs, layers)
+        yield waveforms, {layer: found[layer].flatten(1).float() for layer in layers}
 
 
 def _reduced(
-    network: Layered,
-    inverses: dict[int, Inverse],
-    pool: "TrainingPool",
-    spectra: Principal,
-    stft: Stft,
-    device: torch.device,
+    network: Layered, inverses: dict[int, Inverse], pool: "TrainingPool", analysis: Analysis
 ) -> tuple[Tensor, dict[int, Tensor]]:
-    """Return the components of all items' log magnitudes, and of their activity by layer."""
+    """Return what is heard of all items at every speed, and the components of their activity."""
+    count, first = len(pool.labels), next(iter(inverses.values()))
+    speeds = SPEEDS[: max(1, ENOUGH // count)]
     wanted: list[Tensor] = []
     known: dict[int, list[Tensor]] = {layer: [] for layer in inverses}
-    for first in range(0, len(pool.labels), SAMPLED):
-        places = np.arange(first, min(first + SAMPLED, len(pool.labels)))
-        logs, codes = _seen(network, list(inverses), pool, places, stft, device)
-        wanted.append(spectra(logs))
-        for layer, inverse in inverses.items():
-            known[layer].append(inverse.codes(codes[layer]))
-    return torch.cat(wanted), {layer: torch.cat(parts) for layer, parts in known.items()}
+    for speed in speeds:
+        batches = _passed(network, list(inverses), pool, analysis, np.arange(count), speed)
+        for waveforms, activity in batches:
+            wanted.append(first.heard(waveforms))
+            for layer, inverse in inverses.items():
+                known[layer].append(inverse.codes(activity[layer]))
+    shape = (len(speeds), count, -1)
+    return torch.cat(wanted).view(shape), {n: torch.cat(c).view(shape) for n, c in known.items()}
 
 
 def _learn(
     inverse: Inverse,
     codes: Tensor,
     wanted: Tensor,
-    examples: Tensor,
-    speakers: Tensor,
     parts: tuple[NDArray[np.int64], NDArray[np.int64]],
     passes: _Passes,
 ) -> None:
-    """Train an inverse on components of activity and of log magnitudes, (N, k) each.
+    """Train an inverse on components of activity and on what is heard, (speeds, N, k) each.
 
     Parameters
     ----------
-    examples
-        Components of the examples' log magnitudes.
     parts
         Places of items to train on, and of those that tell the errors it makes.
     """
-    held, theirs = codes[parts[1]], wanted[parts[1]]
-    others = inverse.nearest(held, speakers[parts[1]])[:, 0]
-    codes, wanted, speakers = codes[parts[0]], wanted[parts[0]], speakers[parts[0]]
-    near = torch.cat(
-        [
-            inverse.nearest(part, who, CLOSE)
-            for part, who in zip(
-                torch.split(codes, SAMPLED), torch.split(speakers, SAMPLED), strict=True
-            )
-        ]
-    )
+    held, theirs = codes[0, parts[1]], wanted[0, parts[1]]
+    codes, wanted = codes[:, parts[0]].flatten(0, 1), wanted[:, parts[0]].flatten(0, 1)
     optimizer = torch.optim.AdamW(inverse.train().parameters(), RATE, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, passes.passes))
     for _ in passes:
         for items in torch.split(torch.randperm(len(codes)), BATCH):
-            drawn = torch.stack([items, torch.randint(near.shape[1], (len(items),))])
-            items, which = sent(drawn, codes.device)
-            chosen = near[items, which]
-            error = inverse(codes[items], examples[chosen]) - wanted[items]
+            items = sent(items, codes.device)
+            error = (inverse(codes[items]) - wanted[items]).nan_to_num(0.0)
             error = error.square().sum(1).mean()
             error.backward()
             optimizer.step()
@@ -528,7 +594,9 @@ def _learn(
         schedule.step()
         passes.say(error)
     inverse.eval().requires_grad_(False)
-    inverse.erring(held, theirs - inverse(held, examples[others]))
+    errors = theirs - inverse(held)
+    voiced = errors.isfinite().double().mean(0).clamp(min=1e-9)  # of those that have a pitch
+    inverse.erring(held, errors.nan_to_num(0.0) / voiced.sqrt().to(errors))
 
 
 @INVERSION.register("regress")
@@ -537,8 +605,7 @@ def regress(problem: Problem, start: Tensor | None, settings: "Invert") -> Recon
     """Return the sound that a trained inverse answers, then led to the activity that is wanted.
 
     The descent is Adam's, on ‖Y* − Y‖² / ‖Y*‖² + `FAITH` · mean |L − L₀|, with Y the activity and L
-    the log magnitude of the waveform, and L₀ that of the answer. Of an item's own speaker, where
-    that is known, no example is taken.
+    the `log_bands` of the waveform, over its level, and L₀ those of the answer.
 
     Raises
     ------
@@ -548,26 +615,27 @@ def regress(problem: Problem, start: Tensor | None, settings: "Invert") -> Recon
     inverse, analysis = problem.restorers.get("regress"), problem.analysis
     if not isinstance(inverse, Inverse) or analysis is None:
         raise UsageProblem(f"layer {problem.layer}: no inverse was trained for it")
-    speakers = np.full(len(problem.target), -1) if problem.known is None else problem.known.speakers
     with torch.no_grad():
-        seeds = [mixed(seed, problem.draw) for seed in problem.seeds] if problem.draw else ()
-        who = sent(speakers, problem.target.device)
-        found = inverse.sounds(problem.target, who, seeds)
-        first = log_magnitude(inverse.stft, found)
-    waveforms = found.clone().requires_grad_()
-    optimizer = torch.optim.Adam([waveforms], STEP, foreach=False)
+        seeds = [mixed(seed, problem.draw) for seed in problem.seeds]
+        found = inverse.sounds(problem.target, seeds, draw=problem.draw > 0)
+        first = log_bands(inverse.stft, found)
+    level = found.square().mean(1, keepdim=True).sqrt().clamp(min=QUIETEST)
+    scaled = (found / level).requires_grad_()
+    optimizer = torch.optim.Adam([scaled], STEP, foreach=False)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.regress_steps or 1)
     objective = OfSound(problem.objective_of_all(l2=0.0), analysis)
     size = problem.target.flatten(1).double().square().sum(1).clamp(min=1e-12)
     history = []
     for step in range(settings.regress_steps + 1):
-        energy, slope = objective.evaluate(waveforms[:, None, None])
+        energy, slope = objective.evaluate((scaled * level)[:, None, None])
         history.append(energy)
         if step < settings.regress_steps:
-            apart = (log_magnitude(inverse.stft, waveforms) - first).abs().flatten(1).mean(1)
-            (held,) = torch.autograd.grad(FAITH * apart.sum(), waveforms)
-            waveforms.grad = held + slope.flatten(1) * (2 / size)[:, None].to(slope)
+            apart = (log_bands(inverse.stft, scaled * level) - first).abs().flatten(1).mean(1)
+            (held,) = torch.autograd.grad(FAITH * apart.sum(), scaled)
+            scaled.grad = held + slope.flatten(1) * (2 / size)[:, None].to(slope) * level
             optimizer.step()
-    answer = waveforms.detach()
+            schedule.step()
+    answer = (scaled * level).detach()
     steps = torch.full((len(answer),), settings.regress_steps, device=answer.device)
     with torch.no_grad():
         return Reconstruction(analysis(answer), torch.stack(history, 1), steps, answer)

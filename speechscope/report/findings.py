@@ -19,7 +19,7 @@ MAIN = {
     "strength": ("strength of the patterns, over those of shuffled classes", NUMBER),
     "mxcorr": ("of a sound comes back from its spectrogram (cross-correlation)", NUMBER),
     "distance to the input": ("distance of what is restored to the input", NUMBER),
-    "log spectrum [dB]": ("dB between the spectrum learned and that of the sound", NUMBER),
+    "log bands [dB]": ("dB between the levels of bands learned and those of the sound", NUMBER),
     "spectrogram (mxcorr2)": ("likeness of spectrograms (cross-correlation)", NUMBER),
     "mismatch": ("mismatch at the layer; 0 is none", NUMBER),
 }

@@ -223,7 +223,7 @@ def decoder_rows(path: Path, settings: "Settings") -> Iterator[Score | Row]:
 def inverse_scores(path: Path, settings: "Settings") -> Iterator[Score]:
     """Yield how far learned spectra are from those of test items [dB], a layer each.
 
-    By chance: the example that the inverse was given, and the mean spectrum.
+    By chance: the mean of training items.
 
     Raises
     ------
@@ -233,10 +233,9 @@ def inverse_scores(path: Path, settings: "Settings") -> Iterator[Score]:
     checkpoint = Checkpoint(path, "inverse")
     for row in checkpoint.values["scores"]:
         yield Score(
-            {"layer": row["layer"], "measure": "log spectrum [dB]"},
+            {"layer": row["layer"], "measure": "log bands [dB]"},
             row["error"].double().numpy(),
-            {"its example": row["example"].double().numpy()}
-            | {"the mean spectrum": row["mean"].double().numpy()},
+            {"the mean spectrum": row["mean"].double().numpy()},
             0.0,
             higher=False,
             speakers=row["speaker"].numpy(),

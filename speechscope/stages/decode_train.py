@@ -244,9 +244,9 @@ def _inverses(
     )
     from speechscope.inversion.source import TrainingPool, derivation
 
-    Analysis(data, derivation(data))  # raises where what is inverted is not made from sound alone
     layers = [network.resolve(name) for name in settings.layer]
     device = next(network.parameters()).device
+    analysis = Analysis(data, derivation(data)).to(device)
     finished = {n: one.to(device) for n, one in inverses_of(state or EMPTY).items() if n in layers}
     left = [layer for layer in layers if layer not in finished]
 
@@ -256,10 +256,10 @@ def _inverses(
 
     if left:
         pool = TrainingPool(data, settings.align_items, settings.seed)
-        train_inverses(network, left, pool, settings, progress, done)
+        train_inverses(network, left, pool, analysis, settings, progress, done)
     test = TrainingPool(data, TESTED, settings.seed, "test")
     values = inverse_values(finished)
-    return {**values, "scores": measure(network, finished, test), "state": values}
+    return {**values, "scores": measure(network, finished, test, analysis), "state": values}
 
 
 def _told(row: Mapping[str, Any]) -> dict[str, Any]:

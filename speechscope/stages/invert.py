@@ -358,10 +358,12 @@ def _inverter(
     analysis = Analysis(corpus, derived) if sounding else None
     if opened.inverses:
         restorers["regress"] = opened.inverses
-    elif settings.uses("regress"):
+    elif analysis is not None and settings.uses("regress"):
         pool = TrainingPool(corpus, settings.align_items, settings.seed)
         with console.bar("regress", "passes") as progress:
-            restorers["regress"] = train_inverses(network, layers, pool, settings, progress)
+            restorers["regress"] = train_inverses(
+                network, layers, pool, analysis.to(device), settings, progress
+            )
     along = None
     moves = [Move.parse(text) for text in settings.moves() if text]
     if moves:
