@@ -196,6 +196,18 @@ class Declared:
             parts = list(dict.fromkeys(part for part in parts if part))
         return tuple(self._one(part) for part in parts)
 
+    def refuse_blank(self, value: Any) -> None:
+        """Refuse a text of nothing, as of a variable that a script left unset.
+
+        Raises
+        ------
+        UsageProblem
+            The value is one.
+        """
+        texts = value if isinstance(value, tuple | list) else (value,)
+        if texts and all(isinstance(text, str) and not text.strip(" ,") for text in texts):
+            raise UsageProblem(f"{self.shown} is empty: give {_KINDS[self.type]}, or leave it out")
+
     def _one(self, value: Any) -> Any:
         if self.type is str and isinstance(value, str | int | float):
             value = str(value)
@@ -259,6 +271,7 @@ def make(kind: type[S], stage: str, given: Mapping[str, Any], recipe: str = DEFA
     for name in given:
         if name not in known:
             raise UsageProblem(f"{name} is not a setting of {stage}; it has {', '.join(known)}")
+        known[name].refuse_blank(given[name])
     if recipe not in RECIPES:
         raise UsageProblem(f"--recipe {recipe}: choose from {', '.join(RECIPES)}")
     values = {name: entry.default for name, entry in known.items()}
@@ -294,7 +307,10 @@ def of_record(kind: type[S], stage: str, record: Mapping[str, Any], **given: Any
         A value is not allowed, such as the name of a method of a package that is not here.
     """
     values = [entry for entry in declared(kind) if entry.said.kind == "setting"]
-    return make(kind, stage, {e.name: record[e.key] for e in values if e.key in record} | given)
+    held = {e.name: record[e.key] for e in values if e.key in record}
+    # Of several, none is recorded as a text of nothing.
+    none = {e.name: () for e in values if e.many and held.get(e.name) == ""}
+    return make(kind, stage, held | none | given)
 
 
 def variable(flag: str) -> str:
