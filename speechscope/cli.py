@@ -3,6 +3,7 @@
 import codecs
 import errno
 import inspect
+import logging
 import os
 import signal
 import sys
@@ -340,7 +341,10 @@ def _report(error: BaseException, as_json: bool) -> int:
         return code
     for line in skipped:
         _say(f"skipped {line}")
-    plain = skipped or code in (INTERRUPTED, Terminated.exit_code)
+    stopped = code in (INTERRUPTED, Terminated.exit_code)
+    if stopped:  # or zarr's loop, left in the middle of a read, says so at the end
+        logging.getLogger("asyncio").disabled = True
+    plain = skipped or stopped
     _say(message if plain else f"error: {message}")
     return code
 
