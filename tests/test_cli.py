@@ -117,7 +117,11 @@ def test_items_left_out_are_exit_code_4_unless_accepted(
         (["prepare", "x", "--recipe", "nobody1999"], 2, "choose from churchman2015"),
         (["prepare"], 2, "Missing argument 'DIR'"),
         (["prepare", "x", "--workers", "0"], 2, "--workers 0: at least 1"),
-        (["invert", "model.pt", "--layer", ""], 2, "--layer is empty: give a text, or leave it out"),
+        (
+            ["invert", "model.pt", "--layer", ""],
+            2,
+            "--layer is empty: give a text, or leave it out",
+        ),
         (["relevance", "--model=", "--corpus", "x"], 2, "--model is empty"),
         (["cluster", "--axes", " "], 2, "--axes is empty"),
         (["check", ""], 2, "is empty"),
