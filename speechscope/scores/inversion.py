@@ -38,6 +38,7 @@ from speechscope.scores.moved import Steps
 from speechscope.scores.statistics import OTHER, Done, Row, Score
 from speechscope.store.artifact import Artifact
 from speechscope.store.lineage import ancestor
+from speechscope.work.device import choose
 
 if TYPE_CHECKING:
     from speechscope.stages.score import Score as Settings
@@ -75,7 +76,7 @@ def inversion_scores(path: Path, settings: "Settings") -> Iterator[Score | Row |
     artifact = Artifact(path, "inversion")
     inversion = Inversion(artifact, _corpus(artifact, settings.moved()))
     if (listener := inversion.listener(settings)) is not None:
-        inversion.hear_by(listener, settings.moved())
+        inversion.hear_by(listener, settings)
     best, methods = inversion.ceilings(), artifact.flags("technique")
     layers = artifact.read("layer_number").tolist()
     for m, method in enumerate(methods):
@@ -175,7 +176,7 @@ class Inversion:
             return settings.listener
         return kept(self._corpus.path)
 
-    def hear_by(self, path: Path, moved: Mapping[str, Path]) -> None:
+    def hear_by(self, path: Path, settings: "Settings") -> None:
         """Have another model name the phones, too.
 
         Raises
@@ -186,7 +187,8 @@ class Inversion:
         if not self.sounds:
             raise UsageProblem(f"--listener: {self.artifact.path} cannot be heard")
         samples = int(self.artifact.array("waveform_original").shape[-1])
-        self._named = NamedBy(path, moved, samples, self._rate)
+        device = choose(settings.device)
+        self._named = NamedBy(path, settings.moved(), samples, self._rate, device)
 
     def _heard(self, name: str, place: tuple[int, ...]) -> Heard:
         blocks = (

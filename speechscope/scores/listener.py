@@ -30,7 +30,7 @@ from speechscope.store.record import new_record
 from speechscope.store.staging import staged
 from speechscope.training.classifier import ClassifierTraining
 from speechscope.training.source import CorpusSource, held_out
-from speechscope.work.device import choose
+from speechscope.work.device import choose, sent
 
 if TYPE_CHECKING:
     from speechscope.stages.score import Score as Settings
@@ -165,6 +165,8 @@ class NamedBy:
         Where its corpus is, if it moved.
     samples, rate
         Of the waveforms.
+    device
+        Where it runs.
 
     Raises
     ------
@@ -172,8 +174,16 @@ class NamedBy:
         It hears something else than segments of that length.
     """
 
-    def __init__(self, path: Path, moved: Mapping[str, Path], samples: int, rate: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        moved: Mapping[str, Path],
+        samples: int,
+        rate: int,
+        device: torch.device,
+    ) -> None:
         self._model, self._hear, *wanted = _ears(path, moved)
+        self._network, self._device = self._model.network.to(device), device
         if wanted != [samples, rate]:
             raise UsageProblem(
                 f"--listener {path}: hears {wanted[0]} samples at {wanted[1]} Hz, not {samples} "
@@ -188,7 +198,7 @@ class NamedBy:
     def named(self, waveforms: NDArray[Any]) -> NDArray[np.int64]:
         """Return the five folded classes it finds most likely, the first first, (N, 5)."""
         with torch.inference_mode():
-            scores = self._model.network(torch.from_numpy(self._hear(waveforms))).numpy()
+            scores = self._network(sent(self._hear(waveforms), self._device)).cpu().numpy()
         folded = np.full((len(scores), len(self._model.classes_folded)), -np.inf)
         for column, fold in enumerate(self._model.fold):
             folded[:, fold] = np.maximum(folded[:, fold], scores[:, column])
@@ -282,7 +292,7 @@ def listener_scores(path: Path, settings: "Settings") -> Iterator[Score]:
     corpus = HeardCorpus(ancestor(path, record_at(path), "corpus", settings.moved()))
     items = corpus.items("test")
     sizes = int(corpus.config["samples"]), int(corpus.config["rate"])
-    listener = NamedBy(path, settings.moved(), *sizes)
+    listener = NamedBy(path, settings.moved(), *sizes, choose(settings.device))
     parts = [corpus.waveforms(items[n : n + BATCH]) for n in range(0, len(items), BATCH)]
     found = np.concatenate([listener.named(part) for part in parts])
     truth = listener.truths(corpus.classes, corpus.labels[items])

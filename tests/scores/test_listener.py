@@ -102,7 +102,7 @@ def test_it_hears_spectra_free_of_level(here: Path) -> None:
     np.testing.assert_allclose(heard(0.01 * waves, 16000), values, atol=1e-4)
     assert run(["score", "inversion.zarr", "--json"]) == 0
     sizes = int(corpus.config["samples"]), 16000
-    named = NamedBy(here / "corpus.listener.pt", {}, *sizes).named(waves)
+    named = NamedBy(here / "corpus.listener.pt", {}, *sizes, torch.device("cpu")).named(waves)
     assert named.shape == (5, 5) and all(len(set(row)) == len(row) for row in named.tolist())
     assert torch.is_grad_enabled()
 
