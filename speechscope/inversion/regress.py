@@ -307,8 +307,8 @@ def source(pitch: Tensor, strength: Tensor, noise: Tensor, rate: int) -> Tensor:
     ratio = torch.sin((2 * count + 1) * half) / torch.where(flat, 1.0, slope)
     pulses = (torch.where(flat, 2 * count + 1, ratio) - 1) / (2 * count).sqrt()
     share = strength.sqrt()[:, None]
-    mixed_in: Tensor = share.sqrt() * pulses.float() + (1 - share).sqrt() * noise
-    return mixed_in
+    made: Tensor = share.sqrt() * pulses.float() + (1 - share).sqrt() * noise
+    return made
 
 
 def voice(waveforms: Tensor, rate: int) -> tuple[Tensor, Tensor]:
