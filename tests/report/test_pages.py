@@ -469,7 +469,7 @@ def test_a_page_opens_with_what_score_says(here: Path, capsys: pytest.CaptureFix
     printed = "".join(capsys.readouterr())
     sentence = next(line for line in printed.splitlines() if line.startswith("model.pt: "))
     assert sentence.removeprefix("model.pt: n") in said  # its name stands in the same row
-    assert "6 sounds, rebuilt from what layer 1, 9" in found[1][0]
+    assert "6 sounds, rebuilt from what layer 1 (conv1), 9 (pool3)" in found[1][0]
     assert "(the best of 4: " in found[1][1]
     assert "Nothing here is scored" in found[2][4]
     # The record is at the end, after all figures.
