@@ -257,7 +257,8 @@ def main() -> None:
             output=path, workers=1,
         )  # fmt: skip
         invert.run(made, SILENT)
-        score.listen(score.Score(artifacts=(path,)), path, record_at(path), SILENT)
+        settings = score.Score(artifacts=(path,))
+        score.listen(settings, path, record_at(path), SILENT)
         artifact = Drawn(path, "inversion").hold()
         listener = kept(corpus.path)
         best: dict[str, float | None] = {}
@@ -271,7 +272,7 @@ def main() -> None:
             artifact.draw(np.random.default_rng(draw), given.items)
             found = inversion.Inversion(artifact, corpus)
             if listener is not None:
-                found.hear_by(listener, {})
+                found.hear_by(listener, settings)
             best = found.ceilings() if not draw else best
             if draw >= given.draws // 5:
                 setattr(found, "_compared", lambda place, items: {})  # noqa: B010
