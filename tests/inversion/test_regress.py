@@ -227,6 +227,8 @@ def test_errors_are_those_on_a_speaker_that_nothing_was_learned_from(
     asked: list[tuple[Any, ...]] = []
     monkeypatch.setattr(Inverse, "erring", lambda _, *given: asked.append(given))
     few = Tones(60, 1)
+    noise = torch.randn(30, 420, generator=torch.Generator().manual_seed(0))
+    few.sounds[::2] = 0.1 * noise  # without a pitch
     made = trained(network, few, replace(SETTINGS, regress_epochs=1))
     train, held = regress._held_out(few.speakers, 0)
     assert len(set(few.speakers[held])) == 1
@@ -237,6 +239,7 @@ def test_errors_are_those_on_a_speaker_that_nothing_was_learned_from(
     wanted = made.heard(few.sounds[held]) - made(codes)
     torch.testing.assert_close(missed[:, :-2], wanted[:, :-2], rtol=0, atol=1e-3)
     voiced = wanted[:, -2].isfinite()  # those without a pitch do not make its errors smaller
+    assert 0 < int(voiced.sum()) < len(voiced)
     spread = wanted[voiced, -2].square().mean()
     torch.testing.assert_close(missed[:, -2].square().mean(), spread, rtol=1e-3, atol=0)
 
