@@ -22,12 +22,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from speechscope.inversion.bp import bp, random_start
+from speechscope.inversion.bp import bp
 from speechscope.inversion.chains import blocks, side_by_side
 from speechscope.inversion.problem import Problem, Reconstruction
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network
 from speechscope.registry import NETWORKS
 from speechscope.stages.invert import Invert
+from speechscope.work.device import normal
 
 
 def sequential(network: Network, layer: int) -> nn.Sequential:
@@ -99,7 +100,7 @@ def measure(
     seeds = list(range(items))
     l2 = 1e-2
     settings = Invert(steps=steps, start=1e-2, rate=options.rate)
-    start = random_start(network.input_shape, seeds, settings.start)
+    start = normal(seeds, network.input_shape, settings.start)
     model = sequential(network, layer)
 
     def ours(count: int) -> tuple[Tensor, Tensor]:

@@ -292,9 +292,10 @@ def choose(subject: Subject, settings: "Cluster") -> Samples:
         isinstance(subject.network, ForeignNetwork) and "" in subject.network.frames
     )
     if correct and (of_frames or subject.classes != classes):
-        counts = len(subject.classes), len(classes)
-        why = "the network gives {} scores, the corpus has {} classes:".format(*counts)
-        why = "of phones in whole recordings" if of_frames else why
+        count = len(subject.classes)
+        why = f"the network gives {count} scores, the corpus has {len(classes)} classes:"
+        if of_frames:
+            why = "of phones in whole recordings"
         raise UsageProblem(f"{why} which are correct cannot be told (--any takes all samples)")
     samples = phones(corpus, settings.split, settings.frame)
     if correct:

@@ -189,6 +189,11 @@ class Corpus:
         return values
 
     @property
+    def in_windows(self) -> bool:
+        """Whether what is explained of it are windows of utterances, each by its first frame."""
+        return self.unit == "utterance" and not self.whole
+
+    @property
     def framing(self) -> tuple[int, int]:
         """From one frame of its spectrograms to the next, and the middle of the first [samples]."""
         window = int(self.config["window"])

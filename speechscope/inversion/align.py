@@ -21,7 +21,7 @@ from speechscope.inversion.problem import Problem, Reconstruction, at_most, comp
 from speechscope.inversion.sound import inverse_real
 from speechscope.networks.layers import Layered
 from speechscope.registry import INVERSION
-from speechscope.work.device import seeded, sent
+from speechscope.work.device import normal, seeded, sent
 from speechscope.work.progress import Bar
 
 if TYPE_CHECKING:
@@ -276,9 +276,6 @@ def noisy(problem: Problem) -> Tensor:
     target = problem.target
     if not problem.noise:
         return target
-    noise = torch.empty(target.shape)
-    for row, seed in zip(noise, problem.seeds, strict=True):
-        row.copy_(torch.randn(row.shape, generator=torch.Generator().manual_seed(seed)))
     size = target.flatten(1).square().mean(1).sqrt() * problem.noise
-    noise = sent(noise, target.device).to(target)
+    noise = sent(normal(problem.seeds, target.shape[1:]), target.device).to(target)
     return target + size.view(-1, *(1 for _ in target.shape[1:])) * noise

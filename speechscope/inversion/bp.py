@@ -1,6 +1,5 @@
 """Backpropagation to the input: gradient descent on the reconstruction (Churchman 2015, 6.4)."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,20 +15,10 @@ from speechscope.inversion.problem import (
     static_channels,
 )
 from speechscope.registry import DESCENTS, INVERSION
+from speechscope.work.device import normal
 
 if TYPE_CHECKING:
     from speechscope.stages.invert import Invert
-
-
-def random_start(shape: Sequence[int], seeds: Sequence[int], deviation: float) -> Tensor:
-    """Return normally distributed starts (B, *shape), each drawn from its own seed.
-
-    A start therefore does not depend on the items around it, nor on the device.
-    """
-    out = torch.empty(len(seeds), *shape)
-    for row, seed in zip(out, seeds, strict=True):
-        row.normal_(0.0, deviation, generator=torch.Generator().manual_seed(seed))
-    return out
 
 
 ASKED = 16
@@ -56,7 +45,7 @@ def bp(problem: Problem, start: Tensor | None, settings: "Invert") -> Reconstruc
     else:
         objective = problem.objective()
         if start is None:
-            start = random_start(problem.network.input_shape, problem.seeds, settings.start)
+            start = normal(problem.seeds, problem.network.input_shape, settings.start)
         start = static_channels(start, derived)
     x = start.to(target, copy=True)
     count, device = len(x), x.device
@@ -108,5 +97,5 @@ def _waveforms(
     elif start is not None:
         found = analysis.sound(start, problem.seeds)
     else:
-        found = random_start((analysis.samples,), problem.seeds, settings.start)
+        found = normal(problem.seeds, (analysis.samples,), settings.start)
     return found[:, None, None]

@@ -28,7 +28,7 @@ from speechscope.inversion.sound import griffin_lim, transform
 from speechscope.networks.layers import Layered
 from speechscope.registry import INVERSION
 from speechscope.store.checkpoint import Checkpoint
-from speechscope.work.device import seeded, sent
+from speechscope.work.device import normal, seeded, sent
 from speechscope.work.progress import Bar
 from speechscope.work.tasks import mixed
 
@@ -190,8 +190,8 @@ class Inverse(nn.Module):
         near = torch.cdist(codes, self.held_codes)
         nearest = near.topk(min(AROUND, near.shape[1]), largest=False).indices
         size = self.held_sizes[nearest].mean(1).sqrt()
-        normal = sent(_normal(seeds, len(self.spread)), codes.device)
-        found: Tensor = size[:, None] * (normal @ self.spread.T)
+        z = sent(normal(seeds, self.spread.shape[:1]), codes.device)
+        found: Tensor = size[:, None] * (z @ self.spread.T)
         return found
 
     @classmethod
@@ -246,8 +246,9 @@ class Inverse(nn.Module):
             found = found + self.drawn(code, seeds)
         pitch = 2 ** (found[:, -2] / WEIGHT[0] + MIDDLE)
         strength = (found[:, -1] / WEIGHT[1]).clamp(0, 1)
-        noise = sent(_normal([mixed(seed, 1) for seed in seeds], self.stft.samples), code.device)
-        spectra = transform(self.stft, source(pitch, strength, noise, self.stft.rate))
+        noise = normal([mixed(seed, 1) for seed in seeds], (self.stft.samples,))
+        made = source(pitch, strength, sent(noise, code.device), self.stft.rate)
+        spectra = transform(self.stft, made)
         return filtered(self.stft, spectra, self.bands(found))
 
 
@@ -365,13 +366,6 @@ def at_speed(waveforms: Tensor, speed: float) -> Tensor:
     return torch.where(there, low + (high - low) * (place - before), 0.0)
 
 
-def _normal(seeds: Sequence[int], count: int) -> Tensor:
-    """Return normal numbers, a row a seed (N, count), drawn on the CPU."""
-    return torch.stack(
-        [torch.randn(count, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
-    )
-
-
 def train_inverses(
     network: Layered,
     layers: Sequence[int],
@@ -400,7 +394,7 @@ def train_inverses(
     device = next(network.parameters()).device
     count, random = len(pool.labels), torch.Generator().manual_seed(settings.seed)
     some = np.sort(torch.randperm(count, generator=random).numpy()[:SAMPLED])
-    sampled = list(_passed(network, layers, pool, analysis, some))
+    sampled = list(_passed(network, layers, pool, some))
     codes = {n: torch.cat([activity[n] for _, activity in sampled]) for n in layers}
     stft = stft_for(sampled[0][0].shape[1], pool.rate)
     logs = torch.cat([log_bands(stft, waveforms).flatten(1) for waveforms, _ in sampled])
@@ -460,10 +454,7 @@ def load_inverses(path: Path, network: Layered) -> dict[int, Restorer]:
 
 
 def measure(
-    network: Layered,
-    inverses: Mapping[int, Inverse],
-    pool: "TrainingPool",
-    analysis: Analysis,
+    network: Layered, inverses: Mapping[int, Inverse], pool: "TrainingPool"
 ) -> list[dict[str, Any]]:
     """Return how far learned bands are from those of items not trained on, a row a layer.
 
@@ -472,9 +463,8 @@ def measure(
     """
     decibels = 10 / np.log(10)
     rows: dict[int, list[tuple[Tensor, ...]]] = {layer: [] for layer in inverses}
-    for waveforms, activity in _passed(
-        network, list(inverses), pool, analysis, np.arange(len(pool.labels))
-    ):
+    batches = _passed(network, list(inverses), pool, np.arange(len(pool.labels)))
+    for waveforms, activity in batches:
         for layer, inverse in inverses.items():
             found = inverse.bands(inverse(inverse.codes(activity[layer]))).flatten(1)
             true = log_bands(inverse.stft, waveforms).flatten(1)
@@ -530,19 +520,19 @@ def _passed(
     network: Layered,
     layers: Sequence[int],
     pool: "TrainingPool",
-    analysis: Analysis,
     places: NDArray[np.int64],
+    analysis: Analysis | None = None,
     speed: float = 1.0,
 ) -> Iterator[tuple[Tensor, dict[int, Tensor]]]:
     """Yield waveforms (B, samples) of a batch, and by layer the activity (B, units) of them.
 
-    At another speed than 1 inputs are made by the analysis.
+    At another speed than 1 inputs are made by an analysis.
     """
     device = next(network.parameters()).device
     for part in np.array_split(places, -(-len(places) // BATCH)):
         waveforms = at_speed(sent(pool.waveforms(part), device), speed)
         with torch.no_grad():
-            inputs = sent(pool.inputs(part), device) if speed == 1 else analysis(waveforms)
+            inputs = sent(pool.inputs(part), device) if analysis is None else analysis(waveforms)
             found = network.activations(inputs, layers)
         yield waveforms, {layer: found[layer].flatten(1).float() for layer in layers}
 
@@ -556,7 +546,8 @@ def _reduced(
     wanted: list[Tensor] = []
     known: dict[int, list[Tensor]] = {layer: [] for layer in inverses}
     for speed in speeds:
-        batches = _passed(network, list(inverses), pool, analysis, np.arange(count), speed)
+        made = None if speed == 1 else analysis
+        batches = _passed(network, list(inverses), pool, np.arange(count), made, speed)
         for waveforms, activity in batches:
             wanted.append(first.heard(waveforms))
             for layer, inverse in inverses.items():

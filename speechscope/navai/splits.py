@@ -159,8 +159,7 @@ class PhoneMarks:
             )
         start, stop = phones.artifact.read("start"), phones.artifact.read("stop")
         if phones.unit in ("frame", "window"):  # they overlap; each speaks for a hop
-            config = phones.config
-            hop = int(config["window"]) - int(config["overlap"])
+            hop, _ = phones.framing
             start = (start + stop) // 2 - hop // 2
             stop = start + hop
         names = {name: number for number, name in enumerate(phones.names("utterance"))}

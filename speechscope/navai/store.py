@@ -57,14 +57,13 @@ class Layout:
 
 def axes_of(examples: Examples) -> dict[str, tuple[NDArray[Any], Mapping[str, Any]]]:
     """Return the coordinates of inputs; time is that from the middle."""
-    artifact, config = examples.corpus.artifact, examples.corpus.config
+    corpus, artifact = examples.corpus, examples.corpus.artifact
     axes = {
         name: (artifact.read(name), artifact.attributes(name))
         for name in ("frequency", "channel")
         if name in artifact
     }
-    hop = int(config["window"]) - int(config["overlap"])
-    step = (1 if examples.corpus.unit == "window" else hop) / int(config["rate"])
+    step = corpus.grid[0] / int(corpus.config["rate"])
     frames = examples.shape[2]
     away = (np.arange(frames) - frames // 2) * step
     return {**axes, "time": (away, {"units": "s", "comment": "from the middle"})}

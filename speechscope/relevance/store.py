@@ -373,7 +373,7 @@ def write_relevance(
     labels = corpus.labels[items]
     writer.put("item_index", np.asarray(items, dtype=np.int64), ("item",), {"units": "1"})
     writer.put("label", labels.astype(np.int16), ("item",), flag_attributes(corpus.classes))
-    if work.read and (corpus.whole or corpus.unit != "utterance"):
+    if work.read and not corpus.in_windows:
         for name in ("start", "stop"):
             values, attributes = corpus.artifact.read(name)[items], corpus.artifact.attributes(name)
             writer.put(name, values, ("item",), attributes)
@@ -420,7 +420,7 @@ def unfinite(path: Path) -> list[int]:
 
 def called(corpus: Corpus, index: int) -> str:
     """Return where an item of a corpus is, in words."""
-    if corpus.unit == "utterance" and not corpus.whole:
+    if corpus.in_windows:
         return f"window {index}"
     rate, artifact = float(corpus.config["rate"]), corpus.artifact
     start, stop = (float(artifact.read(name)[index]) / rate for name in ("start", "stop"))

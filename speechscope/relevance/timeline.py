@@ -141,12 +141,12 @@ def _outputs(
 def _places(artifact: Artifact, corpus: Corpus) -> tuple[NDArray[np.int64], ...]:
     """Return the recording of each item, and its first and last sample."""
     at, read = artifact.read("item_index"), corpus.artifact.read
-    if corpus.whole or corpus.unit != "utterance":
+    if not corpus.in_windows:
         return read("utterance")[at], read("start")[at], read("stop")[at]
     # Of a letter network an item is the window that begins with a frame.
     edges = read("input_offset")
     item = np.searchsorted(edges, at, side="right") - 1
-    hop = int(corpus.config["window"]) - int(corpus.config["overlap"])
+    hop, _ = corpus.framing
     start = (at - edges[item]) * hop
     return read("utterance")[item], start, start + artifact.array("input").shape[-1] * hop
 

@@ -142,8 +142,7 @@ def style_of(artifact: Artifact, corpus: Corpus | None) -> InputStyle:
 
 def hop(corpus: Corpus) -> float:
     """Return the time from frame to frame [s]."""
-    config = corpus.config
-    return (int(config["window"]) - int(config["overlap"])) / int(config["rate"])
+    return corpus.framing[0] / int(corpus.config["rate"])
 
 
 def waveform_picture(
@@ -274,8 +273,7 @@ def _samples(corpus: Corpus, items: Indices) -> tuple[Indices, Indices]:
     start = first + corpus.artifact.read("start")[items]
     stop = first + corpus.artifact.read("stop")[items]
     if corpus.unit == "frame":
-        config = corpus.config
-        around = int(config["context"]) // 2 * (int(config["window"]) - int(config["overlap"]))
+        around = int(corpus.config["context"]) // 2 * corpus.framing[0]
         start, stop = start - around, stop + around
     return np.maximum(start, first), np.minimum(stop, last)
 

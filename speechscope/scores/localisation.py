@@ -238,7 +238,7 @@ def _times(corpus: Corpus, frames: int) -> Values:
             ((np.arange(frames) + 0.5) * step - corpus.input_shape[2] / 2) / rate, dtype=np.float64
         )
     if corpus.unit == "utterance":  # a window, in the middle of which is what it answers
-        hop = float(corpus.config["window"]) - float(corpus.config["overlap"])
+        hop, _ = corpus.framing
         return np.asarray((np.arange(frames) + 0.5 - frames / 2) * hop / rate)
     times = corpus.artifact.read("time").astype(np.float64)
     return times - (float(corpus.config["samples"]) / 2 / rate if corpus.unit == "segment" else 0)
@@ -272,7 +272,7 @@ def spans_of(corpus: Corpus, items: NDArray[np.int64], at: float | None = None) 
         start > 0, start + size / 2, stop - size / 2
     )  # fmt: skip
     step = np.diff(middle)
-    hop = float(corpus.config["window"]) - float(corpus.config["overlap"])
+    hop, _ = corpus.framing
     breaks = (step != hop) | (np.diff(read("label")) != 0) | (np.diff(read("utterance")) != 0)
     run = np.concatenate([[0], np.cumsum(breaks)])
     edges = np.concatenate([[0], np.flatnonzero(breaks) + 1, [len(run)]])

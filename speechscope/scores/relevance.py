@@ -113,9 +113,7 @@ def relevance_scores(path: Path, settings: "Score") -> Iterator[Items | Done]:
 
 def _speakers(corpus: Corpus, items: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return who speaks each item, (N,)."""
-    if (
-        corpus.unit == "utterance" and not corpus.whole
-    ):  # of those, windows are explained, by their first frame
+    if corpus.in_windows:
         items = np.searchsorted(corpus.artifact.read("input_offset"), items, "right") - 1
     return np.asarray(corpus.artifact.read("speaker")[items], dtype=np.int64)
 

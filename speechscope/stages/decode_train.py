@@ -259,7 +259,7 @@ def _inverses(
         train_inverses(network, left, pool, analysis, settings, progress, done)
     test = TrainingPool(data, TESTED, settings.seed, "test")
     values = inverse_values(finished)
-    return {**values, "scores": measure(network, finished, test, analysis), "state": values}
+    return {**values, "scores": measure(network, finished, test), "state": values}
 
 
 def _told(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -178,8 +178,8 @@ def _prepare(
             # What was written for `prepare` alone is not what anybody named.
             error.args = (_named(str(error), root, Path(folder), source),)
             raise
-    named = "stretche" if trained.whole and not labelled else chosen.unit
-    what = f"{summary.items} {named}s of {summary.utterances} recordings"
+    named = "stretches" if trained.whole and not labelled else f"{chosen.unit}s"
+    what = f"{summary.items} {named} of {summary.utterances} recordings"
     console.note(f"{path.name}: {what}{'' if labelled else ', without labels'}")
     return [_named(line, root, Path(folder), source) for line in summary.skipped]
 

@@ -75,6 +75,18 @@ def seeded(seed: int) -> Iterator[None]:
         torch.set_rng_state(before)
 
 
+def normal(seeds: Sequence[int], shape: Sequence[int], deviation: float = 1.0) -> torch.Tensor:
+    """Return normal numbers (B, *shape), each item's drawn on the CPU from its own seed.
+
+    An item's therefore do not depend on the items around it, nor on the device; `noise` is drawn
+    there.
+    """
+    out = torch.empty(len(seeds), *shape)
+    for row, seed in zip(out, seeds, strict=True):
+        row.normal_(0.0, deviation, generator=torch.Generator().manual_seed(seed))
+    return out
+
+
 STEP, FIRST, SECOND = -0x61C8864680B583EB, -0x40A7B892E31B1A47, -0x6B2FB644ECCEEE15
 """Constants of SplitMix64, as signed numbers."""
 

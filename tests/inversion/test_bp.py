@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from speechscope.inversion.bp import bp, random_start
+from speechscope.inversion.bp import bp
 from speechscope.inversion.problem import Objective, Problem
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Table
 from speechscope.stages.invert import Invert
+from speechscope.work.device import normal
 
 TABLE: Table = (Conv(3, (4, 5), "same"), ReLU(), MaxPool((5, 2), (2, 2)), Linear(6))
 DRIVER = Invert(rate=10.0, up=1.3, down=0.4, stop=0.02)
@@ -48,7 +49,7 @@ def test_every_item_takes_the_steps_it_would_take_alone() -> None:
     # too high at first, which magnifies rounding, too: hence the tolerances.
     settings = replace(DRIVER, steps=60)
     whole = problem(8)
-    start = random_start((1, 14, 5), whole.seeds, 0.5).double()
+    start = normal(whole.seeds, (1, 14, 5), 0.5).double()
     found = bp(whole, start, settings)
     lengths = []
     for item in range(8):
@@ -94,11 +95,11 @@ def test_descent_recovers_what_one_convolution_keeps() -> None:
 
 
 def test_starts_depend_on_their_seed_alone() -> None:
-    starts = random_start((1, 3, 4), [5, 9, 5], 2.0)
+    starts = normal([5, 9, 5], (1, 3, 4), 2.0)
     assert torch.equal(starts[0], starts[2])
     assert not torch.equal(starts[0], starts[1])
-    assert torch.equal(random_start((1, 3, 4), [9], 2.0)[0], starts[1])
-    assert float(random_start((1, 100, 100), [0], 2.0).std()) == pytest.approx(2.0, rel=0.05)
+    assert torch.equal(normal([9], (1, 3, 4), 2.0)[0], starts[1])
+    assert float(normal([0], (1, 100, 100), 2.0).std()) == pytest.approx(2.0, rel=0.05)
 
 
 def test_nothing_to_reconstruct() -> None:
@@ -116,7 +117,7 @@ def test_a_linear_layer_is_descended_as_its_matrix_says() -> None:
         basis = torch.eye(size, dtype=torch.float64).view(size, 1, 14, 5)
         shift = whole.network.activation(torch.zeros_like(basis[:1]), 1).flatten()
         matrix = (whole.network.activation(basis, 1).flatten(1) - shift).numpy().T
-    start = random_start((1, 14, 5), whole.seeds, 0.5).double()
+    start = normal(whole.seeds, (1, 14, 5), 0.5).double()
     found = bp(whole, start, settings)
     fell, rose = 0, 0
     for item in range(3):

@@ -8,13 +8,14 @@ import torch
 from speechscope.errors import UsageProblem
 from speechscope.inversion import chains
 from speechscope.inversion.align import noisy
-from speechscope.inversion.bp import bp, random_start
+from speechscope.inversion.bp import bp
 from speechscope.inversion.chains import Inversion, longest
 from speechscope.inversion.problem import Problem, Reconstruction
 from speechscope.networks.decoders import Decoder
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Table
 from speechscope.registry import INVERSION
 from speechscope.stages.invert import Invert
+from speechscope.work.device import normal
 from speechscope.work.tasks import mixed
 
 TABLE: Table = (Conv(3, (4, 5), "same"), ReLU(), MaxPool((5, 2), (2, 2)), Linear(6))
@@ -158,7 +159,7 @@ def test_decoding_needs_a_decoder(network: Network, inputs: torch.Tensor) -> Non
 def test_the_start_is_the_same_at_every_layer(network: Network, inputs: torch.Tensor) -> None:
     still = replace(SETTINGS, steps=0)
     found = invert(network, {}, inputs, [1, 3], ["bp"], still)
-    starts = random_start((1, 14, 5), SEEDS, 0.3)
+    starts = normal(SEEDS, (1, 14, 5), 0.3)
     torch.testing.assert_close(found.reconstruction[0, 0], starts)
     torch.testing.assert_close(found.reconstruction[0, 1], starts)
 

@@ -306,7 +306,7 @@ def test_an_inverse_is_seeded_and_leaves_the_generator_alone(network: Network) -
 
 def test_an_inverse_is_measured_beside_the_mean(network: Network, inverse: Inverse) -> None:
     test = Tones(150, 2)  # more than a batch
-    (row,) = regress.measure(network, {3: inverse}, test, ANALYSIS)  # type: ignore[arg-type]
+    (row,) = regress.measure(network, {3: inverse}, test)  # type: ignore[arg-type]
     code = inverse.codes(network.activation(test.all(), 3).flatten(1))
     for item in (0, 140):
         true = log_bands(inverse.stft, test.sounds[item : item + 1]).flatten()
