@@ -140,15 +140,19 @@ def contenders(name: str, batch: int, dtype: torch.dtype) -> dict[str, Run]:
     }
 
 
-class Transformer(nn.Module):
-    """A small encoder of waveforms, as wav2vec 2.0 is, in PyTorch's own layers."""
+WIDTHS = (64, 512)
 
-    def __init__(self) -> None:
+
+class Transformer(nn.Module):
+    """An encoder of waveforms, as wav2vec 2.0 is, in PyTorch's own layers."""
+
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.front = nn.Sequential(nn.Conv1d(1, 64, 10, 5), nn.GELU(), nn.Conv1d(64, 64, 8, 8))
-        layer = nn.TransformerEncoderLayer(64, 4, 256, 0.0, "gelu", batch_first=True)
+        first, second = nn.Conv1d(1, width, 10, 5), nn.Conv1d(width, width, 8, 8)
+        self.front = nn.Sequential(first, nn.GELU(), second)
+        layer = nn.TransformerEncoderLayer(width, 4, 4 * width, 0.0, "gelu", batch_first=True)
         self.encoder = nn.TransformerEncoder(layer, 4, enable_nested_tensor=False)
-        self.scores = nn.Linear(64, 32)
+        self.scores = nn.Linear(width, 32)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the scores (B, 32) of waveforms (B, 1, N)."""
@@ -156,10 +160,10 @@ class Transformer(nn.Module):
         return out
 
 
-def foreign(batch: int, rounds: int) -> None:
+def foreign(width: int, batch: int, rounds: int) -> None:
     """Print processor time of methods over that of the passes they need."""
     torch.manual_seed(0)
-    plain = Transformer().eval().requires_grad_(False)
+    plain = Transformer(width).eval().requires_grad_(False)
     x, target = torch.randn(batch, 1, 1, 8000), torch.arange(batch) % 32
     network, _ = fitted(plain, x)
     of, steps = explained(network, x), 8
@@ -186,7 +190,8 @@ def foreign(batch: int, rounds: int) -> None:
                 run()
                 times.append(time.process_time())
             ratios.append((times[1] - times[0]) / (times[2] - times[1]))
-        print(f"{name:16} {statistics.median(ratios[1:]):6.2f} × the passes", flush=True)
+        median = statistics.median(ratios[1:])
+        print(f"{width} wide: {name:16} {median:6.2f} × the passes", flush=True)
 
 
 def verdict(times: dict[str, float]) -> str:
@@ -293,7 +298,9 @@ def main() -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     if options.foreign:
-        return foreign(options.batch, options.rounds)
+        for width in WIDTHS:
+            foreign(width, max(2, options.batch * WIDTHS[0] // width), options.rounds)
+        return None
     for name in options.networks.split(","):
         # In double precision: in single, rounding decides now and then which of two nearly equal
         # values is the maximum.

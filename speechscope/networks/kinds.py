@@ -319,7 +319,7 @@ def _normalisation(call: Reading) -> Found:
     def held(x: Tensor) -> Tensor:
         """Γ (x − mean) / σ, σ held: with what the layer gives of x, less its shift, as factor."""
         with torch.no_grad():
-            out, shift = function(x), function(torch.zeros_like(x))
+            out, shift = function(x), function(torch.zeros_like(x[:1]))
         around = _centred(x, axes)
         below = around.detach()
         return around * ((out - shift) / torch.where(below == 0, 1, below))

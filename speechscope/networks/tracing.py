@@ -5,6 +5,7 @@ one that is. `speechscope.networks.kinds` says what each layer and function is t
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -66,12 +67,10 @@ def module_graph(
     """
     left_out = endings(module, example).skipped if root is None else ()
     reader = _Reader(module if root is None else root, example)
-    values: Callable[[Tensor], Any] = module
-    if left_out:
 
-        def values(x: Tensor) -> Any:
-            with Without(left_out):
-                return module(x)
+    def values(x: Tensor) -> Any:
+        with Without(left_out) if left_out else nullcontext():
+            return module(x)
 
     try:
         with torch.no_grad(), reader.over():
@@ -79,6 +78,8 @@ def module_graph(
         graph = reader.graph(wanted)
         with torch.no_grad():
             found = graph(example)
+            other = example.flip(-1) / 2
+            lasting = not reader.bound and _apart(graph(other), values(other)) <= close
     except SpeechscopeError:
         raise
     except Exception as error:
@@ -88,15 +89,23 @@ def module_graph(
             f"({type(error).__name__}: {reason}); gradient, integrated, smoothgrad and occlusion "
             "do without"
         ) from error
-    apart = (found - wanted).abs().amax() if found.shape == wanted.shape else torch.inf
-    if bool(apart > close * wanted.abs().amax()):
+    if _apart(found, wanted) > close:
         name = type(module if root is None else root).__name__
         raise SpeechscopeError(
             f"{name}: its layers by themselves give something else than the whole (is a part of "
             "what works in place used again, or drawn at random?); gradient, integrated, "
             "smoothgrad and occlusion do without them"
         )
-    return Graph(graph.steps, graph.places, partial(_again, module, root, close))
+    again, shape = partial(_again, module, root, close), tuple(example.shape)
+    return Graph(graph.steps, graph.places, again, shape if lasting else None)
+
+
+def _apart(found: Tensor, wanted: Tensor) -> float:
+    """Return the largest difference as a share of the largest score that is wanted."""
+    if found.shape != wanted.shape:
+        return float("inf")
+    largest = wanted.abs().amax().clamp(min=1e-30)
+    return float((found - wanted).abs().amax() / largest)
 
 
 def _again(module: nn.Module, root: nn.Module | None, close: float, x: Tensor) -> Graph:
@@ -104,11 +113,16 @@ def _again(module: nn.Module, root: nn.Module | None, close: float, x: Tensor) -
 
 
 class _Reader(Watch):
-    """Notes every step of a network while it runs."""
+    """Notes every step of a network while it runs.
+
+    It is `bound` to the values it runs on where one that no slope leads through is held in a step,
+    or decides.
+    """
 
     def __init__(self, network: nn.Module, example: Tensor) -> None:
         super().__init__(network)
         self.example = example.clone()
+        self.bound = False
         self._numbers = {id(self.example): 0}
         self._alive: list[Any] = [self.example]
         self._slopes = {0}
@@ -145,6 +159,10 @@ class _Reader(Watch):
             self._places[name] = (self._begun[name], number)
         return out
 
+    def decided(self, function: str, args: Sequence[Any]) -> None:
+        """See `Watch`."""
+        self.bound |= any(id(t) in self._numbers for t in tensors_in(list(args)))
+
     def called(self, call: Call, out: Any) -> Any:
         """See `Watch`."""
         refer = list({id(t): t for t in tensors_in([call.args, dict(call.kwargs)])}.values())
@@ -168,6 +186,7 @@ class _Reader(Watch):
         if not flows or not smooth or call.stem in FLAT or call.stem.startswith("new_"):
             self._note(Step(call.name, "value", numbers, _safe(run, call), call.what), out)
             return out
+        self.bound |= bool(kept)
 
         def of_flows(*values: Any) -> Any:
             return run(

@@ -105,7 +105,7 @@ def explained(network: nn.Module, example: Tensor, layer: str | int | None = Non
 def _of_another(network: nn.Module, example: Tensor, layer: str | int | None) -> Explained:
     """Return what is to be explained of a network that is not ours: itself, not its steps.
 
-    Its steps are read for the example, and for each batch, only where a method asks for them.
+    Its steps are read only where a method asks for them.
     """
     foreign = as_foreign(network, example)
     if layer is None:
@@ -116,18 +116,31 @@ def _of_another(network: nn.Module, example: Tensor, layer: str | int | None) ->
                     "the network computes in half precision, too coarse for what goes back by "
                     "rules: have its factory return network.float()"
                 )
-            return replace(foreign.trace(x), again=steps)
+            return foreign.trace(x)
 
-        first = cache(lambda: steps(example))
-        return Explained(foreign, lambda x: x, first, foreign.taking.alone)
+        read = _once_a_shape(steps)
+        return Explained(foreign, lambda x: x, cache(lambda: read(example)), foreign.taking.alone)
     name = foreign.name(layer)
     enter, after = foreign.entry(name)
 
     def inner(z: Tensor) -> Graph:
         carrier = foreign.example[:1].expand(len(z), *foreign.input_shape)
-        return replace(foreign.trace(carrier).split(name)[1], again=inner)
+        return replace(foreign.trace(carrier).split(name)[1], shape=tuple(z.shape))
 
-    return Explained(after, enter, cache(lambda: inner(enter(example))), foreign.taking.alone)
+    read = _once_a_shape(inner)
+    return Explained(after, enter, cache(lambda: read(enter(example))), foreign.taking.alone)
+
+
+def _once_a_shape(read: Callable[[Tensor], Graph]) -> Callable[[Tensor], Graph]:
+    """Return what reads steps, again only where those read last do not hold."""
+    last: list[Graph] = []
+
+    def steps(x: Tensor) -> Graph:
+        if not last or last[0].shape != x.shape:
+            last[:] = [replace(read(x), again=steps)]
+        return last[0]
+
+    return steps
 
 
 def graph_of(network: nn.Module, example: Tensor) -> Graph:

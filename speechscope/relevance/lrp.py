@@ -427,45 +427,48 @@ class _Proportional(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, step: Step, *values: Tensor) -> Tensor:
+        assert step.held is not None
         ctx.step = step
-        out: Tensor = step.run(*values)
-        ctx.save_for_backward(out.detach(), *values)
+        ctx.relevant = range(len(values)) if step.passes is None else step.passes
+        with torch.enable_grad():
+            ctx.values = [
+                v.detach().requires_grad_(n in ctx.relevant) for n, v in enumerate(values)
+            ]
+            # The copies may be changed in place.
+            ctx.held = step.held(*(v.clone() for v in ctx.values))
+        alike = step.kind in ("product", "sum")  # held is the step itself
+        out: Tensor = ctx.held.detach() if alike else step.run(*values)
+        ctx.out = out.detach()
         return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        step: Step = ctx.step
-        out, *values = ctx.saved_tensors
-        relevant = range(len(values)) if step.passes is None else step.passes
-        share = 1 / len(relevant) if step.kind == "product" else 1.0
-        factor = grads[0] * share / stabilised(out, _Proportional.EPSILON)
-        assert step.held is not None
-        with torch.enable_grad():
-            held = [v.detach().requires_grad_(n in relevant) for n, v in enumerate(values)]
-            # The copies may be changed in place.
-            y = step.held(*(v.clone() for v in held))
-            backs = _back(y, factor, [held[n] for n in relevant])
-        found: list[Tensor | None] = [None] * len(values)
-        for n, back in zip(relevant, backs, strict=True):
-            found[n] = values[n] * back
+        factor = grads[0] / stabilised(ctx.out, _Proportional.EPSILON)
+        if ctx.step.kind == "product":
+            factor /= len(ctx.relevant)
+        backs = _back(ctx.held, factor, [ctx.values[n] for n in ctx.relevant])
+        found: list[Tensor | None] = [None] * len(ctx.values)
+        for n, back in zip(ctx.relevant, backs, strict=True):
+            found[n] = ctx.values[n].detach() * back
         return (None, *found)
 
 
 class _Softmax(torch.autograd.Function):
     """A softmax s of x: R_i = x_i (R_i − s_i Σ_j R_j), 0 where s is 0 (AttnLRP, prop. 3.1)."""
 
+    SMALLEST = 1e-30
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, step: Step, *rest: Any) -> Tensor:
-        out: Tensor = step.run(x, *rest)
-        ctx.save_for_backward(x, out)
         with torch.enable_grad():
             ctx.x = x.detach().requires_grad_()
             ctx.out = step.run(ctx.x, *rest)
+        out: Tensor = ctx.out.detach()
         return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        x, out = ctx.saved_tensors
-        ratio = torch.where(out > 0, grads[0] / torch.where(out > 0, out, 1), 0)
-        (back,) = _back(ctx.out, ratio, [ctx.x])
-        return torch.where(out > 0, x * back, 0), *(None,) * (len(ctx.needs_input_grad) - 1)
+        out = ctx.out.detach()
+        (back,) = _back(ctx.out, grads[0] / out.clamp(min=_Softmax.SMALLEST), [ctx.x])
+        found = torch.where(out > 0, ctx.x.detach() * back, 0)
+        return found, *(None,) * (len(ctx.needs_input_grad) - 1)

@@ -223,13 +223,19 @@ class Listener:
 def together(name: str, first: Points, second: Points) -> Score:
     """Return Spearman's rank correlation of an attribute of originals and of reconstructions.
 
-    As a mean over items of the product of their standardised ranks, whose mean over all pairings
-    is 0. Items whose original has no such value are left out; of those whose reconstruction has
-    none the product is 0.
+    Σ x y / Σ (x² + y²) / 2 over items with standardised ranks x and y, whose mean over all pairings
+    is 0: a mean with weights, which like the correlation itself is never above 1, whichever items
+    are drawn. Items whose original has no such value are left out; of those whose reconstruction
+    has none the product is 0.
     """
     there = np.isfinite(first)
-    values = among(_ranks(first[there]) * _ranks(second[there]), there, len(first))
-    return Score({"measure": name}, values, {LOST: np.where(there, 0.0, np.nan)}, ceiling=1.0)
+    x, y = _ranks(first[there]), _ranks(second[there])
+    weights = np.where(np.isfinite(second[there]), (x**2 + y**2) / 2, x**2)
+    weights = np.maximum(weights, ROUNDING)
+    values = among(x * y / weights, there, len(first))
+    chance = {LOST: np.where(there, 0.0, np.nan)}
+    weights = among(weights, there, len(first))
+    return Score({"measure": name}, values, chance, ceiling=1.0, weights=weights)
 
 
 def _ranks(values: Points) -> Points:

@@ -227,7 +227,9 @@ class Inversion:
             if array in self.artifact:
                 values, other = self.artifact.read(array, place), f"{array}_other"
                 chance = {LOST: self.artifact.read(other, place)} if other in self.artifact else {}
-                yield Score({"measure": name}, values, chance, None, False, self._speakers)
+                yield Score(
+                    {"measure": name}, values, chance, None, False, self._speakers, relative=True
+                )
 
     def _given(self, items: slice) -> "Given":
         """Return what is compared with, of the originals of a block."""

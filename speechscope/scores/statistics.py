@@ -67,6 +67,9 @@ class Score:
         Who speaks each item, (N,).
     weights
         Of the items in the mean, (N,).
+    relative
+        Whether an item is held against chance by their difference as a share of their sum: of
+        what is never below 0, and so large for some items that these would decide.
     beside
         Further columns.
     """
@@ -78,6 +81,7 @@ class Score:
     higher: bool = True
     speakers: NDArray[np.integer[Any]] | None = None
     weights: Array | None = None
+    relative: bool = False
     beside: Row = field(default_factory=dict)
 
     @property
@@ -113,6 +117,8 @@ class Score:
         apart = np.asarray(self.values - chance, dtype=np.float64)
         finite = np.abs(self.values[np.isfinite(self.values)])
         apart[np.abs(apart) <= ROUNDING * finite.max(initial=0.0)] = 0.0
+        if self.relative:
+            apart /= np.maximum(self.values + chance, ROUNDING)
         return apart if self.higher else -apart
 
     def figures(self) -> dict[str, Any]:
@@ -236,14 +242,17 @@ class Sums:
     def test(self) -> tuple[float, float]:
         """Return the probability, by chance, of a mean so far above 0, and its upper 95 % limit.
 
-        One-sided t-test of a mean over groups of unequal size; Cameron & Miller 2015, sec. II.B.
+        One-sided t-test of a mean over groups of unequal weight, which tell as much as 1 / Σ h²
+        alike, h being the share of each. Source: Cameron & Miller 2015, sec. VI.D; the number:
+        Carter, Schnepel & Steigerwald 2017.
         """
-        groups = len(self.values)
-        apart = self.values - self.mean * self.weights
-        error = float(np.sqrt((apart**2).sum() * groups / (groups - 1)) / self.weights.sum())
+        whole = self.weights.sum()
+        apart = (self.values - self.mean * self.weights) / whole
+        more = 1 - float(np.square(self.weights / whole).sum())  # 1 − 1 / groups
+        error = float(np.sqrt((apart**2).sum() / more)) if more > ROUNDING else np.nan
         if error == 0:
             return (0.0 if self.mean > 0 else 1.0), self.mean
-        t = stats.t(groups - 1)
+        t = stats.t(more / (1 - more))
         return float(t.sf(self.mean / error)), self.mean + error * float(t.ppf(1 - LEVEL))
 
 

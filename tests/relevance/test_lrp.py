@@ -15,6 +15,7 @@ from speechscope.errors import SpeechscopeError, UsageProblem
 from speechscope.networks.graph import Untreatable
 from speechscope.networks.tracing import module_graph
 from speechscope.registry import RULES
+from speechscope.relevance.explain import explained
 from speechscope.relevance.guided import guided_backpropagation
 from speechscope.relevance.lrp import folded, lrp, lrp_with_sums
 from speechscope.relevance.rules import composite
@@ -478,3 +479,43 @@ def test_padding_with_other_than_zeros_is_refused(value: float | None, mode: str
             relevance(Padded(), x)
     else:  # copies of values have their relevance
         assert torch.isfinite(relevance(Padded(), x)).all()
+
+
+class Judged(nn.Module):
+    """A network whose values decide, or are held: its steps hold for the inputs they are of."""
+
+    def __init__(self, way: str) -> None:
+        super().__init__()
+        torch.manual_seed(4)
+        self.way, self.first, self.last = way, nn.Linear(12, 6), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return scores (B, 3)."""
+        z = self.first(x.flatten(1)).relu()
+        if self.way == "decided":
+            z = 2 * z if bool(z.sum() > 8) else z
+        if self.way == "held":
+            z = z * (1 + (z.detach() > 3))
+        if self.way == "out of sight":
+            z = z * float(z.detach().numpy().max())
+        scores: Tensor = self.last(z)
+        return scores
+
+
+@pytest.mark.parametrize("way", ["", "decided", "held", "out of sight"])
+def test_steps_are_read_once_unless_values_decide(way: str) -> None:
+    network, settings = Judged(way).eval(), rule("epsilon")
+    x = torch.rand(3, 4, 1, 1, 12, generator=torch.Generator().manual_seed(0))
+    x *= torch.tensor([1.0, 9.0, 0.1]).view(3, 1, 1, 1, 1)
+    target = torch.arange(4) % 3
+    of, count = explained(network, x[0]), list[int]()
+    lrp(of, x[0], target, settings)
+    network.register_forward_hook(lambda *_: count.append(1))
+    for batch in x[1:]:
+        count.clear()
+        found = lrp(of, batch, target, settings)
+        assert bool(count) == bool(way)
+        torch.testing.assert_close(found, lrp(traced(network, batch), batch, target, settings))
+    count.clear()
+    lrp(of, x[0, :2], target[:2], settings)
+    assert count  # other steps may be taken for other shapes

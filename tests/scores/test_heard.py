@@ -163,6 +163,9 @@ def test_an_attribute_together_is_spearmans() -> None:
     second += first
     value = together("x", first, second).mean
     assert value == pytest.approx(scipy.stats.spearmanr(first, second).statistic)
+    near = next(iter(rows_of([together("x", first, first + 0.2 * rng.normal(size=50))])))
+    low, high = (float(near[end] or 0) for end in ("low", "high"))
+    assert 0.85 < low < float(near["value"] or 0) < high <= 1
     second[::2] = np.nan  # half of them have no such value: of those, nothing is known
     missing = together("x", first, second).mean
     assert missing is not None and value is not None and 0 < missing < 0.75 * value

@@ -67,6 +67,28 @@ def test_the_test_of_items_is_students() -> None:
     assert limit == pytest.approx(upper)
 
 
+def test_few_groups_of_unequal_weight_seem_no_surer_than_they_are() -> None:
+    rng, chosen = np.random.default_rng(0), 0
+    for _ in range(2000):
+        weights = np.exp(1.2 * rng.normal(size=8))
+        chosen += Sums(weights * rng.normal(size=8), weights).test()[0] < 0.05
+    assert 0.03 * 2000 < chosen < 0.075 * 2000
+    assert np.isnan(Sums(np.ones(2), np.array([1.0, 0.0])).test()[0])
+
+
+def test_few_large_values_do_not_decide_what_is_held_relatively() -> None:
+    rng = np.random.default_rng(0)
+    values, chance = rng.uniform(0.3, 0.4, 60), rng.uniform(0.8, 1.2, 60)
+    chance[0] = 300
+    held = [
+        row(Score({}, values, {"other": chance}, 0.0, False, relative=relative))["verdict"]
+        for relative in (False, True)
+    ]
+    assert held == [FEW, ABOVE]
+    same = Score({}, chance, {"other": rng.permutation(chance)}, 0.0, False, relative=True)
+    assert row(same)["verdict"] != ABOVE
+
+
 def test_holm_multiplies_by_what_is_left() -> None:
     assert holm([0.01, float("nan"), 0.04, 0.03]) == pytest.approx(
         [0.03, float("nan"), 0.06, 0.06], nan_ok=True
