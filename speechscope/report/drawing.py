@@ -188,12 +188,12 @@ def cell(
     else:
         image(axes, shown)
         sheet, place = axes.figure.get_size_inches(), axes.get_position()
-        room = place.width * sheet[0], 2 * place.height * sheet[1]
+        room = place.width * sheet[0], 3 * place.height * sheet[1]
         for side, axis, most in zip(
             (axes.xaxis, axes.yaxis), (shown.x, shown.y), room, strict=True
         ):
             marks = ticks(
-                axis, max(1, min(4, int(most * INCH / (2.5 * mpl.rcParams["font.size"]))))
+                axis, max(1, min(4, int(most * INCH / (3.5 * mpl.rcParams["font.size"]))))
             )
             side.set_ticks([axis.place(value) for value, _ in marks], [text for _, text in marks])
     low, high = axes.get_xlim()
@@ -266,6 +266,8 @@ def chart(axes: Any, shown: fig.Chart, ends: Limits | None = None) -> None:
     axes.set_ylim(ends or limits([shown]))
     if shown.counted:
         axes.xaxis.get_major_locator().set_params(integer=True)
+        if axes.dataLim.width == 0 and many:  # such as after one epoch
+            axes.set_xlim(axes.dataLim.x0 - 1, axes.dataLim.x1 + 1)
     axes.margins(x=0.02)
 
 

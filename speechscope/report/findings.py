@@ -11,7 +11,7 @@ SHARE, NUMBER = "{:.0f} %", "{:.3g}"
 MAIN = {
     "phone named by the listener": ("of the phones, another network names right", SHARE),
     "manner of the phone": ("of the phones are heard with the right manner", SHARE),
-    "accuracy": ("of the sounds of the test speakers are named right", SHARE),
+    "accuracy": ("of the test sounds are named right", SHARE),
     "letter error rate": ("letter errors for each letter said", SHARE),
     "insertion": ("of the answer is back with the most relevant values alone", SHARE),
     "f_measure": ("F: how well the clusters are phones", NUMBER),

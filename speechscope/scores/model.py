@@ -55,10 +55,9 @@ class Answers:
 def model_scores(path: Path, settings: "Settings") -> Iterator[Score | Row]:
     """Yield accuracies on the test split, over all classes and over the folded ones.
 
-    By chance: the same answers given to other items. Of a letter network: its error rate, beside
-    that of a constant answer. Each row says of which epoch the weights are, and on which split that
-    epoch was chosen. With ``by``, the accuracy of every phone or speaker too; and beside the first
-    of several models, by how much each is better on the same items.
+    By chance: the same answers given to other items. Of a letter network: its error rate, beside a
+    constant answer's. Each row has the epoch of the weights and the split that chose it. With
+    ``by``, each phone's or speaker's too; and by how much each is better than the first model.
 
     Raises
     ------
@@ -79,9 +78,10 @@ def model_scores(path: Path, settings: "Settings") -> Iterator[Score | Row]:
     found = _answers(path, model, settings)
     fold, predicted, labels = model.fold, found.predicted, found.labels
     names = {"network": model.name, "split": "test"}
-    folded = (fold[predicted], fold[labels], len(model.classes_folded))
+    ways = {len(model.classes): (predicted, labels)}  # once, where nothing is folded
+    ways[len(model.classes_folded)] = fold[predicted], fold[labels]
     for measure in ("accuracy", "class-balanced accuracy"):
-        for answered, wanted, classes in ((predicted, labels, len(model.classes)), folded):
+        for classes, (answered, wanted) in ways.items():
             occurring, of, counts = np.unique(wanted, return_inverse=True, return_counts=True)
             yield Score(
                 {**names, "measure": measure, "classes": classes, "occurring": len(occurring)},

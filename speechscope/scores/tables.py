@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from speechscope.scores.statistics import ABOVE, AT, FEW, Cell, Row
@@ -27,6 +28,8 @@ LISTED = 16
 """Measures a sentence names of one verdict (chosen: the table has them all)."""
 NAMED = 4
 """Methods and layers a sentence names."""
+SEXES = {"F": "women", "M": "men"}
+"""Whose formants a measure is of, as corpora have it."""
 
 
 def as_text(rows: Sequence[Row]) -> str:
@@ -45,12 +48,14 @@ def as_text(rows: Sequence[Row]) -> str:
 def side_by_side(rows: Sequence[Row]) -> list[list[Row]]:
     """Return scores as tables of a row a measure and a column a method and layer.
 
-    None where they have no layers, or are all of one.
+    None where one thing, or one measure, was scored.
     """
     parts = list(dict.fromkeys(map(part_of, rows)))
-    if len(parts) < 2 or not all({"measure", "verdict", "layer"} <= set(row) for row in rows):
+    measures = list(dict.fromkeys(str(row.get("measure")) for row in rows))
+    if min(len(parts), len(measures)) < 2 or not all(
+        {"measure", "verdict"} <= set(r) for r in rows
+    ):
         return []
-    measures = list(dict.fromkeys(str(row["measure"]) for row in rows))
     cells = {(part_of(row), str(row["measure"])): row for row in rows}
     return [
         [
@@ -108,14 +113,17 @@ def sentences(rows: Sequence[Row]) -> Iterator[str]:
         if each == 1:
             yield f"{name}: {_lists([{**row, 'measure': part_of(row)} for row in judged])}."
             continue
-        counts = {
-            part: sum(part_of(row) == part and row["verdict"] == ABOVE for row in judged)
-            for part in parts
-        }
+        above = [row for row in judged if row["verdict"] == ABOVE]
+        counts = Counter(map(part_of, above))
         most = sorted(parts, key=lambda part: -counts[part])[:NAMED]
-        found = "; ".join(f"{part}: {counts[part]}" for part in most)
-        rest = "" if len(parts) <= NAMED else f"; {len(parts) - NAMED} others have no more"
-        yield f"{name}: scores better than chance, of {each}: {found}{rest}."
+        found = "; ".join(f"{counts[part]} with {part}" for part in most)
+        rest = "" if len(parts) <= NAMED else f"; with {len(parts) - NAMED} others no more"
+        holds = Counter(_measure(row) for row in above)
+        kept = [measure for measure in holds if holds[measure] == len(parts)]
+        lost = [m for m in dict.fromkeys(map(_measure, judged)) if m not in holds]
+        ends = {"In all": kept, "In none": lost} if above else {}
+        said = "".join(f" {where}: {_named(names)}." for where, names in ends.items() if names)
+        yield f"{name}: of {each} scores better than chance: {found}{rest}.{said}"
 
 
 def _subject(row: Row) -> str:
@@ -143,16 +151,21 @@ def _lists(rows: Sequence[Row]) -> str:
             for row in rows
             if row["verdict"] == verdict
         ]
-        more = f" and {len(names) - LISTED} others" if len(names) > LISTED + 1 else ""
         if names:
-            parts.append(f"{said} in {', '.join(names[:LISTED] if more else names)}{more}")
+            parts.append(f"{said} in {_named(names)}")
     return "; ".join(parts)
 
 
+def _named(names: Sequence[str]) -> str:
+    more = f" and {len(names) - LISTED} others" if len(names) > LISTED + 1 else ""
+    return f"{', '.join(names[:LISTED] if more else names)}{more}"
+
+
 def _measure(row: Row) -> str:
-    """Return the name of a measure, and over how many classes it is where that is said."""
+    """Return the name of a measure as it stands in a list, and over how many classes it is."""
     of = f" of {row['classes']} classes" if "classes" in row else ""
-    return f"{row['measure']}{of}"
+    name, _, whose = str(row["measure"]).partition(", ")
+    return f"{name}{f' ({SEXES.get(whose, whose)})' if whose else ''}{of}"
 
 
 def aligned(rows: Sequence[Row]) -> str:

@@ -96,6 +96,7 @@ class Console:
             TextColumn,
             TimeElapsedColumn,
         )
+        from rich.table import Column
         from rich.text import Text
 
         class TimeLeftColumn(ProgressColumn):
@@ -111,7 +112,7 @@ class Console:
 
         columns = (
             TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(None, table_column=Column(ratio=1)),  # what is left of the line
             MofNCompleteColumn(),
             TextColumn(unit),
             TimeElapsedColumn(),
@@ -119,7 +120,8 @@ class Console:
             TimeLeftColumn(),
             TextColumn("{task.fields[said]}"),
         )
-        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        err = Console(stderr=True)
+        with Progress(*columns, console=err, transient=True, expand=True) as progress:
             task = progress.add_task(description, total=None, said="")
 
             def report(done: int, total: int, said: str) -> None:

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -67,15 +68,21 @@ def page_of(arguments: list[str], output: Path, code: int = 0) -> Page:
     return Page(path.read_text("utf-8"))
 
 
+@lru_cache
+def seen(*arguments: str) -> Page:
+    """Return the page of artifacts as they are in the folder of `here`, drawn once."""
+    return page_of(list(arguments), Path.cwd().parent)
+
+
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_kind_has_its_figures(here: Path, name: str) -> None:
-    page = page_of([name], here)
+    page = seen(name)
     assert page.figures == FIGURES[name]
     assert name in page.text
 
 
 def test_a_page_needs_nothing_but_itself(here: Path) -> None:
-    page = page_of([], here)  # everything by its usual name
+    page = seen()  # everything by its usual name
     assert len(page.figures) > 20
     for tag, attributes in page.tags:
         for name in ("src", "href", "xlink:href", "srcset", "action", "data", "poster"):
@@ -93,7 +100,7 @@ def test_everything_in_the_artifacts_is_documented(folder: Path) -> None:
 
 
 def test_hostile_names_are_text(here: Path) -> None:
-    page = page_of(["navai.zarr", "clusters.zarr"], here)
+    page = seen("navai.zarr", "clusters.zarr")
     assert "alert(1)" not in page.scripts
     assert HOSTILE in page.text
     assert '"q"' in page.text and "s&t" in page.text
@@ -104,7 +111,7 @@ def test_hostile_names_are_text(here: Path) -> None:
 
 
 def test_the_same_artifacts_give_the_same_page(here: Path) -> None:
-    names = ["inversion.zarr", "navai.zarr"]
+    names = ["inversion.zarr", "navai.zarr", "--examples", "2"]
     for name in ("one.html", "two.html"):
         assert run(["report", *names, "-o", str(here / name), "-q"]) == 0
     assert (here / "one.html").read_bytes() == (here / "two.html").read_bytes()
@@ -128,7 +135,7 @@ def decibels(values: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def test_the_pictures_of_an_inversion_are_its_arrays(here: Path) -> None:
-    page = page_of(["inversion.zarr", "--items", "4,1"], here)
+    page = seen("inversion.zarr", "--items", "4,1")
     artifact = Artifact(Path("inversion.zarr"))
     original, found = artifact.read("original"), artifact.read("reconstruction")
     sounding = np.array([np.flatnonzero(original[i].any(axis=(0, 1)))[[0, -1]] for i in (4, 1)])
@@ -185,7 +192,7 @@ def test_draws_stand_in_a_row_after_their_original(tmp_path: Path) -> None:
 def test_the_sounds_of_an_inversion_are_its_waveforms(here: Path) -> None:
     import soundfile
 
-    page = page_of(["inversion.zarr", "--items", "2", "--figure", "grid"], here)
+    page = seen("inversion.zarr", "--items", "2", "--figure", "grid")
     artifact = Artifact(Path("inversion.zarr"))
     wanted = [artifact.read("waveform_original", 2), *artifact.read("waveform")[0, :, 2]]
     wanted += list(artifact.read("waveform")[1, :, 2])
@@ -201,7 +208,7 @@ def test_the_sounds_of_an_inversion_are_its_waveforms(here: Path) -> None:
 
 
 def test_the_patterns_of_navai_are_its_array(here: Path) -> None:
-    page = page_of(["navai.zarr"], here)
+    page = seen("navai.zarr")
     artifact = Artifact(Path("navai.zarr"))
     pattern, count = artifact.read("pattern"), artifact.read("count")
     kept = np.flatnonzero(count)
@@ -215,7 +222,7 @@ def test_the_patterns_of_navai_are_its_array(here: Path) -> None:
 
 
 def test_the_points_of_a_cloud_are_the_projection(here: Path) -> None:
-    page = page_of(["clusters.zarr"], here)
+    page = seen("clusters.zarr")
     artifact = Artifact(Path("clusters.zarr"))
     data = next(data for data in page.data if "views" in data)
     assert data["label"] == artifact.read("label").tolist()
@@ -234,7 +241,7 @@ def test_the_points_of_a_cloud_are_the_projection(here: Path) -> None:
 
 
 def test_a_composition_is_counted_from_the_points(here: Path) -> None:
-    page = page_of(["clusters.zarr"], here)
+    page = seen("clusters.zarr")
     artifact = Artifact(Path("clusters.zarr"))
     score, cluster = artifact.read("f_measure"), artifact.read("cluster")
     for layer in range(2):
@@ -250,7 +257,7 @@ def test_a_composition_is_counted_from_the_points(here: Path) -> None:
 def test_the_confusion_matrix_is_what_score_counts(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    page = page_of(["model.pt"], here)
+    page = seen("model.pt")
     data = next(data for data in page.data if "counts" in data)
     capsys.readouterr()
     assert run(["score", "model.pt", "--json"]) == 0
@@ -316,9 +323,9 @@ def test_scores_are_those_that_were_kept_and_of_this_artifact(
 
 
 def test_a_page_explains_the_words_it_says(here: Path) -> None:
-    text = page_of(["maximum.zarr"], here).text
+    text = seen("maximum.zarr").text
     assert "counted as Churchman (2015) counts" not in text  # its words are others
-    text = page_of(["inversion.zarr"], here).text
+    text = seen("inversion.zarr").text
     assert "a step length that grows" not in text
     for said in ("what layer 1 (conv1), 9 (pool3) of", "bp reconstruction by gradient descent"):
         assert said in " ".join(text.split()), said
@@ -451,7 +458,7 @@ def test_a_style_is_that_of_matplotlib(here: Path) -> None:
 
 def test_a_page_opens_with_what_score_says(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = ["model.pt", "inversion.zarr", "maximum.zarr"]
-    page = page_of(names, here)
+    page = seen(*names)
     found = page.rows[1 : 1 + len(names)]
     capsys.readouterr()
     assert run(["score", "model.pt", "inversion.zarr", "--json"]) == 0
@@ -459,7 +466,7 @@ def test_a_page_opens_with_what_score_says(here: Path, capsys: pytest.CaptureFix
     accuracy = [row for row in rows if row["measure"] == "accuracy"][-1]
     looked, figure, chance, best, said = found[0]
     assert looked.startswith("A network of ") and "48 classes" in looked
-    assert figure.startswith(f"{100 * accuracy['value']:.0f} % of the sounds")
+    assert figure.startswith(f"{100 * accuracy['value']:.0f} % of the test sounds")
     assert (
         f"95 % interval {100 * accuracy['low']:.0f} % to {100 * accuracy['high']:.0f} %" in figure
     )
@@ -483,3 +490,10 @@ def test_the_files_of_the_page_are_in_the_package() -> None:
         path.name for path in resources.files("speechscope.report").joinpath("page_files").iterdir()
     }
     assert {"report.html.jinja", "style.css", "report.js", "cloud.js"} <= names
+
+
+def test_what_is_said_of_relevance_is_of_this_kind_of_input(here: Path) -> None:
+    of_waveform = seen("signals.zarr").text
+    assert "its relevance below" in of_waveform and "in grey" not in of_waveform
+    of_spectrogram = seen("relevance.zarr").text
+    assert "in grey: red speaks for" in of_spectrogram and "▶ sounds the input" in of_spectrogram

@@ -224,3 +224,12 @@ def test_a_file_is_as_wide_as_asked_and_its_letters_are_outlines_of_fonts(tmp_pa
         (box,) = re.findall(rb"/MediaBox \[ ?0 0 ([\d.]+) ([\d.]+) ?\]", pdf)
         assert float(box[0]) == pytest.approx(84 / 25.4 * 72, abs=0.1)
         assert b"/FontFile2" in pdf and b"/Type3" not in pdf  # embedded as TrueType
+
+
+def test_epochs_are_counted_even_after_one() -> None:
+    sheet = Sheet()
+    axes = sheet.subplots()
+    drawing.chart(axes, fig.curve(np.array([2.0]), np.array([1.0]), "epoch", "loss"))
+    low, high = axes.get_xlim()
+    ticks = [tick for tick in axes.get_xticks() if low <= tick <= high]
+    assert 1.0 in ticks and all(tick == round(tick) for tick in ticks)

@@ -34,8 +34,8 @@ SHARES = {
     "accuracy": "test, all classes",
     "accuracy_folded": "test, folded classes",
     "balanced_folded": "test, mean over folded classes",
-    "error": "test, letter error rate",
 }
+ERRORS = {"error": "test"}
 """The figures of an epoch, and what the curves are called."""
 
 
@@ -59,9 +59,10 @@ def chapter(path: Path, settings: "Report") -> fig.Chapter:
     history: Sequence[Mapping[str, Any]] = values.get("history", [])
     best = int(values.get("best_epoch", 0))
     weights = sum(parameter.numel() for parameter in model.network.parameters())
+    epochs = f"{len(history)} epoch{'s' * (len(history) != 1)}"
     facts = {
         "network": f"{model.name}, {weights:,} weights, {len(model.classes)} classes",
-        "training": f"{len(history)} epochs; the best, {best}, chosen on "
+        "training": f"{epochs}; the best, {best}, chosen on "
         f"{values.get('selected_on') or 'nothing, it is the last'}",
         **{f"test, {name}": _short(score) for name, score in values.get("test", {}).items()},
     }
@@ -77,8 +78,8 @@ def chapter(path: Path, settings: "Report") -> fig.Chapter:
             figures += score_figures(scores)
     figures += filter_figures(model, corpus)
     looked = (
-        f"A network of {weights:,} weights ({model.name}), trained for {len(history)} epochs to "
-        f"name {len(model.classes)} classes"
+        f"A network of {weights:,} weights ({model.name}), trained for {epochs} to name "
+        f"{len(model.classes)} classes"
     )
     return fig.Chapter(str(path), "model", facts, figures, left_out, looked, scores)
 
@@ -87,7 +88,8 @@ def _curves(history: Sequence[Mapping[str, Any]], best: int) -> fig.Plot:
     """Return the losses and the accuracies of every epoch side by side."""
     epochs = np.array([entry["epoch"] for entry in history], dtype=np.float64)
     charts = []
-    for names, label in ((LOSSES, "loss [nats]"), (SHARES, "share of items")):
+    kinds = (LOSSES, "loss [nats]"), (SHARES, "share of items"), (ERRORS, "letter error rate")
+    for names, label in kinds:
         lines = [
             fig.Line(name, epochs, np.array([entry[key] for entry in history], dtype=np.float64))
             for key, name in names.items()

@@ -33,8 +33,17 @@ from speechscope.store.artifact import Artifact
 if TYPE_CHECKING:
     from speechscope.stages.report import Report
 
+HOW = {
+    "layer": "Summed over maps.",
+    "waveform": "The waveform of the input above, its relevance below, each over its own largest "
+    "value; ▶ sounds the relevance signal itself (Muckenhirn 2019, sec. 4.3).",
+    "spectrogram": "Over the input in grey: red speaks for the class, blue against it; ▶ sounds "
+    "the input weighted by relevance (Krug 2018, fig. 2).",
+}
+"""How relevance is drawn, by what it is of."""
 CELLS = 400
 """Pictures at most (chosen: about 5 MB with their sounds)."""
+RELEVANCE_DB = replace(DECIBELS, label="relevance below the picture's largest [dB]")
 RECORDINGS, LONGEST = 4, 60.0
 """Recordings shown as a whole at most, and seconds of each: a minute is some 4 MB (chosen)."""
 
@@ -65,13 +74,8 @@ def chapter(path: Path, settings: "Report") -> fig.Chapter:
         "explained": f"the score of the class {config.get('target', 'predicted')}"
         + (f", at what enters {layer}" if layer else ""),
     }
-    over = "Over the input in grey; blue speaks against the class, red for it. "
-    note = (
-        f"{len(shown)} of {count:,} items, named by class and answer. "
-        f"{'Summed over maps. ' if layer else over}"
-        "The player beside relevance sounds the input weighted by it, or the relevance signal "
-        "itself of a waveform (Krug 2018, fig. 2; Muckenhirn 2019, sec. 4.3)."
-    )
+    how = HOW["layer" if layer else "waveform" if drawn.waveform else "spectrogram"]
+    note = f"{len(shown)} of {count:,} items, named by class and answer. {how}"
     columns = ["input", *drawn.methods]
     rows = drawn.rows(shown, drawn.relevance)
     figures: list[fig.Figure] = [fig.Grid("overlays", "Relevance", note, columns, rows)]
@@ -115,22 +119,27 @@ def _recordings(artifact: Artifact, corpus: Corpus, most: int) -> Iterator[fig.R
         time = fig.Axis("time", "s", 0.0, seconds)
         strips = [("spectrogram", replace(spectrum, x=time, sound=None))]
         along = _along(artifact, heard, seconds)
+        colours = "Red speaks for the answer, blue against it"
         if along is not None:
-            alt = f"{method} of {heard.name}"
-            shown = readable(along, time, axes_of(artifact)[0], "relevance", alt=alt)
+            sides, alt = (time, axes_of(artifact)[0]), f"{method} of {heard.name}"
+            if "spectral_relevance" in artifact:
+                colours = "Relevance is the size of its spectrum, without a sign"
+                shown = fig.Picture(decibels(along), *sides, RELEVANCE_DB, alt=alt)
+            else:
+                shown = readable(along, *sides, "relevance", alt=alt)
             strips.append((f"relevance, {method}", shown))
         answers = [
             (start / heard.rate, stop / heard.rate, heard.answers[rows.start],
              f"p = {heard.probability[rows].mean():.2f}")
             for start, stop, rows in heard.runs() if stop <= len(samples)
         ]  # fmt: skip
+        name = heard.name.removeprefix(f"{UNLABELLED}/")  # of an unknown speaker
         note = (
-            f"{heard.name}, {min(seconds, LONGEST):.1f} s of {heard.samples / heard.rate:.1f} s. "
+            f"{name}, {min(seconds, LONGEST):.1f} s of {heard.samples / heard.rate:.1f} s. "
             "Play, or click where to play from. Each answer stands for the time up to halfway to "
-            "the next; point at one for its probability. Red speaks for the answer, blue against "
-            "it; where items overlap, the mean."
+            f"the next; point at one for its probability. {colours}; where items overlap, the mean."
         )
-        heading = f"Recording {heard.name}"
+        heading = f"Recording {name}"
         whole = fig.Sound(samples, heard.rate)
         yield fig.Recording(f"recording-{number}", heading, note, strips, answers, whole)
 
@@ -237,11 +246,10 @@ class _Items:
         """Return the short-time spectrum of the relevance of a waveform."""
         frequency = fig.axis_of("frequency", "Hz", self.artifact.read("frequency"))
         time = fig.axis_of("time", "ms", self.artifact.read("frame") * 1e3)
-        scale = replace(DECIBELS, label="relevance below the picture's largest [dB]")
         levels = decibels(self.artifact.read("spectral_relevance", (method, item)))
         sound = fig.Sound(self.artifact.read("relevance", (method, item)), self.rate)
         alt = f"{self.methods[method]}, item {item}, spectrum"
-        return fig.Picture(levels, time, frequency, scale, sound, alt)
+        return fig.Picture(levels, time, frequency, RELEVANCE_DB, sound, alt)
 
 
 def _beside(shown: fig.Cell, original: fig.Picture) -> fig.Cell:
