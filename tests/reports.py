@@ -56,13 +56,18 @@ def _record(kind: str, parents: list[Any]) -> Any:
     return new_record(kind, config={}, seed=0, device="cpu", parents=parents)
 
 
-def navai(path: Path) -> None:
-    """Write the arrays of the contract for five classes, two alignments."""
+def navai(path: Path, silent: int = 0) -> None:
+    """Write the arrays of the contract for five classes, two alignments.
+
+    So many first frames of all means, and one more of those of the first class, are faint.
+    """
     rng = np.random.default_rng(0)
     sizes = {"alignment": 2, "class": 5, "frequency": 6, "time": 8}
     with create_artifact(path, "test", _record("navai", []), force=True) as writer:
         for name in ("mean", "pattern"):
             values = rng.normal(size=tuple(sizes.values())).astype(np.float32)
+            values[..., :silent] *= 0.001
+            values[:, 0, :, : silent + 1 if silent else 0] *= 0.001
             writer.put(name, values, tuple(sizes))
         normalizer = rng.normal(size=(2, 6, 8)).astype(np.float32)
         writer.put("normalizer", normalizer, ("alignment", "frequency", "time"))

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from reports import HOSTILE, Page, content
 
 from speechscope.cli import run
-from speechscope.registry import SCORES
+from speechscope.registry import CHAPTERS, SCORES
 from speechscope.report.drawing import levels, palette
-from speechscope.report.figures import Picture
+from speechscope.report.figures import Grid, Picture
 from speechscope.scores import statistics
 from speechscope.stages import STAGES, settings_class
-from speechscope.stages.report import USUAL
+from speechscope.stages.report import USUAL, Report
 from speechscope.stages.score import Score
 from speechscope.store.artifact import Artifact
 from speechscope.store.record import new_record
@@ -160,7 +160,6 @@ def test_the_pictures_of_an_inversion_are_its_arrays(here: Path) -> None:
 
 def test_draws_stand_in_a_row_after_their_original(tmp_path: Path) -> None:
     from speechscope.report.chapters.inversion import _Inversion
-    from speechscope.stages.report import Report
 
     rng, path = np.random.default_rng(0), tmp_path / "inversion.zarr"
     names = ("bp", "regress", *(f"regress#{n}" for n in range(1, 9)))
@@ -219,6 +218,19 @@ def test_the_patterns_of_navai_are_its_array(here: Path) -> None:
         roots = np.sign(values) * np.sqrt(size / np.percentile(size, 99))
         expected = palette("diverging")[levels(roots, -1.0, 1.0)]
         np.testing.assert_array_equal(pixels(address)[..., :3], expected)
+
+
+def test_patterns_begin_and_end_with_the_sounds(tmp_path: Path) -> None:
+    reports.navai(tmp_path / "navai.zarr", silent=2)
+    written = CHAPTERS.of("navai")[0](tmp_path / "navai.zarr", Report())
+    (patterns,) = (figure for figure in written.figures if figure.name == "patterns")
+    assert isinstance(patterns, Grid)
+    for name, cells in patterns.rows:
+        for cell in cells:
+            assert isinstance(cell, Picture) and cell.values.shape == (6, 6)
+            assert (cell.x.low, cell.x.high) == pytest.approx((15, 75))  # frames 2 to 7, each 10 ms
+            assert np.isnan(cell.values[:, 0]).all() == (name == "[iy]")
+            assert np.isfinite(cell.values[:, 1:]).all()
 
 
 def test_the_points_of_a_cloud_are_the_projection(here: Path) -> None:

@@ -268,19 +268,3 @@ def test_intervals_of_clusters_are_as_wide_as_scores_spread(
         low, value, high = (float(row[name] or 0) for name in ("low", "value", "high"))
         assert value == pytest.approx((low + high) / 2)
         assert 0.6 < (high - low) / (2 * 1.96 * spread) < 1.6, row["measure"]
-
-
-def test_a_sentence_of_layers_says_what_all_of_them_keep_and_what_none() -> None:
-    kept = {"level": (ABOVE, ABOVE), "F1, F": (ABOVE, FEW), "F0, M": (FEW, AT)}
-    rows: list[Row] = [
-        {"artifact": "a", "method": "bp", "layer": layer, "measure": name, "verdict": verdict}
-        for name, verdicts in kept.items()
-        for layer, verdict in zip((1, 9), verdicts, strict=True)
-    ]
-    (said,) = sentences(rows)
-    assert said == (
-        "a: of 3 scores better than chance: 2 with bp, layer 1; 1 with bp, layer 9. "
-        "In all: level. In none: F0 (men)."
-    )
-    (said,) = sentences([row for row in rows if row["measure"] == "F0, M"] * 2)
-    assert said.endswith("0 with bp, layer 1; 0 with bp, layer 9.")

@@ -1,0 +1,20 @@
+"""What is said of scores in sentences."""
+
+from speechscope.scores.statistics import ABOVE, AT, FEW, Row
+from speechscope.scores.tables import sentences
+
+
+def test_a_sentence_of_layers_says_what_all_of_them_keep_and_what_none() -> None:
+    kept = {"level": (ABOVE, ABOVE), "F1, F": (ABOVE, FEW), "F0, M": (FEW, AT)}
+    rows: list[Row] = [
+        {"artifact": "a", "method": "bp", "layer": layer, "measure": name, "verdict": verdict}
+        for name, verdicts in kept.items()
+        for layer, verdict in zip((1, 9), verdicts, strict=True)
+    ]
+    (said,) = sentences(rows)
+    assert said == (
+        "a: of 3 scores better than chance: 2 with bp, layer 1; 1 with bp, layer 9. "
+        "In all: level. In none: F0 (men)."
+    )
+    (said,) = sentences([row for row in rows if row["measure"] == "F0, M"] * 2)
+    assert said.endswith("0 with bp, layer 1; 0 with bp, layer 9.")
