@@ -90,7 +90,7 @@ def _cell(row: Row | None) -> str | None:
 
 def sentences(rows: Sequence[Row]) -> Iterator[str]:
     """Yield a sentence an artifact: what of it is better than chance, and what is not."""
-    for name in dict.fromkeys(row.get("artifact") for row in rows):
+    for name in dict.fromkeys(row["artifact"] for row in rows if "artifact" in row):
         judged = [
             row
             for row in rows

@@ -317,7 +317,7 @@ class Table:
             else:
                 groups.append([row])
         said = "".join(f"{sentence}\n" for sentence in tables.sentences(self.rows))
-        return "\n".join([said, *map(tables.as_text, groups)])
+        return "\n".join([*filter(None, [said]), *map(tables.as_text, groups)])
 
 
 def listed(lines: Iterable[str], where: Path, most: int = 20) -> list[str]:

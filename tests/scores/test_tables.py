@@ -2,6 +2,7 @@
 
 from speechscope.scores.statistics import ABOVE, AT, FEW, Row
 from speechscope.scores.tables import sentences
+from speechscope.stages.shared import Table
 
 
 def test_a_sentence_of_layers_says_what_all_of_them_keep_and_what_none() -> None:
@@ -18,3 +19,10 @@ def test_a_sentence_of_layers_says_what_all_of_them_keep_and_what_none() -> None
     )
     (said,) = sentences([row for row in rows if row["measure"] == "F0, M"] * 2)
     assert said.endswith("0 with bp, layer 1; 0 with bp, layer 9.")
+
+
+def test_a_table_of_no_artifact_has_no_sentence() -> None:
+    rows: list[Row] = [{"looked at": "disk", "found": "renames", "verdict": "ok"}]
+    text = Table(rows).shown("text")
+    assert text == "looked at  found    verdict\ndisk       renames  ok\n"
+    assert list(sentences(rows)) == []
