@@ -30,6 +30,8 @@ ALWAYS_READ = 1 << 24  # samples that are read however dense they are
 _BLOCK = 1 << 20  # values read at a time
 CANCELLED = 0.1
 """Of the loudness of a channel: an average below is what channels in opposite phase leave."""
+FAINTEST, LOUDEST = 1e-15, 1e15
+"""How far samples swing at least, and are from zero at most: float32 holds their squares."""
 BITS = (8, 16, 24)
 """Of integers that float32 holds exactly."""
 
@@ -67,8 +69,8 @@ def read_audio(path: Path, rate: int) -> tuple[NDArray[np.float32], float]:
     ------
     BadRecording
         The file is unreadable, empty, truncated, silent, longer than `LONGEST_HOURS`, at a rate
-        outside of `RATES`, or holds values that are not numbers; or its header counts fewer
-        samples than it holds, or has the digest of others.
+        outside of `RATES`, or holds values that are no numbers, or no sound's; or its header
+        counts fewer samples than it holds, or has the digest of others.
     """
     check_regular(path)
     try:
@@ -94,8 +96,8 @@ def read_audio(path: Path, rate: int) -> tuple[NDArray[np.float32], float]:
         raise BadRecording(f"holds {length} samples, but its header counts {declared}")
     if flac is not None and flac[0] in BITS and digest != flac[1]:
         raise BadRecording("is damaged: its samples are not those its header has the MD5 of")
-    if (samples == samples[0]).all():
-        raise BadRecording(f"is silent: every sample is {samples[0]:.3g}".replace(" 0", " zero"))
+    if samples.max() - samples.min() < FAINTEST:
+        raise BadRecording(f"is silent: every sample is {samples[0]:.3g}")
     if source_rate == rate:
         return samples, 1.0
     from scipy.signal import resample_poly
@@ -178,8 +180,8 @@ def _mono(
             digest.update(_integers(block, bits))
         with np.errstate(over="ignore", invalid="ignore"):
             mono = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32)
-        if not np.isfinite(mono).all():
-            raise BadRecording("holds values that are not numbers")
+        if not (np.abs(mono) < LOUDEST).all():
+            raise BadRecording("holds values that are not numbers, or no sound's")
         if block.shape[1] > 1:
             power += float(np.square(mono, dtype=np.float64).sum())
             squares += np.square(block, dtype=np.float64).sum(axis=0)

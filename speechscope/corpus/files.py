@@ -8,6 +8,7 @@ from pathlib import Path
 from speechscope.corpus.utterances import BadRecording
 from speechscope.errors import SpeechscopeError
 
+UNSAYABLE = "whose name is not one line of UTF-8; rename it"
 LARGEST_TEXT = 1 << 26  # bytes; the labels of a day of speech are smaller
 
 
@@ -53,6 +54,10 @@ def walk(
         for entry in inside:
             if entry.name.startswith("."):
                 continue
+            if not sayable(entry.name):
+                if wanted(entry.name.lower()) and (missed is None or missed(entry.name)):
+                    problems.append(f"{folder}: holds {entry.name!r}, {UNSAYABLE}")
+                continue
             if _holds(entry.is_dir):
                 folders.append(folder / entry.name)
             elif wanted(entry.name.lower()):
@@ -62,6 +67,11 @@ def walk(
                     problems.append(f"{folder / entry.name}: is not a file")
         yield folder, files
         waiting += reversed(folders)
+
+
+def sayable(name: str) -> bool:
+    """Whether a name can be written into a line of a list."""
+    return name.encode(errors="ignore").decode() == name and len(name.splitlines()) < 2
 
 
 def _holds(question: Callable[[], bool]) -> bool:

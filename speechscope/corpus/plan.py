@@ -31,7 +31,8 @@ SURE = 15.0
 """ln of how much more likely labels have to be at another rate (chosen: three million times)."""
 LOOKED_AT = 64
 """Tasks whose labels are looked at to choose a phone set."""
-KEPT_BY = {"SA sentences": "--keep-sa", "longer than": "--max-length none"}
+LONGER = ": --max-length none"
+KEPT_BY = {"SA sentences": ": --keep-sa", "longer than": LONGER}
 """What keeps things that are left out, by what they are called."""
 BATCH_BYTES = 4_000_000  # of their files: a task of long recordings holds fewer
 
@@ -225,7 +226,7 @@ def _nothing(root: Path, settings: "Prepare", summary: Summary) -> SpeechscopeEr
         count, first = summary.skipped_items, summary.skipped[0]
         reasons.append(f"the first of {count} problems: {first}")
     reasons += [
-        f"{count} {why}{next((f': {flag}' for part, flag in KEPT_BY.items() if part in why), '')}"
+        f"{count} {why}{next((flag for part, flag in KEPT_BY.items() if part in why), '')}"
         for why, count in summary.dropped.items()
         if count
     ]

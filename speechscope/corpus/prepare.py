@@ -162,8 +162,10 @@ def _work(
     else:
         cut = unit.cut(read)
         cuts, counts = [cut], cut.counts
-    for count, (_, _, split) in zip(counts, task, strict=True):
+    for count, recording, (utterance, _, split) in zip(counts, read, task, strict=True):
         lost.splits[split] += count
+        if not count and recording is not None and recording.pieces:
+            lost.skip("is too short to hold an item", str(utterance.audio))
     lost.items, lost.utterances = sum(counts), sum(1 for count in counts if count)
     return cuts, lost
 

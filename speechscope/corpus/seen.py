@@ -12,6 +12,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from speechscope.corpus.audio import length_of
 from speechscope.corpus.files import walk
 from speechscope.corpus.layouts import MANIFESTS, layout_of
 from speechscope.corpus.pairing import AUDIO_SUFFIXES
@@ -222,6 +223,7 @@ def readable(
     source: Path,
     folder: Path,
     trained: Corpus,
+    problems: list[str],
     every: int | None = None,
     *,
     pauses: bool = False,
@@ -238,6 +240,8 @@ def readable(
         A recording, a folder of them, or a corpus, whose sounds are written into `folder`.
     trained
         Says what an item is.
+    problems
+        Receives a line for each recording without labels that cannot be read.
     every
         [samples at the rate of `trained`]; None: half a segment.
     pauses
@@ -247,7 +251,7 @@ def readable(
     Raises
     ------
     SpeechscopeError
-        There is no recording.
+        There is no recording, or none that can be read.
     UsageProblem
         A corpus does not hold the sound that is needed.
     """
@@ -261,7 +265,8 @@ def readable(
             return source, True
     elif rows := _beside(source):
         return _manifest(folder, rows), True
-    return _manifest(folder, _unlabelled(source, trained, every, pauses)), False
+    found = _unlabelled(source, trained, problems, every, pauses)
+    return _manifest(folder, found), False
 
 
 def _manifest(folder: Path, rows: Iterable[Row]) -> Path:
@@ -289,24 +294,27 @@ def _beside(source: Path) -> list[Row]:
     ]
 
 
-def _unlabelled(source: Path, trained: Corpus, every: int | None, pauses: bool) -> Iterator[Row]:
+def _unlabelled(
+    source: Path, trained: Corpus, problems: list[str], every: int | None, pauses: bool
+) -> Iterator[Row]:
     """Yield the stretches of recordings that nobody labelled."""
     files = [source]
     if source.is_dir():
-        inside = walk(source, lambda name: name.endswith(AUDIO_SUFFIXES), [])
+        inside = walk(source, lambda name: name.endswith(AUDIO_SUFFIXES), problems)
         files = [folder / name for folder, names in inside for name in names]
-        if not files:
-            raise SpeechscopeError(f"--input {source}: holds no recording")
     rate, length = int(trained.config["rate"]), int(trained.config["samples"])
     cut = trained.unit == "segment" or trained.whole
     told_apart = trained.config["labels"] == "speaker"
+    heard = False
     for file in files:
         speaker = UNLABELLED if told_apart else file.parent.name
         try:
-            info = soundfile.info(file)
-            spans = sounding(file) if pauses else [(0.0, info.frames / info.samplerate)]
-        except (soundfile.SoundFileError, OSError) as error:
-            raise SpeechscopeError(f"--input {file}: cannot be read ({error})") from error
+            frames, own = length_of(file)
+            spans = sounding(file) if pauses else [(0.0, frames / own)]
+        except (SpeechscopeError, soundfile.SoundFileError) as error:
+            problems.append(f"{file}: {error}")
+            continue
+        heard = True
         for begin, end in ((round(a * rate), round(b * rate)) for a, b in spans):
             pieces = [(begin, end)]
             if cut and pauses and every is None:
@@ -320,6 +328,10 @@ def _unlabelled(source: Path, trained: Corpus, every: int | None, pauses: bool) 
             for start, stop in pieces:
                 at = start / rate, stop / rate
                 yield str(file.resolve()), *at, UNLABELLED, "", speaker
+    if not heard:
+        more = f"; {len(problems) - 1} more cannot be read" if problems[1:] else ""
+        why = f"{problems[0]}{more}" if problems else f"{source}: holds no recording"
+        raise SpeechscopeError(f"--input {why}")
 
 
 def _half(length: int, trained: Corpus) -> int:

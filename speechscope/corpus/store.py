@@ -329,7 +329,7 @@ def choose(
     if everything:
         return corpus.items(split)
     if ranges is not None:
-        return positions(corpus, split, ranges)
+        return positions(corpus.items(split), f"the {split} split", ranges)
     return per_class(corpus, split, count, seed)
 
 
@@ -349,15 +349,14 @@ def per_class(corpus: Corpus, split: str, count: int, seed: int) -> NDArray[np.i
     return np.concatenate(chosen)
 
 
-def positions(corpus: Corpus, split: str, texts: list[str]) -> NDArray[np.int64]:
-    """Return the items that ranges name, counted within a split: ``0:100``, ``7``, ``90:``.
+def positions(items: NDArray[np.int64], what: str, texts: list[str]) -> NDArray[np.int64]:
+    """Return those of items that ranges name: ``0:100``, ``7``, ``90:``; `what` they are of.
 
     Raises
     ------
     UsageProblem
         A range is malformed or names an item that is not there.
     """
-    items = corpus.items(split)
     parts = []
     for text in texts:
         match = _RANGE.fullmatch(text)
@@ -367,6 +366,6 @@ def positions(corpus: Corpus, split: str, texts: list[str]) -> NDArray[np.int64]
         start = int(single or first or 0)
         stop = start + 1 if single else int(last or len(items))
         if start >= stop or stop > len(items):
-            raise UsageProblem(f"--items {text}: the {split} split has items 0 to {len(items) - 1}")
+            raise UsageProblem(f"--items {text}: {what} has items 0 to {len(items) - 1}")
         parts.append(items[start:stop])
     return np.concatenate(parts)

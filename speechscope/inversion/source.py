@@ -16,7 +16,7 @@ from torch import Tensor
 
 from speechscope.corpus.audio import read_audio
 from speechscope.corpus.reading import GAIN_SCALE
-from speechscope.corpus.store import Corpus, choose
+from speechscope.corpus.store import Corpus, choose, positions
 from speechscope.corpus.utterances import BadRecording
 from speechscope.errors import SpeechscopeError, UsageProblem
 from speechscope.features.representations import SCOPES, Scaling, delta
@@ -267,7 +267,7 @@ def examples_of(settings: "Invert", trained: Corpus) -> Examples:
     """
     given = settings.input
     if settings.audio is not None or (given is not None and Path(given).is_file()):
-        return recording(settings.audio or Path(str(given)), trained)
+        return _some(recording(settings.audio or Path(str(given)), trained), settings)
     if given is not None and (given in STIMULI or not Path(given).exists()):
         if given not in STIMULI:
             known = ", ".join(STIMULI.names())
@@ -277,7 +277,7 @@ def examples_of(settings: "Invert", trained: Corpus) -> Examples:
             )
         sizes = trained.representation.transform
         sounds = make_stimuli(given, settings.count, sizes.samples, sizes.rate, settings.seed)
-        return SoundExamples(sounds, given, given, trained, None)
+        return _some(SoundExamples(sounds, given, given, trained, None), settings)
     corpus = trained if given is None else Corpus(Path(given))
     items = choose(
         corpus,
@@ -290,7 +290,15 @@ def examples_of(settings: "Invert", trained: Corpus) -> Examples:
     return CorpusExamples(corpus, items, None if given is None else trained)
 
 
-def recording(path: Path, trained: Corpus) -> Examples:
+def _some(sounds: SoundExamples, settings: "Invert") -> Examples:
+    """Return those of sounds that are asked for: all, or the positions that are named."""
+    if settings.items is not None:
+        sounds.index = positions(sounds.index, sounds.kind, list(settings.items))
+        sounds.labels = sounds.labels[sounds.index]
+    return sounds
+
+
+def recording(path: Path, trained: Corpus) -> SoundExamples:
     """Cut a recording into consecutive segments, the last padded with zeros.
 
     It is resampled, and brought to one loudness if the corpus was.

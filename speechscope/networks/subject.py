@@ -1,6 +1,6 @@
 """The network a command looks into, ours or another, and the corpus it does so with."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ from speechscope.corpus.store import Corpus
 from speechscope.corpus.units import Indices
 from speechscope.corpus.units.window import UNLABELLED
 from speechscope.corpus.utterances import SPLITS
-from speechscope.errors import UsageProblem
+from speechscope.errors import SpeechscopeError, UsageProblem
 from speechscope.networks.foreign import ForeignNetwork, fitted
 from speechscope.networks.kernels import wrong_layers
 from speechscope.networks.layers import Network, receptive_field, unpadded
@@ -142,6 +142,27 @@ class Subject:
         """Return inputs with the training mean, as the corpus holds them."""
         values: NDArray[np.float32] = inputs.cpu().numpy()
         return values + self.corpus.mean if self.centred else values
+
+
+def check_shortest(
+    network: Callable[[Tensor], Tensor], corpus: Corpus, device: torch.device
+) -> None:
+    """Refuse recordings too short for a network that is given them as long as they are.
+
+    Raises
+    ------
+    SpeechscopeError
+        The shortest is.
+    """
+    lengths = corpus.lengths(np.arange(len(corpus.labels)))
+    item = np.array([lengths.argmin()])
+    x = sent(corpus.centred(item)[..., : lengths.min()], device)
+    try:
+        with torch.no_grad():
+            network(x)
+    except RuntimeError as error:
+        name = corpus.names("utterance")[int(corpus.artifact.read("utterance")[item[0]])]
+        raise SpeechscopeError(f"{name} is too short for the network ({error})") from error
 
 
 def together(parts: Sequence[Tensor], shape: tuple[int, ...]) -> Tensor:
@@ -416,7 +437,7 @@ class LetterWindows(Corpus):
 
         Raises
         ------
-        UsageProblem
+        SpeechscopeError
             There are none.
         """
         if split not in self._answers:
@@ -427,7 +448,7 @@ class LetterWindows(Corpus):
             self.__dict__.pop("labels", None)
         found = np.array(sorted(self._answers[split]), dtype=np.int64)
         if not len(found):
-            raise UsageProblem(f"{self.path} has no {split} utterance answered with a letter")
+            raise SpeechscopeError(f"{self.path} has no {split} utterance answered with a letter")
         return found
 
     def centred(self, items: NDArray[np.integer[Any]]) -> NDArray[np.float32]:

@@ -186,6 +186,13 @@ class Explainer:
         most = max(1, min(MOST, CHUNK_BYTES // (4 * largest)))
         return block_size(count, most, OVERLAPPED if count >= OVERLAPPED * FEW else 1)
 
+    def size(self, count: int) -> int:
+        """Return the bytes of inputs and relevance of so many items, before they are packed."""
+        inside = prod(self.inside)
+        if self.frames is not None:
+            inside += prod(map(len, self.frames.axes(self.stored[0], 1.0)))
+        return 4 * count * (prod(self.stored) + len(self.settings.method) * inside)
+
     def alone(self, tasks: int) -> Executor:
         """Return what carries out so many tasks in this process.
 

@@ -91,6 +91,8 @@ def recordings(artifact: Artifact, corpus: Corpus) -> Iterator[Recording]:
     predicted = artifact.read("predicted")
     given = "probability" in artifact
     probability = artifact.read("probability") if given else np.full(len(starts), np.nan)
+    whole = corpus.unit != "segment"
+    edges = corpus.artifact.read("waveform_offset") if whole else np.empty(0, np.int64)
     for number in np.unique(utterance):
         items = np.flatnonzero(utterance == number)
         items = items[np.argsort(starts[items] + stops[items], kind="stable")]
@@ -99,15 +101,17 @@ def recordings(artifact: Artifact, corpus: Corpus) -> Iterator[Recording]:
         if "answer" in artifact:
             spans = np.stack([starts[items], stops[items], start, stop], 1)
             start, stop, answers, sure, of = _outputs(artifact, items, spans)
+        # What windows hold behind its end is not of the recording.
+        samples = int(edges[number + 1] - edges[number] if whole else stops[items].max())
         yield Recording(
             names[number],
             int(corpus.config["rate"]),
-            int(stops[items].max()),
+            samples,
             int(number),
             items,
             (starts[items] + stops[items]) / 2,
             start,
-            stop,
+            np.minimum(stop, samples),
             [classes[k] for k in answers],
             sure.astype(np.float64),
             of,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from speechscope.errors import UsageProblem
 from speechscope.registry import DESCENTS, INVERSION, STIMULI
 from speechscope.settings import argument, option, record_of, setting
-from speechscope.stages.seeing import seen
+from speechscope.stages.seeing import everything, seen
 from speechscope.stages.shared import (
     Choosing,
     Foreign,
@@ -224,7 +224,9 @@ class Invert(FromRecipe, Choosing, Sounding, Foreign, Moved, Sharded, Regressing
 
 def run(settings: Invert, console: Console) -> Written:
     """Write ``inversion.zarr``."""
+    from speechscope.corpus.store import Corpus
     from speechscope.inversion import source, writing
+    from speechscope.networks.subject import check_shortest
     from speechscope.store.lineage import entry
     from speechscope.store.record import new_record
     from speechscope.store.writer import create_artifact
@@ -246,7 +248,10 @@ def run(settings: Invert, console: Console) -> Written:
     for note in opened.notes:
         console.note(note)
     layers = [opened.network.resolve(layer) for layer in settings.layer]
+    of = settings.audio or settings.input or "the corpus"
     settings, left_out = _with_speech(settings, opened.corpus, path, console)
+    if opened.trims and settings.input is not None:
+        check_shortest(opened.network, Corpus(Path(settings.input)), device)
     examples = source.examples_of(settings, opened.corpus)
     _check_sounds(settings, opened.corpus, console)
     count = len(examples.index)
@@ -286,21 +291,28 @@ def run(settings: Invert, console: Console) -> Written:
     console.note(f"{items} items, layers {','.join(settings.layer)}, {','.join(settings.method)}")
     skipped = [f"item {index}: what a layer makes of it is not a number" for index in bad]
     skipped = [*left_out, *skipped]
-    problem = f"{len(skipped)} items or parts of {settings.input or 'the corpus'} were left out"
+    problem = f"{len(skipped)} items or parts of {of} were left out"
     return Written(path, "inversion", {"items": items}, listed(skipped, path), problem)
 
 
 def _with_speech(
     settings: Invert, trained: "Corpus", path: Path, console: Console
 ) -> tuple[Invert, list[str]]:
-    """Return the settings with a folder of recordings prepared as the network was trained."""
+    """Return the settings with recordings prepared as the network was trained.
+
+    One that is cut into segments by their sound alone is taken as it is.
+    """
     from speechscope.store.artifact import METADATA
 
-    given = settings.input
-    if given is None or not Path(given).is_dir() or (Path(given) / METADATA).exists():
+    given = settings.audio or (settings.input and Path(settings.input))
+    alone = trained.unit == "segment" and not trained.config.get("duration")
+    if not given or not given.exists() or (given.is_file() and alone):
         return settings, []
-    corpus, left_out = seen(settings, Path(given), trained, path, console)
-    return replace(settings, input=str(corpus.path)), left_out
+    left_out: list[str] = []
+    if not (given / METADATA).exists():
+        corpus, left_out = seen(settings, given, trained, path, console)
+        given, settings = corpus.path, replace(settings, all=everything(settings, corpus))
+    return replace(settings, input=str(given), audio=None), left_out
 
 
 def _check_sounds(settings: Invert, corpus: "Corpus", console: Console) -> None:

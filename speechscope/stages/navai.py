@@ -220,9 +220,10 @@ def _examples(
     from speechscope.store.lineage import ancestor, record_at
 
     def items_of(corpus: Corpus) -> "NDArray[np.int64]":
-        if settings.items is None:
-            return corpus.items(settings.split)
-        return positions(corpus, settings.split, list(settings.items))
+        items, named = corpus.items(settings.split), settings.items
+        if named is None:
+            return items
+        return positions(items, f"the {settings.split} split", list(named))
 
     if settings.by_phone:
         subject, left_out = looked_into(settings, device, output, console)

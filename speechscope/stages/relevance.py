@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import disk_usage
 from typing import TYPE_CHECKING, ClassVar
 
 from speechscope.errors import UsageProblem
 from speechscope.registry import RELEVANCE, RULES
 from speechscope.settings import option, record_of, setting
-from speechscope.stages.seeing import Seeing, looked_into
+from speechscope.stages.seeing import Seeing, everything, looked_into
 from speechscope.stages.shared import (
     Choosing,
     Computing,
@@ -25,6 +26,10 @@ from speechscope.work.progress import Console
 if TYPE_CHECKING:
     from speechscope.corpus.store import Corpus
     from speechscope.store.record import Record
+
+
+LARGE = 10**9
+"""Bytes of an artifact that are said before they are written (chosen)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +142,7 @@ def run(settings: Relevance, console: Console) -> Written:
         subject.corpus,
         "test",
         ranges=None if settings.items is None else list(settings.items),
-        everything=settings.all or _whole(settings, subject.corpus),
+        everything=everything(settings, subject.corpus),
         count=settings.per_class,
         seed=settings.seed,
     )
@@ -171,6 +176,7 @@ def run(settings: Relevance, console: Console) -> Written:
             ) as writer,
             console.bar("relevance", "maps") as progress,
         ):
+            _say_size(work.size(len(items)), len(items), path, console)
             bad = write_relevance(
                 writer, work, items, step=step, executor=workers, progress=progress
             )
@@ -197,6 +203,16 @@ def run(settings: Relevance, console: Console) -> Written:
     return Written(path, "relevance", {"items": len(items)}, listed(skipped, path), problem)
 
 
+def _say_size(size: int, items: int, path: Path, console: Console) -> None:
+    """Say in advance what fills a disk."""
+    free = disk_usage(path.parent).free
+    if size > LARGE:
+        console.note(
+            f"{path}: {items} items take up to {size / 1e9:.1f} GB, of {free / 1e9:.0f} GB that "
+            "are free; relevance --items takes fewer"
+        )
+
+
 def _finished(settings: Relevance, path: Path, record: "Record") -> bool:
     """Say whether a run that is gone on with has nothing left to do."""
     from speechscope.store.artifact import open_record
@@ -204,12 +220,6 @@ def _finished(settings: Relevance, path: Path, record: "Record") -> bool:
 
     again = settings.resume and not settings.force and path.exists()
     return again and work_of(open_record(path)) == work_of(record)
-
-
-def _whole(settings: Relevance, corpus: "Corpus") -> bool:
-    """Whether all of a recording that nobody labelled is looked at: one a class would be one."""
-    some = {"items", "per_class"} & set(settings.given)
-    return not some and not corpus.labelled
 
 
 def _check_sounds(settings: Relevance, corpus: "Corpus") -> None:

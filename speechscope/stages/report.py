@@ -51,6 +51,7 @@ class Report(Moved, Writing, OnDevice):
     style: str | None = option(
         None, "Of figures as files: a style of matplotlib.", metavar="FILE|NAME"
     )
+    scores: bool = option(True, "Work out scores that nobody kept.", flags="")
     skip_bad: bool = common(False, "Accept left-out items: exit 0, not 4.")
 
     def scoring(self) -> "Score":

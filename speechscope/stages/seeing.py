@@ -43,11 +43,22 @@ def looked_into(
     SpeechscopeError
         See `seen`, and `speechscope.networks.subject.subject_of`.
     """
+    from speechscope.networks.subject import check_shortest
+
     subject: Subject = settings.subject(device)
     for note in subject.notes:
         console.note(note)
     corpus, left_out = seen(settings, settings.input, subject.corpus, output, console)
-    return (subject if corpus is subject.corpus else subject.looking_at(corpus)), left_out
+    if corpus is not subject.corpus:
+        subject = subject.looking_at(corpus)
+        if subject.trims:
+            check_shortest(subject.network, subject.corpus, device)
+    return subject, left_out
+
+
+def everything(settings: Any, corpus: "Corpus") -> bool:
+    """Whether all items are taken: those of a recording that nobody labelled are of one class."""
+    return settings.all or not (corpus.labelled or {"items", "per_class"} & set(settings.given))
 
 
 def seen(
@@ -76,6 +87,7 @@ def seen(
     UsageProblem
         It cannot be made what the network takes.
     """
+    from speechscope.corpus.files import UNSAYABLE, sayable
     from speechscope.corpus.seen import Seen, differences
     from speechscope.corpus.store import Corpus
     from speechscope.store.artifact import METADATA
@@ -85,6 +97,8 @@ def seen(
         return trained, []
     if not source.exists():
         raise SpeechscopeError(f"--input {source}: is not there")
+    if not sayable(str(source)):
+        raise SpeechscopeError(f"--input names {str(source)!r}, {UNSAYABLE}")
     is_corpus = (source / METADATA).exists()
     if is_corpus and digest_at(source) == digest_at(trained.path):
         return trained, []
@@ -151,6 +165,8 @@ def _prepare(
     """Prepare speech as the corpus of a network was; return what was left out."""
     from tempfile import TemporaryDirectory
 
+    from speechscope.corpus.arrays import LISTED
+    from speechscope.corpus.plan import LONGER
     from speechscope.corpus.prepare import prepare
     from speechscope.corpus.seen import readable
     from speechscope.store.record import new_record
@@ -159,7 +175,8 @@ def _prepare(
 
     every, pauses = made["every"], "pauses" in made
     with TemporaryDirectory() as folder:
-        root, labelled = readable(source, Path(folder), trained, every, pauses=pauses)
+        lost: list[str] = []
+        root, labelled = readable(source, Path(folder), trained, lost, every, pauses=pauses)
         chosen = _as_trained(root, trained, labelled, settings.device)
         record = new_record(
             "corpus",
@@ -174,18 +191,25 @@ def _prepare(
                 console.bar("prepare", "recordings") as progress,
             ):
                 summary = prepare(root, writer, chosen, executor=tasks, progress=progress)
+                lost += summary.skipped
+                writer.set_config(skipped=lost[:LISTED])
         except SpeechscopeError as error:
             # What was written for `prepare` alone is not what anybody named.
-            error.args = (_named(str(error), root, Path(folder), source),)
+            said = str(error).replace(str(root), f"--input {source}", 1)
+            said = said.replace(LONGER, "; without label files they are looked at in stretches")
+            error.args = (_named(said, root, Path(folder), source),)
             raise
     named = "stretches" if trained.whole and not labelled else f"{chosen.unit}s"
     what = f"{summary.items} {named} of {summary.utterances} recordings"
     console.note(f"{path.name}: {what}{'' if labelled else ', without labels'}")
-    return [_named(line, root, Path(folder), source) for line in summary.skipped]
+    for why, count in summary.dropped.items():
+        if count:
+            console.note(f"{path.name}: {count} are left out, {why}")
+    return [_named(line, root, Path(folder), source) for line in lost]
 
 
 def _named(line: str, root: Path, folder: Path, source: Path) -> str:
-    return line.replace(str(root), f"--input {source}").replace(str(folder), str(source))
+    return line.replace(str(root), str(source)).replace(str(folder), str(source))
 
 
 def _as_trained(root: Path, trained: "Corpus", labelled: bool, device: str) -> Prepare:

@@ -29,6 +29,18 @@ class BeingWritten(SpeechscopeError):
 Owned = Callable[[Path], bool]
 
 
+def need_folder(path: Path) -> None:
+    """Refuse an output whose folder is not there.
+
+    Raises
+    ------
+    SpeechscopeError
+        It is not.
+    """
+    if not path.parent.is_dir():
+        raise SpeechscopeError(f"{path.parent} does not exist; create it first")
+
+
 def refuse_existing(path: Path, *, force: bool, owned: Owned | None = None) -> None:
     """Refuse to write over something that is there.
 
@@ -152,10 +164,9 @@ def _lock(partial: Path, path: Path, *, directory: bool) -> int:
                 handle = os.open(partial, os.O_RDONLY)
             else:
                 handle = os.open(partial, os.O_RDWR | os.O_CREAT, 0o644)
-        except FileNotFoundError as error:
-            if path.parent.is_dir():
-                continue  # another process renamed it between our two calls
-            raise SpeechscopeError(f"{path.parent} does not exist; create it first") from error
+        except FileNotFoundError:
+            need_folder(path)
+            continue  # another process renamed it between our two calls
         except FileExistsError:
             _remove(partial)  # a file where a folder has to be, or the reverse
             continue

@@ -11,7 +11,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from speechscope.store.staging import refuse_existing, staged
+from speechscope.store.staging import need_folder, refuse_existing, staged
 
 PEAK = 0.7
 """Each file's largest sample: what comes from deep layers is too soft to hear otherwise, and
@@ -47,7 +47,10 @@ def check_target(folder: Path, *, force: bool) -> None:
     ------
     UsageProblem
         It exists and may not be replaced.
+    SpeechscopeError
+        There is no folder to write it in.
     """
+    need_folder(folder)
     refuse_existing(folder, force=force, owned=ours)
 
 

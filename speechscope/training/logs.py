@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from speechscope.errors import SpeechscopeError
-from speechscope.store.staging import write_atomically
+from speechscope.store.staging import need_folder, write_atomically
 
 NAMES = ("layer", "stage", "target")
 """What says which of several trainings a row is of."""
@@ -35,8 +35,8 @@ class EpochLog:
 
     def __init__(self, path: Path | None, board: Path | None) -> None:
         self._path, self.written = path, 0
-        if path is not None and not path.parent.is_dir():
-            raise SpeechscopeError(f"{path.parent} does not exist; create it first")
+        if path is not None:
+            need_folder(path)
         self._board: Any = None
         if board is not None:
             try:

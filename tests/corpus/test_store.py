@@ -32,10 +32,10 @@ def test_one_item_of_every_class_and_more_keep_the_first(corpus: Corpus) -> None
     [(["0:3"], [1, 2, 4]), (["6"], [9]), (["5:", "0"], [8, 9, 1]), ([":2"], [1, 2])],
 )
 def test_ranges(corpus: Corpus, texts: list[str], found: list[int]) -> None:
-    assert positions(corpus, "test", texts).tolist() == found
+    assert positions(corpus.items("test"), "it", texts).tolist() == found
 
 
 @pytest.mark.parametrize("text", ["7", "0:8", "3:3", "a", ":", "-1", "1:2:3"])
 def test_ranges_that_name_nothing(corpus: Corpus, text: str) -> None:
     with pytest.raises(UsageProblem, match="--items"):
-        positions(corpus, "test", [text])
+        positions(corpus.items("test"), "it", [text])

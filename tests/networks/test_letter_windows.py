@@ -11,7 +11,7 @@ import torch
 from speechscope.cli import run
 from speechscope.corpus.letters import SPOKEN
 from speechscope.corpus.store import Corpus
-from speechscope.errors import UsageProblem
+from speechscope.errors import SpeechscopeError
 from speechscope.networks import subject
 from speechscope.networks.layers import unpadded
 from speechscope.networks.subject import LetterWindows
@@ -74,5 +74,5 @@ def test_answers_that_are_no_letters_are_left_out(corpus: Path) -> None:
     whole = network()
     bias = whole.parameters_of("conv12")[1].data
     bias[-1] = 1e3
-    with pytest.raises(UsageProblem, match="no test utterance answered with a letter"):
+    with pytest.raises(SpeechscopeError, match="no test utterance answered with a letter"):
         LetterWindows(corpus, whole).items("test")

@@ -15,6 +15,7 @@ from speechscope import stages
 from speechscope.cli import run
 from speechscope.corpus.seen import Seen
 from speechscope.corpus.store import Corpus
+from speechscope.errors import UsageProblem
 from speechscope.networks.saved import load_model
 from speechscope.relevance.store import Explainer
 from speechscope.stages import seeing
@@ -155,14 +156,16 @@ def test_classes_are_matched_by_name_and_by_folding_and_others_are_named(
     soundfile.write("mine/a.wav", noise, RATE)
     labels = ["IY1", "tcl", "axr", "zzz", "h#", "iy"]
     rows = [f"a.wav,{n / 10},{(n + 1) / 10},{name},me" for n, name in enumerate(labels)]
+    rows.append("a.wav,0.6,1.0,iy,me")
     Path("mine/manifest.csv").write_text("audio,start,end,label,speaker\n" + "\n".join(rows))
     assert run(["relevance", "--input", "mine", "--all", "--method", "gradient"]) == 0
     artifact = Artifact(Path("relevance.zarr"))
     said = [artifact.flags("label")[k] for k in artifact.read("label")]
     assert said == ["iy", "cl", "er", "sil", "iy"]
-    assert "1 items of 1 classes that the network does not know are left out: zzz 1" in (
-        capsys.readouterr().err
-    )
+    told = capsys.readouterr().err
+    assert "1 items of 1 classes that the network does not know are left out: zzz 1" in told
+    longest = Corpus(Path("corpus.zarr")).config["max_length"]
+    assert f"1 are left out, longer than {longest} samples" in told
 
 
 def test_case_is_part_of_labels_that_differ_by_it(here: Callable[[str], Path]) -> None:
@@ -352,29 +355,115 @@ def test_any_rate_and_stereo_are_heard_alike(
     assert int(corpus.artifact.read("stop").max()) == RATE
 
 
-@pytest.mark.parametrize(
-    "what, code, says",
-    [
-        ("nothing.wav", 1, "is not there"),
-        ("silent.wav", 1, "silent"),
-        ("text.wav", 1, "cannot be read"),
-        ("empty", 1, "holds no recording"),
-    ],
-)
+def odd(name: str) -> None:
+    """Write a recording that is none, or hardly one."""
+    samples, path = speech(0.3), Path(name)
+    values = {
+        "silent": np.zeros(RATE), "steady": np.full(RATE, 0.25), "loud": samples * 1e30,
+        "faint": np.linspace(1e-30, 2e-30, RATE), "hole": np.where(samples > 0.1, np.nan, samples),
+        "two\nlines": samples, "two": samples[:2], "good": samples,
+    }  # fmt: skip
+    if path.stem in values:
+        soundfile.write(path, values[path.stem].astype(np.float32), RATE, subtype="FLOAT")
+    elif path.stem == "cut":
+        odd("good.wav")
+        path.write_bytes(Path("good.wav").read_bytes()[:5000])
+        Path("good.wav").unlink()
+    elif path.stem == "text":
+        path.write_text("words")
+    elif path.stem == "link":
+        path.symlink_to("nowhere.wav")
+    elif path.stem == "empty":
+        path.mkdir()
+
+
+ODD = {
+    "nothing.wav": "is not there",
+    "silent.wav": "is silent: every sample is 0",
+    "steady.wav": "is silent: every sample is 0.25",
+    "loud.wav": "no sound's",
+    "faint.wav": "is silent: every sample is 1",
+    "hole.wav": "not numbers",
+    "two.wav": "too short",
+    "cut.wav": "truncated",
+    "text.wav": "cannot be read (Format not recognised)",
+    "two\nlines.wav": "rename it",
+    "empty": "holds no recording",
+}
+"""What cannot be heard, and what is said of it."""
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("what", ODD)
 def test_what_cannot_be_heard_is_one_clear_line(
-    here: Callable[[str], Path],
-    capsys: pytest.CaptureFixture[str],
-    what: str,
-    code: int,
-    says: str,
+    here: Callable[[str], Path], capsys: pytest.CaptureFixture[str], what: str
 ) -> None:
-    here("churchman2015")
-    soundfile.write("silent.wav", np.zeros(RATE), RATE)
-    Path("text.wav").write_text("words")
-    Path("empty").mkdir()
-    assert run(["relevance", "--input", what]) == code
+    here("muckenhirn2019")
+    odd(what)
+    assert run(["relevance", "--input", what]) == 1
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert says in line and f"--input {what}" in line and "manifest" not in line
+    assert ODD[what] in line and "manifest" not in line
+    assert "--input " in line and line.count(repr(what)[1:-1]) <= 2
+
+
+def test_of_a_folder_what_can_be_heard_is_and_the_rest_is_named(
+    here: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    here("muckenhirn2019")
+    bad = {name: says for name, says in ODD.items() if name not in ("nothing.wav", "empty")}
+    bad["link.wav"] = "is not a file"
+    Path("talks").mkdir()
+    for name in (*bad, "good.wav"):
+        odd(name)
+        Path(name).rename(f"talks/{name}")
+    given = ["relevance", "--input", "talks", "--method", "gradient", "--textgrid", "grids"]
+    assert run(given) == 4
+    lines = [line for line in capsys.readouterr().err.splitlines() if "skipped" in line]
+    for name, says in bad.items():
+        assert sum(says in line and repr(name)[1:-1] in line for line in lines) == 1
+    assert len(lines) == len(bad)
+    # As long as its recording, if its last windows are not.
+    (grid,) = Path("grids").glob("*.TextGrid")
+    assert grid.name == "talks_good.TextGrid" and "\nxmax = 0.3\n" in grid.read_text()
+    with grid.with_suffix(".csv").open() as file:
+        assert float(list(csv.DictReader(file))[-1]["stop"]) == 0.3
+
+
+@pytest.mark.parametrize("recipe", RECIPES[:2])
+def test_items_of_a_recording_are_inverted(here: Callable[[str], Path], recipe: str) -> None:
+    here(recipe)
+    soundfile.write("talk.wav", speech(1.0), RATE)
+    given = {"input": "talk.wav", "source": "model.pt", "layer": 1, "method": "bp", "steps": 1}
+    stages.run("invert", {**given, "items": "1:3"})
+    assert Artifact(Path("inversion.zarr")).read("item_index").tolist() == [1, 2]
+    with pytest.raises(UsageProblem, match="has items 0 to"):
+        stages.run("invert", {**given, "items": "900", "force": True})
+
+
+def test_what_would_fail_or_fill_the_disk_is_said_before_the_work(
+    here: Callable[[str], Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    here("muckenhirn2019")
+    given = ["relevance", "--method", "gradient", "--force"]
+    assert run([*given, "--textgrid", "no/grids"]) == 1
+    assert "no does not exist" in capsys.readouterr().err and not Path("relevance.zarr").exists()
+    sizes, size = [], Explainer.size
+
+    def asked(self: Explainer, count: int) -> int:
+        sizes.append(size(self, count))
+        return sizes[-1]
+
+    monkeypatch.setattr(Explainer, "size", asked)
+    monkeypatch.setattr("speechscope.stages.relevance.LARGE", 0)
+    assert run(given) == 0
+    items = len(Artifact(Path("relevance.zarr")).read("item_index"))
+    arrays = [Artifact(Path("relevance.zarr")).array(name) for name in
+              ("input", "relevance", "spectral_relevance")]  # fmt: skip
+    assert sizes == [sum(4 * array.size for array in arrays)]
+    said = f"{items} items take up to {sizes[0] / 1e9:.1f} GB"
+    assert said in capsys.readouterr().err
 
 
 def test_a_tenth_of_a_second_is_one_item(here: Callable[[str], Path]) -> None:
@@ -429,6 +518,7 @@ def test_listen_makes_a_page_and_a_textgrid_of_a_recording(
     assert run(["listen", "--input", "talk.wav"]) == 0
     assert capsys.readouterr().out.strip() == "talk-heard/report.html"
     page = Path("talk-heard/report.html").read_text()
+    assert "speechscope score talk-heard/relevance.zarr works them out" in page
     assert 'class="recording"' in page and 'class="answers"' in page
     assert len(list(Path("talk-heard/recordings").glob("*.TextGrid"))) == 1
     assert run(["listen", "--input", "talk.wav"]) == 2
@@ -536,7 +626,7 @@ def sequences() -> Any:
 
 
 def test_a_recording_of_any_length_is_answered_as_in_one_pass(
-    workdir: Path, monkeypatch: pytest.MonkeyPatch
+    workdir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Of a network that takes whole recordings, in stretches of the longest it was given."""
     import torch
@@ -565,6 +655,11 @@ def test_a_recording_of_any_length_is_answered_as_in_one_pass(
     middle = (70 - 1) / 2 + STEP * np.arange(len(answers))  # of what each sees
     times = np.array([[float(row[name]) for name in ("start", "stop")] for row in rows])
     np.testing.assert_allclose(times.mean(1)[1:-1] * RATE, middle[1:-1], atol=STEP / 2)
+    soundfile.write("short.wav", samples[:50], RATE)
+    for command in (["relevance"], ["invert", "--layer", "1", "--steps", "1"]):
+        asked = [*command, "--model", given["model"], "--scores", ":bvt", "--input", "short.wav"]
+        assert run([*asked, "--force"]) == 1
+        assert "short is too short for the network" in capsys.readouterr().err
     # What lies behind the end of the shorter last stretch is nobody's answer.
     last = artifact.read("answer")[-1]
     assert (last >= 0).sum() == (len(samples) % 6400 + 6400 - 70) // STEP + 1 < len(last)

@@ -115,6 +115,8 @@ def scores_of(path: Path, settings: "Report") -> list[Row]:
     """Return the scores of an artifact, as ``speechscope score`` kept them or worked out."""
     scoring = settings.scoring()
     rows = kept(path, scoring)
+    if rows is None and not settings.scores:
+        raise UsageProblem(f"speechscope score {path} works them out")
     return scored(record_at(path)["kind"], path, scoring) if rows is None else rows
 
 
