@@ -133,8 +133,8 @@ def _unreadable(path: Path, error: Exception) -> BadRecording:
                 _sphere(file)
     except BadRecording as found:
         return found
-    except OSError:
-        pass
+    except OSError as denied:
+        return BadRecording(f"cannot be read ({denied.strerror})")
     if top[4:8] == b"ftyp" or path.suffix.lower() in UNREAD:
         return BadRecording(f"is not read ({_kind(path)}); convert it to WAV or FLAC")
     return BadRecording(f"cannot be read ({_reason(error)})")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from speechscope.corpus.audio import read_audio
+from speechscope.corpus.audio import length_of, read_audio
 from speechscope.corpus.utterances import BadRecording
 
 
@@ -245,3 +245,18 @@ def test_a_flac_file_is_held_against_its_digest(
     content[26:42] = bytes(16)  # of an encoder that writes none
     path.write_bytes(content)
     assert len(read_audio(path, 16000)[0]) == 3000
+
+
+def test_a_file_that_may_not_be_read_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.wav"
+    path.write_text("words")
+
+    def denied(self: Path, *how: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", denied)
+    for read in (length_of, lambda path: read_audio(path, 16000)):
+        with pytest.raises(BadRecording, match=r"cannot be read \(Permission denied\)"):
+            read(path)
