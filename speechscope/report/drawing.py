@@ -291,8 +291,17 @@ def key(sheet: Any, axes: Any, names: Sequence[str], width: float) -> None:
     sheet.legend(*handles, loc="outside lower left", ncols=across)
 
 
-def bars(axes: Any, figure: fig.Bars) -> None:
-    """Draw numbers by category, one beside the other."""
+def letter() -> float:
+    """Return the size of a letter [inch], which others are counted in."""
+    return float(mpl.rcParams["font.size"]) / INCH
+
+
+def bars(sheet: Any, figure: fig.Bars, width: float | None = None) -> None:
+    """Draw numbers by category, one beside the other, as wide [inch] as asked or as they need."""
+    many = len(figure.categories) * (1 if figure.stacked else len(figure.series) / 1.5)
+    whole = width or max(36.0, 2.2 * many + 8) * letter()
+    sheet.set_size_inches(whole, min(22 * letter(), 0.75 * whole))
+    axes = sheet.subplots()
     at, base = np.arange(len(figure.categories)), np.zeros(len(figure.categories))
     wide = 0.8 if figure.stacked else 0.8 / max(1, len(figure.series))
     for number, (name, values) in enumerate(figure.series.items()):
@@ -300,14 +309,13 @@ def bars(axes: Any, figure: fig.Bars) -> None:
         heights = np.asarray(values, dtype=np.float64)
         axes.bar(place, heights, wide, bottom=base, color=line(number)[0], label=name)
         base = base + heights if figure.stacked else base
-    letters = (
-        0.6 * mpl.rcParams["font.size"] / INCH * (max(map(len, figure.categories), default=0) + 0.5)
-    )
-    turned = letters * len(at) > axes.figure.get_size_inches()[0] - 0.6
+    letters = 0.6 * letter() * (max(map(len, figure.categories), default=0) + 0.5)
+    turned = letters * len(at) > whole - 0.6
     axes.set_xticks(at, figure.categories, rotation=90 if turned else 0)
     axes.tick_params(axis="x", length=0)
     axes.margins(x=0.01)
     axes.set_ylabel(figure.axis)
+    key(sheet, axes, list(figure.series), whole)
 
 
 def matrix(axes: Any, figure: fig.Matrix) -> None:
@@ -321,12 +329,15 @@ def matrix(axes: Any, figure: fig.Matrix) -> None:
     axes.set_ylabel(figure.row)
 
 
-def held(sheet: Any, figure: fig.Held, panel: float, row: float) -> None:
-    """Draw scores between chance and best, a panel for each part; sizes are [inch]."""
+def held(sheet: Any, figure: fig.Held, width: float | None = None) -> None:
+    """Draw scores between chance and best, a panel for each part, as wide [inch] as asked."""
     count, parts = len(figure.rows), list(figure.parts.items())
-    em = mpl.rcParams["font.size"] / INCH
+    em = letter()
     left = (0.48 * max(map(len, figure.rows), default=1) + 1) * em
-    width = left + panel * len(parts) + (14 * em if len(parts) == 1 else em)
+    right, row = (14 * em if len(parts) == 1 else em), 1.6 * em
+    panel = min(28.0, 93 / len(parts)) * em
+    panel = panel if width is None else max(0.3, (width - left - right) / len(parts))
+    width = left + panel * len(parts) + right
     narrow = panel < 11 * em
     height = row * (count + 3 + 2 * narrow)
     sheet.set_size_inches(width, height)
@@ -355,8 +366,11 @@ def held(sheet: Any, figure: fig.Held, panel: float, row: float) -> None:
         axes.spines[:].set_visible(False)
 
 
-def plane(axes: Any, figure: fig.Plane) -> None:
-    """Draw small pictures at their places between two axes."""
+def plane(sheet: Any, figure: fig.Plane, width: float | None = None) -> None:
+    """Draw small pictures at their places between two axes, as wide [inch] as asked."""
+    whole = width or 54 * letter()
+    sheet.set_size_inches(whole, 0.75 * whole)
+    axes = sheet.subplots()
     axes.set(xlim=(figure.x.low, figure.x.high), ylim=(figure.y.low, figure.y.high))
     axes.set_xlabel(figure.x.label)
     axes.set_ylabel(figure.y.label)

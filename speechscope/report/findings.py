@@ -1,10 +1,10 @@
 """What a page opens with: what was looked at, and of each artifact its main figure and chance."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from speechscope.report.figures import Chapter
-from speechscope.scores.statistics import ABOVE, Cell, Row
+from speechscope.scores.statistics import ABOVE, Row
 from speechscope.scores.tables import part_of, sentences
 
 SHARE, NUMBER = "{:.0f} %", "{:.3g}"
@@ -29,22 +29,24 @@ written (chosen)."""
 
 @dataclass(frozen=True)
 class Finding:
-    """A row of the summary; figures as they are written, None where there is none.
+    """A row of the summary.
 
-    `words` say what is counted, `part` of which layer and method where there are several.
+    `words` say what is counted, `part` of which layer and method where there are several, `row` is
+    the score that stands for all, whose figures are written in a `form`.
     """
 
     chapter: Chapter
     sentence: str
     words: str = ""
     part: str = ""
-    value: str | None = None
-    chance: str | None = None
-    ceiling: str | None = None
-    interval: str | None = None
-    items: Cell = None
-    null: Cell = None
-    verdict: Cell = None
+    row: Row = field(default_factory=dict)
+    form: str = NUMBER
+
+    def written(self, name: str) -> str | None:
+        """Return a figure of the row as it is written, None where there is none."""
+        value = self.row.get(name)
+        times = 100 if self.form == SHARE else 1
+        return self.form.format(times * value) if isinstance(value, int | float) else None
 
 
 def findings(chapters: Sequence[Chapter]) -> list[Finding]:
@@ -59,26 +61,8 @@ def _finding(chapter: Chapter) -> Finding:
     if row is None:
         return Finding(chapter, said)
     words, form = MAIN.get(str(row["measure"]), (str(row["measure"]), NUMBER))
-
-    def written(name: str) -> str | None:
-        value = row.get(name)
-        times = 100 if form == SHARE else 1
-        return form.format(times * value) if isinstance(value, int | float) else None
-
-    low, high = written("low"), written("high")
-    return Finding(
-        chapter,
-        said,
-        words,
-        f"the best of {count}: {part_of(row)}" if count > 1 else part_of(row),
-        written("value"),
-        written("chance"),
-        written("ceiling"),
-        None if low is None or high is None else f"{low} to {high}",
-        row.get("items"),
-        row.get("null"),
-        row.get("verdict"),
-    )
+    part = f"the best of {count}: {part_of(row)}" if count > 1 else part_of(row)
+    return Finding(chapter, said, words, part, dict(row), form)
 
 
 def main(rows: Sequence[Row]) -> tuple[Row | None, int]:

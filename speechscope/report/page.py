@@ -30,8 +30,12 @@ CHART = (430.0, 300.0)
 """Of a chart by itself [px]: three of them are beside each other on a page of 1,400 px."""
 BAR = 27.0
 """Room for the bars of one category [px]."""
-PANEL, SCORE = 340.0, 19.0
-"""Width of a panel of scores, and height of one score [px]."""
+SHEETS: dict[str, tuple[Any, str]] = {
+    "Bars": (drawing.bars, ": {0.axis} by category"),
+    "Plane": (drawing.plane, ""),
+    "Held": (drawing.held, ": rows are measures, columns what was scored"),
+}
+"""Figures that a paper has as well: what draws them, and what is said of them besides the title."""
 SQUARE = 15.0
 """Side of one entry of a matrix [px]."""
 
@@ -116,13 +120,10 @@ def _environment() -> Environment:
         trim_blocks=True,
     )
     pen = _Pen()
+    draw = (pen.cells, pen.chart, pen.sheet, pen.matrix, _scales, _axes, _span, _matrix_data,
+            _cloud_data, _shown, _names)  # fmt: skip
     environment.filters.update(
-        cells=pen.cells,
-        chart=pen.chart,
-        bars=pen.bars,
-        matrix=pen.matrix,
-        plane=pen.plane,
-        held=pen.held,
+        {function.__name__.removeprefix("_"): function for function in draw},
         whole_wav=lambda sound: drawing.address(wav(sound, None), "audio/wav"),
         strip=lambda shown: drawing.png(shown.values[::-1], shown.scale),
         ticks=lambda axis: drawing.ticks(axis, max(2, round(axis.high - axis.low))),
@@ -134,14 +135,7 @@ def _environment() -> Environment:
         ramp=lambda scale: drawing.png(
             np.linspace(scale.low, scale.high, drawing.LEVELS)[None], scale
         ),
-        scales=_scales,
-        axes=_axes,
-        span=_span,
-        matrix_data=_matrix_data,
-        cloud_data=_cloud_data,
         kind=lambda figure: type(figure).__name__,
-        shown=_shown,
-        names=_names,
     )
     return environment
 
@@ -203,14 +197,12 @@ class _Pen:
         drawing.plot(sheet, sheet.subplots(), shown, CHART[0] / drawing.INCH)
         return self._done(sheet, shown.alt or shown.y)
 
-    def bars(self, figure: fig.Bars) -> Markup:
-        """Return bars, one category beside the other."""
-        width = BAR * len(figure.categories) * (1 if figure.stacked else len(figure.series) / 1.5)
-        sheet = _sheet(max(CHART[0], width + 90), 260.0)
-        axes = sheet.subplots()
-        drawing.bars(axes, figure)
-        drawing.key(sheet, axes, list(figure.series), max(CHART[0], width) / drawing.INCH)
-        return self._done(sheet, f"{figure.title}: {figure.axis} by category")
+    def sheet(self, figure: fig.Bars | fig.Plane | fig.Held) -> Markup:
+        """Return a figure that takes the room it needs."""
+        draw, more = SHEETS[type(figure).__name__]
+        sheet = Sheet(layout="constrained")
+        draw(sheet, figure)
+        return self._done(sheet, figure.title + more.format(figure))
 
     def matrix(self, figure: fig.Matrix) -> Markup:
         """Return a matrix whose place in its picture is written beside it."""
@@ -225,20 +217,6 @@ class _Pen:
         text = self._done(sheet, f"{figure.title}: {figure.row} by {figure.column}")
         place = f'<svg data-margin="{margin:g}" data-top="8"'
         return Markup(str(text).replace("<svg", place, 1))
-
-    def plane(self, figure: fig.Plane) -> Markup:
-        """Return small pictures in a plane."""
-        sheet = _sheet(640.0, 480.0)
-        drawing.plane(sheet.subplots(), figure)
-        return self._done(sheet, figure.title)
-
-    def held(self, figure: fig.Held) -> Markup:
-        """Return scores between chance and best."""
-        sheet = _sheet(*CHART)
-        wide = PANEL if len(figure.parts) == 1 else min(PANEL, 1120 / len(figure.parts))
-        wide /= drawing.INCH
-        drawing.held(sheet, figure, wide, SCORE / drawing.INCH)
-        return self._done(sheet, f"{figure.title}: rows are measures, columns what was scored")
 
     def _done(self, sheet: Any, alt: str) -> Markup:
         return Markup(self._own(drawing.svg(sheet, alt)))

@@ -112,11 +112,11 @@ def draw(figure: fig.Figure, output: Path, file_format: str, width: float | None
         fig.Grid: _grid,
         fig.Gallery: _gallery,
         fig.Plot: _plot,
-        fig.Bars: _bars,
+        fig.Bars: drawing.bars,
         fig.Matrix: _matrix,
         fig.Cloud: _cloud,
         fig.Plane: _plane,
-        fig.Held: _held,
+        fig.Held: drawing.held,
         fig.Recording: _recording,
     }
     sheet = Sheet(layout="constrained")
@@ -152,7 +152,7 @@ def _cells(
     `columns` are named above the first row and `names` beside each row, or each cell has its own of
     `titles`. Places are counted and not fitted: fitting hundreds of axes takes minutes.
     """
-    em = mpl.rcParams["font.size"] / drawing.INCH
+    em = drawing.letter()
     across = max(map(len, rows), default=1)
     every = [shown for row in rows for shown in row]
     charts = [shown for shown in every if isinstance(shown, fig.Chart)]
@@ -203,7 +203,7 @@ def _scale_bars(
     sheet: Any, scales: Sequence[fig.Scale], left: float, right: float, foot: float
 ) -> None:
     """Say below everything, between two places and above a third [inch], what colours stand for."""
-    em, (whole, tall) = mpl.rcParams["font.size"] / drawing.INCH, sheet.get_size_inches()
+    em, (whole, tall) = drawing.letter(), sheet.get_size_inches()
     for number, scale in enumerate(scales):
         up = foot + (BELOW * number + 3.7) * em
         box = left / whole, up / tall, min(20 * em, right - left) / whole, 0.7 * em / tall
@@ -248,14 +248,6 @@ def _plot(sheet: Any, figure: fig.Plot, width: float | None) -> None:
             axes.legend()
 
 
-def _bars(sheet: Any, figure: fig.Bars, width: float | None) -> None:
-    wide = width or max(3.3, 0.16 * len(figure.categories) + 1.0)
-    sheet.set_size_inches(wide, min(2.4, 0.75 * wide))
-    axes = sheet.subplots()
-    drawing.bars(axes, figure)
-    drawing.key(sheet, axes, list(figure.series), wide)
-
-
 def _matrix(sheet: Any, figure: fig.Matrix, width: float | None) -> None:
     rows, columns = figure.shares.shape
     wide = width or 0.13 * columns + 1.8
@@ -276,19 +268,10 @@ def _cloud(sheet: Any, figure: fig.Cloud, width: float | None) -> None:
 
 
 def _plane(sheet: Any, figure: fig.Plane, width: float | None) -> None:
-    wide = width or 5.5
-    sheet.set_size_inches(wide, 0.76 * wide)
-    axes = sheet.subplots()
-    drawing.plane(axes, figure)
+    drawing.plane(sheet, figure, width)
     if figure.places:
-        drawing.scale_bar(sheet, axes, figure.places[-1][1].scale, shrink=0.6, aspect=20)
-
-
-def _held(sheet: Any, figure: fig.Held, width: float | None) -> None:
-    em = mpl.rcParams["font.size"] / drawing.INCH
-    beside = (0.48 * max(map(len, figure.rows)) + 2 + 13 * (len(figure.parts) == 1)) * em
-    panel = 1.2 if width is None else max(0.3, (width - beside) / len(figure.parts))
-    drawing.held(sheet, figure, panel, 0.16)
+        scale = figure.places[-1][1].scale
+        drawing.scale_bar(sheet, sheet.axes[0], scale, shrink=0.6, aspect=20)
 
 
 def _recording(sheet: Any, figure: fig.Recording, width: float | None) -> None:

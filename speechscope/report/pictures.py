@@ -121,6 +121,19 @@ def axes_of(artifact: Artifact, rows: float = 1.0, columns: float = 1.0) -> tupl
     return frequency, time
 
 
+def reach(corpus: Corpus | None, rows: int, columns: int) -> tuple[Axis, Axis]:
+    """Return how far rows reach in frequency and columns in time, where it is known."""
+    frequency, time = Axis("bin", "", 0, rows), Axis("frame", "", 0, columns)
+    if corpus is None or corpus.unit == "window":
+        return frequency, time
+    whole, count = axes_of(corpus.artifact)[0], len(corpus.artifact.read("frequency"))
+    if rows == count:
+        frequency = whole
+    elif whole.units == "Hz" and not whole.centres:
+        frequency = Axis("frequency", "Hz", 0, (whole.high - whole.low) / count * rows)
+    return frequency, Axis("time", "ms", 0, 1e3 * hop(corpus) * columns)
+
+
 def style_of(artifact: Artifact, corpus: Corpus | None) -> InputStyle:
     """Return how the inputs in an artifact are drawn.
 

@@ -5,6 +5,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from shutil import get_terminal_size
 
 from speechscope.scores.statistics import ABOVE, AT, FEW, Cell, Row
 
@@ -24,6 +25,8 @@ LEGEND = "In brackets what chance gives; * above chance, ? too few items to tell
 MARKS = {ABOVE: "*", FEW: "?"}
 ACROSS = 5
 """Methods and layers side by side."""
+MEASURE, COLUMN = 36, 22
+"""Letters that the name of a measure takes, and the figures of a method and layer."""
 LISTED = 16
 """Measures a sentence names of one verdict (chosen: the table has them all)."""
 NAMED = 4
@@ -33,8 +36,12 @@ SEXES = {"F": "women", "M": "men"}
 
 
 def as_text(rows: Sequence[Row]) -> str:
-    """Return rows of one kind as text: scores of several methods and layers side by side."""
-    tables = side_by_side(rows)
+    """Return rows of one kind as text: scores of several methods and layers side by side.
+
+    On a terminal no more of them than its width has room for.
+    """
+    room = (get_terminal_size((0, 0)).columns - MEASURE) // COLUMN
+    tables = side_by_side(rows, ACROSS if room < -1 else max(1, min(ACROSS, room)))
     if tables:
         return "\n".join(map(aligned, tables)) + LEGEND
     same = {
@@ -45,8 +52,8 @@ def as_text(rows: Sequence[Row]) -> str:
     return aligned([{k: v for k, v in row.items() if k not in same | UNSEEN} for row in rows])
 
 
-def side_by_side(rows: Sequence[Row]) -> list[list[Row]]:
-    """Return scores as tables of a row a measure and a column a method and layer.
+def side_by_side(rows: Sequence[Row], across: int = ACROSS) -> list[list[Row]]:
+    """Return scores as tables of a row a measure and so many columns, each a method and layer.
 
     None where one thing, or one measure, was scored.
     """
@@ -60,10 +67,10 @@ def side_by_side(rows: Sequence[Row]) -> list[list[Row]]:
     return [
         [
             {"measure": name}
-            | {part: _cell(cells.get((part, name))) for part in parts[start : start + ACROSS]}
+            | {part: _cell(cells.get((part, name))) for part in parts[start : start + across]}
             for name in measures
         ]
-        for start in range(0, len(parts), ACROSS)
+        for start in range(0, len(parts), across)
     ]
 
 

@@ -126,7 +126,10 @@ def test_the_highest_value_of_a_plane_is_where_its_axis_ends() -> None:
     small = fig.Picture(np.zeros((2, 2)), fig.Axis(""), fig.Axis(""), fig.Scale("", 0, 1))
     x, y = fig.Axis("F2", "Hz", 3000, 500), fig.Axis("F1", "Hz", 900, 200)  # as vowel charts
     plane = fig.Plane("p", "", "", x, y, [("iy", small, 2500, 250), ("aa", small, 1000, 800)])
-    svg = sheet_of(lambda axes: drawing.plane(axes, plane))
+    with drawing.drawn_for(drawing.PAGE):
+        sheet = Sheet()
+        drawing.plane(sheet, plane)
+        svg = ElementTree.fromstring(drawing.svg(sheet, ""))
     iy, aa = (
         [float(v) for v in re.findall(r"[-\d.]+", found.attrib["transform"])]
         for found in svg.iter("image")
@@ -139,7 +142,7 @@ def test_scores_stand_between_chance_and_best() -> None:
     held = fig.Held("h", "", "", ["none", "half", "all"], {"layer 1": ways})
     with drawing.drawn_for(drawing.PAGE):
         sheet = Sheet()
-        drawing.held(sheet, held, 3.0, 0.3)
+        drawing.held(sheet, held)
         svg = ElementTree.fromstring(drawing.svg(sheet, ""))
     dots = [
         (float(use.attrib["x"]), float(use.attrib["y"]), use.attrib["style"])

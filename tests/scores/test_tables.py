@@ -1,7 +1,9 @@
 """What is said of scores in sentences."""
 
+import pytest
+
 from speechscope.scores.statistics import ABOVE, AT, FEW, Row
-from speechscope.scores.tables import sentences
+from speechscope.scores.tables import as_text, sentences
 from speechscope.stages.shared import Table
 
 
@@ -26,3 +28,21 @@ def test_a_table_of_no_artifact_has_no_sentence() -> None:
     text = Table(rows).shown("text")
     assert text == "looked at  found    verdict\ndisk       renames  ok\n"
     assert list(sentences(rows)) == []
+
+
+@pytest.mark.parametrize(("columns", "tables"), [(80, 3), (120, 2), (None, 1)])
+def test_scores_side_by_side_fit_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, columns: int | None, tables: int
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if columns:
+        monkeypatch.setenv("COLUMNS", str(columns))
+    score: Row = {"value": -0.00143, "chance": -0.00296, "verdict": ABOVE}
+    rows: list[Row] = [
+        {"method": "decode+bp", "layer": layer, "measure": measure, **score}
+        for layer in (1, 3, 6, 9, 12)
+        for measure in ("log-mel distance within class [dB]", "F0")
+    ]
+    text = as_text(rows)
+    assert text.count("measure") == tables
+    assert columns is None or max(map(len, text.splitlines())) <= columns

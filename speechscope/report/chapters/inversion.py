@@ -96,11 +96,7 @@ class _Inversion:
 
     def cases(self, items: Sequence[int]) -> fig.Grid:
         """Return every method (rows) and layer (columns) of some items (Churchman 2015, B.1)."""
-        rows = []
-        for item in items:
-            for method in self.methods:
-                cells = [self.restored(method, at, item) for at in range(len(self.layers))]
-                rows.append((f"[{self.labels[item]}] {method}", [self.original(item), *cells]))
+        rows = [self._row(item, method, method) for item in items for method in self.methods]
         note = (
             f"{len(items)} of {self.count:,} items: methods down, layers across, the original "
             "first (Churchman 2015, fig. B.1). Each picture has its own loudest point: "
@@ -109,6 +105,10 @@ class _Inversion:
         )
         title = "Reconstructions by method and layer"
         return fig.Grid("grid", title, note, self.columns, rows)
+
+    def _row(self, item: int, method: str, name: str) -> tuple[str, list[fig.Cell]]:
+        cells = [self.restored(method, at, item) for at in range(len(self.layers))]
+        return f"[{self.labels[item]}] {name}", [self.original(item), *cells]
 
     def draws(self, items: Sequence[int]) -> list[fig.Grid]:
         """Return what an activity leaves open: in a row the original, the answer, and draws."""
@@ -135,14 +135,7 @@ class _Inversion:
 
     def by_layer(self, items: Sequence[int], method: str) -> fig.Grid:
         """Return some items (rows) from every layer (columns) by one method (fig. 11)."""
-        layers = range(len(self.layers))
-        rows = [
-            (
-                f"[{self.labels[item]}] item {item}",
-                [self.original(item), *(self.restored(method, at, item) for at in layers)],
-            )
-            for item in items
-        ]
+        rows = [self._row(item, method, f"item {item}") for item in items]
         best = ", the method that scores best" if len(self.methods) > 1 else ""
         note = (
             f"{len(items)} of {self.count:,} items by {method}{best}; layers across, "

@@ -9,7 +9,7 @@ from speechscope.corpus.store import Corpus
 from speechscope.registry import CHAPTERS
 from speechscope.report import figures as fig
 from speechscope.report.chapters import corpus_of, shown_items
-from speechscope.report.pictures import axes_of, hop, sound_in
+from speechscope.report.pictures import axes_of, reach, sound_in
 from speechscope.store.artifact import Artifact
 
 if TYPE_CHECKING:
@@ -65,18 +65,6 @@ def _optimum(artifact: Artifact, corpus: Corpus | None, number: int, alt: str) -
         )
         time = np.arange(values.shape[2]) * factor
         return fig.curve(values.ravel(), time, unit, "value", sound=sound, alt=alt)
-    frequency, time_axis = _axes(corpus, values.shape)
-    return fig.signed(values[0], time_axis, frequency, LABEL, sound=sound, alt=alt)
-
-
-def _axes(corpus: Corpus | None, shape: tuple[int, ...]) -> tuple[fig.Axis, fig.Axis]:
-    """Return the frequency and the time axis: in Hz and ms where an optimum is a whole input."""
-    _, rows, columns = shape
-    if corpus is not None and corpus.unit == "segment" and corpus.input_shape == shape:
-        return axes_of(corpus.artifact)
-    frequency, time = fig.Axis("bin", "", 0, rows), fig.Axis("frame", "", 0, columns)
-    if corpus is not None and corpus.unit != "window":
-        time = fig.Axis("time", "ms", 0, 1e3 * hop(corpus) * columns)
-        if rows == len(corpus.artifact.read("frequency")):
-            frequency, _ = axes_of(corpus.artifact)
-    return frequency, time
+    whole = corpus is not None and corpus.unit == "segment" and corpus.input_shape == values.shape
+    axes = axes_of(corpus.artifact) if corpus and whole else reach(corpus, *values.shape[1:])
+    return fig.signed(values[0], axes[1], axes[0], LABEL, sound=sound, alt=alt)

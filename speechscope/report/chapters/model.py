@@ -18,7 +18,7 @@ from speechscope.registry import CHAPTERS
 from speechscope.relevance.waveforms import cumulative_response
 from speechscope.report import figures as fig
 from speechscope.report.chapters import corpus_of, score_figures, scores_of
-from speechscope.report.pictures import example_items, hop, names_of
+from speechscope.report.pictures import example_items, hop, names_of, reach
 from speechscope.scores.statistics import Row
 from speechscope.training import evaluation
 from speechscope.training.source import CorpusSource, CorpusUtterances
@@ -269,7 +269,7 @@ def _of_spectrograms(
     model: Model, weights: NDArray[np.float32], corpus: Corpus | None
 ) -> fig.Gallery:
     count, channels, bins, frames = weights.shape
-    frequency, time = _reach(corpus, bins, frames)
+    frequency, time = reach(corpus, bins, frames)
     label = "weight, of the filter's largest"
     cells: list[tuple[str, fig.Cell]] = []
     for index, kernel in enumerate(weights[:MOST]):
@@ -282,20 +282,6 @@ def _of_spectrograms(
         f"{bins} × {frames} (frequency × time).{channel}"
     )
     return fig.Gallery("filters", "First-layer filters", note, cells)
-
-
-def _reach(corpus: Corpus | None, bins: int, frames: int) -> tuple[fig.Axis, fig.Axis]:
-    """Return the axes of a filter: how far it reaches in frequency and time, where it is known."""
-    frequency, time = fig.Axis("bin", "", 0, bins), fig.Axis("frame", "", 0, frames)
-    if corpus is None:
-        return frequency, time
-    time = fig.Axis("time", "ms", 0, 1e3 * hop(corpus) * frames)
-    centres = corpus.artifact.read("frequency")
-    steps = np.diff(centres)
-    even = len(steps) and np.allclose(steps, steps[0], rtol=1e-3)
-    if even and corpus.artifact.attributes("frequency").get("units") == "Hz":
-        frequency = fig.Axis("frequency", "Hz", 0, float(steps[0]) * bins)
-    return frequency, time
 
 
 def _responses(model: Model, corpus: Corpus) -> fig.Gallery:
