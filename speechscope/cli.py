@@ -104,7 +104,7 @@ def _version(wanted: bool) -> None:
 def speechscope(
     context: typer.Context,
     directory: Annotated[
-        Path | None,
+        str | None,
         typer.Option("-C", metavar="DIR", help="Run as if started in DIR.", show_default=False),
     ] = None,
     debug: Annotated[
@@ -176,7 +176,9 @@ def _command(name: str, known: Sequence[Declared]) -> Callable[..., None]:
 def _parameter(entry: Declared) -> inspect.Parameter:
     """Return a setting as a parameter of a command; None: it was not given."""
     said = entry.said
-    base = str if entry.many or entry.said.kind == "argument" else entry.type
+    # A path stays a text until it is looked at: one of nothing would be the working directory.
+    text = entry.many or entry.said.kind == "argument" or entry.type is Path
+    base = str if text else entry.type
     kind: Any = list[base] if entry.many else base  # type: ignore[valid-type]
     if said.kind == "argument":
         required = entry.default is ... or entry.default == ()

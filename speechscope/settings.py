@@ -197,7 +197,7 @@ class Declared:
         return tuple(self._one(part) for part in parts)
 
     def refuse_blank(self, value: Any) -> None:
-        """Refuse a text of nothing, as of a variable that a script left unset.
+        """Refuse a text of nothing, as of a variable that a script left unset; a path by itself.
 
         Raises
         ------
@@ -205,7 +205,8 @@ class Declared:
             The value is one.
         """
         texts = value if isinstance(value, tuple | list) else (value,)
-        if texts and all(isinstance(text, str) and not text.strip(" ,") for text in texts):
+        blank = [isinstance(text, str) and not text.strip(" ,") for text in texts]
+        if any(blank) and (self.type is Path or all(blank)):
             raise UsageProblem(f"{self.shown} is empty: give {_KINDS[self.type]}, or leave it out")
 
     def _one(self, value: Any) -> Any:

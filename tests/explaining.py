@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from speechscope.networks.graph import Graph
+from speechscope.networks.graph import Graph, Step
 from speechscope.networks.layers import Network
 from speechscope.networks.tracing import module_graph
 from speechscope.relevance.explain import Explained
@@ -25,6 +25,11 @@ def traced(module: nn.Module, x: Tensor) -> Explained:
     """The steps of any module, in evaluation mode."""
     assert not isinstance(module, Network)
     return whole(module_graph(module.eval(), x))
+
+
+def before(graph: Graph, layer: str) -> Step:
+    """The step that gives what enters a layer."""
+    return graph.steps[[step.name for step in graph.steps].index(layer) - 1]
 
 
 def rule(name: str, epsilon: float = 1e-12, gamma: float = 0.3, alpha: float = 2.0) -> Relevance:

@@ -90,6 +90,11 @@ def _product(func: Any, a: Any, b: Any, *rest: Any, **more: Any) -> Any:
     return out / 2 + out.detach() / 2
 
 
+def _bilinear(func: Any, equation: Any, *parts: Any) -> Any:
+    out = func(equation, *parts)
+    return out / 2 + out.detach() / 2 if len(parts) == 2 and _varies(*parts) else out
+
+
 def _quotient(func: Any, a: Any, b: Any, *rest: Any, **more: Any) -> Any:
     return torch.div(a, b.detach()) if _varies(a, b) else func(a, b, *rest, **more)
 
@@ -147,6 +152,7 @@ def _glu(func: Any, x: Tensor, dim: int = -1) -> Tensor:
 RULES: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("mul", "multiply", "matmul", "bmm"), _product),
     **dict.fromkeys(("div", "divide", "truediv", "true_divide"), _quotient),
+    "einsum": _bilinear,
     "layer_norm": _layer_norm,
     "group_norm": _group_norm,
     "batch_norm": _batch_norm,
@@ -172,9 +178,9 @@ def _attention(
 def _heads(
     query: Tensor, key: Tensor, value: Tensor, size: int, heads: int, w: Tensor, b: Tensor,
     bias_k: Any, bias_v: Any, zero: bool, dropout: float, out: Tensor, out_bias: Tensor,
-    **more: Any,
+    attn_mask: Any = None, key_padding_mask: Any = None, **more: Any,
 ) -> tuple[Tensor, None]:  # fmt: skip
-    """Multi-head attention of (T, B, E) with nothing masked."""
+    """Multi-head attention of (T, B, E); masks are of pairs (T, T) and of keys (B, T)."""
     parts = [
         functional.linear(given, weight, bias)
         for given, weight, bias in zip((query, key, value), w.chunk(3), b.chunk(3), strict=True)
@@ -183,7 +189,15 @@ def _heads(
     q, k, v = (
         part.reshape(len(part), count * heads, size // heads).transpose(0, 1) for part in parts
     )
-    mixed = _attention(q, k, v).transpose(0, 1).reshape(frames, count, size)
+    hidden = torch.zeros(count * heads, frames, k.shape[1], dtype=q.dtype)
+    for mask in (attn_mask, key_padding_mask):
+        if mask is not None:
+            added = hidden.new_zeros(mask.shape).masked_fill(mask, -math.inf) if (
+                mask.dtype == torch.bool
+            ) else mask  # fmt: skip
+            pairs = added.dim() == 2 and mask is attn_mask
+            hidden = hidden + (added if pairs else added.repeat_interleave(heads, 0)[:, None])
+    mixed = _attention(q, k, v, hidden).transpose(0, 1).reshape(frames, count, size)
     return functional.linear(mixed, out, out_bias), None
 
 
@@ -319,7 +333,7 @@ def class_maps(scores: Scores, x: Tensor, target: Tensor) -> list[tuple[str, Ten
     last = max(convs, default=0)
     found = []
     for name, maps in outputs.found[last:]:
-        if not maps.requires_grad or maps.dim() not in (3, 4):
+        if not maps.requires_grad or maps.dim() not in (3, 4) or len(maps) != len(x):
             continue
         (slope,) = torch.autograd.grad(total, maps, retain_graph=True, allow_unused=True)
         if slope is None:

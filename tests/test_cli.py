@@ -13,7 +13,8 @@ import corpora
 import pytest
 
 from speechscope.cli import build, run
-from speechscope.stages import STAGES
+from speechscope.settings import declared
+from speechscope.stages import STAGES, settings_class
 
 HEAVY = ("torch", "scipy", "zarr", "sklearn", "numpy", "numba", "soundfile")
 
@@ -141,6 +142,22 @@ def test_an_error_is_one_line_with_its_exit_code(
     assert captured.out == ""
     assert text in captured.err
     assert captured.err.startswith("speechscope: error: ") and captured.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_no_text_and_no_path_is_one_of_nothing(
+    stage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known = declared(settings_class(stage))
+    arguments = [entry for entry in known if entry.said.kind == "argument"]
+    needed = ["x" for entry in arguments if entry.default in (..., ())]
+    for entry in known:
+        if entry.type in (str, Path) and entry.said.kind != "argument" and entry.flags:
+            assert run([stage, *needed, f"{entry.flags[0]}="]) == 2, entry.name
+            assert f"{entry.shown} is empty" in capsys.readouterr().err
+    if any(entry.many and entry.type is Path for entry in arguments):
+        assert run([stage, "x", ""]) == 2
+        assert " is empty: give a path" in capsys.readouterr().err
 
 
 def test_a_dash_reads_one_path_and_an_empty_one_is_a_failed_stage(

@@ -154,7 +154,7 @@ def vit() -> nn.Module:
 
 def convnext() -> nn.Module:
     """Return a small ConvNeXt."""
-    return timm_of("convnext_atto", patch_size=2)
+    return timm_of("convnext_atto", patch_size=1)
 
 
 def mobilenet() -> nn.Module:
@@ -170,6 +170,7 @@ def efficientnet() -> nn.Module:
 OF_TORCHAUDIO = {
     "wav2vec2_of_torchaudio": "encoder.transformer.layers.1",
     "conformer_of_torchaudio": "network.conformer_layers.0",
+    "emformer": "network.emformer_layers.0",
     "deepspeech": "fc1",
     "wav2letter": "network.acoustic_model.0",
 }
@@ -197,8 +198,9 @@ class Fed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return scores (B, T, 12)."""
-        if hasattr(self.network, "conformer_layers"):
-            lengths = torch.full((len(x),), x.shape[1], device=x.device)
+        if not hasattr(self.network, "acoustic_model"):
+            ahead = getattr(self.network, "right_context_length", 0)
+            lengths = torch.full((len(x),), x.shape[1] - ahead, device=x.device)
             out: Tensor = self.out(self.network(x, lengths)[0])
             return out
         logarithms: Tensor = self.network(x.transpose(1, 2))
@@ -211,6 +213,14 @@ def conformer_of_torchaudio() -> nn.Module:
 
     torch.manual_seed(0)
     return Fed(Conformer(40, 4, 64, 2, 7)).eval()
+
+
+def emformer() -> nn.Module:
+    """Return a small Emformer of torchaudio, in segments of 4 frames, with random weights."""
+    from torchaudio.models import Emformer
+
+    torch.manual_seed(0)
+    return Fed(Emformer(40, 4, 64, 2, 4, left_context_length=4, right_context_length=2)).eval()
 
 
 def wav2letter() -> nn.Module:

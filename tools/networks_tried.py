@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from speechscope.networks.loading import load
@@ -128,6 +129,29 @@ def _case(place: str, name: str, kind: Any) -> Case:
     )
 
 
+ODD = {"Nested": ("--scores", "out.scores"), "Centred": ("--axes", "B,(CF),T")}
+"""Options of some of them."""
+
+
+def of_oddities() -> Iterator[Case]:
+    """Yield the constructions of tests/oddities.py."""
+    import oddities
+
+    for name in (*oddities.ODDITIES, "compiled"):
+        kind = oddities.SharedLoop if name == "compiled" else getattr(oddities, name)
+        yield Case("More constructions", name, f"oddities:{name}", partial(_used, kind),
+                   scores=lambda n, x: n.logits(x), layer="l" if name == "ComplexFront" else "c",
+                   alone=name in ("Centred", "Repeated"), options=ODD.get(name, ()))  # fmt: skip
+
+
+def _used(kind: Callable[[], nn.Module]) -> nn.Module:
+    """Return a network whose lazy layers have their sizes, if it has any."""
+    network = kind()
+    if any(map(nn.parameter.is_lazy, network.parameters())):
+        network(torch.zeros(2, 1, 400))
+    return network
+
+
 def of_packages(folders: Path | None) -> Iterator[Case]:
     """Yield the networks of other packages that are installed, and folders of transformers."""
     import networks_elsewhere as others
@@ -154,7 +178,8 @@ def of_packages(folders: Path | None) -> Iterator[Case]:
         yield from case(random, name, "timm", corpus="maps", form="B,C,F,T", layer=layer)
     given: dict[str, Scores] = {
         "wav2vec2_of_torchaudio": lambda n, x: n(x)[0],
-        "deepspeech": lambda n, x: before(n, "out", x),
+        # What it gives before its softmax has time first.
+        "deepspeech": lambda n, x: before(n, "out", x).transpose(0, 1),
         "wav2letter": lambda n, x: before(n, "network.acoustic_model", x).transpose(1, 2),
     }
     for name, layer in others.OF_TORCHAUDIO.items():
@@ -202,4 +227,5 @@ def tried(cases: Path | None, folders: Path | None) -> Iterator[Case]:
     """Yield all networks that can be made here."""
     if cases is not None:
         yield from of_cases(cases.resolve())
+    yield from of_oddities()
     yield from of_packages(None if folders is None else folders.resolve())

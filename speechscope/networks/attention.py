@@ -26,20 +26,17 @@ def attention(
         key = key.repeat_interleave(query.size(-3) // key.size(-3), -3)
         value = value.repeat_interleave(query.size(-3) // value.size(-3), -3)
     factor = query.size(-1) ** -0.5 if scale is None else scale
-    scores = torch.matmul(query * factor, key.transpose(-2, -1))
     if is_causal:
         shown = torch.ones(query.size(-2), key.size(-2), dtype=torch.bool, device=query.device)
         attn_mask = shown.tril()
     if attn_mask is not None and attn_mask.dtype == torch.bool:
-        scores = scores.masked_fill(~attn_mask, -torch.inf)
-    elif attn_mask is not None:
-        scores = scores + attn_mask
-    return torch.matmul(torch.softmax(scores, -1), value)
+        attn_mask = _added(~attn_mask, query)
+    return torch.matmul(weights_of(query * factor, key, attn_mask), value)
 
 
 def weights_of(query: Tensor, key: Tensor, mask: Tensor | None) -> Tensor:
-    """Return softmax(Q Kᵀ / √d + mask)."""
-    scores = torch.matmul(query * query.size(-1) ** -0.5, key.transpose(-2, -1))
+    """Return softmax(Q Kᵀ + mask)."""
+    scores = torch.matmul(query, key.transpose(-2, -1))
     return torch.softmax(scores if mask is None else scores + mask, -1)
 
 
@@ -85,7 +82,7 @@ def multi_head(
         for x, weight, bias in parts
     )
     mask = _mask(more.get("attn_mask"), more.get("key_padding_mask"), q)
-    weights = weights_of(q, k, mask)
+    weights = weights_of(q * q.size(-1) ** -0.5, k, mask)
     joined = torch.matmul(weights, v).permute(2, 0, 1, 3).flatten(2)
     out = functional.linear(joined, more["out_proj_weight"], more.get("out_proj_bias"))
     shown = weights.mean(1) if more.get("average_attn_weights", True) else weights

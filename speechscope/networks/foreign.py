@@ -6,7 +6,7 @@ and read as those of our own networks.
 """
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -20,11 +20,8 @@ from speechscope.networks.axes import FORMS, OTHER, OWN, check, ordered, parsed
 from speechscope.networks.endings import Endings, endings
 from speechscope.networks.graph import Graph
 from speechscope.networks.layers import Layered, Shape
-from speechscope.networks.loading import load_module
 from speechscope.networks.tracing import CLOSE, module_graph
-from speechscope.networks.watching import Enough, Keep, Source, Without, first_tensor
-
-__all__ = ["ForeignNetwork", "Taking", "as_foreign", "fitted", "load_module"]
+from speechscope.networks.watching import Enough, Keep, Source, Without
 
 
 @dataclass(frozen=True)
@@ -350,7 +347,7 @@ class ForeignNetwork(Layered):
         for name, value in one.outputs.items():
             count = len(two.outputs[name]) if two.outputs[name].dim() else 0
             rows = value.dim() > 1 and len(value) == 1 and (count == 2 or one is two)
-            shape = tuple(_real(value).shape)
+            shape = (*value.shape, *(2,) * value.is_complex())
             kept[name] = (shape[1:] if rows else shape or (1,), one.counts[name], rows)
         return kept
 
@@ -432,28 +429,34 @@ def picked(out: Any, name: str) -> Tensor:
     UsageProblem
         There are several outputs and none is named, or not the one that is.
     """
-    several = list(out) if isinstance(out, tuple | list) else []
-    held: Mapping[str, Any] = {str(n): value for n, value in enumerate(several)}
-    if isinstance(out, Mapping):
-        held = {str(key): value for key, value in out.items()}
-    elif hasattr(out, "_fields"):
-        held = {**held, **out._asdict()}
-    elif not several and hasattr(out, "__dict__") and not isinstance(out, Tensor):
-        held = vars(out)
-    if not held and isinstance(out, Tensor) and not name:
+    if isinstance(out, Tensor) and not name:
         return out
-    tensors = {key: value for key, value in held.items() if first_tensor(value) is not None}
-    if not name and len({id(value) for value in tensors.values()}) == 1:
-        name = next(iter(tensors))
-    found = first_tensor(tensors.get(name))
-    if found is None:
-        listed = ", ".join(f"{key} {tuple(first_tensor(v).shape)}" for key, v in tensors.items())  # type: ignore[union-attr]
+    tensors = dict(_outputs(out))
+    found = {id(v): v for k, v in tensors.items() if not name or f"{k}.".startswith(f"{name}.")}
+    if len(found) != 1:
+        listed = ", ".join(f"{key} {tuple(value.shape)}" for key, value in tensors.items())
         raise UsageProblem(
             f"--scores {name}: the network gives {listed or type(out).__name__}"
             if name
             else f"it gives several outputs ({listed}): choose by --scores"
         )
-    return found
+    return next(iter(found.values()))
+
+
+def _outputs(out: Any) -> Iterator[tuple[str, Tensor]]:
+    """Yield the tensors in what a network gives by key, attribute or number: out.scores."""
+    held: Mapping[Any, Any] = {}
+    if isinstance(out, Mapping):
+        held = out
+    elif isinstance(out, tuple | list):
+        held = dict(enumerate(out)) | getattr(out, "_asdict", dict)()
+    elif not isinstance(out, Tensor):
+        held = getattr(out, "__dict__", {})
+    for key, value in held.items():
+        if isinstance(value, Tensor):
+            yield str(key), value
+        elif isinstance(value, Mapping | tuple | list):
+            yield from ((f"{key}.{inner}", tensor) for inner, tensor in _outputs(value))
 
 
 def normal(out: Tensor, taking: Taking) -> Tensor:
@@ -592,7 +595,7 @@ def _tried(network: nn.Module, taking: Taking, example: Tensor) -> tuple[Fit | N
         if not _same(scores, again):
             raise UsageProblem(
                 f"--model: {type(network).__name__} gives another answer every time: something in "
-                "it draws at random (a dropout that is always on?)"
+                "it draws at random, or is kept from call to call (a dropout that is always on?)"
             )
         if not way.alone:
             alone = ForeignNetwork(network, replace(way, alone=True), example).eval()
@@ -634,13 +637,13 @@ def _order(network: ForeignNetwork, scores: Tensor) -> str:
     Raises
     ------
     UsageProblem
-        Neither does, or both, or the network takes no longer inputs.
+        Neither does, or both, or the network takes no shorter or longer inputs.
     """
-    example = network.example
-    for longer in (torch.cat([example, example], -1), example[..., : example.shape[-1] // 2]):
+    example = network.example[:2]
+    for other in (example[..., : example.shape[-1] // 2], torch.cat([example, example], -1)):
         try:
             with torch.no_grad():
-                found = ForeignNetwork(network.network, network.taking, longer).eval()(longer)
+                found = ForeignNetwork(network.network, network.taking, other).eval()(other)
         except Exception:
             continue
         changed = [a != b for a, b in zip(scores.shape[1:], found.shape[1:], strict=True)]

@@ -15,7 +15,6 @@ from speechscope.networks import recurrent
 from speechscope.networks.graph import Kind, Part
 from speechscope.networks.maps import (
     Affine,
-    Average,
     Convolution,
     Dense,
     LinearMap,
@@ -38,6 +37,8 @@ AVERAGES = (
 LINEAR = ("matmul", "mm", "bmm", "einsum", "interpolate", "upsample", *_each("conv_transpose{}d"))
 """Affine in the one tensor that comes from the input."""
 CONVOLUTIONS = (*_each("conv{}d"), "convolution")
+SUMS, PRODUCTS = ("add", "sub", "radd", "rsub"), ("mul", "multiply", "rmul")
+QUOTIENTS = ("truediv", "div", "divide")
 
 KINDS: dict[Kind, tuple[str, ...]] = {
     "relu": ("relu", "ReLU"),
@@ -56,15 +57,8 @@ KINDS: dict[Kind, tuple[str, ...]] = {
         *("expand", "expand_as", "repeat_interleave", "tile", "unfold", "fold", "T", "mT", "t"),
         *("masked_select", "tril", "triu", "max", "amax", "min", "amin", "maximum", "minimum"),
         *("alias", "slice", "as_strided", "_unsafe_view", "view_as", "reshape_as", "diagonal"),
-        *(
-            "setitem",
-            "numpy_T",
-            "contiguous_format",
-            "feature_dropout",
-            "alpha_dropout",
-            "_to_copy",
-        ),
-        *("squeeze_copy", "lift_fresh_copy", "adjoint", "swapaxes", "take_along_dim", "ravel"),
+        *("setitem", "numpy_T", "contiguous_format", "feature_dropout", "alpha_dropout", "ravel"),
+        *("_to_copy", "squeeze_copy", "lift_fresh_copy", "adjoint", "take_along_dim"),
         *_each("Dropout{}d", "ZeroPad{}d", "ReflectionPad{}d", "ReplicationPad{}d"),
         *_each("CircularPad{}d", "feature_dropout{}d", "dropout{}d"),
         *("Flatten", "Unflatten", "Identity", "Dropout", "AlphaDropout", "ChannelShuffle"),
@@ -138,24 +132,13 @@ def told(call: Reading) -> Found:
     if stem == "linear" and len(flows) == 1 and call.args[0] is flows[0]:
         bias = call.argument(2, "bias")
         return Found("linear", Dense(_held(call.argument(1, "weight")), _held(bias)), "dense")
-    if stem in (
-        "add",
-        "sub",
-        "mul",
-        "truediv",
-        "div",
-        "divide",
-        "multiply",
-        "rsub",
-        "radd",
-        "rmul",
-    ):
+    if stem in (*SUMS, *PRODUCTS, *QUOTIENTS):
         return _arithmetic(call)
     if stem in AVERAGES and len(flows) == 1:
-        return Found("linear", Average(call.run), "pool")
+        return Found("linear", Affine(call.run, None), "pool")
     if (stem in LINEAR or stem.startswith("upsample")) and len(flows) == 1:
         return Found("linear", Affine.of(call.run, flows[0]), "other")
-    if stem in ("matmul", "bmm", "mm") and len(flows) == 2:
+    if stem in ("matmul", "bmm", "mm", "einsum") and len(flows) == 2:
         return Found("product", held=call.run)
     if stem in ("clamp", "clip", "clamp_min", "hardtanh", "clamp_max"):
         return _clamped(call)
@@ -202,7 +185,7 @@ def _layer(call: Reading, layer: nn.Module) -> Found:
     if isinstance(layer, nn.modules.pooling._MaxPoolNd) and layer.return_indices:
         return UNKNOWN
     if call.stem in AVERAGES:
-        return Found("linear", Average(layer), "pool")
+        return Found("linear", Affine(layer, None), "pool")
     if isinstance(layer, nn.GLU):
         return Found("gated", held=lambda x: recurrent.glu(x, layer.dim))
     if isinstance(layer, nn.LSTM | nn.GRU | nn.RNN):
@@ -240,9 +223,9 @@ def _arithmetic(call: Reading) -> Found:
     if len(flows) == 2:
         if stem in ("add", "radd") and alpha == 1:
             return Found("sum")
-        if stem in ("add", "sub", "radd", "rsub"):
+        if stem in SUMS:
             return Found("sum", held=call.run)
-        if stem in ("truediv", "div", "divide"):
+        if stem in QUOTIENTS:
             # What divides is a statistic of the input: AttnLRP hands it nothing.
             return Found("normalisation", held=call.run, passes=(0,))
         gates = [kind == "gate" for kind in call.kinds]
@@ -250,19 +233,17 @@ def _arithmetic(call: Reading) -> Found:
         return Found("product", held=call.run, passes=passes)
     other = [value for value in call.args if value is not flows[0]]
     if len(call.args) != 2 or len(other) != 1 or alpha != 1 or call.kwargs.get("rounding_mode"):
-        squared = stem in ("mul", "multiply") and not other and len(call.args) == 2
+        squared = stem in PRODUCTS and not other and len(call.args) == 2
         return Found("activation") if squared else UNKNOWN
     constant = other[0] if isinstance(other[0], Tensor) else torch.tensor(other[0]).to(flows[0])
     first, ones = call.args[0] is flows[0], torch.ones_like(constant)
     if stem in ("add", "radd"):
         return Found("linear", Scale(ones, constant), "norm")
-    if stem in ("mul", "rmul", "multiply"):
+    if stem in PRODUCTS:
         return Found("linear", Scale(constant, None), "norm")
-    if stem in ("sub", "rsub"):
-        plus = first is (stem == "sub")
-        return Found(
-            "linear", Scale(ones if plus else -ones, -constant if plus else constant), "norm"
-        )
+    if stem in SUMS:
+        sign = 1 if first is (stem == "sub") else -1
+        return Found("linear", Scale(sign * ones, -sign * constant), "norm")
     return Found("linear", Scale(1 / constant, None), "norm") if first else UNKNOWN
 
 

@@ -433,8 +433,8 @@ class ReceptiveField:
             yield output, slice(self.span(output)[0], self.span(last)[1])
 
 
-def receptive_field(table: Table, layer: int) -> ReceptiveField:
-    """Return the receptive field over time of a layer, counted from 1.
+def receptive_field(table: Table, layer: int, axis: int = 1) -> ReceptiveField:
+    """Return the receptive field over time, or frequency (axis 0), of a layer, counted from 1.
 
     Layer by layer, a kernel k with stride s and p zeros before: frames + (k − 1) · step,
     before + p · step, step · s.
@@ -449,10 +449,10 @@ def receptive_field(table: Table, layer: int) -> ReceptiveField:
         if isinstance(row, Linear):
             raise SpeechscopeError(f"layer {number} is fully connected: it sees the whole input")
         if isinstance(row, Conv | MaxPool):
-            size = row.kernel[1] if isinstance(row, Conv) else row.size[1]
-            frames += (size - 1) * step
-            before += row.pads[2] * step if isinstance(row, Conv) else 0
-            step *= row.stride[1]
+            size = row.kernel if isinstance(row, Conv) else row.size
+            frames += (size[axis] - 1) * step
+            before += row.pads[2 * axis] * step if isinstance(row, Conv) else 0
+            step *= row.stride[axis]
     return ReceptiveField(frames, step, before)
 
 

@@ -48,11 +48,6 @@ class Loaded:
     classes: Sequence[str] = ()
 
 
-def load_module(model: str, weights: Path | None = None) -> nn.Module:
-    """Return a network in evaluation mode; see `load`."""
-    return load(model, weights).network
-
-
 def load(model: str, weights: Path | None = None) -> Loaded:
     """Return a network and what is known of it.
 

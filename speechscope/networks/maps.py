@@ -117,28 +117,8 @@ class Scale:
 
 
 @dataclass(frozen=True)
-class Average:
-    """An average over regions, or any linear map with positive weights given as a function."""
-
-    function: Callable[[Tensor], Tensor]
-
-    @property
-    def weight(self) -> None:
-        """See `LinearMap`."""
-        return None
-
-    def bias_at(self, x: Tensor) -> Tensor | None:
-        """See `LinearMap`."""
-        return None
-
-    def apply(self, x: Tensor, weight: Tensor | None) -> Tensor:
-        """See `LinearMap`."""
-        return self.function(x)
-
-
-@dataclass(frozen=True)
 class Affine:
-    """Any affine function, its bias taken away: a transposed convolution, a product with a matrix.
+    """Any affine function: an average, a transposed convolution, a product with a matrix.
 
     y = f(x), f(x) − f(0) being linear; `bias` is f(0), None where that is 0.
     """

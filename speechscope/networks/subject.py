@@ -302,23 +302,45 @@ def _some(data: Corpus, split: str) -> NDArray[np.int64]:
     return items[places] if len(items) else items
 
 
-class Utterances(Corpus):
-    """A corpus of utterances as items of one shape: behind the end of shorter ones are zeros.
-
-    Without a class each, as where they have letters, all are `UNLABELLED`.
+class _OfUtterances(Corpus):
+    """A corpus of utterances.
 
     Parameters
     ----------
     path
-        Of a corpus of utterances.
+        Of it.
     trained
         The corpus whose mean is taken away; None: this one.
+
+    Raises
+    ------
+    UsageProblem
+        The corpus holds no utterances.
     """
 
     def __init__(self, path: Path, trained: Corpus | None = None) -> None:
         super().__init__(path)
         self._need("utterance")
-        self.whole, self._trained = True, trained
+        self._trained = trained
+
+    @cached_property
+    def mean(self) -> NDArray[np.float32]:
+        """Mean over the training split, (channel, frequency, 1)."""
+        return (
+            self.artifact.read("mean")[..., None] if self._trained is None else self._trained.mean
+        )
+
+
+class Utterances(_OfUtterances):
+    """A corpus of utterances as items of one shape: behind the end of shorter ones are zeros.
+
+    Without a class each, as where they have letters, all are `UNLABELLED`. Parameters and errors as
+    `_OfUtterances`.
+    """
+
+    def __init__(self, path: Path, trained: Corpus | None = None) -> None:
+        super().__init__(path, trained)
+        self.whole = True
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Utterances, (self.path.resolve(), self._trained)
@@ -336,13 +358,6 @@ class Utterances(Corpus):
         """(channel, frequency, time) of the longest."""
         channels, bins, _ = self.mean.shape
         return channels, bins, int(self._lengths.max())
-
-    @cached_property
-    def mean(self) -> NDArray[np.float32]:
-        """Mean over the training split, (channel, frequency, 1)."""
-        return (
-            self.artifact.read("mean")[..., None] if self._trained is None else self._trained.mean
-        )
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -377,7 +392,7 @@ class Utterances(Corpus):
         return values
 
 
-class LetterWindows(Corpus):
+class LetterWindows(_OfUtterances):
     """A corpus of utterances whose items are windows that are answered with a letter.
 
     An item's index is that of its first frame in ``input``. Its label is the answer itself: the
@@ -399,9 +414,8 @@ class LetterWindows(Corpus):
     """
 
     def __init__(self, path: Path, network: Wav2Letter, trained: Corpus | None = None) -> None:
-        super().__init__(path)
-        self._need("utterance")
-        self.network, self._trained = network, trained
+        super().__init__(path, trained)
+        self.network = network
         self._field = receptive_field(network.table, len(network.table))
         self.part = unpadded(network, len(network.table), self.input_shape)
         self._answers: dict[str, dict[int, int]] = {}
@@ -416,13 +430,6 @@ class LetterWindows(Corpus):
         """(channel, frequency, time) of a window."""
         channels, bins, _ = self.network.input_shape
         return channels, bins, self._field.frames
-
-    @cached_property
-    def mean(self) -> NDArray[np.float32]:
-        """Mean over the training split, (channel, frequency, 1)."""
-        return (
-            self.artifact.read("mean")[..., None] if self._trained is None else self._trained.mean
-        )
 
     @cached_property
     def labels(self) -> NDArray[np.int64]:

@@ -5,7 +5,7 @@ taken away again tell of modules. So layers have one name each, whatever the net
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -128,7 +128,7 @@ class Watch(TorchFunctionMode):
             return func(*args, **kwargs)
         stem = stem_of(func)
         if stem in DECOMPOSED:
-            with self:
+            with self, suppress(NotImplementedError):  # what cannot be written out is one call
                 return DECOMPOSED[stem](*args, **kwargs)
         out = func(*args, **kwargs)
         if stem == "setitem":
@@ -199,7 +199,8 @@ class Keep(Watch):
     Parameters
     ----------
     wanted
-        Names, and how often each is called; after the last call the run ends. None: all layers.
+        Names, and how often each is called; after the last call the run ends. None: all layers, of
+        which only the sizes are kept.
     """
 
     def __init__(self, network: nn.Module, wanted: Mapping[str, int] | None = None) -> None:
@@ -220,7 +221,7 @@ class Keep(Watch):
         self.counts[name] = self.counts.get(name, 0) + 1
         self.outputs.pop(name, None)
         if self._wanted is None:
-            self.outputs[name] = tensor.detach()
+            self.outputs[name] = tensor.detach().to("meta")
             return out
         # A later layer may work in place; nothing may change what is kept.
         self.outputs[name] = tensor.clone()

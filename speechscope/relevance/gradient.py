@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from speechscope.errors import UsageProblem
 from speechscope.networks.graph import OF_ANY_LAYER, Graph, Step, Untreatable
 from speechscope.registry import RELEVANCE
-from speechscope.relevance.explain import Explained, derivative
+from speechscope.relevance.explain import Explained, derivative, score
 from speechscope.work.device import noise
 
 if TYPE_CHECKING:
@@ -85,56 +84,69 @@ def grad_cam(of: Explained, x: Tensor, target: Tensor, *_: object) -> Tensor:
     # The last convolutions of some networks are fully connected layers, of maps of one value.
     for number in _convolutions(graph):
         try:
-            return class_activation(graph, x, target, _after_convolution(graph, number))
+            return class_activation(graph, x, target, _end_of_block(graph, number))
         except Untreatable as error:
             last = last or error
-    assert last is not None
-    raise last
+    none = f"Grad-CAM needs a convolution before the scores, there is none; {OF_ANY_LAYER}"
+    raise last or Untreatable(none)
 
 
 def _convolutions(graph: Graph) -> list[int]:
     """Return the steps that are convolutions, last first, without one that gives the scores."""
     found = [n for n, step in enumerate(graph.steps, 1) if step.part == "conv"]
-    return [n for n in found[::-1] if n < len(graph.steps)] or [min(1, len(graph.steps) - 1)]
+    return [n for n in found[::-1] if n < len(graph.steps)]
 
 
-def _after_convolution(graph: Graph, number: int) -> str:
-    """Return the layer that takes what a convolution and its activation give."""
+def _end_of_block(graph: Graph, number: int) -> Step:
+    """Return the step that gives a convolution's maps, what is added to them and activations on."""
     steps = graph.steps
-    while number < len(steps) - 1 and _belongs(graph, steps[number]):
-        number += 1
-    return steps[number].name
+    while True:
+        takes = (n for n, s in enumerate(steps, 1) if number in s.inputs and s.kind != "value")
+        after = next(takes, len(steps))
+        if after == len(steps) or not _keeps_maps(steps[after - 1]):
+            return steps[number - 1]
+        number = after
 
 
-def _belongs(graph: Graph, step: Step) -> bool:
-    """Say whether a step behind a convolution still is of its block: skips around it end later."""
-    if step.kind in ("relu", "activation") or step.part == "norm" or not step.name:
+def _keeps_maps(step: Step) -> bool:
+    """Say whether what maps go through leaves them maps of the same places."""
+    if step.kind in ("relu", "activation", "normalisation", "sum") or step.part == "norm":
         return True
-    try:
-        graph.split(step.name)
-    except UsageProblem:
-        return True
-    return False
+    return step.kind == "plain" and step.what.removeprefix("the function ") in STAYING
 
 
-def class_activation(graph: Graph, x: Tensor, target: Tensor, layer: str) -> Tensor:
-    """Return where the maps that enter a layer speak for the target class.
+STAYING = ("getitem", "contiguous", "clone", "dropout", "Dropout", "Dropout1d", "Dropout2d")
+
+
+def class_activation(graph: Graph, x: Tensor, target: Tensor, step: Step) -> Tensor:
+    """Return where the maps that a step gives speak for the target class.
 
     L = max(0, Σ_k a_k A_k), a_k = mean over positions of ∂S_c/∂A_k, stretched bilinearly to the
-    size of the inputs x (B, C, F, T) and given to every channel alike.
+    size of the inputs x (B, C, F, T) and given to every channel alike. What goes around the step
+    has no part in it.
 
     Source: Selvaraju et al. (2017), eq. 1 and 2; Krug 2018, sec. 2.1.
 
     Raises
     ------
     Untreatable
-        The layer's input is not a stack of maps of more than one position, or the
-        maps have lost the frequency axis of the input, so that the result could not tell
-        frequencies apart (Krug 2018, sec. 3.4).
+        What it gives is not a stack of maps of more than one position, or the maps have lost the
+        frequency axis of the input, so that the result could not tell frequencies apart (Krug
+        2018, sec. 3.4).
     """
-    before, after = graph.split(layer)
-    with torch.no_grad():
-        maps = before(x)
+    kept: list[Tensor] = []
+
+    def keep(this: Step, *arguments: Tensor) -> Tensor:
+        out: Tensor = this.run(*arguments)
+        if this is step:
+            kept.append(out)
+        return out
+
+    with torch.enable_grad():
+        scores = graph.run(x.detach().requires_grad_(), {step.kind: keep})
+        maps = kept[0]
+        (slope,) = torch.autograd.grad(score(scores, target).sum(), maps, allow_unused=True)
+    layer, maps = step.name, maps.detach()
     if x.dim() != 4 or maps.dim() not in (3, 4) or maps[0, 0].numel() < 2:
         raise Untreatable(
             f"layer {layer}: Grad-CAM needs maps, found {tuple(maps.shape[1:])}; {OF_ANY_LAYER}"
@@ -143,7 +155,9 @@ def class_activation(graph: Graph, x: Tensor, target: Tensor, layer: str) -> Ten
         raise Untreatable(
             f"layer {layer}: Grad-CAM needs maps over frequency, these have one bin; {OF_ANY_LAYER}"
         )
-    weights = derivative(after, maps, target).flatten(2).mean(2)
+    if slope is None:
+        raise Untreatable(f"layer {layer}: no slope leads from the scores to it; {OF_ANY_LAYER}")
+    weights = slope.flatten(2).mean(2)
     maps = maps if maps.dim() == 4 else maps.unsqueeze(2)
     activation = (weights[:, :, None, None] * maps).sum(1, keepdim=True).clamp(min=0)
     size = (int(x.shape[2]), int(x.shape[3]))

@@ -398,10 +398,12 @@ class _Unchanged(torch.autograd.Function):
         return grads[0], None
 
 
+TINY = 1e-20
+"""Added to sums that are shared: far below those of branches that are scaled down to 1e-6."""
+
+
 class _Shared(torch.autograd.Function):
     """A sum of two, whose relevance is shared in proportion: R_a = a R / (a + b)."""
-
-    EPSILON = 1e-9
 
     @staticmethod
     def forward(ctx: Any, first: Tensor, second: Tensor, step: Step) -> Tensor:
@@ -412,7 +414,7 @@ class _Shared(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
         first, second = ctx.saved_tensors
-        factor = grads[0] / stabilised(first + second, _Shared.EPSILON)
+        factor = grads[0] / stabilised(first + second, TINY)
         return first * factor, second * factor, None
 
 
@@ -422,8 +424,6 @@ class _Proportional(torch.autograd.Function):
     h is the step with what its rule takes as constant held so; of a product, which is linear in
     each of two, both have half.
     """
-
-    EPSILON = 1e-9
 
     @staticmethod
     def forward(ctx: Any, step: Step, *values: Tensor) -> Tensor:
@@ -443,7 +443,7 @@ class _Proportional(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        factor = grads[0] / stabilised(ctx.out, _Proportional.EPSILON)
+        factor = grads[0] / stabilised(ctx.out, TINY)
         if ctx.step.kind == "product":
             factor /= len(ctx.relevant)
         backs = _back(ctx.held, factor, [ctx.values[n] for n in ctx.relevant])

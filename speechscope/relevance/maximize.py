@@ -12,7 +12,15 @@ from torch import Tensor, nn
 
 from speechscope.errors import SpeechscopeError, UsageProblem
 from speechscope.networks.foreign import as_foreign
-from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Shape, Table, unpadded
+from speechscope.networks.layers import (
+    Linear,
+    Network,
+    ReLU,
+    Shape,
+    Table,
+    receptive_field,
+    unpadded,
+)
 from speechscope.networks.subject import Subject
 from speechscope.store.artifact import Artifact
 from speechscope.store.wav import write_folder
@@ -151,19 +159,11 @@ def _penalty(x: Tensor, settings: "Maximize") -> Tensor:
 def seen(table: Table, layer: int) -> tuple[int, int] | None:
     """Return the (bins, frames) of the input that one unit of a layer sees.
 
-    On each axis: with kernel k and stride s, size + (k − 1) · step, step · s. None where a fully
-    connected layer is on the way: the whole input.
+    None where a fully connected layer is on the way: the whole input.
     """
-    size, step = [1, 1], [1, 1]
-    for row in table[:layer]:
-        if isinstance(row, Linear):
-            return None
-        if isinstance(row, Conv | MaxPool):
-            kernel = row.kernel if isinstance(row, Conv) else row.size
-            for axis in range(2):
-                size[axis] += (kernel[axis] - 1) * step[axis]
-                step[axis] *= row.stride[axis]
-    return size[0], size[1]
+    if any(isinstance(row, Linear) for row in table[:layer]):
+        return None
+    return receptive_field(table, layer, 0).frames, receptive_field(table, layer).frames
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from constructions import MAPS, WAVES, Net, examples, made, relu, two
 from explaining import rule
-from formulas import handed_down
+from formulas import class_maps, handed_down
 from torch import Tensor, nn
 
 from speechscope.errors import SpeechscopeError, UsageProblem
@@ -137,6 +137,41 @@ def test_without_biases_relevance_adds_up_to_the_score(
     torch.testing.assert_close(total, score, rtol=1e-5, atol=1e-7)
     last = list(sums)[-1]
     torch.testing.assert_close(sums[last], score, rtol=1e-5, atol=1e-7)
+
+
+def test_relevance_is_the_same_of_branches_however_small() -> None:
+    def found(size: float) -> Tensor:
+        torch.manual_seed(0)
+        parts = {"c": nn.Conv1d(1, 5, 16, 4, bias=False), "d": nn.Conv1d(5, 5, 1, bias=False)}
+        network = Net(lambda s, x: ((h := size * s.c(x)) + s.d(relu(h))).mean(-1) / size, **parts)
+        taken, _ = fitted(network.eval().requires_grad_(False).double(), x)
+        return lrp(explained(taken, x), x, torch.tensor([0, 3, 1]), rule("epsilon", epsilon=1e-20))
+
+    x = examples("plain").double()
+    torch.testing.assert_close(found(1e-8), found(1.0), rtol=1e-5, atol=1e-8)
+
+
+CAM = {
+    "added to maps": lambda s, x: s.l(
+        s.n((h := relu(s.c1(x)) + relu(s.e(relu(s.c1(x))))).transpose(1, 2)).mean(1) + 0 * h.sum()
+    ),
+    "added behind a transposition": lambda s, x: s.l(
+        s.n(relu(s.c1(x)).transpose(1, 2) + relu(s.e(relu(s.c1(x)))).transpose(1, 2)).mean(1)
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "maps"), [("added to maps", "add"), (list(CAM)[1], "relu")])
+def test_grad_cam_is_of_maps_beside_a_residual_connection(name: str, maps: str) -> None:
+    parts = {"e": nn.Conv1d(8, 8, 3, padding=1), "n": nn.LayerNorm(8)}
+    network = two(CAM[name], **parts)().eval().requires_grad_(False).double()
+    x, target = examples("plain").double(), torch.tensor([0, 3, 1])
+    found = relevance_by(
+        "grad-cam", explained(fitted(network, x)[0], x), x, target, Relevance(), []
+    )
+    wanted = dict(class_maps(lambda given: network(given[:, 0]), x, target))[maps]
+    assert wanted.abs().max() > 0
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-8)
 
 
 def test_what_enters_any_module_is_explained() -> None:

@@ -15,7 +15,7 @@ from formulas import gradient, occluded
 from speechscope.cli import run
 from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
-from speechscope.networks.loading import load_module
+from speechscope.networks.loading import load
 from speechscope.relevance.occlusion import Size, _spans, area
 from speechscope.scores.relevance import area as area_under
 from speechscope.scores.relevance import removal_curves
@@ -118,7 +118,7 @@ def test_a_symbol_at_a_time_is_explained(here: Path, capsys: pytest.CaptureFixtu
     found = Artifact(here / "relevance.zarr", "relevance")
     config = found.record["config"]
     assert config["weights"] == "random weights" and config["scores"] == ":btv"
-    network = load_module("anyones:Frames")
+    network = load("anyones:Frames").network
     x = torch.from_numpy(found.read("input"))[:, None].requires_grad_()
     maps = torch.relu(network.c(x))  # type: ignore[operator]
     logits = network.l(maps.transpose(1, 2))  # type: ignore[operator]
@@ -208,7 +208,7 @@ def test_one_phone_is_hidden_at_a_time(here: Path, capsys: pytest.CaptureFixture
     some = ["--method", "occlusion", "--patch", "phone", "--items", "0:2", "--target", "1@0.35"]
     assert run([*told, *some]) == 0
     found = Artifact(here / "relevance.zarr", "relevance")
-    network = load_module("anyones:Frames")
+    network = load("anyones:Frames").network
     x = torch.from_numpy(found.read("input"))[:, None]
 
     def score(x: torch.Tensor) -> torch.Tensor:
@@ -241,7 +241,7 @@ def uneven(folder: Path) -> Path:
 
 
 def test_a_recording_is_given_as_long_as_it_is(uneven: Path, here: Path) -> None:
-    network = load_module("anyones:Frames")
+    network = load("anyones:Frames").network
     told = ["relevance", "--model", "anyones:Frames", "--corpus", "uneven.zarr", "-f", "-q"]
     methods = ["--method", "gradient,occlusion", "--patch", "50ms", "--stride", "50ms"]
     assert run([*told, *methods, "--items", "0:2"]) == 0
@@ -278,7 +278,7 @@ def test_a_recording_is_given_as_long_as_it_is(uneven: Path, here: Path) -> None
 def test_no_command_answers_of_what_stands_behind_a_recording(
     uneven: Path, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    network, corpus = load_module("anyones:Beside"), Artifact(uneven, "corpus")
+    network, corpus = load("anyones:Beside").network, Artifact(uneven, "corpus")
     told = ["--model", "anyones:Beside", "--corpus", "uneven.zarr", "-f", "-q"]
     some = ["--method", "gradient,lrp", "--layer", "n", "--activity", "r", "--items", "0:2"]
     assert run(["relevance", *told, *some, "-o", "inner.zarr"]) == 0
@@ -347,7 +347,7 @@ def test_utterances_of_spectrograms_are_looked_into_as_recordings_are(
     told = ["--model", "anyones:Rows", "--corpus", "mel.zarr", "-f", "-q"]
     some = ["--method", "gradient,occlusion", "--patch", "phone", "--items", "0:2"]
     assert run(["relevance", *told, *some, "-o", "mels.zarr"]) == 0
-    network, corpus = load_module("anyones:Rows"), Corpus(here / "mel.zarr")
+    network, corpus = load("anyones:Rows").network, Corpus(here / "mel.zarr")
     found = Artifact(here / "mels.zarr")
     items, sums = found.read("item_index"), dict[str, list[torch.Tensor]]()
     assert len({corpus.utterance_inputs(items[n : n + 1])[0].shape for n in (0, 1)}) == 2
@@ -399,7 +399,7 @@ def test_layers_hold_phones_at_their_frames(uneven: Path, here: Path, frame: str
     assert run([*told, *some, "--algorithm", "kmeans", "--frame", frame]) == 0
     found, corpus = Artifact(here / "clusters.zarr", "clusters"), Artifact(uneven, "corpus")
     assert found.flags("layer") == ("c", "relu", "l")
-    network = load_module("anyones:Frames")
+    network = load("anyones:Frames").network
     held: dict[str, list[torch.Tensor]] = {}
     edges, names = corpus.read("phone_offset"), found.flags("label")
     for item in np.flatnonzero(corpus.read("split") == 2):

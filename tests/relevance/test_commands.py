@@ -16,7 +16,7 @@ from explaining import whole
 
 from speechscope.cli import run
 from speechscope.corpus.store import Corpus
-from speechscope.networks.foreign import load_module
+from speechscope.networks.loading import load
 from speechscope.networks.saved import load_model
 from speechscope.networks.tracing import table_graph
 from speechscope.relevance import store
@@ -288,14 +288,14 @@ def nothing():
 def test_any_network_is_explained_and_maximized(here: Path) -> None:
     Path("elsewhere.py").write_text(ELSEWHERE)
     torch.manual_seed(0)
-    torch.save(load_module("elsewhere:Small").state_dict(), "elsewhere.pt")
+    torch.save(load("elsewhere:Small").network.state_dict(), "elsewhere.pt")
     theirs = ["--model", "elsewhere:Small", "--weights", "elsewhere.pt", "-o", "their.zarr", "-fq"]
     assert run(["relevance", *theirs, "--method", "gradient,guided,lrp", "--items", "0:3"]) == 0
     found = Artifact(here / "their.zarr", "relevance")
     assert found.record["config"]["model"] == "elsewhere:Small"
     assert found.record["parents"][0]["kind"] == "corpus"
     x = torch.from_numpy(found.read("input")).requires_grad_()
-    network = load_module("elsewhere:Small", Path("elsewhere.pt"))
+    network = load("elsewhere:Small", Path("elsewhere.pt")).network
     maps = network.relu(network.norm(network.conv(x)))  # type: ignore[operator]
     logits = network.last(maps.flatten(1))  # type: ignore[operator]
     best = logits.max(1)
@@ -347,7 +347,7 @@ def test_blocks_are_even_in_number_where_they_are_not_too_small(
 def test_relevance_of_any_network_is_scored(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("elsewhere.py").write_text(ELSEWHERE)
     torch.manual_seed(0)
-    torch.save(load_module("elsewhere:Small").state_dict(), "elsewhere.pt")
+    torch.save(load("elsewhere:Small").network.state_dict(), "elsewhere.pt")
     theirs = ["--model", "elsewhere:Small", "--weights", "elsewhere.pt"]
     made = ["-o", "their.zarr", "--method", "occlusion,lrp", "--items", "0:3", "-fq"]
     assert run(["relevance", *theirs, *made]) == 0
@@ -356,7 +356,7 @@ def test_relevance_of_any_network_is_scored(here: Path, capsys: pytest.CaptureFi
     rows = {(r["method"], r["measure"]): r for r in json.loads(capsys.readouterr().out)}
     assert {"deletion", "sensitivity-n", "agreement with random weights"} <= {m for _, m in rows}
     # Without its own weights, the network is not the one that was explained.
-    torch.save(load_module("elsewhere:Small").state_dict(), "others.pt")
+    torch.save(load("elsewhere:Small").network.state_dict(), "others.pt")
     for arguments, code, message in (
         ([], 2, "explains elsewhere:Small: name it by --model"),
         (["--model", "elsewhere:Wave"], 2, "explains elsewhere:Small"),

@@ -4,7 +4,7 @@ import numpy as np
 import oracles
 import pytest
 import torch
-from explaining import whole
+from explaining import before, whole
 from torch import Tensor, nn
 
 from speechscope.errors import UsageProblem
@@ -98,7 +98,8 @@ def test_grad_cam_by_hand() -> None:
     model = nn.Sequential(nn.AvgPool2d((1, 2)), nn.Flatten(), nn.Linear(2, 1, bias=False)).eval()
     model[2].weight.data = torch.tensor([[1.0, 3.0]])
     x = torch.tensor([1.0, 3, 5, 9]).view(1, 1, 1, 4)
-    found = class_activation(module_graph(model, x), x, ZERO[:1], "1")
+    graph = module_graph(model, x)
+    found = class_activation(graph, x, ZERO[:1], before(graph, "1"))
     # Two positions, 2 and 7, weighted by the mean slope 2, between them a quarter of the way each.
     torch.testing.assert_close(found.flatten(), torch.tensor([4.0, 6.5, 11.5, 14]))
 
@@ -109,8 +110,8 @@ def test_grad_cam_weights_the_last_convolutions_maps() -> None:
     x, target = torch.randn(2, 1, 201, 16), torch.tensor([1, 3])
     graph = table_graph(network)
     found = relevance_by("grad-cam", explained(network, x), x, target, Relevance(), [0, 0])
-    torch.testing.assert_close(found, class_activation(graph, x, target, "pool3"))
-    assert not torch.allclose(found, class_activation(graph, x, target, "pool2"))
+    torch.testing.assert_close(found, class_activation(graph, x, target, before(graph, "pool3")))
+    assert not torch.allclose(found, class_activation(graph, x, target, before(graph, "pool2")))
 
 
 def test_over_shifts_no_place_of_a_coarse_grid_is_preferred() -> None:
