@@ -24,7 +24,7 @@ from speechscope.features.filterbanks import filters
 from speechscope.features.stft import Stft, like
 from speechscope.inversion.analysis import Analysis, OfSound
 from speechscope.inversion.problem import Problem, Reconstruction, Restorer, at_most
-from speechscope.inversion.sound import griffin_lim, transform
+from speechscope.inversion.sound import griffin_lim, overlap_add, transform
 from speechscope.networks.layers import Layered
 from speechscope.registry import INVERSION
 from speechscope.store.checkpoint import Checkpoint
@@ -73,11 +73,9 @@ AROUND = 16
 """Nearest of them whose errors say how large one is here (chosen)."""
 ITERATIONS = 30
 """Griffin-Lim's; it begins with phases of the source (chosen)."""
-STEP, FAITH = 0.06, 0.5
-"""Of the descent: Adam's rate, over the level of a sound, which falls by half a cosine, and the
-weight of the learned bands (chosen on training speakers that were held out)."""
-QUIETEST = 1e-5
-"""Level a sound counts as having at least (chosen: 16 bits show no less)."""
+STEP, FAITH = 0.1, 0.5
+"""Of the descent: Adam's rate, over the size of a bin, which falls by half a cosine, and the
+weight of the learned bands (chosen on training speakers)."""
 
 
 class Principal(nn.Module):
@@ -268,6 +266,18 @@ def _powers(stft: Stft, spectra: Tensor) -> Tensor:
     power = (spectra.real.square() + spectra.imag.square()).transpose(1, 2)
     bands: Tensor = power @ like(filters(BANDS, stft.points, stft.rate), power)
     return bands
+
+
+def sizes(stft: Stft, log: Tensor) -> Tensor:
+    """Return the modulus of bins (N, bins, frames) where bands have log powers (N, frames, bands).
+
+    The power of a band is even over its bins, that of a bin the mean of its bands by its share in
+    each; none is below `FLOOR`.
+    """
+    bank = like(filters(BANDS, stft.points, stft.rate), log)
+    even = log.exp() / bank.sum(0).clamp(min=LEAST)
+    power: Tensor = even @ (bank / bank.sum(1, keepdim=True).clamp(min=LEAST)).T
+    return power.clamp(min=FLOOR).sqrt().transpose(1, 2)
 
 
 def filtered(stft: Stft, spectra: Tensor, log: Tensor) -> Tensor:
@@ -596,7 +606,8 @@ def regress(problem: Problem, start: Tensor | None, settings: "Invert") -> Recon
     """Return the sound that a trained inverse answers, then led to the activity that is wanted.
 
     The descent is Adam's, on ‖Y* − Y‖² / ‖Y*‖² + `FAITH` · mean |L − L₀|, with Y the activity and L
-    the `log_bands` of the waveform, over its level, and L₀ those of the answer.
+    the `log_bands` of the waveform, and L₀ those of the answer. It moves bins of the transform over
+    their `sizes`, so that what is quiet is moved by little.
 
     Raises
     ------
@@ -610,23 +621,25 @@ def regress(problem: Problem, start: Tensor | None, settings: "Invert") -> Recon
         seeds = [mixed(seed, problem.draw) for seed in problem.seeds]
         found = inverse.sounds(problem.target, seeds, draw=problem.draw > 0)
         first = log_bands(inverse.stft, found)
-    level = found.square().mean(1, keepdim=True).sqrt().clamp(min=QUIETEST)
-    scaled = (found / level).requires_grad_()
+        level = sizes(inverse.stft, first)
+        scaled = torch.view_as_real(transform(inverse.stft, found) / level).contiguous()
+    scaled.requires_grad_()
     optimizer = torch.optim.Adam([scaled], STEP, foreach=False)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.regress_steps or 1)
     objective = OfSound(problem.objective_of_all(l2=0.0), analysis)
     size = problem.target.flatten(1).double().square().sum(1).clamp(min=1e-12)
     history = []
     for step in range(settings.regress_steps + 1):
-        energy, slope = objective.evaluate((scaled * level)[:, None, None])
+        sound = overlap_add(inverse.stft, torch.view_as_complex(scaled) * level)
+        energy, slope = objective.evaluate(sound.detach()[:, None, None])
         history.append(energy)
         if step < settings.regress_steps:
-            apart = (log_bands(inverse.stft, scaled * level) - first).abs().flatten(1).mean(1)
-            (held,) = torch.autograd.grad(FAITH * apart.sum(), scaled)
-            scaled.grad = held + slope.flatten(1) * (2 / size)[:, None].to(slope) * level
+            apart = (log_bands(inverse.stft, sound) - first).abs().flatten(1).mean(1)
+            along = sound * slope.flatten(1) * (2 / size)[:, None].to(slope)
+            (scaled.grad,) = torch.autograd.grad(FAITH * apart.sum() + along.sum(), scaled)
             optimizer.step()
             schedule.step()
-    answer = (scaled * level).detach()
+    answer = sound.detach()
     steps = torch.full((len(answer),), settings.regress_steps, device=answer.device)
     with torch.no_grad():
         return Reconstruction(analysis(answer), torch.stack(history, 1), steps, answer)

@@ -72,7 +72,7 @@ def sound_of(
 
 def inverse_real(stft: Stft, spectrograms: Tensor) -> Tensor:
     """Turn real parts into waveforms, differentiably; see `Stft.inverse_real`."""
-    return _overlap_add(stft, spectrograms.to(torch.complex64))
+    return overlap_add(stft, spectrograms.to(torch.complex64))
 
 
 def griffin_lim(
@@ -119,10 +119,10 @@ def griffin_lim(
     estimate = modulus * start
     before = estimate
     for _ in range(iterations):
-        consistent = transform(stft, _overlap_add(stft, estimate))
+        consistent = transform(stft, overlap_add(stft, estimate))
         now = modulus * torch.sgn(consistent)
         estimate, before = now + MOMENTUM * (now - before), now
-    return _overlap_add(stft, before)
+    return overlap_add(stft, before)
 
 
 def _window(stft: Stft, like: Tensor) -> Tensor:
@@ -136,7 +136,11 @@ def transform(stft: Stft, waveforms: Tensor) -> Tensor:
     return spectra_on_device(stft, frames).transpose(1, 2)
 
 
-def _overlap_add(stft: Stft, spectra: Tensor) -> Tensor:
+def overlap_add(stft: Stft, spectra: Tensor) -> Tensor:
+    """Return waveforms (N, samples) whose transform is nearest to given ones, differentiably.
+
+    The least-squares inverse of `transform`: Griffin & Lim 1984, eq. 6.
+    """
     window = _window(stft, spectra)
     places = torch.arange(stft.window, device=spectra.device) % stft.points
     frames = torch.fft.irfft(spectra.transpose(1, 2), stft.points)[..., places] * window

@@ -195,10 +195,17 @@ def analysed(corpus: Corpus) -> bool:
     return corpus.unit == "segment" and not config.get("duration") and audible(corpus)
 
 
+LEAST = 1e-12
+"""Mismatch that counts as none."""
+
+
 def mismatched(
     target: NDArray[np.float64], found: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return ‖Y* − Y‖ / ‖Y*‖ of items, and the same when pairs are lost, (N,) each.
+
+    What is particular to an original or a reconstruction is a factor: of a quiet original every
+    other is many times its size away.
 
     Parameters
     ----------
@@ -211,7 +218,10 @@ def mismatched(
     def apart(other: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.asarray(np.linalg.norm(target - other, axis=1) / size)
 
-    return apart(found), with_others(lambda pair: apart(found[pair]), partners(len(target)))
+    def factor(pair: NDArray[np.int64]) -> NDArray[np.float64]:
+        return np.log(np.maximum(apart(found[pair]), LEAST))
+
+    return apart(found), np.exp(with_others(factor, partners(len(target))))
 
 
 def write_inversion(

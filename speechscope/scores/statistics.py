@@ -68,8 +68,8 @@ class Score:
     weights
         Of the items in the mean, (N,).
     relative
-        Whether an item is held against chance by their difference as a share of their sum: of
-        what is never below 0, and so large for some items that these would decide.
+        Whether an item is held against chance by their difference as a share of both, from −1 to
+        1: of what is so large for some items that these would decide.
     beside
         Further columns.
     """
@@ -118,7 +118,8 @@ class Score:
         finite = np.abs(self.values[np.isfinite(self.values)])
         apart[np.abs(apart) <= ROUNDING * finite.max(initial=0.0)] = 0.0
         if self.relative:
-            apart /= np.maximum(self.values + chance, ROUNDING)
+            # In artifacts of 0.2 what an item gets by chance may lie below 0.
+            apart /= np.maximum(np.abs(self.values) + np.abs(chance), ROUNDING)
         return apart if self.higher else -apart
 
     def figures(self) -> dict[str, Any]:

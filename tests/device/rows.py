@@ -279,8 +279,12 @@ def _rows() -> dict[str, Row]:
     add("cluster tsne", line, only="activation_map", **near)
     line = "cluster model.pt --layer pool2 --reduce pca --clusters auto --most 5 --per-class 4"
     add("cluster auto", f"{line} --any --probes", **near)
-    add("cluster against", f"cluster model.pt --layer pool2 {few} --against other.pt", **near)
-    add("cluster frames", f"cluster of-logmel.pt {few}", **near)
+    add(
+        "cluster against",
+        f"cluster model.pt --layer pool2 --reduce none,pca {few} --against other.pt",
+        **near,
+    )
+    add("cluster frames", f"cluster of-logmel.pt --reduce none,pca {few}", **near)
     add(
         "cluster foreign",
         f"cluster --model others:tiny --corpus seg.zarr --reduce none,pca {few}",
@@ -333,7 +337,8 @@ def _rows() -> dict[str, Row]:
 def _of_network(name: str) -> dict[str, dict[str, Any]]:
     """Return a row of every command that looks into a network, of this one."""
     model, few = f"of-{name}.pt", "--items 0:2"
-    methods, aligned = ",".join(RELEVANCE.names()), ",".join(ALIGNMENTS.names())
+    refused, aligned = WITHOUT.get(name, ()), ",".join(ALIGNMENTS.names())
+    methods = ",".join(method for method in RELEVANCE.names() if method not in refused)
     near = {"within": 1e-2 if name == "wav2letter" else 1e-4}
     # Networks that have learned little name silence, which counts for nothing by default.
     counted = {"raw-speaker": "", "wav2letter": "--exclude blank"}.get(name, "--exclude aa")
@@ -355,7 +360,13 @@ def _of_network(name: str) -> dict[str, dict[str, Any]]:
             }
             for rule in RULES.names()
         },
-        "maximize": {"line": f"maximize {model} --unit 0,1 --steps 3"},
+        **{
+            f"relevance by {method}": {
+                "line": f"relevance {model} --method {method} {few}", "refused": True
+            }
+            for method in refused
+        },
+        "maximize": {"line": f"maximize {model} --unit 0,1 --steps 3", **near},
         "navai": {
             "line": f"navai {model} --align {aligned} --least 1 --items 0:20 {counted}", **near
         },
@@ -368,8 +379,6 @@ def _of_network(name: str) -> dict[str, dict[str, Any]]:
             "line": f"listen {model} --input timit/TEST/DR2/FAB30/SX30.WAV", "kind": "-heard"
         },
     }  # fmt: skip
-    for command in REFUSED.get(name, ()):
-        lines[command]["refused"] = True
     return lines
 
 
@@ -378,8 +387,8 @@ LOOKING = (
     "listen",
 )
 """Commands that look into a network."""
-REFUSED: dict[str, tuple[str, ...]] = {}
-"""Commands that do not take a network, by its name."""
+WITHOUT = {"time": ("grad-cam",)}
+"""Methods that do not take a network, by its name: here its maps are over time alone."""
 BASES = {
     "prepare": "prepare timit",
     "train": f"train seg.zarr {FEW}",

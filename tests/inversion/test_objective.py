@@ -1,9 +1,11 @@
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from speechscope.fast.frozen import FrozenObjective
 from speechscope.inversion.problem import Objective, Problem
+from speechscope.inversion.writing import mismatched
 from speechscope.networks.layers import Conv, Linear, MaxPool, Network, ReLU, Table
 from speechscope.registry import NETWORKS
 
@@ -82,3 +84,14 @@ def test_kept_items_keep_their_targets(
     fewer, less = objective.evaluate(x[kept])
     torch.testing.assert_close(fewer, energy[kept])
     torch.testing.assert_close(less, gradient[kept])
+
+
+def test_what_quiet_items_get_by_chance_is_a_factor() -> None:
+    rng = np.random.default_rng(0)
+    size = np.geomspace(0.01, 1, 40)
+    target, found = rng.normal(size=(2, 40, 9))
+    target *= size[:, None] / np.linalg.norm(target, axis=1, keepdims=True)
+    own, other = mismatched(target, found)
+    np.testing.assert_allclose(own[0], np.linalg.norm(target[0] - found[0]) / 0.01)
+    assert (other > 0).all()
+    assert np.corrcoef(np.log(other), -np.log(size))[0, 1] > 0.8

@@ -19,11 +19,14 @@ from speechscope.errors import UsageProblem
 from speechscope.inversion import chains, regress
 from speechscope.inversion.analysis import Analysis
 from speechscope.inversion.regress import (
+    FLOOR,
     Inverse,
     Principal,
+    _powers,
     at_speed,
     filtered,
     log_bands,
+    sizes,
     source,
     stft_for,
     train_inverses,
@@ -154,6 +157,18 @@ def test_a_source_is_brought_to_bands() -> None:
     assert float((found - wanted)[loud].abs().mean()) < 0.1 * float(before)
     found_pitch = voice(filtered(stft, spectra, wanted), 16000)[0]
     torch.testing.assert_close(found_pitch, torch.tensor([140.0, 220.0]), rtol=0.02, atol=0)
+
+
+def test_bins_are_as_large_as_their_bands() -> None:
+    stft = stft_for(2554, 16000)
+    log = log_bands(stft, voices([140.0, 220.0]))
+    log = log.mean((1, 2), keepdim=True) + 3 * torch.linspace(-1, 1, 64).cos().expand_as(log)
+    modulus = sizes(stft, log)
+    assert modulus.shape == transform(stft, voices([140.0, 220.0])).shape
+    even = torch.log(_powers(stft, modulus.to(torch.complex64)))
+    torch.testing.assert_close(even, log, rtol=0, atol=0.2)
+    quiet = sizes(stft, torch.full_like(log, -60.0))
+    torch.testing.assert_close(quiet, torch.full_like(quiet, FLOOR**0.5))
 
 
 def test_a_sound_is_played_at_another_speed_about_its_middle() -> None:

@@ -79,7 +79,7 @@ def test_few_groups_of_unequal_weight_seem_no_surer_than_they_are() -> None:
 def test_few_large_values_do_not_decide_what_is_held_relatively() -> None:
     rng = np.random.default_rng(0)
     values, chance = rng.uniform(0.3, 0.4, 60), rng.uniform(0.8, 1.2, 60)
-    chance[0] = 300
+    chance[:2] = 300, -0.35  # nearly the value's opposite
     held = [
         row(Score({}, values, {"other": chance}, 0.0, False, relative=relative))["verdict"]
         for relative in (False, True)
