@@ -16,7 +16,7 @@ from speechscope.corpus.audio import length_of
 from speechscope.corpus.files import walk
 from speechscope.corpus.layouts import MANIFESTS, layout_of
 from speechscope.corpus.pairing import AUDIO_SUFFIXES
-from speechscope.corpus.phones import phone_set
+from speechscope.corpus.phones import NONE, features_of, phone_set
 from speechscope.corpus.store import Corpus
 from speechscope.corpus.units import stretches
 from speechscope.corpus.units.window import UNLABELLED
@@ -191,8 +191,17 @@ class Seen(Corpus):
                     return known[phones.classes[number]]
             return -1
 
-        pairs = [(name, folded[fold[number]]) for number, name in enumerate(self._names)]
-        return np.array([class_of(*pair) for pair in pairs], dtype=np.int64)
+        own, theirs = (
+            features_of(names)["manner"] for names in (self._names, self.trained.classes)
+        )
+        found = []
+        for number, (name, manner) in enumerate(zip(self._names, own, strict=True)):
+            to = class_of(name, folded[fold[number]])
+            kinds = {manner, theirs[to]} if to >= 0 else set()
+            # What one notation calls a vowel is no consonant of another: y of SAMPA and ARPABET.
+            alike = len(kinds) < 2 or NONE in kinds or "vowel" not in kinds
+            found.append(to if alike else -1)
+        return np.array(found, dtype=np.int64)
 
 
 def seen_by(path: Path, record: Record, moved: Mapping[str, Path]) -> Corpus:
@@ -263,7 +272,7 @@ def readable(
         with suppress(SpeechscopeError):
             layout_of(source)
             return source, True
-    elif rows := _beside(source):
+    elif rows := _beside(source, trained):
         return _manifest(folder, rows), True
     found = _unlabelled(source, trained, problems, every, pauses)
     return _manifest(folder, found), False
@@ -278,18 +287,25 @@ def _manifest(folder: Path, rows: Iterable[Row]) -> Path:
     return path
 
 
-def _beside(source: Path) -> list[Row]:
-    """Return the labels beside a recording; none where no layout knows any."""
+def _beside(source: Path, trained: Corpus) -> list[Row]:
+    """Return the labels beside a recording; none where no layout knows what a network asks for.
+
+    Letters are of words, and a speaker that a network was not taught is none of its classes.
+    """
+    kind = trained.config["labels"]
     try:
         layout = layout_of(source.parent)
         utterances = [u for u in layout.scan(source.parent).utterances if u.audio == source]
+        if kind == "speaker":
+            utterances = [u for u in utterances if u.speaker in trained.classes]
+        texts = [layout.text(u) if kind == "letter" else "" for u in utterances]
         marks = [layout.marks(utterance) for utterance in utterances]
     except SpeechscopeError:
         return []
     scale = [1.0 if m.per_second else float(soundfile.info(source).samplerate) for m in marks]
     return [
-        (str(source.resolve()), s.start / k, s.stop / k, s.label, "", u.speaker)
-        for u, m, k in zip(utterances, marks, scale, strict=True)
+        (str(source.resolve()), s.start / k, s.stop / k, s.label, text, u.speaker)
+        for u, m, k, text in zip(utterances, marks, scale, texts, strict=True)
         for s in m.segments
     ]
 

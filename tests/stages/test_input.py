@@ -4,7 +4,8 @@ import csv
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import corpora
 import numpy as np
@@ -13,6 +14,7 @@ import soundfile
 
 from speechscope import stages
 from speechscope.cli import run
+from speechscope.corpus import seen
 from speechscope.corpus.seen import Seen
 from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
@@ -173,11 +175,35 @@ def test_case_is_part_of_labels_that_differ_by_it(here: Callable[[str], Path]) -
     noise = np.random.default_rng(0).normal(0, 0.1, RATE).astype(np.float32)
     Path("sampa").mkdir()
     soundfile.write("sampa/a.wav", noise, RATE)
-    rows = [f"a.wav,{n / 10},{(n + 1) / 10},{name},me" for n, name in enumerate("sSnN")]
+    rows = [
+        f"a.wav,{n / 10},{(n + 1) / 10},{name},me" for n, name in enumerate("s S n N y j".split())
+    ]
     Path("sampa/manifest.csv").write_text("audio,start,end,label,speaker\n" + "\n".join(rows))
     stages.run("relevance", {"input": "sampa", "all": True, "method": "gradient"})
     artifact = Artifact(Path("relevance.zarr"))
+    # What is y here is a vowel, and a glide of the network's.
     assert [artifact.flags("label")[k] for k in artifact.read("label")] == ["s", "n"]
+
+
+def test_labels_beside_a_recording_that_a_network_has_no_use_for_are_none(
+    trained: Path, tmp_path: Path
+) -> None:
+    source = next((trained / "timit" / "TEST").rglob("*.WAV"))
+    beside = tmp_path / source.parent.name / source.name
+    beside.parent.mkdir()
+    for suffix in (".WAV", ".PHN"):
+        beside.with_suffix(suffix).write_bytes(source.with_suffix(suffix).read_bytes())
+
+    def rows(path: Path, labels: str, *classes: str) -> list[seen.Row]:
+        return seen._beside(
+            path, cast(Corpus, SimpleNamespace(config={"labels": labels}, classes=classes))
+        )
+
+    assert rows(beside, "phone") and not rows(beside, "letter")
+    assert not rows(beside, "speaker", "someone")
+    assert len(rows(beside, "speaker", beside.parent.name)) == len(rows(beside, "phone"))
+    beside.with_suffix(".TXT").write_text("0 9 She had.\n")
+    assert {row[4] for row in rows(beside, "letter")} == {"She had."}
 
 
 def speech(seconds: float, rate: int = RATE) -> np.ndarray:
