@@ -340,9 +340,10 @@ def _of_network(name: str) -> dict[str, dict[str, Any]]:
     refused, aligned = WITHOUT.get(name, ()), ",".join(ALIGNMENTS.names())
     methods = ",".join(method for method in RELEVANCE.names() if method not in refused)
     near = {"within": 1e-2 if name == "wav2letter" else 1e-4}
+    few_of = "0:4" if name == "wav2letter" else "0:20"
     # Networks that have learned little name silence, which counts for nothing by default.
     counted = {"raw-speaker": "", "wav2letter": "--exclude blank"}.get(name, "--exclude aa")
-    clusters = "--reduce none --clusters 3 --per-class 4 --any --no-probes"
+    clusters = "--reduce none --clusters 2 --per-class 4 --any --no-probes"
     lines: dict[str, dict[str, Any]] = {
         "train": {
             "line": MADE[model], "kind": ".pt", **(OF_CTC if name == "wav2letter" else near)
@@ -368,7 +369,7 @@ def _of_network(name: str) -> dict[str, dict[str, Any]]:
         },
         "maximize": {"line": f"maximize {model} --unit 0,1 --steps 3", **near},
         "navai": {
-            "line": f"navai {model} --align {aligned} --least 1 --items 0:20 {counted}", **near
+            "line": f"navai {model} --align {aligned} --least 1 --items {few_of} {counted}", **near
         },
         "cluster": {
             "line": f"cluster {model} --layer 3 {clusters}", "but": "class_projection", **near
@@ -379,6 +380,8 @@ def _of_network(name: str) -> dict[str, dict[str, Any]]:
             "line": f"listen {model} --input timit/TEST/DR2/FAB30/SX30.WAV", "kind": "-heard"
         },
     }  # fmt: skip
+    for command in REFUSED.get(name, ()):
+        lines[command]["refused"] = True
     return lines
 
 
@@ -387,8 +390,15 @@ LOOKING = (
     "listen",
 )
 """Commands that look into a network."""
-WITHOUT = {"time": ("grad-cam",)}
-"""Methods that do not take a network, by its name: here its maps are over time alone."""
+REFUSED = {
+    "raw-phone": ("decode-train",),
+    "raw-speaker": ("decode-train",),
+    "wav2letter": ("decode-train", "invert"),
+}
+"""Commands that do not take a network, by its name: a step of ten samples has no decoder, letters
+are of whole utterances."""
+WITHOUT = {"time": ("grad-cam",), "wav2letter": ("grad-cam",)}
+"""Methods that do not take a network, by its name: its maps are over time alone."""
 BASES = {
     "prepare": "prepare timit",
     "train": f"train seg.zarr {FEW}",
@@ -411,7 +421,12 @@ ELSEWHERE = {
 }  # fmt: skip
 """What has choices and is not of a device (recordings are cut and labelled on the CPU), or is in
 rows of its own."""
+PROFILE = "navai model.pt --mode profile --by phone --layer pool1 --least 1"
 OTHERWISE = {
+    ("prepare", "features", "waveform"): "prepare timit --unit window",
+    ("prepare", "normalize", "item"): "prepare timit --unit window --features waveform",
+    ("decode-train", "method", "regress"): f"decode-train model.pt --layer 9 {LEARN}",
+    **{("navai", "frame", frame): PROFILE for frame in ("third", "middle")},
     ("train", "schedule", "cosine"): f"train utt.zarr --epochs 1 {LETTERS}",
     ("navai", "by", "phone"): "navai of-wav2letter.pt --align none --phones seg.zarr --least 1",
     ("navai", "split", "dev"): "navai dev.pt --align none --least 1",
@@ -548,8 +563,9 @@ def run(row: Row, name: str, other: str = "cuda") -> list[str]:
     elsewhere = name.startswith(IDLE) or name.endswith("workers") or device.KIND == "cuda"
     if not kernels and not elsewhere:
         return ["nothing ran on the device"]
-    if row.kind in (".zarr", ".pt"):
-        made = [Path(f"{name}-{place}{row.kind}") for place in ("cpu", other)]
+    if row.kind in (".zarr", ".pt", "-heard"):
+        of = "-heard/relevance.zarr" if row.kind == "-heard" else row.kind
+        made = [Path(f"{name}-{place}{of}") for place in ("cpu", other)]
         return differences(made[0], made[1], row)
     return [] if row.kind or _alike(found[0], found[1], row.within) else ["\n≠\n".join(found)]
 
