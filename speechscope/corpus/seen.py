@@ -191,13 +191,13 @@ class Seen(Corpus):
                     return known[phones.classes[number]]
             return -1
 
-        own, theirs = (
+        there, here = (
             features_of(names)["manner"] for names in (self._names, self.trained.classes)
         )
         found = []
-        for number, (name, manner) in enumerate(zip(self._names, own, strict=True)):
+        for number, (name, manner) in enumerate(zip(self._names, there, strict=True)):
             to = class_of(name, folded[fold[number]])
-            kinds = {manner, theirs[to]} if to >= 0 else set()
+            kinds = {manner, here[to]} if to >= 0 else set()
             # What one notation calls a vowel is no consonant of another: y of SAMPA and ARPABET.
             alike = len(kinds) < 2 or NONE in kinds or "vowel" not in kinds
             found.append(to if alike else -1)

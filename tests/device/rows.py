@@ -325,7 +325,7 @@ def _rows() -> dict[str, Row]:
     add("score listener", "score inv.zarr --listener other.pt", "")
     add("score by", "score model.pt --by phone,speaker", "")
     add("listen", "listen model.pt --input timit/TEST/DR2/FAB30/SX30.WAV", "-heard")
-    add("doctor", "doctor", "", within=1e9)
+    add("doctor", "doctor", "")
     for name in NETWORKS.names():
         for row, made in _of_network(name).items():
             add(f"{row} {name}" if row == "train" else f"{row} of {name}", **made)
@@ -567,7 +567,9 @@ def run(row: Row, name: str, other: str = "cuda") -> list[str]:
         of = "-heard/relevance.zarr" if row.kind == "-heard" else row.kind
         made = [Path(f"{name}-{place}{of}") for place in ("cpu", other)]
         return differences(made[0], made[1], row)
-    return [] if row.kind or _alike(found[0], found[1], row.within) else ["\n≠\n".join(found)]
+    # What doctor finds is the device's own.
+    alike = row.kind or row.line == "doctor" or _alike(found[0], found[1], row.within)
+    return [] if alike else ["\n≠\n".join(found)]
 
 
 def _alike(first: str, second: str, within: float) -> bool:
