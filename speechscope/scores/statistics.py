@@ -198,11 +198,12 @@ class Whole:
         if known and len(there) > 1:
             far = float(stats.t(len(there) - 1).ppf(1 - LEVEL / 2) * there.std(ddof=1))
         chance = float(np.mean(self.chance)) if np.isfinite(self.chance).any() else None
+        most = np.inf if self.ceiling is None else max(value, self.ceiling)
         return {
             "items": self.items,
             "value": value if known else None,
             "low": value - far if np.isfinite(far) else None,
-            "high": value + far if np.isfinite(far) else None,
+            "high": min(value + far, most) if np.isfinite(far) else None,
             "chance": chance,
             "null": self.null,
         }

@@ -421,7 +421,10 @@ ELSEWHERE = {
 }  # fmt: skip
 """What has choices and is not of a device (recordings are cut and labelled on the CPU), or is in
 rows of its own."""
-PROFILE = "navai model.pt --mode profile --by phone --layer pool1 --least 1"
+PROFILE = (
+    "navai --model others:Along --corpus whole.zarr --scores :bvt --mode profile --by phone "
+    "--layer first --least 1"
+)
 OTHERWISE = {
     ("prepare", "features", "waveform"): "prepare timit --unit window",
     ("prepare", "normalize", "item"): "prepare timit --unit window --features waveform",
@@ -589,6 +592,7 @@ UNSTABLE = ("seconds", "speechscope", "device", "created", "parents")
 
 
 IDLE = (
+    *("prepare---features-waveform", "prepare---normalize-item"),
     *("prepare-win", "prepare-spk", "score-dec", "score-auto", "score-inv", "score-nav"),
     *("score-clu", "report-dec", "report-inv", "report-rel", "report-clu", "report-nav"),
     *("report-max", "report-auto", "report-seg", "score-seg"),
@@ -631,7 +635,7 @@ def differences(first: Path, second: Path, row: Row) -> list[str]:
 
 
 def _size(x: np.ndarray) -> float:
-    return float(np.nanmax(np.abs(x), initial=0.0))
+    return float(np.max(np.abs(x[np.isfinite(x)]), initial=0.0))
 
 
 def _apart(x: np.ndarray, y: np.ndarray) -> str:
