@@ -269,12 +269,13 @@ class PhoneExamples(Examples):
         for done, item in enumerate(self.items[rows].tolist(), start=1):
             mine = np.flatnonzero(samples.items == item)
             target = sent(samples.labels[mine], self.device)
-            none = torch.empty(len(mine), 0), target, torch.empty(0, len(mine))
+            none = target.new_empty(len(mine), 0), target, target.new_empty(0, len(mine))
             yield Batch(*none, samples.items[mine], mine, done)
 
     def activations(self, batch: Batch, layers: Sequence[str]) -> dict[str, Tensor]:
-        """Return what layers have of phones, (n, …) by name, on the CPU."""
-        return in_stretches(self.subject, self._samples.take(batch.output), layers)
+        """Return what layers have of phones, (n, …) by name."""
+        found = in_stretches(self.subject, self._samples.take(batch.output), layers)
+        return {name: values.to(self.device) for name, values in found.items()}
 
 
 class LetterExamples(Examples):
