@@ -27,9 +27,10 @@ from speechscope.navai.averages import MOVED, SHUFFLED, Averages, Means, Sums
 from speechscope.navai.examples import Examples, ItemExamples, LetterExamples
 from speechscope.networks.layers import Network
 from speechscope.networks.subject import Subject
+from speechscope.networks.tracing import table_graph
 from speechscope.networks.wav2letter import Wav2Letter
 from speechscope.registry import NETWORKS
-from speechscope.relevance.explain import Explained, graph_of
+from speechscope.relevance.explain import Explained
 from speechscope.relevance.gradient import sensitivity
 from speechscope.relevance.lrp import lrp
 from speechscope.stages.navai import Navai
@@ -97,8 +98,8 @@ def streamed(examples: Examples, classes: int) -> Means:
 
 def of(window: Network) -> Explained:
     """Return a network as methods of relevance take it."""
-    graph = graph_of(window, torch.empty(0))
-    return Explained(window, lambda x: x, lambda: graph)
+    graph = table_graph(window)
+    return Explained(window, lambda x: x, lambda *_: graph)
 
 
 def checked(examples: Examples, window: Network, classes: int) -> None:

@@ -14,7 +14,7 @@ from speechscope.stages.relevance import Relevance
 def whole(scores: Callable[[Tensor], Tensor]) -> Explained:
     """A function as what is explained; of a graph, its steps."""
 
-    def steps() -> Graph:
+    def steps(*_: Tensor) -> Graph:
         assert isinstance(scores, Graph)
         return scores
 
@@ -24,7 +24,8 @@ def whole(scores: Callable[[Tensor], Tensor]) -> Explained:
 def traced(module: nn.Module, x: Tensor) -> Explained:
     """The steps of any module, in evaluation mode."""
     assert not isinstance(module, Network)
-    return whole(module_graph(module.eval(), x))
+    graph = module_graph(module.eval(), x)
+    return Explained(graph, lambda z: z, lambda z=x: module_graph(module, z))
 
 
 def before(graph: Graph, layer: str) -> Step:

@@ -271,13 +271,17 @@ def _powers(stft: Stft, spectra: Tensor) -> Tensor:
 def sizes(stft: Stft, log: Tensor) -> Tensor:
     """Return the modulus of bins (N, bins, frames) where bands have log powers (N, frames, bands).
 
-    The power of a band is even over its bins, that of a bin the mean of its bands by its share in
-    each; none is below `FLOOR`.
+    The power of a band is even over its bins; none is below `FLOOR`.
     """
     bank = like(filters(BANDS, stft.points, stft.rate), log)
-    even = log.exp() / bank.sum(0).clamp(min=LEAST)
-    power: Tensor = even @ (bank / bank.sum(1, keepdim=True).clamp(min=LEAST)).T
+    power = _by_bin(bank, log.exp() / bank.sum(0).clamp(min=LEAST))
     return power.clamp(min=FLOOR).sqrt().transpose(1, 2)
+
+
+def _by_bin(bank: Tensor, bands: Tensor) -> Tensor:
+    """Return the mean of what its bands have, by its share in each, of every bin; 0 without any."""
+    out: Tensor = bands @ (bank / bank.sum(1, keepdim=True).clamp(min=1e-9)).T
+    return out
 
 
 def filtered(stft: Stft, spectra: Tensor, log: Tensor) -> Tensor:
@@ -296,8 +300,7 @@ def filtered(stft: Stft, spectra: Tensor, log: Tensor) -> Tensor:
     have, bank = _powers(stft, spectra), like(filters(BANDS, stft.points, stft.rate), log)
     wanted = (log.exp() - FLOOR).clamp(min=1e-4 * FLOOR)
     change = torch.log(wanted / (have + 1e-6 * have.mean((1, 2), keepdim=True) + LEAST))
-    total = bank.sum(1)
-    gain = (change @ (bank / total.clamp(min=1e-9)[:, None]).T / 2).exp() * (total > 0)
+    gain = (_by_bin(bank, change) / 2).exp() * (bank.sum(1) > 0)
     modulus = spectra.abs() * gain.transpose(1, 2)
     return griffin_lim(stft, modulus, (), start=torch.sgn(spectra), iterations=ITERATIONS)
 

@@ -16,11 +16,12 @@ from speechscope.corpus.letters import NAMES, SPOKEN
 from speechscope.corpus.store import Corpus
 from speechscope.errors import UsageProblem
 from speechscope.navai.alignment import answered, needed, shifts
-from speechscope.networks.layers import Layered, bytes_each, receptive_field
+from speechscope.networks.layers import Layered, Network, bytes_each, receptive_field
 from speechscope.networks.subject import AT_ONCE, Subject
+from speechscope.networks.tracing import table_graph
 from speechscope.networks.wav2letter import Wav2Letter
 from speechscope.registry import ALIGNMENTS
-from speechscope.relevance.explain import Explained, explained, graph_of
+from speechscope.relevance.explain import Explained, explained
 from speechscope.relevance.maximize import on_its_window
 from speechscope.store.artifact import Artifact
 from speechscope.store.writer import CHUNK_BYTES
@@ -312,10 +313,10 @@ class LetterExamples(Examples):
         device = next(network.parameters()).device
         super().__init__(corpus, NAMES, items, (channels, bins, frames), device, settings)
         self._whole, self._field = network, receptive_field(network.table, last)
-        assert isinstance(window.run, Layered) and self._field.frames == frames
+        assert isinstance(window.run, Network) and self._field.frames == frames
         self.network = window.run
-        graph = graph_of(window.run, torch.empty(0))
-        self._explained = Explained(window.run, lambda x: x, lambda: graph)
+        graph = table_graph(window.run)
+        self._explained = Explained(window.run, lambda x: x, lambda *_: graph)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return LetterExamples, (self._whole, self.corpus, self.items, self.settings)

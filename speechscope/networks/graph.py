@@ -122,20 +122,13 @@ class Graph:
     places
         Of modules with several steps in them: the numbers of the steps whose output enters the
         first call, and which the last one gives.
-    again
-        Reads the steps anew for given inputs, where they hold for inputs of one size alone.
     shape
         Of the inputs they hold for, whatever the values; None: for those alone they were read of.
     """
 
     steps: tuple[Step, ...]
     places: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    again: Callable[[Tensor], "Graph"] | None = None
     shape: tuple[int, ...] | None = None
-
-    def fitting(self, x: Tensor) -> "Graph":
-        """Return the steps as they are for inputs x."""
-        return self if self.again is None or self.shape == x.shape else self.again(x)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return the scores of inputs, as the network computes them."""

@@ -96,8 +96,7 @@ def module_graph(
             "what works in place used again, or drawn at random?); gradient, integrated, "
             "smoothgrad and occlusion do without them"
         )
-    again, shape = partial(_again, module, root, close), tuple(example.shape)
-    return Graph(graph.steps, graph.places, again, shape if lasting else None)
+    return Graph(graph.steps, graph.places, tuple(example.shape) if lasting else None)
 
 
 def _apart(found: Tensor, wanted: Tensor) -> float:
@@ -106,10 +105,6 @@ def _apart(found: Tensor, wanted: Tensor) -> float:
         return float("inf")
     largest = wanted.abs().amax().clamp(min=1e-30)
     return float((found - wanted).abs().amax() / largest)
-
-
-def _again(module: nn.Module, root: nn.Module | None, close: float, x: Tensor) -> Graph:
-    return module_graph(module, x, root, close)
 
 
 class _Reader(Watch):

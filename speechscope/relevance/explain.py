@@ -7,7 +7,6 @@ seed an item, and returns relevance shaped as the inputs.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -17,10 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from speechscope.errors import UsageProblem
-from speechscope.networks.foreign import ForeignNetwork, as_foreign
+from speechscope.networks.foreign import as_foreign
 from speechscope.networks.graph import Graph, Untreatable
 from speechscope.networks.layers import Network
-from speechscope.networks.tracing import module_graph, table_graph
+from speechscope.networks.tracing import table_graph
 from speechscope.registry import RELEVANCE
 
 if TYPE_CHECKING:
@@ -41,7 +40,8 @@ class Explained:
     enter
         Gives what enters the layer, of inputs of the network.
     steps
-        The steps from there, asked for only by methods that need them; may raise.
+        The steps from there for what enters, or for an example; only for methods that need them,
+        and may raise.
     alone
         Whether the steps hold for one item at a time.
     axes
@@ -52,7 +52,7 @@ class Explained:
 
     scores: Callable[[Tensor], Tensor]
     enter: Callable[[Tensor], Tensor]
-    steps: Callable[[], Graph]
+    steps: Callable[..., Graph]
     alone: bool = False
     axes: tuple[Axis | None, Axis | None] = (None, None)
     phones: Sequence[Sequence[slice]] = ()
@@ -89,17 +89,17 @@ def explained(network: nn.Module, example: Tensor, layer: str | int | None = Non
         return _of_another(network, example, layer)
     # Of a waveform the steps are faster: they go back through the first layer in one product.
     if layer is None and network.input_shape[1] > 1:
-        return Explained(network, lambda x: x, lambda: table_graph(network))
+        return Explained(network, lambda x: x, lambda *_: table_graph(network))
     graph = table_graph(network)
     if layer is None:
-        return Explained(graph, lambda x: x, lambda: graph)
+        return Explained(graph, lambda x: x, lambda *_: graph)
     before, after = graph.split(network.names[network.resolve(layer) - 1])
 
     def enter(x: Tensor) -> Tensor:
         with torch.no_grad():
             return before(x)
 
-    return Explained(after, enter, lambda: after)
+    return Explained(after, enter, lambda *_: after)
 
 
 def _of_another(network: nn.Module, example: Tensor, layer: str | int | None) -> Explained:
@@ -118,8 +118,8 @@ def _of_another(network: nn.Module, example: Tensor, layer: str | int | None) ->
                 )
             return foreign.trace(x)
 
-        read = _once_a_shape(steps)
-        return Explained(foreign, lambda x: x, cache(lambda: read(example)), foreign.taking.alone)
+        read = _once_a_shape(steps, lambda: example)
+        return Explained(foreign, lambda x: x, read, foreign.taking.alone)
     name = foreign.name(layer)
     enter, after = foreign.entry(name)
 
@@ -127,35 +127,22 @@ def _of_another(network: nn.Module, example: Tensor, layer: str | int | None) ->
         carrier = foreign.example[:1].expand(len(z), *foreign.input_shape)
         return replace(foreign.trace(carrier).split(name)[1], shape=tuple(z.shape))
 
-    read = _once_a_shape(inner)
-    return Explained(after, enter, cache(lambda: read(enter(example))), foreign.taking.alone)
+    read = _once_a_shape(inner, lambda: enter(example))
+    return Explained(after, enter, read, foreign.taking.alone)
 
 
-def _once_a_shape(read: Callable[[Tensor], Graph]) -> Callable[[Tensor], Graph]:
+def _once_a_shape(
+    read: Callable[[Tensor], Graph], example: Callable[[], Tensor]
+) -> Callable[..., Graph]:
     """Return what reads steps, again only where those read last do not hold."""
     last: list[Graph] = []
 
-    def steps(x: Tensor) -> Graph:
-        if not last or last[0].shape != x.shape:
-            last[:] = [replace(read(x), again=steps)]
+    def steps(x: Tensor | None = None) -> Graph:
+        if not last or (x is not None and last[0].shape != x.shape):
+            last[:] = [read(example() if x is None else x)]
         return last[0]
 
     return steps
-
-
-def graph_of(network: nn.Module, example: Tensor) -> Graph:
-    """Return the steps of one of our networks or of any module in evaluation mode.
-
-    Raises
-    ------
-    SpeechscopeError
-        See `networks.tracing`.
-    """
-    if isinstance(network, Network):
-        return table_graph(network)
-    if isinstance(network, ForeignNetwork):
-        return network.trace(example)
-    return module_graph(network, example)
 
 
 def relevance_by(

@@ -79,7 +79,7 @@ def grad_cam(of: Explained, x: Tensor, target: Tensor, *_: object) -> Tensor:
 
     The last whose maps have positions in frequency and time; see `class_activation`.
     """
-    graph = of.steps().fitting(x)
+    graph = of.steps(x)
     last: Untreatable | None = None
     # The last convolutions of some networks are fully connected layers, of maps of one value.
     for number in _convolutions(graph):

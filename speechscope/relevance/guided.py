@@ -32,7 +32,7 @@ def guided_backpropagation(of: Explained, x: Tensor, target: Tensor, *_: object)
     Untreatable
         The network has another activation, or a layer that may hide one.
     """
-    graph = of.steps().fitting(x)
+    graph = of.steps(x)
     graph.refuse(_REFUSED)
     return derivative(lambda values: graph.run(values, {"relu": _guided}), x, target)
 

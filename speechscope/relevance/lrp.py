@@ -178,7 +178,7 @@ def lrp(of: Explained, x: Tensor, target: Tensor, settings: Settings, *_: object
     Untreatable
         The network has a layer for which there is no rule.
     """
-    return _propagate(of.steps().fitting(x), x, target, composite(settings), ())[0]
+    return _propagate(of.steps(x), x, target, composite(settings), ())[0]
 
 
 def lrp_with_sums(
@@ -195,16 +195,14 @@ def lrp_with_sums(
     """
     if of.alone and len(x) > 1:
         return _one_by_one(of, x, target, settings)
-    graph = of.steps().fitting(x)
+    graph = of.steps(x)
     layers = layers_with_weights(graph)
     relevance, *entering = _propagate(graph, x, target, composite(settings), layers)
     if not of_items(entering, len(x)):
         return _one_by_one(of, x, target, settings)
     if len(x) > 1 and any(part.dim() > 2 and part.shape[1] == len(x) for part in entering):
         # As many frames as items: of one alone the axes can be told apart.
-        alone = _propagate(
-            of.steps().fitting(x[:1]), x[:1], target[:1], composite(settings), layers
-        )
+        alone = _propagate(of.steps(x[:1]), x[:1], target[:1], composite(settings), layers)
         if not of_items(alone[1:], 1):
             return _one_by_one(of, x, target, settings)
     sums = [part.flatten(1).sum(1) for part in entering]
@@ -221,7 +219,7 @@ def _one_by_one(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     found, by_layer = [], dict[str, list[Tensor]]()
     for item in (slice(n, n + 1) for n in range(len(x))):
-        graph = of.steps().fitting(x[item])
+        graph = of.steps(x[item])
         layers = layers_with_weights(graph)
         relevance, *entering = _propagate(graph, x[item], target[item], composite(settings), layers)
         found.append(relevance)
