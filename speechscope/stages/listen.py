@@ -9,7 +9,7 @@ from speechscope.settings import make, option, setting
 from speechscope.stages import relevance, report
 from speechscope.stages.relevance import Relevance
 from speechscope.stages.report import Report
-from speechscope.stages.seeing import Seeing
+from speechscope.stages.seeing import Seeing, check_there
 from speechscope.stages.shared import Computing, Looking, Reading, Spread, Writing, Written
 from speechscope.work.progress import Console
 
@@ -40,6 +40,7 @@ def run(settings: Listen, console: Console) -> Written:
         raise UsageProblem("name a recording with --input")
     from speechscope.store.wav import MARK, check_target, file_word
 
+    check_there(settings.input)
     folder = settings.path(f"{file_word(settings.input.resolve().stem)}-heard")
     check_target(folder, force=settings.force or settings.resume)
     shared = {field.name for field in fields(Relevance)} - {"given", "recipe"}

@@ -61,6 +61,22 @@ def everything(settings: Any, corpus: "Corpus") -> bool:
     return settings.all or not (corpus.labelled or {"items", "per_class"} & set(settings.given))
 
 
+def check_there(source: Path) -> None:
+    """Refuse an input that is not there, or whose name cannot be said.
+
+    Raises
+    ------
+    SpeechscopeError
+        It is not, or cannot.
+    """
+    from speechscope.corpus.files import UNSAYABLE, sayable
+
+    if not source.exists():
+        raise SpeechscopeError(f"--input {source}: is not there")
+    if not sayable(str(source)):
+        raise SpeechscopeError(f"--input names {str(source)!r}, {UNSAYABLE}")
+
+
 def seen(
     settings: Any, source: Path | None, trained: "Corpus", output: Path, console: Console
 ) -> tuple["Corpus", list[str]]:
@@ -87,7 +103,6 @@ def seen(
     UsageProblem
         It cannot be made what the network takes.
     """
-    from speechscope.corpus.files import UNSAYABLE, sayable
     from speechscope.corpus.seen import Seen, differences
     from speechscope.corpus.store import Corpus
     from speechscope.store.artifact import METADATA
@@ -95,10 +110,7 @@ def seen(
 
     if source is None:
         return trained, []
-    if not source.exists():
-        raise SpeechscopeError(f"--input {source}: is not there")
-    if not sayable(str(source)):
-        raise SpeechscopeError(f"--input names {str(source)!r}, {UNSAYABLE}")
+    check_there(source)
     is_corpus = (source / METADATA).exists()
     if is_corpus and digest_at(source) == digest_at(trained.path):
         return trained, []

@@ -1,7 +1,9 @@
 """A network is looked at with other speech than it was trained with: ``--input`` and `listen`."""
 
 import csv
+import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -430,6 +432,23 @@ def test_what_cannot_be_heard_is_one_clear_line(
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert ODD[what] in line and "manifest" not in line
     assert "--input " in line and line.count(repr(what)[1:-1]) <= 2
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its disks have no such names")
+def test_listen_refuses_a_name_before_it_makes_a_folder(
+    here: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    here("muckenhirn2019")
+    Path("loop.wav").symlink_to("loop.wav")
+    latin = os.fsdecode(b"lat\xfcn.wav")
+    soundfile.write("plain.wav", speech(0.2), RATE)
+    Path("plain.wav").rename(latin)
+    before = sorted(Path().iterdir())
+    for name, why in (("loop.wav", "is not there"), ("no.wav", "is not there"), (latin, "UTF-8")):
+        assert run(["listen", "--input", name]) == 1
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        assert why in line and "--input" in line and "--debug" not in line
+    assert sorted(Path().iterdir()) == before
 
 
 def test_of_a_folder_what_can_be_heard_is_and_the_rest_is_named(
